@@ -1,0 +1,66 @@
+"""Errors a user can act on: where, what, hint, and the exit code that belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class GltaError(Exception):
+    """A run failed for a reason worth telling in one line.
+
+    Args:
+        problem: what is wrong, without the location.
+        location: file, `file:line:column`, option or component the problem belongs to.
+        hint: what to do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problem: str, *, location: str | None = None, hint: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.location = location
+        self.hint = hint
+
+    def __str__(self) -> str:
+        head = f"{self.location}: {self.problem}" if self.location else self.problem
+        return f"{head}\n  hint: {self.hint}" if self.hint else head
+
+
+class InputError(GltaError):
+    """What the user gave cannot be used: exit code 2."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputErrors(InputError):
+    """Every problem of one input, reported together."""
+
+    def __init__(self, errors: Sequence[GltaError]) -> None:
+        super().__init__(f"{len(errors)} problems")
+        self.errors = list(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+class BusyError(GltaError):
+    """Another process holds what this one needs: exit code 75 (EX_TEMPFAIL)."""
+
+    exit_code: ClassVar[int] = 75
+
+
+class InterruptedRunError(GltaError):
+    """A signal stopped the run after its state was saved: exit code 128 + signal number."""
+
+    def __init__(self, problem: str, *, signal_number: int, hint: str | None = None) -> None:
+        super().__init__(problem, hint=hint)
+        self.signal_number = signal_number
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str | None:
+    """The hint that names the known word closest to `word`, or None when none is close."""
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else None

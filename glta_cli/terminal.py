@@ -1,0 +1,50 @@
+"""What a person sees: results on stdout, progress and remarks on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+
+def results() -> Console:
+    """The console for results: stdout."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def remarks() -> Console:
+    """The console for logs and errors: stderr."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """One line of log on stderr; `message` is rich markup."""
+    remarks().print(message)
+
+
+def show_json(content: Any) -> None:
+    """JSON on stdout, original characters kept."""
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_table(table: Table) -> None:
+    """A rich table on stdout."""
+    results().print(table)
+
+
+def progress_bar(total: int, description: str, unit: str) -> tqdm[Any]:
+    """A bar on stderr with rate and remaining time; calm where stderr is a file."""
+    interactive = sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        desc=f"  {description}",
+        unit=f" {unit}",
+        file=sys.stderr,
+        leave=True,
+        dynamic_ncols=interactive,
+        mininterval=0.2 if interactive else 10.0,
+    )
