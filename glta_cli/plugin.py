@@ -134,7 +134,7 @@ class GraphEncoder(Protocol):
         ...
 
     def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
-        """A scalar added to the training loss of a batch of user indices [B] and item indices [B]."""
+        """A scalar added to the loss of a batch of user indices [B] and item indices [B] or [2, B]."""
         ...
 
 

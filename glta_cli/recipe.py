@@ -6,20 +6,18 @@ duplicate keys and values of the wrong type are errors that carry file, line and
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
+from glta_cli.positioned_yaml import Key, Position, read_yaml
+from glta_cli.validation import in_file_order, place, validated
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
     from glta_cli.plugin import Kind
 
@@ -38,7 +36,7 @@ class SplitSettings(Settings):
     strategy: Literal["ratio", "leave-last-out", "temporal"] = Field(
         "ratio", description="per user at random; each user's last two; or one global cut in time"
     )
-    validation: float = Field(0.1, ge=0, lt=1, description="share of interactions for model selection")
+    validation: float = Field(0.1, gt=0, lt=1, description="share of interactions for model selection")
     test: float = Field(0.1, gt=0, lt=1, description="share of interactions for the final figures")
     seed: int = Field(0, description="seed of the random split")
 
@@ -75,12 +73,9 @@ class GraphSettings(Settings):
     encoder: str = Field("lightgcn", description="a graph encoder of `glta plugins`")
     options: dict[str, Any] = Field({}, description="the encoder's own settings")
     loss: Literal["softmax", "bpr"] = Field("softmax", description="softmax needs far fewer epochs than bpr")
-    temperature: float = Field(0.1, gt=0, description="of the softmax over cosine scores")
+    temperature: float = Field(0.2, gt=0, description="of the softmax over cosine scores")
     softmax_items: int | None = Field(
         None, ge=2, description="items sampled for the softmax; null scores the whole catalogue"
-    )
-    regularization: float = Field(
-        1e-4, ge=0, description="weight of the squared L2 norm of a bpr batch's layer-0 embeddings"
     )
     alignment_holdout: float = Field(
         0.2,
@@ -149,9 +144,6 @@ class TextSettings(Settings):
     """How the language model's view of an item's text becomes a vector."""
 
     tokens: int = Field(48, ge=4, description="an item's text is cut to this many tokens")
-    layer: int | None = Field(
-        None, ge=0, description="layer whose states are averaged; null takes the early exit or layer 8"
-    )
     dimensions: int = Field(256, ge=1, description="principal directions kept by whitening")
     batch_size: int = Field(64, ge=1, description="texts a forward pass")
 
@@ -200,6 +192,7 @@ class FinetuneSettings(Settings):
         50_000, ge=2, description="largest catalogue scored whole; beyond it items are sampled, with logQ correction"
     )
     user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
+    validation_users: int = Field(2000, ge=1, description="users ranked to select the epoch, at most")
     context_items: int = Field(30, ge=0, description="item tokens a prompt, at most")
     target_share: float = Field(
         0.3, gt=0, lt=1, description="share of training items predicted, where no holdout fixes the targets"
@@ -233,104 +226,6 @@ class Recipe(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
 
 
-# ------------------------------------------------------------------------------------ YAML with positions
-
-Key = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a key stands: file, and line and column counted from 1."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's numbers and booleans: `1e-4` is a number, `on` is a word."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":int", ":timestamp"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
-    list("-+.0123456789"),
-)
-
-
-def _construct_float(loader: yaml.SafeLoader, node: yaml.Node) -> float:
-    assert isinstance(node, yaml.ScalarNode)
-    return float(node.value)
-
-
-def _construct_int(loader: yaml.SafeLoader, node: yaml.Node) -> int:
-    assert isinstance(node, yaml.ScalarNode)
-    return int(node.value)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-
-
-def read_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[Key, Position]]:
-    """Parse one YAML mapping and the position of each of its keys.
-
-    Raises:
-        InputErrors: no mapping, a duplicate key, or text that is no YAML, each with its position.
-    """
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return {}, {}
-        if not isinstance(node, yaml.MappingNode):
-            raise InputErrors([InputError("a recipe is a mapping of keys to values", location=f"{file}:1:1")])
-        positions: dict[Key, Position] = {}
-        errors: list[GltaError] = []
-        _collect_positions(node, (), file, positions, errors)
-        if errors:
-            raise InputErrors(errors)
-        return loader.construct_document(node), positions
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = str(Position(file, mark.line + 1, mark.column + 1)) if mark else file
-        raise InputErrors([InputError(f"not valid YAML: {error.problem}", location=place)]) from error
-    finally:
-        loader.dispose()
-
-
-def _collect_positions(
-    node: yaml.Node, path: Key, file: str, positions: dict[Key, Position], errors: list[GltaError]
-) -> None:
-    children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
-    if isinstance(node, yaml.MappingNode):
-        children = [(str(key.value), key, value) for key, value in node.value]
-    elif isinstance(node, yaml.SequenceNode):
-        children = [(index, value, value) for index, value in enumerate(node.value)]
-    for name, mark_node, child in children:
-        key = (*path, name)
-        position = Position(file, mark_node.start_mark.line + 1, mark_node.start_mark.column + 1)
-        if key in positions:
-            errors.append(
-                InputError(
-                    f"{'.'.join(map(str, key))}: the key stands twice",
-                    location=str(position),
-                    hint=f"the first is on line {positions[key].line}",
-                )
-            )
-        positions[key] = position
-        _collect_positions(child, key, file, positions, errors)
-
-
 # -------------------------------------------------------------------------------- reading and overriding
 
 
@@ -351,10 +246,16 @@ def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
         InputErrors: everything wrong inside it, and in the overrides.
     """
     path = find_recipe(reference)
-    values, positions = read_yaml(_read_text(path), str(path))
+    values, positions = read_yaml(read_text(path), str(path))
     for override in overrides:
         _apply_override(override, values, positions)
     return LoadedRecipe(recipe_name(path), validate_recipe(values, positions), path)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe by the schema alone: the plugins it selects need not be installed."""
+    values, positions = read_yaml(read_text(path), str(path))
+    return validated(Recipe, values, (), positions)
 
 
 def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -368,39 +269,70 @@ def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Rec
 
 def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
     """Check values against the schema and against the settings of the plugins they select."""
-    recipe = _validate(Recipe, values, (), positions)
     errors: list[GltaError] = []
-    if recipe.align.least_items > recipe.align.most_items:
-        problem = f"align.least_items: {recipe.align.least_items} is more than align.most_items"
-        errors.append(InputError(problem, location=_place(("align", "least_items"), positions)))
-    for kind, name_key, options_key in COMPONENT_KEYS:
-        try:
-            component_options(recipe, kind, positions)
-        except InputErrors as several:
-            errors += several.errors
-        except GltaError as error:
-            location = _place(name_key, positions) if error.location is None else error.location
-            errors.append(InputError(f"{'.'.join(name_key)}: {error.problem}", location=location, hint=error.hint))
-    if errors:
-        raise InputErrors(errors)
+    recipe = None
+    try:
+        recipe = validated(Recipe, values, (), positions)
+    except InputErrors as several:
+        errors += several.errors
+    # From the values, not from the recipe: a plugin's settings are checked even where the schema found errors.
+    for kind, (section, name_field) in COMPONENT_KEYS.items():
+        errors += _component_errors(kind, section, name_field, values.get(section), positions)
+    if recipe is not None:
+        errors += _contradictions(recipe, positions)
+    if recipe is None or errors:
+        raise InputErrors(in_file_order(errors))
     return recipe
 
 
-COMPONENT_KEYS: tuple[tuple[Kind, tuple[str, str], tuple[str, str]], ...] = (
-    ("dataset", ("dataset", "name"), ("dataset", "options")),
-    ("encoder", ("graph", "encoder"), ("graph", "options")),
-    ("backbone", ("backbone", "name"), ("backbone", "options")),
-)
-
-
-def component_options(recipe: Recipe, kind: Kind, positions: Mapping[Key, Position] | None = None) -> BaseModel:
+def component_options(recipe: Recipe, kind: Kind) -> BaseModel:
     """The validated own settings of the component a recipe selects for `kind`."""
+    section, name_field = COMPONENT_KEYS[kind]
+    settings = getattr(recipe, section)
+    return _component_options(kind, section, getattr(settings, name_field), settings.options, {})
+
+
+# Kind of component -> the section that selects it, and that section's key for its name.
+COMPONENT_KEYS: Mapping[Kind, tuple[str, str]] = {
+    "dataset": ("dataset", "name"),
+    "encoder": ("graph", "encoder"),
+    "backbone": ("backbone", "name"),
+}
+
+
+def _component_options(
+    kind: Kind, section: str, name: str, options: Mapping[str, Any], positions: Mapping[Key, Position]
+) -> BaseModel:
     from glta_cli.registry import installed
 
-    (_, (section, name_field), options_key) = next(row for row in COMPONENT_KEYS if row[0] == kind)
-    settings = getattr(recipe, section)
-    component = installed().find(kind, getattr(settings, name_field))
-    return _validate(component.config(), settings.options, options_key, positions or {})
+    return validated(installed().find(kind, name).config(), options, (section, "options"), positions)
+
+
+def _component_errors(
+    kind: Kind, section: str, name_field: str, given: Any, positions: Mapping[Key, Position]
+) -> list[GltaError]:
+    """What is wrong with the name and the own settings of a component; nothing where the schema says it."""
+    values = {**Recipe.model_fields[section].default.model_dump(), **(given if isinstance(given, dict) else {})}
+    name, options = values[name_field], values["options"]
+    if not isinstance(name, str) or not isinstance(options, dict):
+        return []
+    try:
+        _component_options(kind, section, name, options, positions)
+    except InputErrors as several:
+        return several.errors
+    except GltaError as error:
+        location = place((section, name_field), positions) if error.location is None else error.location
+        return [InputError(f"{section}.{name_field}: {error.problem}", location=location, hint=error.hint)]
+    return []
+
+
+def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
+    """Settings that are right one by one and wrong together."""
+    align = recipe.align
+    if align.least_items > align.most_items:
+        problem = f"align.least_items: {align.least_items} is more than align.most_items, {align.most_items}"
+        return [InputError(problem, location=place(("align", "least_items"), positions))]
+    return []
 
 
 def recipe_folder() -> Path:
@@ -442,11 +374,12 @@ def find_recipe(reference: str) -> Path:
 
 def describe_first_line(path: Path) -> str:
     """The command a recipe starts with: its first line without the comment mark."""
-    lines = _read_text(path).splitlines()
+    lines = read_text(path).splitlines()
     return lines[0].lstrip("# ").strip() if lines else ""
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a recipe file; raises `InputError` where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -468,74 +401,3 @@ def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, 
         target = target[part]
     target[path[-1]] = parsed["value"]
     positions[tuple(path)] = Position(f"--set {name}", 1, 1)
-
-
-# ------------------------------------------------------------------------------------------------- errors
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def _validate(
-    model: type[M], values: Mapping[str, Any], prefix: Key, positions: Mapping[Key, Position]
-) -> M:
-    try:
-        # YAML has lists only: strict mode would refuse them for tuples, JSON mode does not.
-        return model.model_validate_json(json.dumps(values))
-    except ValidationError as error:
-        raise InputErrors([_explain(model, detail, prefix, positions) for detail in error.errors()]) from error
-
-
-def _explain(
-    model: type[BaseModel], detail: ErrorDetails, prefix: Key, positions: Mapping[Key, Position]
-) -> InputError:
-    path: Key = tuple(part for part in detail["loc"] if not _is_union_branch(part))
-    dotted = ".".join(map(str, (*prefix, *path)))
-    hint = None
-    match detail["type"]:
-        case "extra_forbidden":
-            problem = f"{dotted}: unknown key"
-            hint = did_you_mean(str(path[-1]), list(_fields_at(model, path[:-1])))
-        case "literal_error":
-            allowed = [str(value) for value in _literals_at(model, path)]
-            problem = f"{dotted}: '{detail['input']}' is not one of {', '.join(allowed)}"
-            hint = did_you_mean(str(detail["input"]), allowed)
-        case _:
-            message = detail["msg"][0].lower() + detail["msg"][1:]
-            problem = f"{dotted}: {message}, not {detail['input']!r}"
-    return InputError(problem, location=_place((*prefix, *path), positions), hint=hint)
-
-
-def _is_union_branch(part: str | int) -> bool:
-    """pydantic adds the branch of a union, such as `literal['a','b']`, to the location."""
-    return isinstance(part, str) and ("[" in part or part in {"none", "str", "int", "float"})
-
-
-def _place(path: Key, positions: Mapping[Key, Position]) -> str | None:
-    """The position of the key, or of the nearest one above it that the file holds."""
-    for length in range(len(path), 0, -1):
-        found = positions.get(path[:length])
-        if found:
-            return found.file if found.file.startswith("--set") else str(found)
-    return None
-
-
-def _fields_at(model: type[BaseModel], path: Key) -> Mapping[str, Any]:
-    for part in path:
-        field = model.model_fields[str(part)]
-        nested = [a for a in (field.annotation, *get_args(field.annotation)) if _is_model(a)]
-        if not nested:
-            return {}
-        model = nested[0]
-    return model.model_fields
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _literals_at(model: type[BaseModel], path: Key) -> list[Any]:
-    annotation = _fields_at(model, path[:-1])[str(path[-1])].annotation
-    if get_origin(annotation) is Literal:
-        return list(get_args(annotation))
-    return [value for part in get_args(annotation) if get_origin(part) is Literal for value in get_args(part)]

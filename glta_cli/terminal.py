@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from tqdm import tqdm
+# rich and tqdm are imported inside the functions: `glta --help` prints with neither.
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from tqdm import tqdm
 
 
 def results() -> Console:
     """The console for results: stdout."""
+    from rich.console import Console
+
     return Console(file=sys.stdout, highlight=False)
 
 
 def remarks() -> Console:
     """The console for logs and errors: stderr."""
+    from rich.console import Console
+
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
@@ -31,13 +36,15 @@ def show_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def show_table(table: Table) -> None:
+def show_table(table: RenderableType) -> None:
     """A rich table on stdout."""
     results().print(table)
 
 
 def progress_bar(total: int, description: str, unit: str) -> tqdm[Any]:
     """A bar on stderr with rate and remaining time; calm where stderr is a file."""
+    from tqdm import tqdm
+
     interactive = sys.stderr.isatty()
     return tqdm(
         total=total,

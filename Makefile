@@ -1,0 +1,55 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help quickstart test slow lint bench clean
+
+help:
+	@echo "make quickstart   install, then ten films for user 42"
+	@echo "make test         install, then the tests"
+	@echo "make slow         the tests that take minutes"
+	@echo "make lint         ruff and mypy"
+	@echo "make bench        timings"
+	@echo "make clean        remove what make made; runs and datasets stay"
+
+quickstart: $(VENV)/.installed
+	$(BIN)/glta recommend --user 42
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "not slow"
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	for script in tests/benchmarks/*.py; do $(BIN)/python "$$script"; done
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One line a package: pip alone prints several, and nothing at all with --quiet.
+PIP_INSTALL = $(BIN)/python -m pip install --constraint constraints.txt --editable
+SHORTLY = grep --line-buffered -E '^ *(Collecting|Downloading|Installing|Successfully)' | cut -c 1-100
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) . | $(SHORTLY)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) '.[dev]' | $(SHORTLY)
+	@touch $@ $(VENV)/.installed

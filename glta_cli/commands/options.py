@@ -1,0 +1,109 @@
+"""The options several commands share, and how they select a recipe and a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glta_cli.errors import did_you_mean
+from glta_cli.terminal import say
+
+if TYPE_CHECKING:
+    from glta_cli.pipeline import Pipeline
+
+DEFAULT_RECIPE = "quickstart"
+
+
+def checked_device(device: str | None) -> str | None:
+    """A device torch can name; None where torch is to choose."""
+    if device is None or device == "auto":
+        return None
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        hint = did_you_mean(device, ["cpu", "cuda", "mps", "auto"])
+        raise typer.BadParameter(
+            f"'{device}' is not one of cpu, cuda, cuda:N, mps, auto{f'; {hint}' if hint else ''}"
+        )
+    return device
+
+
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME|FILE", help="A shipped recipe (`glta recipes`) or a YAML file."),
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", metavar="NAME", help="Name of the run; an existing one brings its own recipe."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one setting, such as graph.loss=bpr; repeatable."
+    ),
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Where datasets and runs live (also GLTA_DATA_DIR).",
+        file_okay=False,
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", min=0, help="The same as --set seed=N; not the split's seed."),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto.", callback=checked_device
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show the recipe, the stages, parameters and memory; run nothing.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def open_pipeline(
+    recipe: str | None,
+    run: str | None,
+    overrides: Sequence[str] | None,
+    data_dir: Path | None,
+    seed: int | None,
+    device: str | None,
+    *,
+    prefer_latest: bool = False,
+) -> Pipeline:
+    """The pipeline the shared options select.
+
+    A recipe names its run unless `run` does. Without one, a run keeps the recipe it was made with; without
+    either, it is the latest run where `prefer_latest`, else the default recipe.
+
+    Raises:
+        InputError: no such recipe or run, or something wrong inside the recipe or an override.
+    """
+    from glta_cli.pipeline import Pipeline
+    from glta_cli.recipe import load_recipe, recipe_from
+    from glta_cli.workspace import Workspace
+
+    workspace = Workspace(data_dir)
+    changes = list(overrides or [])
+    if seed is not None:
+        changes.append(f"seed={seed}")
+
+    if recipe is None:
+        if run is None:
+            stored = workspace.latest_run() if prefer_latest else None
+        else:
+            stored = workspace.required_run(run) if prefer_latest else workspace.run(run)
+        if stored is not None:
+            return Pipeline(stored.name, recipe_from(stored.recipe, changes), workspace, device=device)
+        say(f"no recipe named: taking {DEFAULT_RECIPE}")
+
+    loaded = load_recipe(recipe or DEFAULT_RECIPE, changes)
+    return Pipeline(run or loaded.name, loaded.recipe, workspace, device=device)

@@ -1,0 +1,182 @@
+"""`glta prepare`: read options, prepare the dataset, show its counts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption, RecipeOption, SetOption
+
+if TYPE_CHECKING:
+    from glta_cli.data.prepared import PreparedDataset
+    from glta_cli.recipe import LoadedRecipe, Recipe
+
+
+def prepare(
+    dataset: Annotated[
+        str | None, typer.Argument(help="A dataset of `glta plugins`; may be left out with --recipe.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|FILE|URL", help="Local copy or address, in place of the download."),
+    ] = None,
+    min_rating: Annotated[
+        str | None, typer.Option(metavar="X", help="Keep interactions rated at least X; `none` keeps all.")
+    ] = None,
+    kcore: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Least interactions of every user and item; 0 keeps all."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="ratio|leave-last-out|temporal", help="How interactions are divided."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o", "--option", metavar="KEY=VALUE", help="A setting of the loader, such as user=COLUMN."
+        ),
+    ] = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    data_dir: DataDirOption = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of the random split: --set dataset.split.seed=N.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn raw files into a dataset: clean, split, and count what was dropped.
+
+    A dataset that a shipped recipe is about starts from that recipe's dataset section (the recipe of its own
+    name, else `quickstart`, else the first by name), so that its later stages find it prepared; options
+    override single settings. `--min-rating none --kcore 0` keeps everything.
+
+    Example: glta prepare amazon-sports --source ~/amazon
+    """
+    from rich.markup import escape
+
+    from glta_cli.data.preparation import prepare as prepare_dataset
+    from glta_cli.terminal import say, show_json
+    from glta_cli.workspace import Workspace
+
+    named = {
+        "source": source,
+        "min_rating": min_rating,
+        "kcore": kcore,
+        "split.strategy": split,
+        "split.seed": seed,
+    }
+    changes = [f"dataset.{key}={_yaml(key, value)}" for key, value in named.items() if value is not None]
+    changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
+    base, resolved = _resolved(dataset, recipe, changes)
+    prepared, up_to_date = prepare_dataset(resolved.dataset, Workspace(data_dir))
+    if as_json:
+        show_json(prepared.summary())
+    else:
+        _show(prepared)
+    say(f"{'up to date' if up_to_date else 'written'}: {escape(str(prepared.artefact.path))}")
+    say(f"next: [bold]{escape(_next_command(base, resolved, data_dir))}[/]")
+
+
+def _yaml(key: str, value: str | int) -> str:
+    """An option's text as the value of an override: a path stays a string, `none` is YAML's null."""
+    return json.dumps(value) if key == "source" else "null" if value == "none" else str(value)
+
+
+def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tuple[LoadedRecipe, Recipe]:
+    """The recipe later commands start from, and the recipe with this command's changes."""
+    from glta_cli.errors import InputError
+    from glta_cli.recipe import load_recipe, recipe_from
+
+    if recipe is not None:
+        base = load_recipe(recipe)
+        if dataset not in (None, base.recipe.dataset.name):
+            raise InputError(
+                f"the recipe is about {base.recipe.dataset.name}, not {dataset}",
+                location=recipe,
+                hint="leave out one of the two",
+            )
+        section = base.recipe.dataset.model_dump(mode="json")
+    elif dataset is not None:
+        base = _recipe_about(dataset)
+        about = base.recipe.dataset.name == dataset
+        section = base.recipe.dataset.model_dump(mode="json") if about else {"name": dataset}
+    else:
+        raise InputError(
+            "which dataset?", location="glta prepare", hint="name one of `glta plugins --kind dataset`"
+        )
+    return base, recipe_from({"dataset": section}, changes)
+
+
+def _recipe_about(dataset: str) -> LoadedRecipe:
+    """The shipped recipe a dataset starts from; `quickstart` where none is about it."""
+    from glta_cli.recipe import load_recipe, shipped_recipes
+
+    top = sorted(name for name in shipped_recipes() if "/" not in name)
+    for name in sorted(top, key=lambda name: (name != dataset, name != DEFAULT_RECIPE)):
+        loaded = load_recipe(name)
+        if loaded.recipe.dataset.name == dataset:
+            return loaded
+    return load_recipe(DEFAULT_RECIPE)
+
+
+def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -> str:
+    """The command that trains on exactly this dataset: the base recipe and what differs from it."""
+    from glta_cli.data.preparation import loader_of, needs_source
+
+    words = ["glta", "pretrain-graph"]
+    if base.name != DEFAULT_RECIPE:
+        words += ["--recipe", base.name if base.path is None or _is_shipped(base) else str(base.path)]
+    before = _flat(base.recipe.dataset.model_dump(mode="json"))
+    after = _flat(resolved.dataset.model_dump(mode="json"))
+    if not needs_source(loader_of(resolved.dataset)):
+        # The later stages find what was prepared from the local copy without it.
+        del after["source"]
+    for key, value in after.items():
+        if before.get(key) != value:
+            words += ["--set", f"dataset.{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    if data_dir is not None:
+        words += ["--data-dir", str(data_dir)]
+    return shlex.join(words)
+
+
+def _is_shipped(base: LoadedRecipe) -> bool:
+    from glta_cli.recipe import shipped_recipes
+
+    return base.path is not None and shipped_recipes().get(base.name) == base.path
+
+
+def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _show(prepared: PreparedDataset) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from glta_cli.terminal import show_table
+
+    summary = prepared.summary()
+    table = Table(title=escape(f"{prepared.name}, prepared"), show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name in ("users", "items", "interactions"):
+        table.add_row(name, f"{summary[name]:,}")
+    table.add_row("density", f"{summary['density']:.4%}")
+    for reason, count in summary["dropped"].items():
+        table.add_row(f"dropped: {escape(reason)}", f"{count:,}")
+    if not summary["dropped"]:
+        table.add_row("dropped", "nothing")
+    for name, count in summary["split"].items():
+        table.add_row(name, f"{count:,}")
+    show_table(table)

@@ -1,0 +1,140 @@
+"""`glta recipes`: list, show, validate and copy recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glta_cli.commands.options import JsonOption
+from glta_cli.errors import GltaError, InputError, InputErrors
+from glta_cli.terminal import results, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe or a YAML file.")]
+
+recipes = typer.Typer(rich_markup_mode=None)
+
+
+@recipes.callback(invoke_without_command=True)
+def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the shipped recipes, or show, validate and copy one.
+
+    Example: glta recipes
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from glta_cli.recipe import describe_first_line, read_recipe, shipped_recipes
+
+    found = [
+        {
+            "name": name,
+            "dataset": recipe.dataset.name,
+            "encoder": recipe.graph.encoder,
+            "backbone": recipe.backbone.name,
+            "command": describe_first_line(path),
+        }
+        for name, path in shipped_recipes().items()
+        for recipe in [read_recipe(path)]
+    ]
+    if as_json:
+        show_json(found)
+    else:
+        show_table(recipe_table(found))
+
+
+@recipes.command()
+def show(
+    name: NameArgument,
+    resolved: Annotated[bool, typer.Option("--resolved", help="With every default filled in.")] = False,
+) -> None:
+    """Print a recipe.
+
+    Example: glta recipes show quickstart --resolved
+    """
+    from glta_cli.commands.stage import recipe_yaml
+    from glta_cli.recipe import find_recipe, load_recipe, read_text
+
+    text = recipe_yaml(load_recipe(name).recipe) if resolved else read_text(find_recipe(name)).rstrip()
+    results().print(text, markup=False, soft_wrap=True)
+
+
+@recipes.command()
+def validate(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Shipped recipes or YAML files.")],
+) -> None:
+    """Check recipes against the schema and the plugins they select; every problem is shown.
+
+    Example: glta recipes validate mine.yaml
+    """
+    from glta_cli.recipe import load_recipe
+
+    problems: list[GltaError] = []
+    for name in names:
+        try:
+            load_recipe(name)
+        except InputErrors as several:
+            problems += several.errors
+        except GltaError as problem:
+            problems.append(problem)
+        else:
+            print(f"{name}: ok")
+    if problems:
+        raise InputErrors(problems)
+
+
+@recipes.command()
+def copy(
+    name: NameArgument,
+    destination: Annotated[
+        Path | None, typer.Argument(metavar="[DEST]", help="File or folder; the current folder without it.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Copy a recipe, to change it.
+
+    Example: glta recipes copy quickstart mine.yaml
+    """
+    from glta_cli.recipe import find_recipe, read_text
+    from glta_cli.workspace import write_bytes
+
+    source = find_recipe(name)
+    target = destination or Path()
+    if target.is_dir():
+        target /= source.name
+    if target.exists() and not force:
+        raise InputError(
+            "exists already", location=str(target), hint="choose another name, or --force overwrites it"
+        )
+    if not target.parent.is_dir():
+        raise InputError("no such folder", location=str(target.parent), hint=f"mkdir -p {target.parent}")
+    first, newline, rest = read_text(source).partition("\n")
+    write_bytes(target, (_naming_copy(first, target) + newline + rest).encode())
+    print(target)
+    say("next: change it, then [bold]glta recipes validate[/bold] it; its first line runs it")
+
+
+def _naming_copy(first_line: str, target: Path) -> str:
+    """The first line is the command that runs the recipe: of a copy, the copy."""
+    command, option, _ = first_line.partition("--recipe ")
+    return f"{command}{option}{target}" if option else first_line
+
+
+def recipe_table(found: Iterable[dict[str, Any]]) -> Table:
+    """Name, dataset, backbone and the command that runs it."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("recipe", style="cyan", no_wrap=True)
+    table.add_column("dataset")
+    table.add_column("backbone")
+    table.add_column("command", style="dim", overflow="fold")
+    for row in found:
+        table.add_row(row["name"], row["dataset"], row["backbone"], row["command"])
+    return table

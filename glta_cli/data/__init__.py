@@ -1,0 +1,1 @@
+"""From raw files to a prepared dataset: cleaning, splits, item texts, and the artefact the stages read."""

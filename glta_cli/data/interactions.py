@@ -1,0 +1,61 @@
+"""Which user met which item: the one form in which every stage sees interactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Users' items in compressed rows, user after user.
+
+    Attributes:
+        indptr: int64 [U + 1]; user u's items stand at `indptr[u]:indptr[u + 1]`.
+        items: int64 [n], item indices; each user's in order of time, or of the source without times.
+        item_count: size of the catalogue, which may hold items that no one here met.
+    """
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int64]
+    item_count: int
+
+    @classmethod
+    def from_pairs(
+        cls, users: ArrayLike, items: ArrayLike, *, user_count: int, item_count: int
+    ) -> Interactions:
+        """Group pairs by user, keeping each user's items in the order given.
+
+        Args:
+            users: user indices [n], below `user_count`.
+            items: item indices [n], below `item_count`.
+        """
+        rows = np.asarray(users, dtype=np.int64)
+        columns = np.asarray(items, dtype=np.int64)
+        indptr = np.zeros(user_count + 1, dtype=np.int64)
+        np.cumsum(np.bincount(rows, minlength=user_count), out=indptr[1:])
+        return cls(indptr, columns[np.argsort(rows, kind="stable")], item_count)
+
+    @property
+    def user_count(self) -> int:
+        return len(self.indptr) - 1
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Items per user, int64 [U]."""
+        return np.diff(self.indptr)
+
+    @cached_property
+    def users(self) -> NDArray[np.int64]:
+        """The user of each entry of `items`, int64 [n]."""
+        return np.repeat(np.arange(self.user_count, dtype=np.int64), self.counts)
+
+    def of(self, user: int) -> NDArray[np.int64]:
+        """The items of one user, int64, in order."""
+        return self.items[self.indptr[user] : self.indptr[user + 1]]
+
+    def __len__(self) -> int:
+        return len(self.items)

@@ -1,0 +1,236 @@
+"""The stage `prepare`: locate a dataset's files, clean, split, and publish what the later stages read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from rich.markup import escape
+
+from glta_cli.data.cleaning import CleanTable, clean
+from glta_cli.data.download import Downloads, is_url
+from glta_cli.data.interactions import Interactions
+from glta_cli.data.item_text import item_text, plain
+from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
+from glta_cli.data.splits import SPLITS, split
+from glta_cli.errors import InputError
+from glta_cli.plugin import DatasetLoader, RawDataset
+from glta_cli.recipe import DatasetSettings, Recipe, component_options
+from glta_cli.registry import Component, installed
+from glta_cli.terminal import say
+from glta_cli.workspace import SCHEMA_VERSION, Workspace, file_sha256, fingerprint, read_json, write_json
+
+STAGE: Final = "prepare"
+
+
+def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDataset, bool]:
+    """Prepare a dataset, or find it prepared already.
+
+    Without a source, a dataset prepared before from the same settings is taken as it is, whichever source it
+    came from and without a look at the network. With a source, its files are hashed: if nothing changed, the
+    dataset is up to date.
+
+    Returns:
+        The dataset, and whether it was up to date.
+
+    Raises:
+        InputError: files missing or not in the dataset's format, or nothing left after the filters.
+        GltaError: a download failed.
+        BusyError: another process prepares the same dataset.
+    """
+    component = installed().find("dataset", settings.name)
+    loader = loader_of(settings)
+    pointer = _pointer(settings, loader, workspace)
+    if settings.source is None:
+        known = _known(pointer, workspace)
+        if known is not None:
+            return known, True
+    with workspace.locked(f"{STAGE}-{pointer.stem}"):
+        files = _locate(loader, settings.source, Downloads(workspace.folder("downloads")))
+        inputs = {
+            role: {"file": path.name, "sha256": file_sha256(path)} for role, path in sorted(files.items())
+        }
+        identity = _identity(settings, inputs, component)
+        artefact = workspace.published(STAGE, identity)
+        up_to_date = artefact is not None
+        if artefact is None:
+            artefact = workspace.publish(
+                STAGE,
+                identity,
+                partial(_write, settings, loader, files),
+                settings=settings.model_dump(mode="json"),
+                inputs=inputs,
+                seed=settings.split.seed,
+            )
+        write_json(pointer, {"fingerprint": identity, "source": _absolute(settings.source)})
+        return PreparedDataset(artefact), up_to_date
+
+
+def prepared_before(settings: DatasetSettings, workspace: Workspace) -> PreparedDataset | None:
+    """The dataset these settings last led to, or None; looks at no source and no network."""
+    return _known(_pointer(settings, loader_of(settings), workspace), workspace)
+
+
+def loader_of(settings: DatasetSettings) -> DatasetLoader:
+    """The loader the settings select, with its own settings checked."""
+    target = installed().find("dataset", settings.name).target()
+    loader: DatasetLoader = target(
+        settings.name, component_options(Recipe.model_validate({"dataset": settings}), "dataset")
+    )
+    return loader
+
+
+def needs_source(loader: DatasetLoader) -> bool:
+    """Whether a loader can fetch nothing; it says so by an attribute `needs_source`, which none has to have."""
+    return bool(getattr(loader, "needs_source", False))
+
+
+# ------------------------------------------------------------------------------------------------ identity
+
+
+def _pointer(settings: DatasetSettings, loader: DatasetLoader, workspace: Workspace) -> Path:
+    """The file that leads from settings to the dataset they were last prepared into.
+
+    Where nothing can be fetched, the source is what tells one dataset from another. Elsewhere a local copy
+    stands for the download.
+    """
+    key = settings.model_dump(mode="json")
+    if not needs_source(loader):
+        del key["source"]
+    return workspace.folder("datasets") / f"{fingerprint(key)}.json"
+
+
+def _known(pointer: Path, workspace: Workspace) -> PreparedDataset | None:
+    if not pointer.is_file():
+        return None
+    artefact = workspace.published(STAGE, read_json(pointer)["fingerprint"])
+    return None if artefact is None else PreparedDataset(artefact)
+
+
+def _identity(
+    settings: DatasetSettings, inputs: Mapping[str, Mapping[str, str]], component: Component
+) -> str:
+    return fingerprint(
+        {
+            "stage": STAGE,
+            "schema_version": SCHEMA_VERSION,
+            "settings": settings.model_dump(mode="json", exclude={"source"}),
+            "inputs": {role: content["sha256"] for role, content in inputs.items()},
+            "loader": [component.declaration.target, component.origin.version],
+        }
+    )
+
+
+def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> Mapping[str, Path]:
+    if source is None:
+        return loader.locate(None, downloads)
+    if is_url(source):
+        return loader.locate(downloads.url(source), downloads)
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise InputError(
+            "no such file or folder", location=source, hint="--source takes a file, a folder or a URL"
+        )
+    return loader.locate(path, downloads)
+
+
+def _absolute(source: str | None) -> str | None:
+    return source if source is None or is_url(source) else str(Path(source).expanduser().absolute())
+
+
+# ----------------------------------------------------------------------------------------------- the files
+
+
+def _write(
+    settings: DatasetSettings, loader: DatasetLoader, files: Mapping[str, Path], folder: Path
+) -> dict[str, Any]:
+    """Fill `folder` with the prepared dataset and return its counts."""
+    raw = loader.read(files)
+    table = clean(raw.interactions, min_rating=settings.min_rating, kcore=settings.kcore)
+    dropped = _merged(raw.dropped, table.dropped)
+    if table.interactions.is_empty():
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
+        raise InputError(
+            f"no interaction is left ({reasons or 'there was none'})",
+            location=settings.source or settings.name,
+            hint="look at the file, or lower --kcore and --min-rating",
+        )
+
+    assigned = _split(settings, table)
+    named = pl.Series("split", np.array(SPLITS)[assigned], dtype=pl.Enum(SPLITS))
+    table.interactions.with_columns(named).write_parquet(folder / INTERACTIONS_FILE)
+    pl.DataFrame({"user": table.user_ids}).write_parquet(folder / USERS_FILE)
+    items = _items(raw, table.item_ids)
+    items.write_parquet(folder / ITEMS_FILE)
+
+    warnings = [*raw.warnings, *_text_warnings(items)]
+    for warning in warnings:
+        say(f"[yellow]warning:[/] {escape(warning)}")
+    users, catalogue, count = len(table.user_ids), len(table.item_ids), table.interactions.height
+    return {
+        "dataset": settings.name,
+        "users": users,
+        "items": catalogue,
+        "interactions": count,
+        "density": count / (users * catalogue),
+        "dropped": dropped,
+        "split": {name: int((assigned == index).sum()) for index, name in enumerate(SPLITS)},
+        "has_text": items["text"].null_count() < items.height,
+        "warnings": warnings,
+    }
+
+
+def _split(settings: DatasetSettings, table: CleanTable) -> np.ndarray:
+    rows = table.interactions
+    interactions = Interactions.from_pairs(
+        rows["user"].to_numpy(),
+        rows["item"].to_numpy(),
+        user_count=len(table.user_ids),
+        item_count=len(table.item_ids),
+    )
+    timestamps = rows["timestamp"].to_numpy() if "timestamp" in rows.columns else None
+    return split(interactions, settings.split, timestamps)
+
+
+def _items(raw: RawDataset, item_ids: list[str]) -> pl.DataFrame:
+    """Title and text of every item of the catalogue, by index; of several records of an item, the first."""
+    catalogue = pl.DataFrame({"item": item_ids}, schema={"item": pl.String})
+    if raw.items is None:
+        return catalogue.with_columns(title=pl.lit(None, pl.String), text=pl.lit(None, pl.String))
+    present = raw.items.collect_schema().names()
+    described = (
+        raw.items.select(
+            pl.col(name).cast(pl.String) if name in present else pl.lit(None, pl.String).alias(name)
+            for name in ("item", "title", "description")
+        )
+        .filter(pl.col("item").is_in(item_ids))
+        .unique("item", keep="first", maintain_order=True)
+        .collect()
+    )
+    titles = [plain(title) for title in described["title"]]
+    texts = [
+        item_text(title, plain(description))
+        for title, description in zip(titles, described["description"], strict=True)
+    ]
+    known = pl.DataFrame(
+        {"item": described["item"], "title": titles, "text": texts},
+        schema={"item": pl.String, "title": pl.String, "text": pl.String},
+    )
+    return catalogue.join(known, on="item", how="left", maintain_order="left")
+
+
+def _text_warnings(items: pl.DataFrame) -> list[str]:
+    without = items["text"].null_count()
+    if without == items.height:
+        return ["no item has a text: `glta align` and `glta finetune` need titles or descriptions"]
+    return [f"{without:,} of {items.height:,} items have neither title nor description"] if without else []
+
+
+def _merged(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    reasons = [*first, *(reason for reason in second if reason not in first)]
+    merged = {reason: first.get(reason, 0) + second.get(reason, 0) for reason in reasons}
+    return {reason: count for reason, count in merged.items() if count}

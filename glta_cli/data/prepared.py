@@ -1,0 +1,141 @@
+"""The prepared dataset: what `glta prepare` publishes and every later stage reads."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from functools import cached_property
+from typing import Any, Final, Literal
+
+import numpy as np
+import polars as pl
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.errors import InputError
+from glta_cli.workspace import Artefact
+
+INTERACTIONS_FILE: Final = "interactions.parquet"
+USERS_FILE: Final = "users.parquet"
+ITEMS_FILE: Final = "items.parquet"
+
+SplitName = Literal["train", "valid", "test"]
+
+NEAREST_IDS: Final = 3
+
+
+class PreparedDataset:
+    """One published dataset; its files are read, and their hashes checked, when first asked for.
+
+    Files:
+        interactions.parquet: `user`, `item` (Int32 indices), `rating`, `timestamp` where known, `split`;
+            user after user, each user's rows in order of time.
+        users.parquet: `user`, the original id at each user index.
+        items.parquet: `item`, the original id at each item index, with `title` and `text` or null.
+    """
+
+    def __init__(self, artefact: Artefact) -> None:
+        self.artefact = artefact
+
+    @property
+    def name(self) -> str:
+        return str(self.artefact.details["dataset"])
+
+    @property
+    def user_count(self) -> int:
+        return int(self.artefact.details["users"])
+
+    @property
+    def item_count(self) -> int:
+        return int(self.artefact.details["items"])
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any item has a title or a description."""
+        return bool(self.artefact.details["has_text"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the loader found worth telling."""
+        return list(self.artefact.details["warnings"])
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        """Original user ids, by index."""
+        return self._read(USERS_FILE)["user"].to_list()
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Original item ids, by index."""
+        return self._items["item"].to_list()
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """Item titles, by index; the id where there is no title."""
+        return self._items.select(pl.coalesce("title", "item"))["title"].to_list()
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Title and description, by index; the id where there is neither."""
+        return self._items.select(pl.coalesce("text", "title", "item"))["text"].to_list()
+
+    def split(self, name: SplitName) -> Interactions:
+        """The interactions of one split; user and item indices are the same in all."""
+        return self._interactions(self._table.filter(pl.col("split") == name))
+
+    def history(self) -> Interactions:
+        """The interactions of all splits."""
+        return self._interactions(self._table)
+
+    def user_index(self, user_id: str) -> int:
+        """The index of an original user id.
+
+        Raises:
+            InputError: there is no such user; says how many there are and which ids are near.
+        """
+        index = self._user_indices.get(user_id)
+        if index is not None:
+            return index
+        path = self.artefact.path / USERS_FILE
+        raise InputError(
+            f"no user is called '{user_id}' among the {self.user_count:,} users here",
+            location=self.name,
+            hint=f"the nearest ids are {', '.join(self._nearest_users(user_id))}; all of them are in {path}",
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Users, items, interactions, density, rows dropped by reason, and the sizes of the splits."""
+        keys = ("dataset", "users", "items", "interactions", "density", "dropped", "split")
+        return {key: self.artefact.details[key] for key in keys}
+
+    @cached_property
+    def _table(self) -> pl.DataFrame:
+        return self._read(INTERACTIONS_FILE)
+
+    @cached_property
+    def _items(self) -> pl.DataFrame:
+        return self._read(ITEMS_FILE)
+
+    @cached_property
+    def _user_indices(self) -> dict[str, int]:
+        return {user: index for index, user in enumerate(self.user_ids)}
+
+    def _read(self, name: str) -> pl.DataFrame:
+        return pl.read_parquet(self.artefact.file(name))
+
+    def _interactions(self, table: pl.DataFrame) -> Interactions:
+        return Interactions.from_pairs(
+            table["user"].to_numpy().astype(np.int64),
+            table["item"].to_numpy().astype(np.int64),
+            user_count=self.user_count,
+            item_count=self.item_count,
+        )
+
+    def _nearest_users(self, user_id: str) -> list[str]:
+        """Ids beside the wanted one: by number where ids are numbers, else in alphabetical order."""
+        if user_id.isdecimal() and all(known.isdecimal() for known in self.user_ids):
+            wanted = int(user_id)
+            return sorted(self.user_ids, key=lambda known: (abs(int(known) - wanted), int(known)))[
+                :NEAREST_IDS
+            ]
+        ordered = sorted(self.user_ids)
+        start = max(0, min(bisect_left(ordered, user_id) - 1, len(ordered) - NEAREST_IDS))
+        return ordered[start : start + NEAREST_IDS]

@@ -1,0 +1,108 @@
+"""Evaluation on the test split: the model, its parts and popularity, by full ranking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.errors import GltaError
+from glta_cli.evaluation.metrics import bootstrap_interval, ranking_metrics
+from glta_cli.evaluation.ranking import Scorer, rank_users
+from glta_cli.recipe import EvaluateSettings
+from glta_cli.serving.index import Index
+from glta_cli.terminal import progress_bar
+
+if TYPE_CHECKING:
+    from glta_cli.pipeline import Pipeline
+
+SHOWN_METRICS = ("ndcg", "recall", "precision")
+
+
+def popularity_scorer(train: Interactions) -> Scorer:
+    """Every user gets the items with the most training interactions."""
+    counts = np.bincount(train.items, minlength=train.item_count).astype(np.float32)
+    return lambda users: np.tile(counts, (len(users), 1))
+
+
+def evaluate_run(pipeline: Pipeline) -> dict[str, Any]:
+    """Rank the catalogue for every user with a test item; training and validation items are masked.
+
+    Returns:
+        `{"dataset", "split", "run", "users", "left_out", "models": {name: {"ndcg@10", ...}},
+        "intervals": {name: {"ndcg@10": [low, high]}}}`; `left_out` counts users without a test item.
+    """
+    index = Index(pipeline.ensure("index"))
+    prepared = pipeline.prepared()
+    train, validation, test = prepared.split("train"), prepared.split("valid"), prepared.split("test")
+    models = {
+        "popularity": popularity_scorer(train),
+        index.encoder: index.graph_scorer(),
+        "glta-llm": index.language_scorer(train, validation),
+    }
+    if index.fused:
+        models["glta"] = index.scorer(train, validation)
+    else:
+        models["glta"] = models.pop("glta-llm")
+    settings = pipeline.recipe.evaluate
+    values = evaluate_models(models, test, settings, train, validation)
+    split = pipeline.recipe.dataset.split
+    return {
+        "dataset": prepared.name,
+        "split": {**split.model_dump(mode="json"), **prepared.summary()["split"]},
+        "run": pipeline.name,
+        "users": int((test.counts > 0).sum()),
+        "left_out": int((test.counts == 0).sum()),
+        "models": {name: {metric: float(v.mean()) for metric, v in row.items()} for name, row in values.items()},
+        "intervals": {name: _intervals(row, settings, pipeline.recipe.seed) for name, row in values.items()},
+    }
+
+
+def evaluate_models(
+    models: dict[str, Scorer], test: Interactions, settings: EvaluateSettings, *seen: Interactions
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Every metric of every model, one value for each user with a test item."""
+    users = np.flatnonzero(test.counts)
+    if not len(users):
+        raise GltaError("no user has a test item", hint="prepare with a larger test share")
+    values = {}
+    with progress_bar(len(models), "evaluate", "models") as bar:
+        for name, score in models.items():
+            ranked = rank_users(score, users, max(settings.cutoffs), *seen)
+            values[name] = ranking_metrics(ranked, users, test, settings.cutoffs)
+            bar.update(1)
+    return values
+
+
+def _intervals(
+    values: dict[str, NDArray[np.float64]], settings: EvaluateSettings, seed: int
+) -> dict[str, tuple[float, float]]:
+    if settings.bootstrap == 0:
+        return {}
+    return {metric: bootstrap_interval(v, settings.bootstrap, seed) for metric, v in values.items()}
+
+
+def report_table(report: dict[str, Any]) -> Table:
+    """The report as a rich table: one row a model, the best of each column bold."""
+    names = list(next(iter(report["models"].values())))
+    shown = [name for name in names if name.split("@")[0] in SHOWN_METRICS and not name.endswith("@5")]
+    table = Table(
+        title=f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users",
+        caption="± half of the 95% bootstrap interval over users",
+    )
+    table.add_column("model")
+    for name in shown:
+        table.add_column(name, justify="right")
+    for model, metrics in report["models"].items():
+        cells = []
+        for name in shown:
+            best = max(row[name] for row in report["models"].values())
+            interval = report["intervals"][model].get(name)
+            width = f" ±{(interval[1] - interval[0]) / 2:.4f}" if interval else ""
+            text = f"{metrics[name]:.4f}{width}"
+            cells.append(f"[bold]{text}[/bold]" if metrics[name] == best else text)
+        table.add_row(model, *cells)
+    return table

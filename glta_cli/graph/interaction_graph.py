@@ -1,0 +1,94 @@
+"""The bipartite user-item graph and its propagation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from glta_cli.data.interactions import Interactions
+
+
+class InteractionGraph(nn.Module):
+    """Users and items as nodes 0..U-1 and U..U+I-1, an edge for each interaction, both ways.
+
+    The adjacency is normalised symmetrically: A[u, i] = 1 / sqrt(degree(u) · degree(i)).
+
+    Source: He et al., LightGCN, SIGIR 2020, equation 3.
+
+    Attributes:
+        data: the same graph as torch-geometric's `HeteroData`, for encoders built on its layers.
+    """
+
+    indptr: Tensor
+    neighbours: Tensor
+    weights: Tensor
+
+    def __init__(self, interactions: Interactions) -> None:
+        super().__init__()
+        self.user_count = interactions.user_count
+        self.item_count = interactions.item_count
+        users = torch.from_numpy(interactions.users)  # [E]
+        items = torch.from_numpy(interactions.items.astype("int64"))  # [E]
+        self.data = _hetero_data(users, items, self.user_count, self.item_count)
+
+        source = torch.cat([users, items + self.user_count])  # [2E]
+        target = torch.cat([items + self.user_count, users])
+        degree = torch.bincount(source, minlength=self.node_count)  # [N]
+        order = torch.argsort(source, stable=True)
+        normaliser = degree.clamp(min=1).to(torch.float32).rsqrt()
+        indptr = F.pad(degree.cumsum(0), (1, 0))[:-1]  # where each node's neighbours start
+        # The graph follows from the data, so none of it belongs to an encoder's saved state.
+        self.register_buffer("indptr", indptr.to(torch.int32), persistent=False)
+        self.register_buffer("neighbours", target[order].to(torch.int32), persistent=False)
+        weights = normaliser[source[order]] * normaliser[target[order]]
+        self.register_buffer("weights", weights, persistent=False)
+
+    @property
+    def node_count(self) -> int:
+        return self.user_count + self.item_count
+
+    def propagate(self, nodes: Tensor) -> Tensor:
+        """A·nodes: [N, d] -> [N, d], without a gradient."""
+        return F.embedding_bag(self.neighbours, nodes, self.indptr, mode="sum", per_sample_weights=self.weights)
+
+    def layer_mean(self, nodes: Tensor, layers: int) -> Tensor:
+        """Mean of nodes, A·nodes, ..., A^layers·nodes: [N, d] -> [N, d], differentiable.
+
+        Source: LightGCN, equation 4 with uniform layer weights.
+        """
+        mean: Tensor = _LayerMean.apply(nodes, self, layers)
+        return mean
+
+
+class _LayerMean(torch.autograd.Function):
+    """The polynomial of A behind `layer_mean`, by Horner's rule: x + A(x + A(x + ...))."""
+
+    @staticmethod
+    def forward(ctx: Any, nodes: Tensor, graph: InteractionGraph, layers: int) -> Tensor:
+        ctx.graph, ctx.layers = graph, layers
+        return _polynomial(nodes, graph, layers)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        # A is symmetric, and so is a polynomial of it: the backward pass is the forward pass of the gradient.
+        return _polynomial(gradients[0].contiguous(), ctx.graph, ctx.layers), None, None
+
+
+def _polynomial(nodes: Tensor, graph: InteractionGraph, layers: int) -> Tensor:
+    total = nodes
+    for _ in range(layers):
+        total = nodes + graph.propagate(total)
+    return total / (layers + 1)
+
+
+def _hetero_data(users: Tensor, items: Tensor, user_count: int, item_count: int) -> HeteroData:
+    data = HeteroData()
+    data["user"].num_nodes = user_count
+    data["item"].num_nodes = item_count
+    data["user", "interacts", "item"].edge_index = torch.stack([users, items])  # [2, E]
+    data["item", "rev_interacts", "user"].edge_index = torch.stack([items, users])
+    return data

@@ -1,0 +1,191 @@
+"""Stage 1: train a graph encoder on the training interactions, selected by validation NDCG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.errors import GltaError
+from glta_cli.evaluation.metrics import ranking_metrics
+from glta_cli.evaluation.ranking import Scorer, rank_users
+from glta_cli.graph.interaction_graph import InteractionGraph
+from glta_cli.graph.losses import Positives, bpr_loss, catalogue_softmax_loss
+from glta_cli.recipe import GraphSettings
+from glta_cli.training import TrainingProgress, train
+
+SELECTION_METRIC = "ndcg@10"
+EncoderFactory = Callable[[InteractionGraph], nn.Module]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What an encoder publishes: float32 users [U, d] and items [I, d]; their dot product is the score."""
+
+    users: NDArray[np.float32]
+    items: NDArray[np.float32]
+
+    def scorer(self) -> Scorer:
+        return lambda users: self.users[users] @ self.items.T
+
+
+@dataclass(frozen=True)
+class PretrainedEncoder:
+    """A trained encoder and how its training went."""
+
+    module: nn.Module
+    embeddings: Embeddings
+    progress: TrainingProgress
+
+
+def pretrain(
+    make_encoder: EncoderFactory,
+    settings: GraphSettings,
+    graph_interactions: Interactions,
+    seen: Interactions,
+    validation: Interactions,
+    *,
+    seed: int,
+    device: torch.device,
+    state_folder: Path,
+    description: str,
+) -> PretrainedEncoder:
+    """Train one encoder.
+
+    Args:
+        graph_interactions: the edges of the graph and the positives of the loss.
+        seen: items masked when ranking for validation; a superset of the edges.
+        validation: the items to find.
+    """
+    torch.manual_seed(seed)
+    encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
+    task_type = SoftmaxTask if settings.loss == "softmax" else BprTask
+    task = task_type(encoder, settings, graph_interactions, seen, validation, seed)
+    progress = train(task, settings.training, state_folder=state_folder, description=description)
+    return PretrainedEncoder(encoder, embeddings_of(encoder, settings), progress)
+
+
+def embeddings_of(encoder: nn.Module, settings: GraphSettings) -> Embeddings:
+    """Embeddings in the geometry the loss was trained in: unit length for the softmax, as they are for bpr."""
+    with torch.no_grad():
+        users, items = encoder()
+        if settings.loss == "softmax":
+            users, items = F.normalize(users, dim=-1), F.normalize(items, dim=-1)
+    return Embeddings(users.float().cpu().numpy(), items.float().cpu().numpy())
+
+
+def validation_users(validation: Interactions) -> NDArray[np.int64]:
+    """Users with something to find.
+
+    Raises:
+        GltaError: there is none.
+    """
+    users = np.flatnonzero(validation.counts)
+    if not len(users):
+        raise GltaError(
+            "no user has a validation item, so no epoch can be selected", hint="prepare with a larger validation share"
+        )
+    return users
+
+
+class _EncoderTask:
+    """What both losses share: the encoder, its data, and validation by full ranking."""
+
+    metric = SELECTION_METRIC
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        settings: GraphSettings,
+        interactions: Interactions,
+        seen: Interactions,
+        validation: Interactions,
+        seed: int,
+    ) -> None:
+        self.module = encoder
+        self.settings = settings
+        self.interactions = interactions
+        self.seen = seen
+        self.validation = validation
+        self.validation_users = validation_users(validation)
+        self.seed = seed
+        self.device = next(encoder.parameters()).device
+
+    def generator(self, epoch: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, epoch))
+
+    def validate(self) -> dict[str, float]:
+        score = embeddings_of(self.module, self.settings).scorer()
+        ranked = rank_users(score, self.validation_users, 10, self.seen)
+        values = ranking_metrics(ranked, self.validation_users, self.validation, [10])
+        return {name: float(values[name].mean()) for name in (SELECTION_METRIC, "recall@10")}
+
+
+class SoftmaxTask(_EncoderTask):
+    """Every item of a user against the catalogue, or a sample of it, at a temperature, on the unit sphere."""
+
+    def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
+        """Batches of user indices [B]; users without an edge are left out."""
+        users = self.generator(epoch).permutation(np.flatnonzero(self.interactions.counts))
+        size = self.settings.training.batch_size
+        return [users[start : start + size] for start in range(0, len(users), size)]
+
+    def loss(self, batch: NDArray[np.int64]) -> Tensor:
+        user_vectors, item_vectors = self.module()  # [U, d], [I, d]
+        users = F.normalize(user_vectors[torch.from_numpy(batch).to(self.device)], dim=-1)  # [B, d]
+        items = F.normalize(item_vectors, dim=-1)
+        rows = np.repeat(np.arange(len(batch)), self.interactions.counts[batch])
+        columns = np.concatenate([self.interactions.of(user) for user in batch])
+        positives = Positives(torch.from_numpy(rows).to(self.device), torch.from_numpy(columns).to(self.device))
+        loss = catalogue_softmax_loss(
+            users / self.settings.temperature, items, positives, sample=self.settings.softmax_items
+        )
+        extra: Tensor = self.module.extra_loss(torch.from_numpy(batch[rows]).to(self.device), positives.items)
+        return loss + extra
+
+
+class BprTask(_EncoderTask):
+    """Each interaction against one item the user did not interact with."""
+
+    def batches(self, epoch: int) -> Sequence[tuple[NDArray[np.int64], ...]]:
+        """Batches of (users, positives, negatives), [B] each."""
+        generator = self.generator(epoch)
+        order = generator.permutation(len(self.interactions))
+        users, positives = self.interactions.users[order], self.interactions.items[order]
+        negatives = sample_negatives(self.interactions, users, generator)
+        size = self.settings.training.batch_size
+        starts = range(0, len(order), size)
+        return [(users[s : s + size], positives[s : s + size], negatives[s : s + size]) for s in starts]
+
+    def loss(self, batch: tuple[NDArray[np.int64], ...]) -> Tensor:
+        users, positives, negatives = (torch.from_numpy(part).to(self.device) for part in batch)
+        user_vectors, item_vectors = self.module()
+        loss = bpr_loss(user_vectors[users], item_vectors[positives], item_vectors[negatives])
+        extra: Tensor = self.module.extra_loss(users, torch.stack([positives, negatives]))
+        return loss + extra
+
+
+def sample_negatives(
+    interactions: Interactions, users: NDArray[np.int64], generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """For each user [n], an item it has no interaction with, uniformly: [n].
+
+    A user who has interacted with the whole catalogue gets an arbitrary item.
+    """
+    width = interactions.item_count
+    known = np.sort(interactions.users * width + interactions.items)
+    negatives = generator.integers(0, width, len(users))
+    pending = np.flatnonzero(interactions.counts[users] < width)
+    while len(pending):
+        keys = users[pending] * width + negatives[pending]
+        found = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+        pending = pending[known[found] == keys]
+        negatives[pending] = generator.integers(0, width, len(pending))
+    return negatives

@@ -1,0 +1,1 @@
+"""Stages 2 and 3: prompts, projectors, the GLLM head, alignment and fine-tuning."""

@@ -1,0 +1,65 @@
+"""Attaches low-rank adapters to a language model; the one place that speaks to peft."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from glta_cli.errors import InputError
+from glta_cli.recipe import LoraSettings
+
+
+def attach_adapters(model: Any, settings: LoraSettings) -> Any:
+    """Freeze `model` and put trainable float32 adapters into its linear layers, in place.
+
+    Source: Hu et al., LoRA, ICLR 2022. The output head is never adapted: GLTA reads the hidden states.
+
+    Args:
+        model: a `transformers.PreTrainedModel`, on any device, `meta` included.
+        settings: rank, scale, dropout and which layers.
+
+    Returns:
+        The `peft.PeftModel` around `model`.
+
+    Raises:
+        InputError: no layer has one of the names, or one of them names the output head.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    modules = settings.modules if isinstance(settings.modules, str) else list(settings.modules)
+    head = model.get_output_embeddings()
+    head_name = next((name for name, module in model.named_modules() if module is head), "lm_head")
+    if head_name in modules and not isinstance(modules, str):
+        raise InputError(
+            f"'{head_name}' is the output head, which GLTA does not use",
+            location="backbone.lora.modules",
+            hint="name layers of the transformer, or write all-linear",
+        )
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=modules,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    on_meta = next(model.parameters()).is_meta
+    try:
+        with warnings.catch_warnings():
+            # peft asks transformers by an old name whether gradients are checkpointed.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+            return get_peft_model(model, config, low_cpu_mem_usage=on_meta)
+    except ValueError as error:
+        linear = sorted(
+            {name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)}
+        )
+        raise InputError(
+            f"cannot be adapted: {error}",
+            location="backbone.lora.modules",
+            hint=f"linear layers of this model: {', '.join(linear)}",
+        ) from error
+
+
+def _is_linear(module: Any) -> bool:
+    # Quantised layers and GPT-2's Conv1D are no subclasses of nn.Linear, but are named after their kind.
+    return type(module).__name__.startswith(("Linear", "Conv1D"))

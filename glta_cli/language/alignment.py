@@ -1,0 +1,134 @@
+"""Stage 2, item-text alignment: the item projector learns tokens the language model can match with descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from glta_cli.graph.losses import Positives, catalogue_softmax_loss
+from glta_cli.language.model import GraphLanguageModel
+from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
+from glta_cli.recipe import AlignSettings, PromptSettings
+
+
+@dataclass(frozen=True)
+class AlignmentPrompt:
+    """One prompt of stage 2.
+
+    Attributes:
+        ids: [L], item tokens negative.
+        positions: [T], where the item tokens stand.
+        labels: [T], the item each of them predicts.
+    """
+
+    ids: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+class AlignmentPrompts:
+    """Draws items and writes the prompts: task line, descriptions in random order, item tokens."""
+
+    def __init__(
+        self,
+        tokenizer: object,
+        texts: Sequence[str],
+        user_count: int,
+        settings: AlignSettings,
+        prompts: PromptSettings,
+    ) -> None:
+        self.template = PromptTemplate(
+            prompts.alignment,
+            prompts.system,
+            tokenizer,
+            required=("descriptions", "items"),
+            location="prompts.alignment",
+        )
+        self.descriptions = encode_cut(tokenizer, texts, settings.description_tokens)
+        self.line_end = encode(tokenizer, "\n")
+        self.user_count = user_count
+        self.settings = settings
+
+    def draw(self, count: int, generator: np.random.Generator) -> list[AlignmentPrompt]:
+        """`count` prompts, each of 8 to 12 (by default) different items."""
+        catalogue = len(self.descriptions)
+        least = min(self.settings.least_items, catalogue)
+        most = min(self.settings.most_items, catalogue)
+        sizes = generator.integers(least, most + 1, count)
+        return [self.write(generator.choice(catalogue, size, replace=False), generator) for size in sizes]
+
+    def write(self, items: NDArray[np.int64], generator: np.random.Generator) -> AlignmentPrompt:
+        """The prompt of the given items, in the order of their tokens."""
+        described = generator.permutation(items)
+        lines = [token for item in described for token in (*self.descriptions[item], *self.line_end)]
+        tokens = [node_token(self.user_count + int(item)) for item in items]
+        ids = self.template.fill({"descriptions": lines, "items": tokens})
+        labels = described if self.settings.labels == "description_order" else items
+        return AlignmentPrompt(ids, np.flatnonzero(ids < 0), labels)
+
+
+class AlignmentTask:
+    """Trains item projector and head; the language model, the user projector and the embeddings are frozen."""
+
+    metric = "log_likelihood"
+
+    def __init__(self, model: GraphLanguageModel, prompts: AlignmentPrompts, settings: AlignSettings, seed: int) -> None:
+        self.module = model
+        self.prompts = prompts
+        self.settings = settings
+        self.seed = seed
+        model.language_module.requires_grad_(False)
+        model.user_projector.requires_grad_(False)
+        # The generator of validation prompts can be no epoch's, so no training prompt is a validation prompt.
+        self.validation = prompts.draw(settings.validation_prompts, np.random.default_rng((seed, 0, 1)))
+
+    def batches(self, epoch: int) -> Sequence[list[AlignmentPrompt]]:
+        prompts = self.prompts.draw(self.settings.prompts, np.random.default_rng((self.seed, epoch)))
+        return self._grouped(prompts)
+
+    def loss(self, batch: list[AlignmentPrompt]) -> Tensor:
+        queries, labels = self._queries(batch)
+        head = self.module.head
+        rows = torch.arange(len(labels), device=labels.device)
+        return catalogue_softmax_loss(queries, head.item_matrix(), Positives(rows, labels), bias=head.bias)
+
+    def validate(self) -> dict[str, float]:
+        """Mean log-likelihood of the labels, and how often the label is first among the prompt's own items."""
+        losses, right, total = 0.0, 0, 0
+        for batch in self._grouped(self.validation):
+            queries, labels = self._queries(batch)
+            logits = queries @ self.module.head.item_matrix().T + self.module.head.bias  # [P, I]
+            losses += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            right += _first_among_own(logits, batch)
+            total += len(labels)
+        return {"log_likelihood": -losses / total, "accuracy_in_prompt": right / total}
+
+    def _queries(self, batch: list[AlignmentPrompt]) -> tuple[Tensor, Tensor]:
+        """Queries [P, D] at all item tokens of a batch, and their labels [P]."""
+        states = self.module.states([prompt.ids for prompt in batch])  # [B, L, h]
+        rows = np.repeat(np.arange(len(batch)), [len(prompt.positions) for prompt in batch])
+        columns = np.concatenate([prompt.positions for prompt in batch])
+        labels = np.concatenate([prompt.labels for prompt in batch])
+        device = self.module.device
+        picked = states[torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)]  # [P, h]
+        return self.module.head.queries(picked), torch.from_numpy(labels).to(device)
+
+    def _grouped(self, prompts: list[AlignmentPrompt]) -> list[list[AlignmentPrompt]]:
+        size = self.settings.training.batch_size
+        return [prompts[start : start + size] for start in range(0, len(prompts), size)]
+
+
+def _first_among_own(logits: Tensor, batch: list[AlignmentPrompt]) -> int:
+    """Positions [P] whose label scores highest among the items of its own prompt."""
+    right, start = 0, 0
+    for prompt in batch:
+        own = torch.from_numpy(np.sort(prompt.labels)).to(logits.device)
+        among = logits[start : start + len(prompt.labels)][:, own]  # [T, T]
+        right += int((own[among.argmax(1)].cpu().numpy() == prompt.labels).sum())
+        start += len(prompt.labels)
+    return right

@@ -1,0 +1,42 @@
+"""Depth and precision of a language model, settled before any of its weights are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from glta_cli.errors import InputError
+
+
+def exit_after(config: Any, layers: int) -> None:
+    """Cut a `transformers` configuration to its first `layers` layers, in place; the final norm stays.
+
+    The dropped layers are then never built, so their weights take no memory.
+
+    Raises:
+        InputError: the model has fewer layers.
+    """
+    text = config.get_text_config()
+    depth: int = text.num_hidden_layers
+    if layers > depth:
+        raise InputError(
+            f"{layers} layers are asked for, the model has {depth}",
+            location="backbone.layers",
+            hint=f"at most {depth}; null runs all",
+        )
+    # Some families describe each layer in a list, which must be as long as the model is deep.
+    for name, value in vars(text).items():
+        if isinstance(value, list) and len(value) == depth and "layer" in name:
+            setattr(text, name, value[:layers])
+    text.num_hidden_layers = layers
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of the weights; `auto` is float32, or bfloat16 on a GPU that computes in it."""
+    if name != "auto":
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
+    # CPUs without AMX or AVX512-BF16 emulate bfloat16, several times slower than float32.
+    fast_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if fast_bfloat16 else torch.float32

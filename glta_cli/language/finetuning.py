@@ -1,0 +1,165 @@
+"""Stage 3, user-item alignment: the model learns to name the items a user will like, and ranks them for everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.errors import GltaError
+from glta_cli.evaluation.metrics import ranking_metrics
+from glta_cli.evaluation.ranking import rank_users
+from glta_cli.graph.losses import Positives, catalogue_softmax_loss
+from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
+from glta_cli.language.model import GraphLanguageModel
+from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries
+from glta_cli.recipe import FinetuneSettings
+
+
+@dataclass(frozen=True)
+class Example:
+    """A user's training example: context items shown, target items to predict; no item is in both."""
+
+    user: int
+    context: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+class Examples:
+    """Splits each user's training items into context and targets.
+
+    Where a holdout is given, its items are the targets, every epoch the same, and the graph never saw them.
+    Without one, a random `target_share` of each user's items is, drawn anew every epoch.
+    """
+
+    def __init__(
+        self, train: Interactions, holdout: NDArray[np.bool_] | None, settings: FinetuneSettings, seed: int
+    ) -> None:
+        self.train = train
+        self.holdout = holdout
+        self.settings = settings
+        self.seed = seed
+        least = 2 if holdout is None else 1
+        counts = train.counts if holdout is None else np.bincount(train.users[holdout], minlength=train.user_count)
+        self.users = np.flatnonzero(counts >= least)  # [n], the users there is something to predict for
+        if not len(self.users):
+            raise GltaError("no user has items enough to hide one", hint="lower dataset.kcore or add interactions")
+
+    def of_epoch(self, epoch: int) -> list[Example]:
+        """One example for each user, in random order."""
+        generator = np.random.default_rng((self.seed, epoch))
+        return [self._of(int(user), generator) for user in generator.permutation(self.users)]
+
+    def _of(self, user: int, generator: np.random.Generator) -> Example:
+        items = self.train.of(user)
+        if self.holdout is None:
+            hidden = np.zeros(len(items), dtype=bool)
+            count = min(max(1, round(self.settings.target_share * len(items))), len(items) - 1)
+            hidden[generator.choice(len(items), count, replace=False)] = True
+        else:
+            hidden = self.holdout[self.train.indptr[user] : self.train.indptr[user + 1]]
+        return Example(user, items[~hidden], generator.permutation(items[hidden]))
+
+
+class FinetuningTask:
+    """Trains user projector, head and adapters; the item projector too where stage 2 was left out."""
+
+    metric = SELECTION_METRIC
+
+    def __init__(
+        self,
+        model: GraphLanguageModel,
+        prompts: UserPrompts,
+        examples: Examples,
+        seen: Interactions,
+        validation: Interactions,
+        settings: FinetuneSettings,
+        *,
+        aligned: bool,
+        inference_batch: int,
+        seed: int,
+    ) -> None:
+        self.module = model
+        self.prompts = prompts
+        self.examples = examples
+        self.seen = seen
+        self.validation = validation
+        self.settings = settings
+        self.inference_batch = inference_batch
+        model.item_projector.requires_grad_(not aligned)
+        model.user_projector.requires_grad_(settings.user_token)
+        users = validation_users(validation)
+        shuffled = np.random.default_rng((seed, 0, 1)).permutation(users)
+        self.validation_users = np.sort(shuffled[: settings.validation_users])
+
+    def batches(self, epoch: int) -> Sequence[list[Example]]:
+        examples = self.examples.of_epoch(epoch)
+        size = self.settings.training.batch_size
+        # Examples of one length share a batch; whole batches are then shuffled back into random order.
+        examples.sort(key=lambda example: min(len(example.context), self.settings.context_items))
+        groups = [examples[start : start + size] for start in range(0, len(examples), size)]
+        order = np.random.default_rng((self.examples.seed, epoch, 2)).permutation(len(groups))
+        return [groups[index] for index in order]
+
+    def loss(self, batch: list[Example]) -> Tensor:
+        if self.settings.loss == "first":
+            return self._first_position_loss(batch)
+        return self._k_position_loss(batch)
+
+    def _first_position_loss(self, batch: list[Example]) -> Tensor:
+        """Every target against the catalogue, from the state at the end of the prompt."""
+        queries = self._queries(batch, rows=1)[:, 0]  # [B, D]
+        targets = self._pairs([example.targets for example in batch])
+        # What is shown is masked in the output, so it takes no part in the sum either.
+        context = self._pairs([example.context for example in batch])
+        return self._catalogue_loss(queries, targets, excluded=context)
+
+    def _k_position_loss(self, batch: list[Example]) -> Tensor:
+        """Position t predicts the t-th target of a random order; positions beyond the targets are left out."""
+        rows = self.settings.positions
+        queries = self._queries(batch, rows=rows)  # [B, k, D]
+        targets = [example.targets[:rows] for example in batch]
+        pairs = self._pairs(targets)
+        position = torch.from_numpy(np.concatenate([np.arange(len(part)) for part in targets])).to(self.module.device)
+        picked = queries[pairs.rows, position]  # [P, D]
+        return self._catalogue_loss(picked, Positives(torch.arange(len(picked), device=picked.device), pairs.items))
+
+    def _catalogue_loss(self, queries: Tensor, positives: Positives, excluded: Positives | None = None) -> Tensor:
+        head = self.module.head
+        return catalogue_softmax_loss(
+            queries,
+            head.item_matrix(),
+            positives,
+            bias=head.bias,
+            excluded=excluded,
+            sample=self.settings.softmax_items,
+        )
+
+    def _queries(self, batch: list[Example], rows: int) -> Tensor:
+        prompts = [self.prompts.write(example.user, example.context) for example in batch]
+        return prompt_queries(self.module, self.prompts, prompts, rows)
+
+    def _pairs(self, items: Sequence[NDArray[np.int64]]) -> Positives:
+        rows = np.repeat(np.arange(len(items)), [len(part) for part in items])
+        columns = np.concatenate(items)
+        device = self.module.device
+        return Positives(torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
+
+    def validate(self) -> dict[str, float]:
+        queries = encode_users(
+            self.module, self.prompts, self.seen, self.validation_users, rows=1, batch_size=self.inference_batch
+        )
+        items = self.module.head.item_matrix().float().cpu().numpy()
+        bias = self.module.head.bias.float().cpu().numpy()
+        rows = np.empty((self.seen.user_count,), dtype=np.int64)
+        rows[self.validation_users] = np.arange(len(self.validation_users))
+        ranked = rank_users(
+            lambda users: queries[rows[users], 0] @ items.T + bias, self.validation_users, 10, self.seen
+        )
+        values = ranking_metrics(ranked, self.validation_users, self.validation, [10])
+        return {name: float(values[name].mean()) for name in (SELECTION_METRIC, "recall@10")}

@@ -1,0 +1,249 @@
+"""Profile and prediction: words the language model generates about each user before stage 3.
+
+Source: Yang et al., WWW 2025 Companion, section 3.2. The model is asked twice about the descriptions of a
+user's training items: for tags that sum them up, and for words that foretell what the user would like next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from glta_cli.errors import BusyError, GltaError
+from glta_cli.language.chat import chat_text
+from glta_cli.recipe import InterestSettings, PromptSettings
+from glta_cli.terminal import progress_bar
+from glta_cli.workspace import fingerprint
+
+if TYPE_CHECKING:
+    from glta_cli.plugin import LanguageModel
+
+# To be raised when questions are put to the model in another form: older answers are then left alone.
+QUESTION_FORM = 1
+LONGEST_WORD = 40
+WORDS_PER_TAG = 4
+
+
+# ---------------------------------------------------------------------------------------------- generation
+
+
+def generate_interests(
+    load_model: Callable[[], LanguageModel],
+    identity: str,
+    descriptions: Sequence[Sequence[str]],
+    prompts: PromptSettings,
+    settings: InterestSettings,
+    cache: Path,
+) -> tuple[list[str], list[str]]:
+    """Profile and prediction words of every user, generated where the cache does not hold them yet.
+
+    Args:
+        load_model: the whole model, without early exit; called only when an answer is missing.
+        identity: of the model's weights and tokenizer; answers of another model are never used.
+        descriptions: of each user's training items, whole texts; beyond the first `settings.items` ignored.
+        cache: folder of the generated answers, shared by all runs of a workspace.
+
+    Returns:
+        Profiles and predictions, one text per user: words joined by ", "; "" where the setting is off, the
+        user has no described item, or the answer holds no word.
+
+    Raises:
+        BusyError: another process is generating with the same model.
+        GltaError: the cache file was damaged elsewhere than at its end.
+    """
+    shown = [[text for text in texts[: settings.items] if text.strip()] for texts in descriptions]
+    asked = {"profile": prompts.profile, "prediction": prompts.prediction}
+    switched_on = {"profile": settings.profile, "prediction": settings.prediction}
+
+    questions: dict[str, tuple[str, Sequence[str]]] = {}
+    keys: dict[str, list[str | None]] = {}
+    for name, template in asked.items():
+        keys[name] = []
+        for texts in shown:
+            key = (
+                _key(identity, prompts.system, template, texts, settings)
+                if switched_on[name] and texts
+                else None
+            )
+            keys[name].append(key)
+            if key is not None:
+                questions[key] = (template, texts)
+
+    answers = _answers(load_model, identity, questions, prompts.system, settings, cache)
+    profiles, predictions = (
+        [", ".join(clean_words(answers[key], settings.words)) if key else "" for key in keys[name]]
+        for name in asked
+    )
+    return profiles, predictions
+
+
+def _key(identity: str, system: str, template: str, texts: Sequence[str], settings: InterestSettings) -> str:
+    """SHA-256 of everything the prompt text and its greedy answer follow from.
+
+    The prompt itself would take the tokenizer, so the model's files, even when every answer is there already.
+    """
+    decisive = [
+        QUESTION_FORM,
+        identity,
+        system,
+        template,
+        settings.words,
+        settings.description_tokens,
+        settings.new_tokens,
+        *texts,
+    ]
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+
+
+def _answers(
+    load_model: Callable[[], LanguageModel],
+    identity: str,
+    questions: Mapping[str, tuple[str, Sequence[str]]],
+    system: str,
+    settings: InterestSettings,
+    cache: Path,
+) -> Mapping[str, str]:
+    """The raw answer to each question, by key; what is missing is generated and stored batch by batch."""
+    path = cache / f"{fingerprint(identity)}.jsonl"
+    stored = read_answers(path)
+    if questions.keys() <= stored.keys():
+        return stored
+    with _alone(path):
+        repair(path)
+        stored = read_answers(path)
+        missing = [key for key in questions if key not in stored]
+        if not missing:
+            return stored
+        model = load_model()
+        texts = _prompt_texts(model.tokenizer, [questions[key] for key in missing], system, settings)
+        # Longest first: rows of a batch are alike in length, and what does not fit into memory fails at once.
+        order = sorted(range(len(missing)), key=lambda row: -len(texts[row]))
+        with progress_bar(len(missing), "profile and prediction words", "prompts") as bar:
+            for start in range(0, len(order), settings.batch_size):
+                rows = order[start : start + settings.batch_size]
+                generated = model.generate([texts[row] for row in rows], settings.new_tokens)
+                new = {missing[row]: text for row, text in zip(rows, generated, strict=True)}
+                append_answers(path, new)
+                stored |= new
+                bar.update(len(rows))
+    return stored
+
+
+def _prompt_texts(
+    tokenizer: Any, questions: Sequence[tuple[str, Sequence[str]]], system: str, settings: InterestSettings
+) -> list[str]:
+    """The chat text of each question, its descriptions cut to `settings.description_tokens` tokens."""
+    distinct = list(dict.fromkeys(text for _, texts in questions for text in texts))
+    short = dict(zip(distinct, cut_texts(tokenizer, distinct, settings.description_tokens), strict=True))
+    prompts = []
+    for template, texts in questions:
+        listed = "\n".join(f"- {short[text]}" for text in texts)
+        # Replaced, not formatted: a template may hold other braces. The descriptions go in last, as they are.
+        user = template.replace("{k}", str(settings.words)).replace("{descriptions}", listed)
+        prompts.append(chat_text(tokenizer, system, user))
+    return prompts
+
+
+def cut_texts(tokenizer: Any, texts: Sequence[str], tokens: int) -> list[str]:
+    """Each text on one line, cut to its first `tokens` tokens, without special tokens written out in it."""
+    lines = [" ".join(text.split()) for text in texts]
+    encoded = tokenizer(lines, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    # Left in, a title that contains <|im_end|> would end the user's message.
+    cut = tokenizer.batch_decode([ids[:tokens] for ids in encoded], skip_special_tokens=True)
+    return [text.replace("\ufffd", "").strip() for text in cut]
+
+
+# ------------------------------------------------------------------------------------------- cleaning answers
+
+_SEPARATORS = re.compile(r"[,;\n\r\t|•·]+")
+_NUMBER = re.compile(r"^\s*[(\[#*-]*\s*\d{1,2}\s*[.):\]]+\s+")
+_EDGES = " \t'\"`\u00b4*_#()[]{}<>.:!?-\u2013\u2014"
+
+
+def clean_words(answer: str, k: int) -> list[str]:
+    """At most `k` distinct words or short tags of an answer, in its order.
+
+    Understands comma-separated, bulleted and numbered lists. "1. Drama: films that ..." gives "Drama",
+    "Tags: drama, war" gives "drama" and "war", and a heading such as "Here are five tags:" gives nothing.
+    A tag keeps its first `WORDS_PER_TAG` words and `LONGEST_WORD` characters.
+    """
+    words: dict[str, str] = {}
+    for piece in _SEPARATORS.split(answer):
+        word = _clean_word(piece)
+        if word:
+            words.setdefault(word.casefold(), word)
+    return list(words.values())[:k]
+
+
+def _clean_word(piece: str) -> str:
+    numbered = _NUMBER.match(piece)
+    rest = piece[numbered.end() :] if numbered else piece
+    parts = rest.split(":")
+    chosen = parts[0] if numbered else parts[-1]
+    word = " ".join(chosen.split()[:WORDS_PER_TAG])[:LONGEST_WORD].strip(_EDGES)
+    return word if any(character.isalnum() for character in word) else ""
+
+
+# ---------------------------------------------------------------------------------------- the file of answers
+
+
+def read_answers(path: Path) -> dict[str, str]:
+    """Every answer of a JSONL file, by key; a torn last line, left by a killed process, is ignored.
+
+    Raises:
+        GltaError: another line is no answer.
+    """
+    if not path.is_file():
+        return {}
+    *lines, _torn = path.read_bytes().split(b"\n")
+    answers: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            answers[row["key"]] = row["text"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise GltaError(
+                "no generated answer",
+                location=f"{path}:{number}",
+                hint="remove the line; it is generated again",
+            ) from error
+    return answers
+
+
+def repair(path: Path) -> None:
+    """Cut a torn last line off, so that the next answer starts on a line of its own."""
+    if not path.is_file():
+        return
+    whole = path.read_bytes().rfind(b"\n") + 1
+    if whole < path.stat().st_size:
+        with path.open("r+b") as file:
+            file.truncate(whole)
+
+
+def append_answers(path: Path, answers: Mapping[str, str]) -> None:
+    """Add answers to the file and wait until they are on the disk."""
+    rows = "".join(json.dumps({"key": key, "text": text}) + "\n" for key, text in answers.items())
+    with path.open("ab") as file:
+        file.write(rows.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_suffix(".lock"), timeout=0):
+            yield
+    except Timeout as error:
+        raise BusyError(
+            "another process is generating with this model", location=str(path), hint="wait for it to end"
+        ) from error

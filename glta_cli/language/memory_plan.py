@@ -1,0 +1,331 @@
+"""What a recipe's language model will take, counted and estimated before anything is loaded (`--dry-run`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from glta_cli.language.adapters import attach_adapters
+from glta_cli.language.architecture import choose_dtype, exit_after
+from glta_cli.recipe import BackboneSettings, Recipe, component_options
+from glta_cli.registry import installed
+
+FLOAT32 = 4
+# Adam keeps two moments; with the weight itself and its gradient that makes four float32 values.
+TRAINED = 4 * FLOAT32
+CHARACTERS_PER_TOKEN = 3
+# NF4 stores a scale per 64 weights, itself quantised to 8 bits with one float32 per 256 of them.
+BYTES_4BIT = 0.5 + (1 + FLOAT32 / 256) / 64
+# LLM.int8() stores one float32 scale per output row, little beside the row itself.
+BYTES_8BIT = 1.0
+
+
+# ----------------------------------------------------------------------------------------------- the result
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """Bytes of one training stage, on all devices together; `None` where the catalogue's size is unknown.
+
+    Attributes:
+        stage: align or finetune.
+        batch_size: prompts a step.
+        prompt_tokens: assumed longest prompt.
+        trainable: parameters that stage trains.
+        weights: of the language model.
+        trained: weights, gradients and Adam's moments of the trainable parameters.
+        activations: what the backward pass keeps.
+        tables: graph embeddings and item vectors.
+        logits: item logits, their softmax and their gradient.
+    """
+
+    stage: str
+    batch_size: int
+    prompt_tokens: int
+    trainable: int
+    weights: int
+    trained: int
+    activations: int
+    tables: int | None
+    logits: int | None
+
+    @property
+    def total(self) -> int:
+        """Bytes of everything known."""
+        return self.weights + self.trained + self.activations + (self.tables or 0) + (self.logits or 0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Exact parameter counts and a memory estimate.
+
+    Attributes:
+        backbone: its name in the recipe.
+        layers: transformer layers that run, after an early exit.
+        dtype: of the frozen weights.
+        devices: over which `device_map` spreads the weights.
+        parameters: counts by part; the head's is None while the number of items is unknown.
+        stages: align and finetune.
+        assumptions: what the estimate takes for granted, as sentences.
+    """
+
+    backbone: str
+    layers: int
+    dtype: str
+    devices: int
+    parameters: dict[str, int | None]
+    stages: tuple[StageMemory, ...]
+    assumptions: tuple[str, ...]
+
+    @property
+    def total_parameters(self) -> int:
+        return sum(count for count in self.parameters.values() if count is not None)
+
+    def bytes_per_device(self, stage: StageMemory) -> int:
+        """Of the fullest device: its share of the layers, and everything that is not spread."""
+        spread = stage.weights + stage.activations
+        return math.ceil(spread / self.devices) + stage.total - spread
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Label and formatted value, in the order they are read."""
+        yield "backbone", f"{self.backbone}, {self.layers} layers, {self.dtype}"
+        for name, count in self.parameters.items():
+            yield f"parameters: {name}", "unknown until prepared" if count is None else f"{count:,}"
+        yield "parameters: total", f"{self.total_parameters:,}"
+        for stage in self.stages:
+            yield f"{stage.stage}: trainable parameters", f"{stage.trainable:,}"
+            yield f"{stage.stage}: batch", f"{stage.batch_size} prompts of up to {stage.prompt_tokens} tokens"
+            for part in ("weights", "trained", "activations", "tables", "logits"):
+                yield f"{stage.stage}: {part}", _gibibytes(getattr(stage, part))
+            label = f"{stage.stage}: memory per device"
+            yield label, f"{_gibibytes(self.bytes_per_device(stage))} on {self.devices} device(s)"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for `--json`; bytes as integers."""
+        return {
+            "backbone": self.backbone,
+            "layers": self.layers,
+            "dtype": self.dtype,
+            "devices": self.devices,
+            "parameters": {**self.parameters, "total": self.total_parameters},
+            "stages": {
+                stage.stage: {
+                    **{name: value for name, value in vars(stage).items() if name != "stage"},
+                    "total": stage.total,
+                    "per_device": self.bytes_per_device(stage),
+                }
+                for stage in self.stages
+            },
+            "assumptions": list(self.assumptions),
+        }
+
+
+def plan_table(plan: Plan) -> Table:
+    """The plan as a table of two columns, the assumptions below it."""
+    table = Table(title="Plan", caption="\n".join(plan.assumptions), caption_justify="left")
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right")
+    for label, value in plan.rows():
+        table.add_row(label, value, end_section=label.endswith(("total", "per device")))
+    return table
+
+
+# ----------------------------------------------------------------------------------------------- the counting
+
+
+def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimension: int) -> Plan:
+    """Count parameters exactly and estimate memory; the model is built on torch's meta device, weightless.
+
+    Args:
+        users: U, or None before the dataset is prepared.
+        items: I, or None before the dataset is prepared; the head then counts for nothing.
+        graph_dimension: d of the graph embeddings.
+
+    Raises:
+        InputError: an early exit deeper than the model, or adapters for layers it has not.
+    """
+    settings = recipe.backbone
+    config = _architecture(recipe)
+    if settings.layers is not None:
+        exit_after(config, settings.layers)
+    text = config.get_text_config()
+    dtype = choose_dtype(settings.dtype, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    model = meta_model(config, dtype)
+    base = count(model)
+    weights = weight_bytes(model, settings)
+    adapters = 0
+    if settings.lora:
+        adapters = count(attach_adapters(model, settings.lora)) - base
+
+    hidden: int = text.hidden_size
+    projector = graph_dimension * hidden + hidden
+    head = _head_parameters(recipe, items, hidden, graph_dimension)
+    tables = _table_bytes(recipe, users, items, graph_dimension)
+
+    align, finetune = recipe.align, recipe.finetune
+
+    def memory(stage: str, batch_size: int, tokens: int, trainable: int, logit_rows: int) -> StageMemory:
+        return StageMemory(
+            stage=stage,
+            batch_size=batch_size,
+            prompt_tokens=tokens,
+            trainable=trainable,
+            weights=weights,
+            # The other stage's parameters and untrained adapters lie there too, as weights alone.
+            trained=TRAINED * trainable + FLOAT32 * (2 * projector + (head or 0) + adapters - trainable),
+            activations=batch_size * tokens * activation_bytes(model, settings, dtype, tokens),
+            tables=tables,
+            logits=None if items is None else 3 * FLOAT32 * logit_rows * min(items, finetune.softmax_items),
+        )
+
+    rows = finetune.positions if finetune.loss == "positions" else 1
+    carried_over = align.enabled
+    stages = [
+        memory(
+            "finetune",
+            finetune.training.batch_size,
+            _finetune_tokens(recipe),
+            (1 if carried_over else 2) * projector + (head or 0) + adapters,
+            finetune.training.batch_size * rows,
+        )
+    ]
+    if align.enabled:
+        batch = align.training.batch_size
+        aligned = memory(
+            "align", batch, _align_tokens(recipe), projector + (head or 0), batch * align.most_items
+        )
+        stages.insert(0, aligned)
+    return Plan(
+        backbone=settings.name,
+        layers=text.num_hidden_layers,
+        dtype=str(dtype).removeprefix("torch."),
+        devices=max(1, torch.cuda.device_count()) if settings.device_map else 1,
+        parameters={
+            "language model": base,
+            "adapters": adapters,
+            "user projector": projector,
+            "item projector": projector,
+            "head": head,
+        },
+        stages=tuple(stages),
+        assumptions=(
+            "Trained parameters, their gradients and Adam's two moments are float32: 16 bytes each.",
+            f"A prompt's words are taken for one token per {CHARACTERS_PER_TOKEN} characters.",
+            "Not counted: the allocator's reserve and temporary buffers, about a tenth, and the GPU's context.",
+        ),
+    )
+
+
+def meta_model(config: Any, dtype: torch.dtype) -> nn.Module:
+    """The whole model without memory for its weights, on torch's meta device."""
+    with torch.device("meta"):
+        model: nn.Module = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return model
+
+
+def count(model: nn.Module) -> int:
+    """Parameters of a model, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def weight_bytes(model: Any, settings: BackboneSettings) -> int:
+    """Bytes of the language model's weights; quantisation packs its linear layers but for the output head."""
+    total = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    if settings.quantization == "none":
+        return total
+    per_weight = BYTES_8BIT if settings.quantization == "8bit" else BYTES_4BIT
+    head = model.get_output_embeddings()
+    packed = [layer.weight for layer in model.modules() if isinstance(layer, nn.Linear) and layer is not head]
+    saved = sum(weight.numel() * (weight.element_size() - per_weight) for weight in packed)
+    return math.ceil(total - saved)
+
+
+def activation_bytes(model: nn.Module, settings: BackboneSettings, dtype: torch.dtype, tokens: int) -> int:
+    """Bytes kept for the backward pass, per token of a batch.
+
+    With h the width of the states, a that of the queries, c of the keys and values together, m of the
+    feed-forward layer, s bytes a value, a layer of a Llama with frozen weights keeps
+
+        2h·(4 + s)      both norms: their input in float32, its normalised form
+        (2a + c)·s      queries, keys, values, and what attention returns
+        3m·s            gate, its activation, and the other factor
+
+    and with adapters the float32 input of every adapted layer and of its second factor. Without
+    checkpointing every layer keeps this; with it every layer keeps its input, and one at a time the rest.
+    Attention is taken to be a fused kernel, which keeps no L × L matrix.
+    """
+    text: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
+    size = dtype.itemsize
+    hidden, depth = text.hidden_size, text.num_hidden_layers
+    heads = text.num_attention_heads
+    head_width = getattr(text, "head_dim", None) or hidden // heads
+    queries = heads * head_width
+    keys_values = 2 * (getattr(text, "num_key_value_heads", None) or heads) * head_width
+    feed_forward = getattr(text, "intermediate_size", None) or 4 * hidden
+    layer = 2 * hidden * (FLOAT32 + size) + (2 * queries + keys_values) * size + 3 * feed_forward * size
+    layer += _adapter_activation_bytes(model) // depth
+    embeddings_and_norm = hidden * (2 * size + FLOAT32)
+    if settings.gradient_checkpointing:
+        return depth * hidden * size + layer + embeddings_and_norm
+    return depth * layer + embeddings_and_norm
+
+
+def _adapter_activation_bytes(model: nn.Module) -> int:
+    factors = (module for name, module in model.named_modules() if ".lora_A." in name or ".lora_B." in name)
+    return sum(FLOAT32 * factor.in_features for factor in factors if isinstance(factor, nn.Linear))
+
+
+# ---------------------------------------------------------------------------------------- what a recipe says
+
+
+def _architecture(recipe: Recipe) -> Any:
+    component = installed().find("backbone", recipe.backbone.name)
+    backbone = component.target()(
+        recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone")
+    )
+    return backbone.architecture()
+
+
+def _head_parameters(recipe: Recipe, items: int | None, hidden: int, graph_dimension: int) -> int | None:
+    """Linear: h × I + I. Tied: h × D + I, where an item's vector is its graph and its text vector."""
+    if items is None:
+        return None
+    columns = items if recipe.finetune.head == "linear" else graph_dimension + recipe.text.dimensions
+    return hidden * columns + items
+
+
+def _table_bytes(recipe: Recipe, users: int | None, items: int | None, graph_dimension: int) -> int | None:
+    if users is None or items is None:
+        return None
+    tied = recipe.finetune.head == "tied"
+    item_vectors = items * (graph_dimension + recipe.text.dimensions) if tied else 0
+    return FLOAT32 * ((users + items) * graph_dimension + item_vectors)
+
+
+def _finetune_tokens(recipe: Recipe) -> int:
+    words = recipe.prompts.system + recipe.prompts.recommendation
+    generated = recipe.interests.new_tokens * (recipe.interests.profile + recipe.interests.prediction)
+    placeholders = recipe.finetune.positions - 1 if recipe.finetune.readout == "positions" else 0
+    return _word_tokens(words) + 1 + recipe.finetune.context_items + generated + placeholders
+
+
+def _align_tokens(recipe: Recipe) -> int:
+    words = recipe.prompts.system + recipe.prompts.alignment
+    return _word_tokens(words) + recipe.align.most_items * (recipe.align.description_tokens + 1)
+
+
+def _word_tokens(text: str) -> int:
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
+def _gibibytes(size: int | None) -> str:
+    if size is None:
+        return "unknown until prepared"
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"

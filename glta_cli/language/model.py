@@ -1,0 +1,84 @@
+"""The aligned model: projectors in front of the language model, the GLLM head behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from glta_cli.graph.pretraining import Embeddings
+from glta_cli.language.gllm import GllmHead
+from glta_cli.language.projectors import TokenProjector
+from glta_cli.language.prompts import node_of, pad_right
+from glta_cli.plugin import LanguageModel
+
+
+class GraphLanguageModel(nn.Module):
+    """Graph nodes as tokens in, item logits out.
+
+    Source: Yang et al., Graph-Language Token Alignment, WWW 2025 Companion.
+
+    Args:
+        language_model: frozen, or with trainable adapters.
+        embeddings: users [U, d] and items [I, d], frozen.
+        head: tied or linear.
+    """
+
+    users: Tensor
+    items: Tensor
+
+    def __init__(self, language_model: LanguageModel, embeddings: Embeddings, head: GllmHead) -> None:
+        super().__init__()
+        self.language_model = language_model
+        # Registered, so that adapters are found among the parameters and moves reach the whole model.
+        self.language_module = language_model.module
+        users, items = torch.from_numpy(embeddings.users), torch.from_numpy(embeddings.items)
+        token_rms = _token_rms(language_model)
+        self.user_projector = TokenProjector(users, language_model.hidden_size, token_rms)
+        self.item_projector = TokenProjector(items, language_model.hidden_size, token_rms)
+        self.head = head
+        self.register_buffer("users", users, persistent=False)
+        self.register_buffer("items", items, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.users.device
+
+    def node_vectors(self, nodes: Tensor) -> Tensor:
+        """Tokens of graph nodes [n], users 0..U-1 and items U..U+I-1 -> [n, h]."""
+        user_count = len(self.users)
+        is_user = nodes < user_count
+        vectors = self.users.new_empty(len(nodes), self.language_model.hidden_size)
+        user_tokens = self.user_projector(self.users[nodes[is_user]])
+        item_tokens = self.item_projector(self.items[nodes[~is_user] - user_count])
+        return vectors.index_put((is_user.nonzero()[:, 0],), user_tokens).index_put(
+            ((~is_user).nonzero()[:, 0],), item_tokens
+        )
+
+    def states(self, prompts: Sequence[NDArray[np.int64]]) -> Tensor:
+        """Last hidden states of prompts whose negative ids are graph nodes: [B, L, h], padded on the right."""
+        padded, mask = pad_right(prompts)
+        ids = torch.from_numpy(padded).to(self.device)  # [B, L]
+        embedded = self.language_model.embed(ids.clamp(min=0))  # [B, L, h]
+        nodes, places = np.unique(node_of(padded[padded < 0]), return_inverse=True)
+        if len(nodes):
+            vectors = self.node_vectors(torch.from_numpy(nodes).to(self.device)).to(embedded.dtype)
+            where = (ids < 0).nonzero(as_tuple=True)
+            embedded = embedded.index_put(where, vectors[torch.from_numpy(places).to(self.device)])
+        return self.language_model.hidden(embedded, torch.from_numpy(mask).to(self.device))
+
+    def states_at(self, prompts: Sequence[NDArray[np.int64]], positions: NDArray[np.int64]) -> Tensor:
+        """States at given positions [B, R] of each prompt -> [B, R, h]."""
+        states = self.states(prompts)
+        index = torch.from_numpy(positions).to(self.device)[:, :, None].expand(-1, -1, states.shape[-1])
+        return states.gather(1, index)
+
+
+def _token_rms(language_model: LanguageModel) -> float:
+    """Root mean square over the first thousands of token embeddings: enough for a scale."""
+    ids = torch.arange(min(4096, len(language_model.tokenizer)))
+    device = next(language_model.module.parameters()).device
+    return float(language_model.embed(ids.to(device)).float().square().mean().sqrt())

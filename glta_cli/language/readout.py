@@ -1,0 +1,138 @@
+"""A user's prompt and what is read from it: one query for each row of the recommendation list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.evaluation.ranking import mask_seen
+from glta_cli.language.model import GraphLanguageModel
+from glta_cli.language.prompts import PromptTemplate, encode, node_token
+from glta_cli.recipe import FinetuneSettings, PromptSettings
+
+
+class UserPrompts:
+    """Writes a user's prompt: task line, user token, item tokens, profile, prediction, placeholders."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        user_ids: Sequence[str],
+        profiles: Sequence[str],
+        predictions: Sequence[str],
+        settings: FinetuneSettings,
+        prompts: PromptSettings,
+    ) -> None:
+        self.template = PromptTemplate(
+            prompts.recommendation,
+            prompts.system,
+            tokenizer,
+            required=("user", "items"),
+            location="prompts.recommendation",
+        )
+        self.tokenizer = tokenizer
+        self.user_ids = user_ids
+        self.user_count = len(user_ids)
+        self.words = {
+            "profile": [_line(prompts.profile_line, words) for words in profiles],
+            "prediction": [_line(prompts.prediction_line, words) for words in predictions],
+        }
+        self.settings = settings
+        self.placeholder = encode(tokenizer, prompts.placeholder)[:1]
+
+    def write(self, user: int, context: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The prompt's ids [L]; of the context, the last `context_items` are shown."""
+        shown = context[max(0, len(context) - self.settings.context_items) :]
+        values = {name: encode(self.tokenizer, lines[user]) for name, lines in self.words.items()}
+        values["user"] = [node_token(user)] if self.settings.user_token else encode(self.tokenizer, self.user_ids[user])
+        values["items"] = [self.item_token(int(item)) for item in shown]
+        return self.template.fill(values)
+
+    def item_token(self, item: int) -> int:
+        """The id of an item's token."""
+        return node_token(self.user_count + item)
+
+    def extended(self, prompt: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
+        """The prompt followed by `rows` - 1 placeholders, the positions of rows 2 to k."""
+        return np.concatenate([prompt, np.repeat(np.asarray(self.placeholder, dtype=np.int64), rows - 1)])
+
+
+def _line(template: str, words: str) -> str:
+    return template.replace("{words}", words) if words else ""
+
+
+def prompt_queries(
+    model: GraphLanguageModel, prompts: UserPrompts, written: Sequence[NDArray[np.int64]], rows: int
+) -> Tensor:
+    """Queries at the end of each prompt and at the placeholders after it: [B, rows, D]."""
+    extended = [prompts.extended(prompt, rows) for prompt in written]
+    positions = np.stack([len(prompt) - 1 + np.arange(rows) for prompt in written])
+    return model.head.queries(model.states_at(extended, positions))
+
+
+def encode_users(
+    model: GraphLanguageModel,
+    prompts: UserPrompts,
+    history: Interactions,
+    users: NDArray[np.int64],
+    *,
+    rows: int,
+    batch_size: int,
+    autoregressive: bool = False,
+    advance: Callable[[int], object] = lambda count: None,
+) -> NDArray[np.float32]:
+    """Queries of users [n], their history as context: [n, rows, D].
+
+    Args:
+        autoregressive: rows 2 to k follow the tokens of the items chosen so far, in place of placeholders.
+        advance: called with the number of users done after each batch.
+    """
+    model.eval()
+    written = [prompts.write(int(user), history.of(int(user))) for user in users]
+    # Prompts of one length share a batch, so that little of the work is padding.
+    order = np.asarray(sorted(range(len(written)), key=lambda index: len(written[index])))
+    result: NDArray[np.float32] | None = None
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            chosen = [written[index] for index in batch]
+            if autoregressive:
+                queries = _autoregressive_queries(model, prompts, chosen, history, users[batch], rows)
+            else:
+                queries = prompt_queries(model, prompts, chosen, rows)
+            if result is None:
+                result = np.empty((len(users), *queries.shape[1:]), dtype=np.float32)
+            result[batch] = queries.float().cpu().numpy()
+            advance(len(batch))
+    assert result is not None, "there is at least one user"
+    return result
+
+
+def _autoregressive_queries(
+    model: GraphLanguageModel,
+    prompts: UserPrompts,
+    written: list[NDArray[np.int64]],
+    history: Interactions,
+    users: NDArray[np.int64],
+    rows: int,
+) -> Tensor:
+    """Row by row: the best item not yet seen or chosen is appended as a token, and the model runs again."""
+    items, bias = model.head.item_matrix(), model.head.bias
+    taken: list[list[int]] = [[] for _ in written]
+    queries = []
+    for _ in range(min(rows, len(items))):
+        query = prompt_queries(model, prompts, written, rows=1)[:, 0]  # [B, D]
+        queries.append(query)
+        scores = (query @ items.T + bias).float().cpu().numpy()
+        mask_seen(scores, users, history)
+        for row, own in enumerate(taken):
+            scores[row, own] = -np.inf
+            own.append(int(scores[row].argmax()))
+            written[row] = np.append(written[row], prompts.item_token(own[-1]))
+    return torch.stack(queries, dim=1)

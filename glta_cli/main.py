@@ -1,0 +1,118 @@
+"""The command line: the commands, and the boundary where every error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from glta_cli import __version__
+from glta_cli.commands.align import align
+from glta_cli.commands.evaluate import evaluate
+from glta_cli.commands.finetune import finetune
+from glta_cli.commands.plugins import plugins
+from glta_cli.commands.prepare import prepare
+from glta_cli.commands.pretrain_graph import pretrain_graph
+from glta_cli.commands.recipes import recipes
+from glta_cli.commands.recommend import recommend
+from glta_cli.commands.runs import runs
+from glta_cli.errors import GltaError, InterruptedRunError
+
+# Plain help: rich's panels cost `glta --help` more time than all its other imports together.
+app = typer.Typer(
+    name="glta",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+)
+
+for command in (prepare, pretrain_graph, align, finetune, evaluate, recommend):
+    app.command()(command)
+app.add_typer(recipes, name="recipes")
+for command in (runs, plugins):
+    app.command()(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"glta {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def first_screen(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (also GLTA_DEBUG=1).")
+    ] = False,
+) -> None:
+    """Train and serve recommendation models by Graph-Language Token Alignment.
+
+    Ten films for one user, from nothing:
+
+    \b
+        glta recommend --user 42
+
+    Step by step, where each step runs what it needs of those before:
+
+    \b
+        glta prepare movielens-1m
+        glta finetune --recipe movielens-1m
+        glta evaluate
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 75 busy, 130 or 143 interrupted."""
+    arguments, debug = _split_debug(sys.argv[1:])
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(arguments, prog_name="glta")
+    except SystemExit as end:
+        if end.code == 130:
+            print("interrupted", file=sys.stderr)
+        raise
+    except Exception as error:
+        sys.exit(report(error, debug=debug))
+
+
+def report(error: Exception, *, debug: bool) -> int:
+    """Print an error on stderr, with its traceback where `debug`, and return its exit code."""
+    if debug:
+        traceback.print_exception(error)
+    match error:
+        case InterruptedRunError():
+            print(error, file=sys.stderr)
+            return 128 + error.signal_number
+        case GltaError():
+            print(error, file=sys.stderr)
+            return error.exit_code
+        case _:
+            print(f"internal error: {type(error).__name__}: {error}", file=sys.stderr)
+            if not debug:
+                print("  hint: run it again with --debug and report the traceback", file=sys.stderr)
+            return 1
+
+
+def _split_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """`--debug` is taken wherever it stands, so that it can be added to the end of a command that failed."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument != "--debug"]
+    return kept + arguments[end:], len(kept) < end or os.environ.get("GLTA_DEBUG") == "1"
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM as an exception, so that half-written folders are removed on the way out."""
+    print("terminated", file=sys.stderr)
+    raise SystemExit(128 + number)

@@ -1,0 +1,133 @@
+"""A run of a recipe: brings stages up to date in order, and skips what was published before."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.recipe import Recipe
+from glta_cli.workspace import SCHEMA_VERSION, Artefact, Run, Workspace, fingerprint
+
+STAGES = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune", "index")
+
+
+class Pipeline:
+    """One run.
+
+    Args:
+        name: of the run; a run of that name is continued.
+        recipe: what to run.
+        device: a torch device by name; None picks one.
+    """
+
+    def __init__(self, name: str, recipe: Recipe, workspace: Workspace, *, device: str | None = None) -> None:
+        self.name = name
+        self.recipe = recipe
+        self.workspace = workspace
+        self.device = device
+        self._artefacts: dict[str, Artefact] = {}
+
+    def ensure(self, stage: str) -> Artefact:
+        """Run what is missing up to `stage`, one line on stderr for each, and return its artefact.
+
+        Raises:
+            BusyError: another process runs the same stage.
+            GltaError: the recipe leaves this stage out.
+        """
+        from glta_cli.errors import GltaError
+
+        prepared = self.prepared()
+        for each in self._later_stages():
+            if stage in self._artefacts:
+                break
+            if each.name in _lineage(stage) and each.needed(self.recipe, prepared):
+                self._artefacts[each.name] = self._up_to_date(each)
+                self._save()
+        if stage not in self._artefacts:
+            raise GltaError(f"this recipe leaves out {stage}", location=self.name)
+        return self._artefacts[stage]
+
+    def prepared(self) -> PreparedDataset:
+        """The prepared dataset, prepared now where it is not."""
+        from glta_cli.data.preparation import prepare
+
+        if "prepare" not in self._artefacts:
+            from glta_cli.terminal import say
+
+            prepared, was_there = prepare(self.recipe.dataset, self.workspace)
+            say(f"[green]✓[/] prepare: {prepared.name} " + ("up to date" if was_there else "prepared"))
+            for warning in prepared.warnings:
+                say(f"[yellow]warning[/]: {warning}")
+            self._artefacts["prepare"] = prepared.artefact
+            self._save()
+        return PreparedDataset(self._artefacts["prepare"])
+
+    def status(self) -> list[tuple[str, Artefact | None]]:
+        """Every stage with what this run published for it, as long as its settings are still the recipe's."""
+        run = self.workspace.run(self.name)
+        published: list[tuple[str, Artefact | None]] = []
+        same = run is not None and run.recipe == self.recipe.model_dump(mode="json")
+        for stage in STAGES:
+            name = run.stages.get(stage) if run is not None and same else None
+            published.append((stage, self.workspace.published(stage, name) if name else None))
+        return published
+
+    def _later_stages(self) -> tuple[Any, ...]:
+        # torch and transformers stay out of everything that only looks at a run.
+        from glta_cli.stages import STAGES as LATER_STAGES
+
+        return LATER_STAGES
+
+    def _up_to_date(self, stage: Any) -> Artefact:
+        from glta_cli.terminal import say
+
+        inputs = {name: self._artefacts[name].fingerprint for name in stage.inputs if name in self._artefacts}
+        settings = stage.settings(self.recipe)
+        weights = self._backbone_fingerprint() if "backbone" in settings else None
+        identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
+        found = self.workspace.published(stage.name, identity)
+        if found is not None:
+            say(f"[green]✓[/] {stage.name}: up to date")
+            return found
+        with self.workspace.locked(f"{stage.name}-{identity}"):
+            say(f"[cyan]▸[/] {stage.name}")
+            artefact = self.workspace.publish(
+                stage.name,
+                identity,
+                partial(stage.run, self._context(), self.workspace.state_folder(stage.name, identity)),
+                settings=settings,
+                inputs={**inputs, **({"backbone": weights} if weights else {})},
+                seed=self.recipe.seed,
+            )
+        say(f"[green]✓[/] {stage.name}: done in {artefact.manifest['seconds']:.0f} s")
+        return artefact
+
+    def _context(self) -> Any:
+        from glta_cli.stages import StageContext
+        from glta_cli.training import pick_device
+
+        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts), self.name)
+
+    def _backbone_fingerprint(self) -> str:
+        from glta_cli.stages import backbone_fingerprint
+
+        return backbone_fingerprint(self.recipe)
+
+    def _save(self) -> None:
+        stages = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
+        self.workspace.save_run(Run(self.name, self.recipe.model_dump(mode="json"), stages))
+
+
+def _lineage(stage: str) -> set[str]:
+    """The stage and everything it reads, directly or not."""
+    from glta_cli.stages import STAGES as LATER_STAGES
+
+    inputs = {each.name: each.inputs for each in LATER_STAGES}
+    found, pending = set(), [stage]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += inputs.get(name, ())
+    return found

@@ -1,0 +1,487 @@
+"""The stages: what each depends on, what it reads, what it publishes. None reaches back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+from torch import Tensor, nn
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.data.splits import holdout_targets
+from glta_cli.errors import InputError
+from glta_cli.evaluation.ranking import Scorer
+from glta_cli.graph.interaction_graph import InteractionGraph
+from glta_cli.graph.pretraining import Embeddings, embeddings_of, pretrain
+from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
+from glta_cli.language.finetuning import Examples, FinetuningTask
+from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
+from glta_cli.language.interests import generate_interests
+from glta_cli.language.model import GraphLanguageModel
+from glta_cli.language.readout import UserPrompts, encode_users
+from glta_cli.language.text_vectors import encode_texts, whiten
+from glta_cli.plugin import Backbone, LanguageModel
+from glta_cli.recipe import Recipe, component_options
+from glta_cli.registry import installed
+from glta_cli.serving.fusion import choose_weights
+from glta_cli.serving.index import LanguageScores, write_vectors
+from glta_cli.terminal import progress_bar
+from glta_cli.training import TrainingProgress, train, trainable
+from glta_cli.workspace import Artefact, Workspace, fingerprint
+
+FULL_GRAPH = "full.safetensors"
+ALIGNMENT_GRAPH = "alignment.safetensors"
+TARGETS = "targets.safetensors"
+VECTORS = "vectors.safetensors"
+WORDS = "words.parquet"
+MODEL = "model.safetensors"
+
+
+# ------------------------------------------------------------------------------------------------- context
+
+
+@dataclass
+class StageContext:
+    """What a running stage may use: the recipe, and what the stages before it published."""
+
+    recipe: Recipe
+    workspace: Workspace
+    device: torch.device
+    artefacts: Mapping[str, Artefact]
+    run_name: str
+
+    @cached_property
+    def prepared(self) -> PreparedDataset:
+        return PreparedDataset(self.artefacts["prepare"])
+
+    @cached_property
+    def train(self) -> Interactions:
+        return self.prepared.split("train")
+
+    @cached_property
+    def validation(self) -> Interactions:
+        return self.prepared.split("valid")
+
+    @cached_property
+    def holdout(self) -> NDArray[np.bool_] | None:
+        """Which training interactions are stage 3's targets, hidden from its graph; None without a holdout."""
+        artefact = self.artefacts["pretrain-graph"]
+        if not artefact.has(TARGETS):
+            return None
+        return load_file(artefact.file(TARGETS))["targets"].astype(bool)
+
+    def embeddings(self, *, serving: bool) -> Embeddings:
+        """The encoder behind stages 2 and 3, on the graph without targets or, for serving, on the whole one."""
+        artefact = self.artefacts["pretrain-graph"]
+        if not artefact.has(ALIGNMENT_GRAPH):
+            return read_embeddings(artefact)
+        stored = load_file(artefact.file(ALIGNMENT_GRAPH))
+        prefix = "served_" if serving else ""
+        return Embeddings(stored[f"{prefix}users"], stored[f"{prefix}items"])
+
+    def item_vectors(self, embeddings: Embeddings) -> NDArray[np.float32]:
+        """What the tied head knows of each item: its embedding, and its text where there is any, [I, D]."""
+        artefact = self.artefacts.get("encode-items")
+        if artefact is None:
+            return embeddings.items
+        text = load_file(artefact.file(VECTORS))["vectors"]
+        return np.concatenate([embeddings.items, text], axis=1)
+
+    def model(self, embeddings: Embeddings) -> GraphLanguageModel:
+        """A freshly initialised model around the recipe's language model."""
+        torch.manual_seed(self.recipe.seed)
+        language_model = backbone_of(self.recipe).load(self.device)
+        model = GraphLanguageModel(language_model, embeddings, self.head(language_model, embeddings))
+        for name, module in model.named_children():
+            # The backbone places its own weights, over several devices where the recipe says so.
+            if name != "language_module":
+                module.to(self.device)
+        model.users, model.items = model.users.to(self.device), model.items.to(self.device)
+        return model
+
+    def head(self, language_model: LanguageModel, embeddings: Embeddings) -> GllmHead:
+        if self.recipe.finetune.head == "linear":
+            return LinearHead(language_model.hidden_size, self.prepared.item_count)
+        counts = np.bincount(self.train.items, minlength=self.train.item_count)
+        vectors = torch.from_numpy(self.item_vectors(embeddings))
+        return TiedHead(language_model.hidden_size, vectors, torch.from_numpy(counts))
+
+    def user_prompts(self, tokenizer: Any) -> UserPrompts:
+        profiles, predictions = [""] * self.prepared.user_count, [""] * self.prepared.user_count
+        artefact = self.artefacts.get("describe-users")
+        if artefact is not None:
+            words = pl.read_parquet(artefact.file(WORDS))
+            profiles, predictions = words["profile"].to_list(), words["prediction"].to_list()
+        return UserPrompts(
+            tokenizer, self.prepared.user_ids, profiles, predictions, self.recipe.finetune, self.recipe.prompts
+        )
+
+
+def backbone_of(recipe: Recipe) -> Backbone:
+    """The recipe's backbone, constructed but not loaded."""
+    component = installed().find("backbone", recipe.backbone.name)
+    backbone: Backbone = component.target()(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
+    return backbone
+
+
+def read_embeddings(artefact: Artefact) -> Embeddings:
+    """The embeddings of the encoder trained on the whole training graph."""
+    stored = load_file(artefact.file(FULL_GRAPH))
+    return Embeddings(stored["users"], stored["items"])
+
+
+def require_text(prepared: PreparedDataset, stage: str, switch: str) -> None:
+    """Raise `InputError` where the dataset has no item texts, which `stage` cannot do without."""
+    if not prepared.has_text:
+        raise InputError(
+            f"{prepared.name} was prepared without item texts, which {stage} needs",
+            hint=f"prepare it again with its metadata file beside the interactions, or leave it out: --set {switch}",
+        )
+
+
+def training_details(progress: TrainingProgress) -> dict[str, Any]:
+    """What a manifest says of a training."""
+    return {
+        "best_epoch": progress.best_epoch,
+        "best_metric": progress.best_metric,
+        "steps": progress.step,
+        "training_seconds": round(progress.seconds, 2),
+        "history": progress.history,
+    }
+
+
+# -------------------------------------------------------------------------------------------------- stages
+
+
+class Stage:
+    """One stage after `prepare`.
+
+    Attributes:
+        name: as the artefact and the manifest call it.
+        inputs: the stages whose artefacts it reads.
+    """
+
+    name: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]]
+
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        """Whether the recipe has this stage at all."""
+        return True
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        """The part of the recipe the result depends on."""
+        raise NotImplementedError
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        """Fill `folder` and return the details for its manifest."""
+        raise NotImplementedError
+
+
+class PretrainGraph(Stage):
+    """Stage 1: the encoder on the whole training graph and, with a holdout, one on the graph without targets."""
+
+    name = "pretrain-graph"
+    inputs = ("prepare",)
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        return {
+            "graph": recipe.graph.model_dump(mode="json"),
+            "options": component_options(recipe, "encoder").model_dump(mode="json"),
+            "seed": recipe.seed,
+        }
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        recipe, whole = context.recipe, context.train
+        full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
+        save_file({"users": full.embeddings.users, "items": full.embeddings.items}, folder / FULL_GRAPH)
+        details = {"encoder": recipe.graph.encoder, "full": training_details(full.progress)}
+        if recipe.graph.alignment_holdout == 0:
+            return details
+
+        targets = holdout_targets(whole, recipe.graph.alignment_holdout, recipe.seed)
+        visible = Interactions.from_pairs(
+            whole.users[~targets],
+            whole.items[~targets],
+            user_count=whole.user_count,
+            item_count=whole.item_count,
+        )
+        held = self._pretrain(
+            context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
+        )
+        served = self._on_graph(context, held.module, whole)
+        save_file(
+            {
+                "users": held.embeddings.users,
+                "items": held.embeddings.items,
+                "served_users": served.users,
+                "served_items": served.items,
+            },
+            folder / ALIGNMENT_GRAPH,
+        )
+        save_file({"targets": targets.astype(np.uint8)}, folder / TARGETS)
+        return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
+
+    def _pretrain(self, context: StageContext, edges: Interactions, state_folder: Path, description: str) -> Any:
+        state_folder.mkdir(parents=True, exist_ok=True)
+        return pretrain(
+            partial(self._encoder, context.recipe),
+            context.recipe.graph,
+            edges,
+            context.train,
+            context.validation,
+            seed=context.recipe.seed,
+            device=context.device,
+            state_folder=state_folder,
+            description=description,
+        )
+
+    def _on_graph(self, context: StageContext, trained: nn.Module, edges: Interactions) -> Embeddings:
+        """The same parameters, propagated over another graph of the same nodes."""
+        encoder = self._encoder(context.recipe, InteractionGraph(edges)).to(context.device)
+        encoder.load_state_dict(trained.state_dict())
+        return embeddings_of(encoder, context.recipe.graph)
+
+    @staticmethod
+    def _encoder(recipe: Recipe, graph: InteractionGraph) -> nn.Module:
+        component = installed().find("encoder", recipe.graph.encoder)
+        encoder: nn.Module = component.target()(graph, component_options(recipe, "encoder"))
+        return encoder
+
+
+class EncodeItems(Stage):
+    """Item texts to whitened vectors, for the tied head."""
+
+    name = "encode-items"
+    inputs = ("prepare",)
+
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        return recipe.finetune.head == "tied" and prepared.has_text
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        return {"backbone": frozen_backbone_settings(recipe), "text": recipe.text.model_dump(mode="json")}
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        model = backbone_of(context.recipe).load(context.device)
+        means = encode_texts(model, context.prepared.texts, context.recipe.text)
+        vectors = whiten(means, context.recipe.text.dimensions)
+        save_file({"vectors": vectors}, folder / VECTORS)
+        return {"items": len(vectors), "dimensions": vectors.shape[1]}
+
+
+class Align(Stage):
+    """Stage 2: the item projector and the head, on prompts that match item tokens with descriptions."""
+
+    name = "align"
+    inputs = ("prepare", "pretrain-graph", "encode-items")
+
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        return recipe.align.enabled
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        return {
+            "align": recipe.align.model_dump(mode="json"),
+            "backbone": frozen_backbone_settings(recipe),
+            "prompts": {"system": recipe.prompts.system, "alignment": recipe.prompts.alignment},
+            "head": recipe.finetune.head,
+            "seed": recipe.seed,
+        }
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        recipe = context.recipe
+        require_text(context.prepared, "align", "align.enabled=false")
+        model = context.model(context.embeddings(serving=False))
+        tokenizer = model.language_model.tokenizer
+        prompts = AlignmentPrompts(
+            tokenizer, context.prepared.texts, context.prepared.user_count, recipe.align, recipe.prompts
+        )
+        task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
+        progress = train(task, recipe.align.training, state_folder=state_folder, description="align items")
+        save_tensors(_own_tensors(trainable(model)), folder / MODEL)
+        return {"labels": recipe.align.labels, **training_details(progress)}
+
+
+class DescribeUsers(Stage):
+    """Profile and prediction words, generated by the backbone from training items."""
+
+    name = "describe-users"
+    inputs = ("prepare",)
+
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        return recipe.interests.profile or recipe.interests.prediction
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        prompts = recipe.prompts
+        return {
+            "interests": recipe.interests.model_dump(mode="json"),
+            "prompts": {"system": prompts.system, "profile": prompts.profile, "prediction": prompts.prediction},
+            "backbone": frozen_backbone_settings(recipe) | {"layers": None},
+        }
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        recipe, prepared = context.recipe, context.prepared
+        require_text(prepared, "describe-users", "interests.profile=false --set interests.prediction=false")
+        backbone = backbone_of(recipe)
+        shown = recipe.interests.items
+        descriptions = [
+            [prepared.texts[item] for item in context.train.of(user)[-shown:]] for user in range(prepared.user_count)
+        ]
+        profiles, predictions = generate_interests(
+            partial(backbone.load, context.device, full_depth=True),
+            backbone.identity(),
+            descriptions,
+            recipe.prompts,
+            recipe.interests,
+            context.workspace.folder("generations"),
+        )
+        pl.DataFrame({"user": prepared.user_ids, "profile": profiles, "prediction": predictions}).write_parquet(
+            folder / WORDS
+        )
+        return {"users": prepared.user_count, "with_profile": sum(map(bool, profiles))}
+
+
+class Finetune(Stage):
+    """Stage 3: the user projector, the head and, where the recipe says so, adapters."""
+
+    name = "finetune"
+    inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users")
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        # Readout and fusion are decided at inference; the trained model is the same.
+        settings = recipe.finetune.model_dump(mode="json", exclude={"readout", "fusion"})
+        return {
+            "finetune": settings,
+            "backbone": recipe.backbone.model_dump(mode="json"),
+            "prompts": _stage_3_prompts(recipe),
+            "seed": recipe.seed,
+        }
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        recipe = context.recipe
+        model = context.model(context.embeddings(serving=False))
+        aligned = context.artefacts.get("align")
+        if aligned is not None:
+            load_own_tensors(model, aligned.file(MODEL))
+        task = FinetuningTask(
+            model,
+            context.user_prompts(model.language_model.tokenizer),
+            Examples(context.train, context.holdout, recipe.finetune, recipe.seed),
+            context.train,
+            context.validation,
+            recipe.finetune,
+            aligned=aligned is not None,
+            inference_batch=recipe.evaluate.batch_size,
+            seed=recipe.seed,
+        )
+        parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
+        progress = train(task, recipe.finetune.training, state_folder=state_folder, description="fine-tune")
+        kept = trainable(model) | dict(_prefixed(model.item_projector, "item_projector"))
+        save_tensors(_own_tensors(kept), folder / MODEL)
+        return {"trainable_parameters": sum(parameters.values()), **training_details(progress)}
+
+
+class BuildIndex(Stage):
+    """Read every user out of the model once, choose the fusion weights on validation, and publish vectors."""
+
+    name = "index"
+    inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune")
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        return {
+            "readout": recipe.finetune.readout,
+            "fusion": recipe.finetune.fusion,
+            "positions": recipe.finetune.positions,
+        }
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        settings = context.recipe.finetune
+        language = self._language_scores(context)
+        graph = read_embeddings(context.artefacts["pretrain-graph"])
+        weights = None
+        if settings.fusion:
+            scorer: Scorer = language.scorer(context.train)
+            weights = choose_weights(graph.scorer(), scorer, context.train, context.validation)
+        write_vectors(
+            folder, language, graph.users, graph.items, context.train.counts, context.prepared.history()
+        )
+        prepared = context.prepared
+        pl.DataFrame({"user": prepared.user_ids}).write_parquet(folder / "users.parquet")
+        pl.DataFrame({"item": prepared.item_ids, "title": prepared.titles}).write_parquet(folder / "items.parquet")
+        return {
+            "dataset": prepared.name,
+            "users": prepared.user_count,
+            "items": prepared.item_count,
+            "encoder": context.recipe.graph.encoder,
+            "readout": settings.readout,
+            "fusion": None if weights is None else {"starts": weights.starts, "weights": weights.weights},
+        }
+
+    @staticmethod
+    def _language_scores(context: StageContext) -> LanguageScores:
+        recipe = context.recipe
+        model = context.model(context.embeddings(serving=True))
+        load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
+        prompts = context.user_prompts(model.language_model.tokenizer)
+        users = np.arange(context.prepared.user_count)
+        with progress_bar(len(users), "read out users", "users") as bar:
+            rows = encode_users(
+                model,
+                prompts,
+                context.train,
+                users,
+                rows=1 if recipe.finetune.readout == "first" else recipe.finetune.positions,
+                batch_size=recipe.evaluate.batch_size,
+                autoregressive=recipe.finetune.readout == "autoregressive",
+                advance=bar.update,
+            )
+        items = model.head.item_matrix().detach().float().cpu().numpy()
+        bias = model.head.bias.detach().float().cpu().numpy()
+        return LanguageScores(rows, np.ascontiguousarray(items), bias)
+
+
+STAGES: tuple[Stage, ...] = (PretrainGraph(), EncodeItems(), Align(), DescribeUsers(), Finetune(), BuildIndex())
+
+
+def frozen_backbone_settings(recipe: Recipe) -> dict[str, Any]:
+    """The backbone without its adapters, which only stage 3 trains."""
+    return recipe.backbone.model_dump(mode="json", exclude={"lora", "gradient_checkpointing", "device_map"})
+
+
+def backbone_fingerprint(recipe: Recipe) -> str:
+    """Changes when the language model's weights change."""
+    return fingerprint(backbone_of(recipe).identity())
+
+
+def _stage_3_prompts(recipe: Recipe) -> dict[str, Any]:
+    keys = {"system", "recommendation", "profile_line", "prediction_line", "placeholder"}
+    return recipe.prompts.model_dump(mode="json", include=keys)
+
+
+# ------------------------------------------------------------------------------------------------- weights
+
+
+def _prefixed(module: nn.Module, prefix: str) -> list[tuple[str, nn.Parameter]]:
+    return [(f"{prefix}.{name}", parameter) for name, parameter in module.named_parameters()]
+
+
+def _own_tensors(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    return {name: parameter.detach().cpu().contiguous() for name, parameter in parameters.items()}
+
+
+def load_own_tensors(model: GraphLanguageModel, path: Path) -> None:
+    """Set the parameters a stage saved; those it did not train keep their values."""
+    tensors = load_tensors(path)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            parameters[name].copy_(tensor)

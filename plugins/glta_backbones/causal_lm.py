@@ -1,0 +1,264 @@
+"""A Hugging Face causal language model behind the `LanguageModel` protocol."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoModelForCausalLM, GenerationConfig
+
+from glta_cli.errors import GltaError, InputError
+from glta_cli.language.adapters import attach_adapters
+from glta_cli.language.architecture import choose_dtype, exit_after
+from glta_cli.recipe import BackboneSettings
+
+RANDOM_SEED = 0
+
+
+class CausalLanguageModel:
+    """The body of a causal language model, its input embeddings and its tokenizer.
+
+    All weights are frozen, except low-rank adapters where the settings ask for them. `module` starts in
+    evaluation mode; `module.train()` switches the adapters' dropout and gradient checkpointing on, and
+    nothing else: the model's own dropout is removed when it is loaded.
+
+    Args:
+        model: a `transformers.PreTrainedModel` with a language-model head.
+        tokenizer: its tokenizer; a missing padding token becomes the end token.
+        settings: adapters and gradient checkpointing.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, settings: BackboneSettings) -> None:
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        self.tokenizer = tokenizer
+        self.hidden_size: int = model.config.get_text_config().hidden_size
+        self._causal = model
+        self._body = model.base_model
+        self._embeddings = model.get_input_embeddings()
+        width = self._embeddings.weight.shape[1]
+        if width != self.hidden_size:
+            raise InputError(
+                f"its embeddings have {width} dimensions, its states {self.hidden_size}",
+                location="backbone",
+                hint="choose a model whose embeddings are as wide as its states",
+            )
+        self._takes_positions = "position_ids" in inspect.signature(self._body.forward).parameters
+        self._stops = _stop_tokens(model, tokenizer)
+
+        model.requires_grad_(False)
+        # Adapters are injected into `model` in place, so `_body` and `_causal` run through them too.
+        self.module: torch.nn.Module = attach_adapters(model, settings.lora) if settings.lora else model
+        if settings.gradient_checkpointing:
+            _checkpoint_gradients(model)
+        self.module.eval()
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Token ids [...], int64 -> input embeddings [..., hidden_size] in the model's dtype, no gradient."""
+        embedded: Tensor = self._embeddings(token_ids)
+        return embedded
+
+    def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
+        """Run the transformer without its output head.
+
+        Args:
+            inputs_embeds: [B, L, hidden_size]; cast to the model's dtype inside.
+            attention_mask: [B, L], 1 = real; padding on the left, on the right, or none.
+
+        Returns:
+            States after the final norm [B, L, hidden_size], in the dtype and on the device of
+            `inputs_embeds`. Those at padding positions mean nothing.
+        """
+        arguments: dict[str, Any] = {}
+        if not _is_right_padded(attention_mask):
+            arguments["attention_mask"] = attention_mask
+            if self._takes_positions:
+                arguments["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)  # [B, L]
+        states: Tensor = self._body(
+            inputs_embeds=inputs_embeds.to(self._embeddings.weight.dtype), use_cache=False, **arguments
+        ).last_hidden_state
+        return states.to(inputs_embeds)
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Continue each prompt greedily by at most `max_new_tokens` tokens; the new text only.
+
+        Args:
+            prompts: final texts, chat markup and beginning-of-sequence token included.
+        """
+        if not prompts:
+            return []
+        batch = self.tokenizer(
+            list(prompts), add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
+        ).to(self._embeddings.weight.device)
+        training = self.module.training
+        self.module.eval()
+        try:
+            output = self._causal.generate(
+                input_ids=batch["input_ids"],  # [B, L]
+                attention_mask=batch["attention_mask"],
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self._stops,
+            )  # [B, L + new]
+        finally:
+            self.module.train(training)
+        new_tokens = output[:, batch["input_ids"].shape[1] :]
+        texts: list[str] = self.tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
+        return texts
+
+
+# ------------------------------------------------------------------------------------------------ loading
+
+
+def load_causal_lm(
+    config: Any,
+    folder: Path | None,
+    tokenizer: Any,
+    settings: BackboneSettings,
+    device: torch.device,
+    *,
+    full_depth: bool,
+) -> CausalLanguageModel:
+    """Load a checkpoint, or draw random weights, in the dtype and depth the settings ask for.
+
+    Args:
+        config: the `transformers` configuration at full depth; left unchanged.
+        folder: holds the safetensors; None draws random weights, the same ones every time.
+        full_depth: ignore the early exit.
+
+    Raises:
+        InputError: an early exit deeper than the model; quantisation that cannot be had here.
+        GltaError: the folder holds no usable checkpoint.
+    """
+    config = _without_dropout(copy.deepcopy(config))
+    if settings.layers is not None and not full_depth:
+        exit_after(config, settings.layers)
+    dtype = choose_dtype(settings.dtype, device)
+    quantization = _quantization(settings, device, dtype)
+    with quiet_transformers():
+        if folder is None:
+            model = random_model(config, dtype).to(device)
+        else:
+            model = _pretrained(folder, config, dtype, settings.device_map, quantization, device)
+        return CausalLanguageModel(model, tokenizer, settings)
+
+
+def random_model(config: Any, dtype: torch.dtype) -> Any:
+    """A model of that configuration with freshly drawn weights, on the CPU, the same ones at every call.
+
+    It is built from the configuration alone: transformers 5 skips the initialisation of any parameter that
+    was loaded from a file, so that re-initialising a pretrained model would leave it pretrained.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' loading bars and remarks, such as that an early exit left weights unused."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _pretrained(
+    folder: Path,
+    config: Any,
+    dtype: torch.dtype,
+    device_map: str | None,
+    quantization: Any,
+    device: torch.device,
+) -> Any:
+    # Quantised weights are packed while they are loaded, which has to happen on the GPU itself.
+    placement = device_map if device_map or quantization is None else {"": device}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            device_map=placement,
+            quantization_config=quantization,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise GltaError(
+            f"no usable checkpoint: {error}",
+            location=str(folder),
+            hint="the folder needs config.json and the weights as safetensors",
+        ) from error
+    return model.to(device) if placement is None else model
+
+
+def _quantization(settings: BackboneSettings, device: torch.device, dtype: torch.dtype) -> Any:
+    if settings.quantization == "none":
+        return None
+    problem, hint = None, None
+    if settings.weights == "random":
+        problem, hint = "random weights cannot be quantised", "leave out backbone.quantization"
+    elif device.type != "cuda":
+        problem, hint = f"needs a GPU, not {device.type}", "leave out backbone.quantization, or run on a GPU"
+    elif find_spec("bitsandbytes") is None:
+        problem, hint = "needs bitsandbytes, which is not installed", "pip install 'glta[quantization]'"
+    if problem:
+        raise InputError(problem, location="backbone.quantization", hint=hint)
+    if settings.quantization == "8bit":
+        return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _without_dropout(config: Any) -> Any:
+    """Zero the dropout the model was pretrained with: a frozen model is a fixed function, in training too."""
+    text = config.get_text_config()
+    for name, value in vars(text).items():
+        if isinstance(value, float) and name.endswith(("dropout", "pdrop", "dropout_prob")):
+            setattr(text, name, 0.0)
+    return config
+
+
+def _checkpoint_gradients(model: Any) -> None:
+    # The non-reentrant form follows gradients to inputs_embeds and into adapters wherever they are, so that
+    # frozen token embeddings need not be made to require gradients.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def _stop_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """The ids that end an answer: those of the checkpoint's generation settings and the tokenizer's own."""
+    configured = model.generation_config.eos_token_id
+    stops = set(configured if isinstance(configured, list) else [configured])
+    stops.add(tokenizer.eos_token_id)
+    model.generation_config = GenerationConfig()
+    return sorted(stop for stop in stops if stop is not None)
+
+
+def _is_right_padded(attention_mask: Tensor) -> bool:
+    """Whether no row has padding before a real token.
+
+    A causal model's states at real tokens then depend on real tokens only, whatever the mask says, and the
+    default positions are right; without a mask the fastest attention kernel applies.
+    """
+    return bool((attention_mask[:, 1:] <= attention_mask[:, :-1]).all())

@@ -1,0 +1,117 @@
+"""Any causal language model of the Hugging Face hub or of a local folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer
+
+from glta_backbones.byte_tokenizer import byte_tokenizer
+from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm, quiet_transformers
+from glta_backbones.hub import fetch
+from glta_backbones.settings import HuggingFaceOptions
+from glta_cli.errors import GltaError, InputError
+from glta_cli.recipe import BackboneSettings
+from glta_cli.workspace import file_sha256, fingerprint
+
+BYTES = "bytes"
+
+
+class HuggingFace:
+    """The `huggingface` backbone: safetensors only, and never code that comes with a checkpoint.
+
+    Args:
+        name: what the recipe calls it.
+        settings: depth, dtype, placement, adapters; pretrained or random weights.
+        options: which model, architecture and tokenizer.
+    """
+
+    def __init__(self, name: str, settings: BackboneSettings, options: HuggingFaceOptions) -> None:
+        self.name = name
+        self.settings = settings
+        self.options = options
+
+    def identity(self) -> str:
+        """`hub:<id>@<commit>`, `folder:<hash of its files>` or `random:<hash of the architecture>`.
+
+        Fetches the weights of a hub id that are not in the cache yet, since only then is the commit certain.
+        """
+        if self.settings.weights == "random":
+            source = f"random:{fingerprint(_plain(self.architecture()))}"
+        elif local_folder(self._model()) is not None:
+            source = f"folder:{fingerprint(file_hashes(self._weights_folder()))}"
+        else:
+            source = f"hub:{self._model()}@{self._weights_folder().name}"
+        return f"{source}+{self.options.tokenizer}" if self.options.tokenizer else source
+
+    def architecture(self) -> Any:
+        """The `transformers` configuration at full depth; from the recipe, else from config.json alone."""
+        if self.options.architecture is not None:
+            values = dict(self.options.architecture)
+            try:
+                return AutoConfig.for_model(values.pop("model_type"), **values)
+            except (ValueError, TypeError) as error:
+                raise InputError(
+                    str(error).splitlines()[0], location="backbone.options.architecture"
+                ) from error
+        folder = local_folder(self._model()) or fetch(self._model(), self.options.revision, weights=False)
+        try:
+            return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise GltaError(f"no usable config.json: {error}", location=str(folder)) from error
+
+    def load(self, device: torch.device, *, full_depth: bool = False) -> CausalLanguageModel:
+        """The model on `device`, frozen except for adapters; `full_depth` ignores the early exit."""
+        folder = None if self.settings.weights == "random" else self._weights_folder()
+        return load_causal_lm(
+            self.architecture(), folder, self._tokenizer(), self.settings, device, full_depth=full_depth
+        )
+
+    def _tokenizer(self) -> Any:
+        source = self.options.tokenizer or self._model()
+        if source == BYTES:
+            return byte_tokenizer()
+        revision = self.options.revision if source == self.options.model else None
+        folder = local_folder(source) or fetch(source, revision, weights=False)
+        try:
+            with quiet_transformers():
+                return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise GltaError(f"no usable tokenizer: {error}", location=str(folder)) from error
+
+    def _weights_folder(self) -> Path:
+        return local_folder(self._model()) or fetch(self._model(), self.options.revision, weights=True)
+
+    def _model(self) -> str:
+        if self.options.model is None:
+            raise InputError(
+                "pretrained weights need a model",
+                location="backbone.options.model",
+                hint="a hub id or a local folder; or set backbone.weights to random",
+            )
+        return self.options.model
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder `model` names, or None for a hub id; raises `InputError` for a path that is absent."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if model.startswith((".", "/", "~")) or path.is_absolute() or model.count("/") > 1:
+        raise InputError("there is no such folder", location=model)
+    return None
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a checkpoint folder that decides what the model computes."""
+    suffixes = {".safetensors", ".json", ".jinja", ".model", ".txt"}
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.suffix in suffixes}
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    values: dict[str, Any] = config.to_dict()
+    # Which release read a configuration says nothing about the weights drawn from it.
+    values.pop("transformers_version", None)
+    return values

@@ -1,0 +1,46 @@
+"""A small Llama with random weights: the whole pipeline in seconds, without any download."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import LlamaConfig
+
+from glta_backbones.byte_tokenizer import VOCABULARY_SIZE, byte_tokenizer
+from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm
+from glta_backbones.settings import TinyOptions
+from glta_cli.recipe import BackboneSettings
+from glta_cli.workspace import fingerprint
+
+
+class Tiny:
+    """The `tiny` backbone; its weights are random whatever the recipe says, and always the same."""
+
+    def __init__(self, name: str, settings: BackboneSettings, options: TinyOptions) -> None:
+        self.name = name
+        self.settings = settings
+        self.options = options
+
+    def identity(self) -> str:
+        return f"{self.name}:{fingerprint(self.options.model_dump())}"
+
+    def architecture(self) -> Any:
+        return LlamaConfig(
+            vocab_size=VOCABULARY_SIZE,
+            hidden_size=self.options.hidden_size,
+            intermediate_size=4 * self.options.hidden_size,
+            num_hidden_layers=self.options.depth,
+            num_attention_heads=self.options.heads,
+            num_key_value_heads=self.options.heads,
+            max_position_embeddings=4096,
+            bos_token_id=None,
+            eos_token_id=VOCABULARY_SIZE - 1,
+            pad_token_id=VOCABULARY_SIZE - 2,
+            tie_word_embeddings=True,
+        )
+
+    def load(self, device: torch.device, *, full_depth: bool = False) -> CausalLanguageModel:
+        return load_causal_lm(
+            self.architecture(), None, byte_tokenizer(), self.settings, device, full_depth=full_depth
+        )

@@ -1,0 +1,367 @@
+"""Amazon reviews, releases 2014, 2018 and 2023, each in its own formats.
+
+Sources: McAuley et al., SIGIR 2015 (2014); Ni et al., EMNLP 2019 (2018); Hou et al., arXiv:2403.03952 (2023);
+the LC-Rec layout: Zheng et al., ICDE 2024.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+import orjson
+import polars as pl
+
+from glta_cli.errors import GltaError, InputError
+from glta_cli.plugin import Fetch, RawDataset
+from glta_cli.terminal import say
+from glta_datasets.amazon_files import (
+    INTERACTION_KINDS,
+    Kind,
+    Recognised,
+    choose_interactions,
+    choose_items,
+    python_literal,
+    recognise,
+    recognised_in,
+)
+from glta_datasets.catalogue import AMAZON_CATEGORIES
+from glta_datasets.delimited import UNREADABLE, read_bytes, read_delimited, with_numbers
+from glta_datasets.json_lines import Parser, Record, records_of, required
+from glta_datasets.settings import AmazonSettings
+
+UCSD: Final = "https://mcauleylab.ucsd.edu/public_datasets/data"
+
+# Interactions of the 5-core, interactions of the whole release, items.
+ADDRESSES: Final[Mapping[int, tuple[str, str, str]]] = {
+    2014: (
+        "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_{}_5.json.gz",
+        "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_{}.json.gz",
+        "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/meta_{}.json.gz",
+    ),
+    2018: (
+        f"{UCSD}/amazon_v2/categoryFilesSmall/{{}}_5.json.gz",
+        f"{UCSD}/amazon_v2/categoryFiles/{{}}.json.gz",
+        f"{UCSD}/amazon_v2/metaFiles2/meta_{{}}.json.gz",
+    ),
+    2023: (
+        f"{UCSD}/amazon_2023/benchmark/5core/rating_only/{{}}.csv.gz",
+        f"{UCSD}/amazon_2023/benchmark/0core/rating_only/{{}}.csv.gz",
+        f"{UCSD}/amazon_2023/raw/meta_categories/meta_{{}}.jsonl.gz",
+    ),
+}
+
+# The literature means the release of 2014 when it says Amazon Sports.
+USUAL_RELEASE: Final[Mapping[str, int]] = {"amazon-sports": 2014}
+
+# Details that tell one copy of an item from another, not what it is.
+DULL_DETAILS: Final = re.compile(
+    r"dimension|weight|shipping|upc|number|rank|date|count|asin|discontinued|size", re.IGNORECASE
+)
+# The first key of a line of metadata, cheap to find before the whole line is parsed.
+ITEM_ID: Final = re.compile(rb"""["'](?:parent_)?asin["']\s*:\s*["']([^"']+)["']""")
+# Pages of 2018 were saved with their scripts: such a title is none.
+SCRIPT: Final = re.compile(r"getTime\(\)|function\s*\(|\bvar \w+\s*=")
+
+
+class Amazon:
+    """Loads one category, from the release's own files wherever they lie."""
+
+    def __init__(self, name: str, options: AmazonSettings) -> None:
+        self.name = name
+        self.options = options
+        self.releases = AMAZON_CATEGORIES[name]
+
+    @property
+    def release(self) -> int:
+        """The release to download."""
+        version = self.options.version or USUAL_RELEASE.get(self.name) or max(self.releases)
+        if version not in self.releases:
+            raise InputError(
+                f"the release of {version} has no such category",
+                location=f"dataset {self.name}",
+                hint=f"it is in {', '.join(map(str, self.releases))}",
+            )
+        return version
+
+    def locate(self, source: Path | None, fetch: Fetch) -> Mapping[str, Path]:
+        """Roles `interactions` (`interactions-2` and on for the parts of a split) and, if there, `items`."""
+        if source is None:
+            return self._fetched(fetch)
+        category = self.releases[max(self.releases)]
+        if source.is_dir():
+            found = recognised_in(source)
+            chosen = choose_interactions(found, category, self.options.subset, source)
+        else:
+            only = recognise(source)
+            if only is None or only.kind not in INTERACTION_KINDS:
+                problem = (
+                    "not a file of Amazon reviews or ratings"
+                    if only is None
+                    else f"this is {only.kind.value}"
+                )
+                raise InputError(
+                    problem,
+                    location=str(source),
+                    hint="reviews have reviewerID and asin, or user_id and parent_asin",
+                )
+            chosen = [only]
+            found = recognised_in(source.parent)
+        files = {"interactions" if n == 1 else f"interactions-{n}": f.path for n, f in enumerate(chosen, 1)}
+        items = choose_items(found, chosen[0])
+        return files if items is None else {**files, "items": items.path}
+
+    def read(self, files: Mapping[str, Path]) -> RawDataset:
+        paths = [path for role, path in files.items() if role.startswith("interactions")]
+        recognised = [_required_kind(path) for path in paths]
+        dropped: dict[str, int] = {}
+        parts = [_read_interactions(file, dropped) for file in recognised]
+        raw = RawDataset(pl.concat(parts, how="diagonal").lazy(), dropped=dropped)
+        self._warn_of_other_category(recognised[0], raw)
+        if recognised[0].kind is Kind.SEQUENCES:
+            raw.warnings.append("the times are places in each user's list: they order, but are no dates")
+        if "items" in files:
+            wanted = set(pl.concat(part.select("item") for part in parts)["item"].drop_nulls().unique())
+            raw.items = _read_items(_required_kind(files["items"]), wanted, raw.warnings).lazy()
+        else:
+            raw.warnings.append(f"no metadata lies beside {paths[0].name}: no titles, no descriptions")
+        return raw
+
+    def _fetched(self, fetch: Fetch) -> Mapping[str, Path]:
+        core, whole, items = ADDRESSES[self.release]
+        category = self.releases[self.release]
+        files = {
+            "interactions": fetch.url((core if self.options.subset == "5core" else whole).format(category))
+        }
+        try:
+            files["items"] = fetch.url(items.format(category))
+        except GltaError as error:
+            say(f"[yellow]warning:[/] {error.problem} ({error.location})")
+        return files
+
+    def _warn_of_other_category(self, file: Recognised, raw: RawDataset) -> None:
+        other = {
+            name for name, releases in AMAZON_CATEGORIES.items() if file.category in _lower(releases.values())
+        }
+        if other and self.name not in other:
+            raw.warnings.append(f"{file.path.name} is {other.pop()} by its name, not {self.name}")
+
+
+def _lower(categories: Iterable[str]) -> set[str]:
+    return {category.lower() for category in categories}
+
+
+def _required_kind(path: Path) -> Recognised:
+    recognised = recognise(path)
+    if recognised is None:
+        raise InputError(
+            "the first line is that of no Amazon release",
+            location=f"{path}:1",
+            hint="reviews are JSON with reviewerID and asin, or CSV with user_id and parent_asin",
+        )
+    return recognised
+
+
+# --------------------------------------------------------------------------------------------- interactions
+
+
+def _read_interactions(file: Recognised, dropped: dict[str, int]) -> pl.DataFrame:
+    match file.kind:
+        case Kind.REVIEWS:
+            return _reviews(file.path, ("reviewerID", "asin", "overall", "unixReviewTime"), 1, dropped)
+        case Kind.REVIEWS_2023:
+            return _reviews(file.path, ("user_id", "parent_asin", "rating", "timestamp"), 1000, dropped)
+        case Kind.RATINGS_2023 | Kind.SPLIT_2023:
+            return _ratings(file.path, dropped)
+        case Kind.SEQUENCES:
+            return _sequences(file.path)
+        case _:
+            raise InputError(
+                f"this is {file.kind.value}", location=str(file.path), hint="interactions are needed"
+            )
+
+
+def _reviews(
+    path: Path, fields: tuple[str, str, str, str], ticks: int, dropped: dict[str, int]
+) -> pl.DataFrame:
+    """Reviews as JSON lines; `ticks` a second in their times."""
+    columns: list[list[Any]] = [[], [], [], []]
+    user, item, rating, time = columns
+    first = True
+    for record in records_of(path, dropped):
+        if first:
+            required(record, fields[:3], path)
+            first = False
+        user.append(record.get(fields[0]))
+        item.append(record.get(fields[1]))
+        rating.append(record.get(fields[2]))
+        time.append(record.get(fields[3]))
+    return pl.DataFrame(
+        {
+            "user": pl.Series(user, dtype=pl.String, strict=False),
+            "item": pl.Series(item, dtype=pl.String, strict=False),
+            "rating": pl.Series(rating, dtype=pl.Float64, strict=False),
+            "timestamp": pl.Series(time, dtype=pl.Int64, strict=False) // ticks,
+        }
+    )
+
+
+def _ratings(path: Path, dropped: dict[str, int]) -> pl.DataFrame:
+    frame, too_long = read_delimited(read_bytes(path), str(path), separator=",")
+    names = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "timestamp"}
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"no column {' and no column '.join(missing)}; the columns are {', '.join(frame.columns)}",
+            location=f"{path}:1",
+            hint="is this the right file?",
+        )
+    frame = frame.select(pl.col(name).alias(new) for name, new in names.items())
+    rows, unreadable = with_numbers(
+        frame, place=str(path), expected="a line is user_id,parent_asin,rating,timestamp"
+    )
+    bad = too_long + sum(unreadable.values())
+    if bad:
+        dropped[UNREADABLE] = dropped.get(UNREADABLE, 0) + bad
+    return rows.collect()
+
+
+def _sequences(path: Path) -> pl.DataFrame:
+    """LC-Rec: users and their items in order; the place in the list stands for the time."""
+    sequences = _whole_json(path)
+    if not all(isinstance(items, list) for items in sequences.values()):
+        raise InputError("not an object of users and lists of items", location=str(path))
+    rows = [(user, str(item), place) for user, items in sequences.items() for place, item in enumerate(items)]
+    types = {"user": pl.String, "item": pl.String, "timestamp": pl.Int64}
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def _whole_json(path: Path) -> dict[str, Any]:
+    try:
+        content = orjson.loads(read_bytes(path))
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"not valid JSON: {error}", location=f"{path}:{error.lineno}") from error
+    if not isinstance(content, dict) or not content:
+        raise InputError("not a JSON object", location=f"{path}:1")
+    return content
+
+
+# ---------------------------------------------------------------------------------------------------- items
+
+
+def _read_items(file: Recognised, wanted: set[str], warnings: list[str]) -> pl.DataFrame:
+    """Title and description of the wanted items."""
+    unreadable: dict[str, int] = {}
+    records = _item_records(file, wanted, unreadable)
+    rows = [(item, _title(record), _description(record)) for item, record in records]
+    if unreadable:
+        warnings.append(f"{unreadable[UNREADABLE]:,} lines of {file.path.name} cannot be read")
+    types = {"item": pl.String, "title": pl.String, "description": pl.String}
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def _item_records(
+    file: Recognised, wanted: set[str], unreadable: dict[str, int]
+) -> Iterator[tuple[str, Record]]:
+    match file.kind:
+        case Kind.ITEMS_2014:
+            yield from _lines(file.path, "asin", wanted, unreadable, python_literal)
+        case Kind.ITEMS_2018:
+            yield from _lines(file.path, "asin", wanted, unreadable, orjson.loads)
+        case Kind.ITEMS_2023:
+            yield from _lines(file.path, "parent_asin", wanted, unreadable, orjson.loads)
+        case Kind.ITEMS_CSV:
+            frame, too_long = read_delimited(read_bytes(file.path), str(file.path), separator=",")
+            if too_long:
+                unreadable[UNREADABLE] = too_long
+            for record in frame.filter(pl.col("parent_asin").is_in(wanted)).iter_rows(named=True):
+                yield record["parent_asin"], {**record, "details": _literal(record.get("details"))}
+        case Kind.SEQUENCE_ITEMS:
+            for item, record in _whole_json(file.path).items():
+                if item in wanted and isinstance(record, dict):
+                    yield item, record
+        case Kind.REVIEWS | Kind.REVIEWS_2023 | Kind.RATINGS_2023 | Kind.SPLIT_2023 | Kind.SEQUENCES:
+            raise InputError(
+                f"this is {file.kind.value}", location=str(file.path), hint="item texts are needed"
+            )
+        case _:
+            assert_never(file.kind)
+
+
+def _lines(
+    path: Path, key: str, wanted: set[str], unreadable: dict[str, int], parse: Parser
+) -> Iterator[tuple[str, Record]]:
+    def parse_wanted(line: bytes) -> Any:
+        # The metadata of a category is up to a hundred times its 5-core: most lines need no parsing.
+        found = ITEM_ID.search(line)
+        if found and found.group(1).decode("utf-8", errors="replace") not in wanted:
+            return {}
+        return parse(line)
+
+    for record in records_of(path, unreadable, parse_wanted):
+        if record.get(key) in wanted:
+            yield record[key], record
+
+
+def _literal(text: str | None) -> Any:
+    try:
+        return ast.literal_eval(text) if text else None
+    except (ValueError, SyntaxError):
+        return None
+
+
+def _title(record: Record) -> str | None:
+    title = record.get("title")
+    return title if isinstance(title, str) and not SCRIPT.search(title) else None
+
+
+def _description(record: Record) -> str | None:
+    """Brand, categories, then the description, or else features and details."""
+    brand = record.get("brand") or record.get("store")
+    shared, categories = _categories(record.get("categories") or record.get("category"))
+    description = _words(record.get("description"), " ")
+    if not description:
+        features = _words(record.get("features") or record.get("feature"), " ")
+        description = features or _details(record.get("details"))
+    parts = [brand if isinstance(brand, str) else None, categories, description]
+    return ". ".join(part.strip().removesuffix(".") for part in parts if part and part.strip()) or shared
+
+
+def _categories(categories: Any) -> tuple[str | None, str | None]:
+    """The topmost category, which all items share, and the most specific path below it."""
+    if isinstance(categories, str):
+        categories = categories.split(",")
+    if not isinstance(categories, list) or not categories:
+        return None, None
+    if all(isinstance(path, list) for path in categories):
+        categories = max(categories, key=len)
+    names = [name.strip() for name in categories if isinstance(name, str) and name.strip()]
+    if not names:
+        return None, None
+    # Some paths of 2018 go on with sentences of the description.
+    below = [name for name in names[1:] if name != names[0] and len(name) <= 60 and "</" not in name]
+    return names[0], ", ".join(dict.fromkeys(below)) or None
+
+
+def _words(value: Any, separator: str) -> str | None:
+    if isinstance(value, str):
+        if value.startswith("['") and value.endswith("']"):
+            return _words(_literal(value), separator)
+        return value if value != "[]" else None
+    if isinstance(value, list):
+        return separator.join(part for part in value if isinstance(part, str)) or None
+    return None
+
+
+def _details(details: Any) -> str | None:
+    if not isinstance(details, dict):
+        return None
+    told = [
+        f"{key.strip(': ')}: {value.strip()}"
+        for key, value in details.items()
+        if isinstance(value, str) and not DULL_DETAILS.search(key)
+    ]
+    return ", ".join(told) or None

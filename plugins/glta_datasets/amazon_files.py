@@ -1,0 +1,201 @@
+"""What a file of an Amazon release is, told from its name and its first line."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from glta_cli.errors import InputError
+from glta_datasets.json_lines import lines_of
+
+SUFFIXES: Final = (".json", ".jsonl", ".csv")
+LATEST: Final = 2023
+
+
+class Kind(Enum):
+    """The formats of the releases' files."""
+
+    REVIEWS = "reviews of 2014 and 2018: JSON lines with reviewerID and asin"
+    REVIEWS_2023 = "reviews of 2023: JSON lines with user_id and parent_asin"
+    RATINGS_2023 = "ratings of 2023: CSV with user_id and parent_asin"
+    SPLIT_2023 = "one part of the last-out split of 2023: CSV with a column history"
+    ITEMS_2014 = "items of 2014: Python literals with asin"
+    ITEMS_2018 = "items of 2018: JSON lines with asin"
+    ITEMS_2023 = "items of 2023: JSON lines with parent_asin"
+    ITEMS_CSV = "items of 2023 as CSV with parent_asin"
+    SEQUENCES = "LC-Rec: one JSON object, users and their items in order"
+    SEQUENCE_ITEMS = "LC-Rec: one JSON object, items and their texts"
+
+
+INTERACTION_KINDS: Final = (
+    Kind.RATINGS_2023,
+    Kind.REVIEWS,
+    Kind.REVIEWS_2023,
+    Kind.SEQUENCES,
+    Kind.SPLIT_2023,
+)
+ITEM_KINDS: Final[dict[Kind, tuple[Kind, ...]]] = {
+    Kind.REVIEWS: (Kind.ITEMS_2018, Kind.ITEMS_2014),
+    Kind.REVIEWS_2023: (Kind.ITEMS_2023, Kind.ITEMS_CSV),
+    Kind.RATINGS_2023: (Kind.ITEMS_2023, Kind.ITEMS_CSV),
+    Kind.SPLIT_2023: (Kind.ITEMS_2023, Kind.ITEMS_CSV),
+    Kind.SEQUENCES: (Kind.SEQUENCE_ITEMS,),
+}
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A file and what it is."""
+
+    path: Path
+    kind: Kind
+
+    @property
+    def category(self) -> str:
+        """The category in the file's name, such as Gift_Cards, in lower case."""
+        stem = self.path.name.split(".")[0].lower()
+        return re.sub(r"_5$", "", re.sub(r"^(reviews|meta)_", "", stem))
+
+    @property
+    def is_core(self) -> bool:
+        """Whether the name says that it is the release's 5-core."""
+        return self.path.name.split(".")[0].endswith("_5")
+
+
+def recognise(path: Path) -> Recognised | None:
+    """The file with its format, or None when it is of no release.
+
+    Raises:
+        InputError: the file is empty, or its gzip data is damaged at once.
+    """
+    kind = _kind(path)
+    return None if kind is None else Recognised(path, kind)
+
+
+def recognised_in(folder: Path) -> list[Recognised]:
+    """The files of a folder that belong to a release, by name; one that cannot be read is passed over."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or Path(path.name.removesuffix(".gz")).suffix not in SUFFIXES:
+            continue
+        try:
+            recognised = recognise(path)
+        except InputError:
+            # Damage matters only in a file that is needed: its name tells, and reading it then reports.
+            recognised = _by_name(path)
+        if recognised is not None:
+            found.append(recognised)
+    return found
+
+
+def choose_interactions(
+    found: Iterable[Recognised], category: str, subset: str, place: Path
+) -> list[Recognised]:
+    """The file of interactions, or the parts of a split when there is no whole file.
+
+    Prefers the category asked for, then the subset asked for.
+
+    Raises:
+        InputError: there is none, or several are as good.
+    """
+    candidates = [file for file in found if file.kind in INTERACTION_KINDS]
+    candidates = [f for f in candidates if f.category == category.lower()] or candidates
+    whole = [file for file in candidates if file.kind is not Kind.SPLIT_2023]
+    if not whole and candidates:
+        return sorted(candidates, key=lambda f: _part(f.path))
+    whole = [file for file in whole if file.is_core == (subset == "5core")] or whole
+    if len(whole) == 1:
+        return whole
+    if not whole:
+        raise InputError(
+            "no file of reviews or ratings",
+            location=str(place),
+            hint=f"expected names such as {category}_5.json.gz or {category}.csv.gz",
+        )
+    raise InputError(
+        f"several files of interactions: {', '.join(file.path.name for file in whole)}",
+        location=str(place),
+        hint="name one of them with --source",
+    )
+
+
+def choose_items(found: Iterable[Recognised], interactions: Recognised) -> Recognised | None:
+    """The file of item texts that goes with the interactions, or None."""
+    kinds = ITEM_KINDS[interactions.kind]
+    candidates = [file for file in found if file.kind in kinds]
+    same = [file for file in candidates if file.category == interactions.category]
+    if same:
+        return same[0]
+    # A table of items under another name serves if it is the only one.
+    unnamed = [file for file in candidates if not file.path.name.startswith("meta_")]
+    return (unnamed or candidates)[0] if len(candidates) == 1 or len(unnamed) == 1 else None
+
+
+def python_literal(line: bytes) -> object:
+    """One line of the metadata of 2014, which is a Python dict and no JSON."""
+    return ast.literal_eval(line.decode("utf-8"))
+
+
+def _kind(path: Path) -> Kind | None:
+    first = next(islice((line for line in lines_of(path) if not line.isspace()), 1), b"")
+    if ".csv" in path.suffixes:
+        return _csv_kind(first.decode("utf-8", errors="replace"))
+    if path.name.endswith(".inter.json"):
+        return Kind.SEQUENCES
+    if path.name.endswith(".item.json"):
+        return Kind.SEQUENCE_ITEMS
+    try:
+        return _record_kind(orjson.loads(first))
+    except ValueError:
+        pass
+    try:
+        record = python_literal(first)
+    except (ValueError, SyntaxError):
+        return None
+    return Kind.ITEMS_2014 if isinstance(record, dict) and "asin" in record else None
+
+
+def _csv_kind(header: str) -> Kind | None:
+    columns = set(header.strip().removeprefix("\ufeff").split(","))
+    if {"user_id", "parent_asin"} <= columns:
+        return Kind.SPLIT_2023 if "history" in columns else Kind.RATINGS_2023
+    return Kind.ITEMS_CSV if "parent_asin" in columns else None
+
+
+def _record_kind(record: object) -> Kind | None:
+    if not isinstance(record, dict):
+        return None
+    if {"reviewerID", "asin"} <= record.keys():
+        return Kind.REVIEWS
+    if {"user_id", "parent_asin"} <= record.keys():
+        return Kind.REVIEWS_2023
+    if "parent_asin" in record:
+        return Kind.ITEMS_2023
+    return Kind.ITEMS_2018 if "asin" in record else None
+
+
+def _by_name(path: Path) -> Recognised | None:
+    """What the releases' own names say, for a file whose content says nothing."""
+    name = path.name.removesuffix(".gz")
+    kinds = {
+        r"meta_.*\.jsonl": Kind.ITEMS_2023,
+        r"meta_.*\.json": Kind.ITEMS_2018,
+        r".*_5\.json": Kind.REVIEWS,
+        r"[A-Z]\w*\.csv": Kind.RATINGS_2023,
+    }
+    for pattern, kind in kinds.items():
+        if re.fullmatch(pattern, name):
+            return Recognised(path, kind)
+    return None
+
+
+def _part(path: Path) -> int:
+    return next((rank for rank, part in enumerate(("train", "valid", "test")) if f".{part}." in path.name), 3)

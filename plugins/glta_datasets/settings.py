@@ -1,0 +1,48 @@
+"""The loaders' own settings: `dataset.options` of a recipe, `-o KEY=VALUE` of `glta prepare`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from glta_cli.recipe import Settings
+
+
+class NoSettings(Settings):
+    """A dataset with nothing to choose."""
+
+
+class AmazonSettings(Settings):
+    """Which release of the Amazon reviews; with a source, the files themselves tell."""
+
+    version: Literal[2014, 2018, 2023] | None = Field(
+        None,
+        description="release to download; null takes the newest that has the category (amazon-sports: 2014)",
+    )
+    subset: Literal["5core", "full"] = Field(
+        "5core", description="the release's own 5-core file, or all its interactions"
+    )
+
+
+class GoodreadsSettings(Settings):
+    """What a description is made of."""
+
+    shelves: int = Field(5, ge=0, description="readers' most popular shelves named in a book's description")
+
+
+class TableSettings(Settings):
+    """Columns of a user's own files; null finds the common names, such as user_id."""
+
+    user: str | None = Field(None, description="column of user ids")
+    item: str | None = Field(None, description="column of item ids")
+    rating: str | None = Field(None, description="column of ratings")
+    timestamp: str | None = Field(None, description="column of times: seconds, milliseconds or ISO dates")
+    items: str | None = Field(
+        None, description="second file, with the items' texts; relative to the folder of the first"
+    )
+    items_item: str | None = Field(None, description="column of item ids in the second file")
+    title: str | None = Field(None, description="column of titles in the second file")
+    description: str | tuple[str, ...] | None = Field(
+        None, description="column or columns of further text in the second file"
+    )
