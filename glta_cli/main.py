@@ -32,11 +32,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 
-for command in (prepare, pretrain_graph, align, finetune, evaluate, recommend):
-    app.command()(command)
+app.command()(prepare)
+app.command()(pretrain_graph)
+app.command()(align)
+app.command()(finetune)
+app.command()(evaluate)
+app.command()(recommend)
 app.add_typer(recipes, name="recipes")
-for command in (runs, plugins):
-    app.command()(command)
+app.command()(runs)
+app.command()(plugins)
 
 
 def _print_version(asked: bool) -> None:

@@ -53,12 +53,14 @@ class Pipeline:
         from glta_cli.data.preparation import prepare
 
         if "prepare" not in self._artefacts:
+            from rich.markup import escape
+
             from glta_cli.terminal import say
 
             prepared, was_there = prepare(self.recipe.dataset, self.workspace)
             say(f"[green]✓[/] prepare: {prepared.name} " + ("up to date" if was_there else "prepared"))
             for warning in prepared.warnings:
-                say(f"[yellow]warning[/]: {warning}")
+                say(f"[yellow]warning[/]: {escape(warning)}")
             self._artefacts["prepare"] = prepared.artefact
             self._save()
         return PreparedDataset(self._artefacts["prepare"])
@@ -107,7 +109,9 @@ class Pipeline:
         from glta_cli.stages import StageContext
         from glta_cli.training import pick_device
 
-        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts), self.name)
+        return StageContext(
+            self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts), self.name
+        )
 
     def _backbone_fingerprint(self) -> str:
         from glta_cli.stages import backbone_fingerprint
@@ -115,8 +119,17 @@ class Pipeline:
         return backbone_fingerprint(self.recipe)
 
     def _save(self) -> None:
+        """Record the stages reached; later ones of the same run stay, as long as what they read is the same."""
+        recipe = self.recipe.model_dump(mode="json")
         stages = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
-        self.workspace.save_run(Run(self.name, self.recipe.model_dump(mode="json"), stages))
+        before = self.workspace.run(self.name)
+        if (
+            before is not None
+            and before.recipe == recipe
+            and all(before.stages.get(n) == f for n, f in stages.items())
+        ):
+            stages = before.stages
+        self.workspace.save_run(Run(self.name, recipe, stages))
 
 
 def _lineage(stage: str) -> set[str]:

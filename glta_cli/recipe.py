@@ -1,7 +1,7 @@
 """Recipes: the settings of a whole run, and the only place where a default lives.
 
 A recipe is a YAML file. Every key is optional; what it leaves out is the default written here. Unknown keys,
-duplicate keys and values of the wrong type are errors that carry file, line and column, all of a file at once.
+duplicate keys and values of the wrong type are errors with file, line and column, all of a file at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from glta_cli.positioned_yaml import Key, Position, read_yaml
 from glta_cli.validation import in_file_order, place, validated
 
 if TYPE_CHECKING:
-
     from glta_cli.plugin import Kind
 
 # --------------------------------------------------------------------------------------------- the schema
@@ -59,7 +58,9 @@ class TrainingSettings(Settings):
     batch_size: int = Field(32, ge=1, description="users, interactions or prompts a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, after warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
-    decay: Literal["none", "cosine"] = Field("none", description="of the learning rate, to zero at the last epoch")
+    decay: Literal["none", "cosine"] = Field(
+        "none", description="of the learning rate, to zero at the last epoch"
+    )
     weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW)")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
@@ -94,7 +95,9 @@ class LoraSettings(Settings):
     rank: int = Field(8, ge=1, description="of every adapter")
     alpha: float = Field(16.0, gt=0, description="scale: alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="on the adapter's input")
-    modules: tuple[str, ...] | Literal["all-linear"] = Field("all-linear", description="names of adapted layers")
+    modules: tuple[str, ...] | Literal["all-linear"] = Field(
+        "all-linear", description="names of adapted layers"
+    )
 
 
 class BackboneSettings(Settings):
@@ -108,10 +111,16 @@ class BackboneSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: float32 on a CPU, bfloat16 on a GPU that has it"
     )
-    device_map: str | None = Field(None, description="accelerate's placement over several devices, such as auto")
-    quantization: Literal["none", "8bit", "4bit"] = Field("none", description="through bitsandbytes, GPU only")
+    device_map: str | None = Field(
+        None, description="accelerate's placement over several devices, such as auto"
+    )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        "none", description="through bitsandbytes, GPU only"
+    )
     gradient_checkpointing: bool = Field(False, description="recompute activations to save memory")
-    lora: LoraSettings | None = Field(None, description="adapters to train in stage 3; null keeps the model frozen")
+    lora: LoraSettings | None = Field(
+        None, description="adapters to train in stage 3; null keeps the model frozen"
+    )
     options: dict[str, Any] = Field({}, description="the backbone's own settings")
 
 
@@ -134,7 +143,8 @@ class PromptSettings(Settings):
         description="asks the backbone for the profile; slots {descriptions} {k}",
     )
     prediction: str = Field(
-        "A user liked:\n{descriptions}\nName {k} words for what this user would like next, separated by commas.",
+        "A user liked:\n{descriptions}\n"
+        "Name {k} words for what this user would like next, separated by commas.",
         description="asks the backbone for the prediction; slots {descriptions} {k}",
     )
     placeholder: str = Field(" ?", description="the word at the placeholder positions of rows 2 to k")
@@ -181,15 +191,19 @@ class FinetuneSettings(Settings):
     """Stage 3, user-item alignment and the GLLM head."""
 
     head: Literal["tied", "linear"] = Field(
-        "tied", description="tied scores items by E_i and text vectors; linear is the paper's h × I layer"
+        "tied", description="tied scores items by E_i and text vectors; linear is the paper's h x I layer"
     )
     loss: Literal["first", "positions"] = Field(
         "first", description="multi-positive softmax at the first position, or cross-entropy at k positions"
     )
     positions: int = Field(10, ge=1, description="k: target positions of loss and readout `positions`")
-    readout: Literal["first", "positions", "autoregressive"] = Field("first", description="how logits become a list")
+    readout: Literal["first", "positions", "autoregressive"] = Field(
+        "first", description="how logits become a list"
+    )
     softmax_items: int = Field(
-        50_000, ge=2, description="largest catalogue scored whole; beyond it items are sampled, with logQ correction"
+        50_000,
+        ge=2,
+        description="largest catalogue scored whole; beyond it items are sampled, with logQ correction",
     )
     user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
     validation_users: int = Field(2000, ge=1, description="users ranked to select the epoch, at most")
@@ -206,7 +220,9 @@ class FinetuneSettings(Settings):
 class EvaluateSettings(Settings):
     """What `glta evaluate` reports."""
 
-    cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
+    cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (5, 10, 20), min_length=1, description="K of the metrics"
+    )
     bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
     batch_size: int = Field(64, ge=1, description="prompts a forward pass")
 
@@ -275,7 +291,7 @@ def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]
         recipe = validated(Recipe, values, (), positions)
     except InputErrors as several:
         errors += several.errors
-    # From the values, not from the recipe: a plugin's settings are checked even where the schema found errors.
+    # From the values: a plugin's settings are checked even where the schema found errors.
     for kind, (section, name_field) in COMPONENT_KEYS.items():
         errors += _component_errors(kind, section, name_field, values.get(section), positions)
     if recipe is not None:
@@ -312,7 +328,10 @@ def _component_errors(
     kind: Kind, section: str, name_field: str, given: Any, positions: Mapping[Key, Position]
 ) -> list[GltaError]:
     """What is wrong with the name and the own settings of a component; nothing where the schema says it."""
-    values = {**Recipe.model_fields[section].default.model_dump(), **(given if isinstance(given, dict) else {})}
+    values = {
+        **Recipe.model_fields[section].default.model_dump(),
+        **(given if isinstance(given, dict) else {}),
+    }
     name, options = values[name_field], values["options"]
     if not isinstance(name, str) or not isinstance(options, dict):
         return []
@@ -336,7 +355,7 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
 
 
 def recipe_folder() -> Path:
-    """Where the shipped recipes lie: inside the installed package, or the repository of an editable install."""
+    """Where the shipped recipes lie: in the installed package, or the repository of an editable install."""
     package = Path(__file__).parent
     inside = package / "recipes"
     return inside if inside.is_dir() else package.parent / "recipes"
@@ -389,7 +408,9 @@ def read_text(path: Path) -> str:
 def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, Position]) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name:
-        raise InputError("an override is KEY=VALUE", location=f"--set {override}", hint="such as --set seed=1")
+        raise InputError(
+            "an override is KEY=VALUE", location=f"--set {override}", hint="such as --set seed=1"
+        )
     path = name.strip().split(".")
     parsed, _ = read_yaml(f"value: {text}", f"--set {override}")
     target = values

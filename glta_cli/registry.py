@@ -102,13 +102,16 @@ class Registry:
         Raises:
             InputError: unknown name, or two distributions claim it.
         """
-        found = [component for component in self.components if component.kind == kind and component.name == name]
+        found = [
+            component for component in self.components if component.kind == kind and component.name == name
+        ]
         if len(found) == 1:
             return found[0]
         if found:
             claims = " and ".join(f"{c.origin.distribution} {c.origin.version}" for c in found)
             raise InputError(
-                f"{kind} '{name}' is declared by {claims}", hint="uninstall one of them, or ask its author to rename it"
+                f"{kind} '{name}' is declared by {claims}",
+                hint="uninstall one of them, or ask its author to rename it",
             )
         known = [component.name for component in self.of_kind(kind)]
         hint = did_you_mean(name, known) or f"`glta plugins --kind {kind}` lists all {len(known)}"

@@ -26,7 +26,7 @@ from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.graph.pretraining import Embeddings, embeddings_of, pretrain
 from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
 from glta_cli.language.finetuning import Examples, FinetuningTask
-from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
+from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.interests import generate_interests
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts, encode_users
@@ -124,14 +124,21 @@ class StageContext:
             words = pl.read_parquet(artefact.file(WORDS))
             profiles, predictions = words["profile"].to_list(), words["prediction"].to_list()
         return UserPrompts(
-            tokenizer, self.prepared.user_ids, profiles, predictions, self.recipe.finetune, self.recipe.prompts
+            tokenizer,
+            self.prepared.user_ids,
+            profiles,
+            predictions,
+            self.recipe.finetune,
+            self.recipe.prompts,
         )
 
 
 def backbone_of(recipe: Recipe) -> Backbone:
     """The recipe's backbone, constructed but not loaded."""
     component = installed().find("backbone", recipe.backbone.name)
-    backbone: Backbone = component.target()(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
+    backbone: Backbone = component.target()(
+        recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone")
+    )
     return backbone
 
 
@@ -203,7 +210,9 @@ class PretrainGraph(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train
-        full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
+        full = self._pretrain(
+            context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph"
+        )
         save_file({"users": full.embeddings.users, "items": full.embeddings.items}, folder / FULL_GRAPH)
         details = {"encoder": recipe.graph.encoder, "full": training_details(full.progress)}
         if recipe.graph.alignment_holdout == 0:
@@ -232,7 +241,9 @@ class PretrainGraph(Stage):
         save_file({"targets": targets.astype(np.uint8)}, folder / TARGETS)
         return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
 
-    def _pretrain(self, context: StageContext, edges: Interactions, state_folder: Path, description: str) -> Any:
+    def _pretrain(
+        self, context: StageContext, edges: Interactions, state_folder: Path, description: str
+    ) -> Any:
         state_folder.mkdir(parents=True, exist_ok=True)
         return pretrain(
             partial(self._encoder, context.recipe),
@@ -324,7 +335,11 @@ class DescribeUsers(Stage):
         prompts = recipe.prompts
         return {
             "interests": recipe.interests.model_dump(mode="json"),
-            "prompts": {"system": prompts.system, "profile": prompts.profile, "prediction": prompts.prediction},
+            "prompts": {
+                "system": prompts.system,
+                "profile": prompts.profile,
+                "prediction": prompts.prediction,
+            },
             "backbone": frozen_backbone_settings(recipe) | {"layers": None},
         }
 
@@ -334,7 +349,8 @@ class DescribeUsers(Stage):
         backbone = backbone_of(recipe)
         shown = recipe.interests.items
         descriptions = [
-            [prepared.texts[item] for item in context.train.of(user)[-shown:]] for user in range(prepared.user_count)
+            [prepared.texts[item] for item in context.train.of(user)[-shown:]]
+            for user in range(prepared.user_count)
         ]
         profiles, predictions = generate_interests(
             partial(backbone.load, context.device, full_depth=True),
@@ -344,9 +360,9 @@ class DescribeUsers(Stage):
             recipe.interests,
             context.workspace.folder("generations"),
         )
-        pl.DataFrame({"user": prepared.user_ids, "profile": profiles, "prediction": predictions}).write_parquet(
-            folder / WORDS
-        )
+        pl.DataFrame(
+            {"user": prepared.user_ids, "profile": profiles, "prediction": predictions}
+        ).write_parquet(folder / WORDS)
         return {"users": prepared.user_count, "with_profile": sum(map(bool, profiles))}
 
 
@@ -416,7 +432,9 @@ class BuildIndex(Stage):
         )
         prepared = context.prepared
         pl.DataFrame({"user": prepared.user_ids}).write_parquet(folder / "users.parquet")
-        pl.DataFrame({"item": prepared.item_ids, "title": prepared.titles}).write_parquet(folder / "items.parquet")
+        pl.DataFrame({"item": prepared.item_ids, "title": prepared.titles}).write_parquet(
+            folder / "items.parquet"
+        )
         return {
             "dataset": prepared.name,
             "users": prepared.user_count,
@@ -444,12 +462,17 @@ class BuildIndex(Stage):
                 autoregressive=recipe.finetune.readout == "autoregressive",
                 advance=bar.update,
             )
-        items = model.head.item_matrix().detach().float().cpu().numpy()
-        bias = model.head.bias.detach().float().cpu().numpy()
-        return LanguageScores(rows, np.ascontiguousarray(items), bias)
+        return LanguageScores(rows, *scoring_arrays(model.head))
 
 
-STAGES: tuple[Stage, ...] = (PretrainGraph(), EncodeItems(), Align(), DescribeUsers(), Finetune(), BuildIndex())
+STAGES: tuple[Stage, ...] = (
+    PretrainGraph(),
+    EncodeItems(),
+    Align(),
+    DescribeUsers(),
+    Finetune(),
+    BuildIndex(),
+)
 
 
 def frozen_backbone_settings(recipe: Recipe) -> dict[str, Any]:

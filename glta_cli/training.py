@@ -85,11 +85,15 @@ def pick_device(name: str | None) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise GltaError(f"cannot be used: {reason}", location=f"--device {name}", hint="try --device cpu") from error
+        raise GltaError(
+            f"cannot be used: {reason}", location=f"--device {name}", hint="try --device cpu"
+        ) from error
     return device
 
 
-def train(task: TrainingTask, settings: TrainingSettings, *, state_folder: Path, description: str) -> TrainingProgress:
+def train(
+    task: TrainingTask, settings: TrainingSettings, *, state_folder: Path, description: str
+) -> TrainingProgress:
     """Run a task to its last epoch or until validation stops improving, and leave its module at its best.
 
     A state saved in `state_folder` is continued; the result equals that of an uninterrupted run bit for bit.
@@ -134,7 +138,10 @@ class _Loop:
         device = next(iter(self.parameters.values())).device
         self.accelerator = Accelerator(cpu=device.type == "cpu")
         self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+            self.parameters.values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
         self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self.progress = TrainingProgress()
@@ -160,7 +167,8 @@ class _Loop:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise GltaError(
-                f"the loss is {value} at step {self.progress.step}", hint="lower training.learning_rate or set clip_norm"
+                f"the loss is {value} at step {self.progress.step}",
+                hint="lower training.learning_rate or set clip_norm",
             )
         self.accelerator.backward(loss)
         if self.settings.clip_norm is not None:
@@ -260,7 +268,9 @@ class _Loop:
             if key.startswith("optimizer."):
                 _, moment, name = key.split(".", 2)
                 moments.setdefault(names.index(name), {})[moment] = state.get_tensor(key)
-        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load_state_dict(
+            {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )
 
 
 @contextmanager

@@ -111,7 +111,9 @@ class Artefact:
         path = self.path / name
         expected = self.manifest["outputs"].get(name)
         if expected is None or not path.is_file():
-            raise GltaError("the file is missing", location=str(path), hint="remove the folder; the stage runs again")
+            raise GltaError(
+                "the file is missing", location=str(path), hint="remove the folder; the stage runs again"
+            )
         if file_sha256(path) != expected:
             raise GltaError(
                 "the file was changed after it was published",
@@ -149,7 +151,9 @@ class Workspace:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"cannot be created: {error.strerror}", location=str(path), hint="choose another with --data-dir"
+                f"cannot be created: {error.strerror}",
+                location=str(path),
+                hint="choose another with --data-dir",
             ) from error
         return path
 

@@ -15,9 +15,10 @@ from glta_cli.terminal import show_json, show_table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from glta_cli.plugin import Kind
     from glta_cli.registry import Registry
 
-KINDS = ("encoder", "backbone", "dataset")
+KINDS: tuple[Kind, ...] = ("encoder", "backbone", "dataset")
 LARGEST_UNFOLDED_FAMILY = 3
 
 Row = dict[str, Any]
@@ -118,7 +119,7 @@ def plugin_table(listed: Iterable[Row]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("kind", style="dim")
     table.add_column("name", style="cyan", no_wrap=True)
     table.add_column("summary")

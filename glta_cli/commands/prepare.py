@@ -74,6 +74,8 @@ def prepare(
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
     base, resolved = _resolved(dataset, recipe, changes)
     prepared, up_to_date = prepare_dataset(resolved.dataset, Workspace(data_dir))
+    for warning in prepared.warnings:
+        say(f"[yellow]warning:[/] {escape(warning)}")
     if as_json:
         show_json(prepared.summary())
     else:

@@ -46,6 +46,7 @@ def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
         show_json(found)
     else:
         show_table(recipe_table(found))
+        say("run one: [bold]glta finetune --recipe NAME[/bold]; read it: [bold]glta recipes show NAME[/bold]")
 
 
 @recipes.command()
@@ -126,15 +127,16 @@ def _naming_copy(first_line: str, target: Path) -> str:
 
 
 def recipe_table(found: Iterable[dict[str, Any]]) -> Table:
-    """Name, dataset, backbone and the command that runs it."""
+    """Name, dataset, backbone and the command that runs it, whose `--recipe NAME` goes without saying."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("recipe", style="cyan", no_wrap=True)
-    table.add_column("dataset")
+    table.add_column("dataset", overflow="fold")
     table.add_column("backbone")
-    table.add_column("command", style="dim", overflow="fold")
+    table.add_column("command", style="dim")
     for row in found:
-        table.add_row(row["name"], row["dataset"], row["backbone"], row["command"])
+        command, _, _ = row["command"].partition(" --recipe")
+        table.add_row(row["name"], row["dataset"], row["backbone"], command)
     return table

@@ -70,7 +70,8 @@ def recommend(
 
     from glta_cli.serving.recommender import recommend as best_items
 
-    answer = {**best_items(index, user, k), "run": name}
+    # The index is named by its content, so two runs may share one: only the command knows the run.
+    answer = {"user": user, "run": name, **best_items(index, user, k)}
     if as_json:
         show_json(answer)
     else:
@@ -104,20 +105,23 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     """The user's recent items, then the ranked list, on stdout."""
     from rich.markup import escape
 
-    history = answer["history"]
-    if history:
-        titles = ", ".join(entry["title"] or entry["item"] for entry in history[:HISTORY_SHOWN])
-        more = f" and {len(history) - HISTORY_SHOWN} more" if len(history) > HISTORY_SHOWN else ""
-        results().print(f"[dim]user {escape(answer['user'])} recently had:[/dim] {escape(titles)}{more}\n")
+    console = results()
+    if answer["history"]:
+        console.print(f"[dim]user {escape(answer['user'])}, most recent first[/dim]")
+        for entry in answer["history"][:HISTORY_SHOWN]:
+            console.print(f"  {escape(entry['title'] or entry['item'])}", overflow="ellipsis", no_wrap=True)
+        console.print()
     show_table(ranking_table(answer))
 
 
 def ranking_table(answer: Mapping[str, Any]) -> Table:
     """Rank, item id, title and score, one item a row."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"recommended to user {answer['user']} by run {answer['run']}", title_justify="left")
+    title = escape(f"recommended to user {answer['user']} by run {answer['run']}")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("item", style="cyan", no_wrap=True)
     table.add_column("title", ratio=1)

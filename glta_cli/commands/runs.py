@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.commands.options import DataDirOption, JsonOption
-from glta_cli.commands.stage import scalars
 from glta_cli.terminal import say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -54,10 +54,20 @@ def _stage_report(workspace: Workspace, stage: str, fingerprint: str) -> dict[st
         "fingerprint": fingerprint,
         "published": artefact is not None,
         "seconds": None if artefact is None else artefact.manifest["seconds"],
-        "metrics": {
-            name: value for name, value in scalars(details) if "@" in name and isinstance(value, float)
-        },
+        "metrics": dict(_best_metrics(details)),
     }
+
+
+def _best_metrics(details: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The validation metrics of the epoch each training kept, under dotted names."""
+    for name, value in details.items():
+        if name == "history":
+            kept = [epoch for epoch in value if epoch["epoch"] == details["best_epoch"]]
+            yield from (
+                (f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric
+            )
+        elif isinstance(value, Mapping):
+            yield from _best_metrics(value, f"{prefix}{name}.")
 
 
 def run_table(found: Sequence[dict[str, Any]]) -> Table:
@@ -66,13 +76,13 @@ def run_table(found: Sequence[dict[str, Any]]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("run", style="cyan", overflow="fold")
     table.add_column("dataset", overflow="fold")
     table.add_column("backbone")
     table.add_column("last stage")
     table.add_column("time", justify="right")
-    table.add_column(SHOWN_METRIC)
+    table.add_column(f"validation {SHOWN_METRIC}", no_wrap=True)
     for run in found:
         published = [stage for stage in run["stages"] if stage["published"]]
         table.add_row(
@@ -81,14 +91,15 @@ def run_table(found: Sequence[dict[str, Any]]) -> Table:
             escape(run["backbone"]),
             published[-1]["stage"] if published else "none",
             _duration(sum(stage["seconds"] for stage in published)),
-            ", ".join(
-                f"{stage['stage']} {value:.4f}"
-                for stage in published
-                for name, value in stage["metrics"].items()
-                if name.endswith(SHOWN_METRIC)
-            ),
+            "\n".join(_shown_metric(stage) for stage in published if stage["metrics"]),
         )
     return table
+
+
+def _shown_metric(stage: Mapping[str, Any]) -> str:
+    # A stage that trains twice names its main training first.
+    value = next(value for name, value in stage["metrics"].items() if name.endswith(SHOWN_METRIC))
+    return f"{value:.4f} {stage['stage']}"
 
 
 def _duration(seconds: float) -> str:

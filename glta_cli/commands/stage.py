@@ -12,6 +12,7 @@ from glta_cli.terminal import results, say, show_json, show_table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from glta_cli.data.prepared import PreparedDataset
     from glta_cli.pipeline import Pipeline
     from glta_cli.recipe import Recipe
     from glta_cli.workspace import Artefact
@@ -25,7 +26,6 @@ PURPOSES: Mapping[str, str] = {
     "finetune": "align users and train the item logits",
     "index": "score every item for every user",
 }
-ASSUMED_SIZE = 10_000
 
 
 def run_stage(
@@ -69,16 +69,17 @@ def stage_report(artefact: Artefact) -> dict[str, Any]:
 
 def report_table(run: str, artefact: Artefact) -> Table:
     """The scalars a stage reported, one a row."""
+    from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{artefact.stage} of run {run}", title_justify="left", show_header=False)
+    title = escape(f"{artefact.stage} of run {run}")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
+    table.show_header = False
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(justify="right")
     for name, value in scalars(artefact.details):
-        table.add_row(
-            name,
-            f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if _is_count(value) else str(value),
-        )
+        table.add_row(name, _shown(value))
     table.add_row("seconds", f"{artefact.manifest['seconds']:.1f}")
     return table
 
@@ -92,8 +93,10 @@ def scalars(details: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{name}", value
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _shown(value: str | bool | int | float) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 # -------------------------------------------------------------------------------------- what a stage would do
@@ -103,7 +106,8 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
     """The resolved recipe, the state of every stage up to `stage`, parameter counts and memory."""
     from glta_cli.language.memory_plan import plan, plan_table
 
-    users, items, counted = _catalogue_size(pipeline)
+    prepared = _prepared(pipeline)
+    users, items = (None, None) if prepared is None else (prepared.user_count, prepared.item_count)
     needs = plan(pipeline.recipe, users=users, items=items, graph_dimension=_graph_dimension(pipeline.recipe))
     stages = stages_up_to(stage, pipeline)
     if as_json:
@@ -114,7 +118,6 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
                 "stages": [{"stage": name, "state": state_of(artefact)} for name, artefact in stages],
                 "users": users,
                 "items": items,
-                "counted": counted,
                 "plan": needs.as_dict(),
             }
         )
@@ -122,21 +125,29 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
     results().print(recipe_yaml(pipeline.recipe), markup=False, soft_wrap=True)
     show_table(stage_table(pipeline.name, stages))
     show_table(plan_table(needs))
-    if not counted:
+    if prepared is None:
         dataset = pipeline.recipe.dataset.name
-        say(
-            f"{dataset} is not prepared yet: counted with {users:,} users and {items:,} items; "
-            f"[bold]glta prepare {dataset}[/bold] gives the real numbers"
-        )
+        say(f"what depends on users and items is known after [bold]glta prepare {dataset}[/]")
     say("dry run: nothing was run")
 
 
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
-    """Name and published artefact of every stage that leads to `stage`, itself included."""
+    """Name and artefact of every stage that leads to `stage`, without those the recipe leaves out."""
     from glta_cli.pipeline import STAGES
 
+    recipe = pipeline.recipe
+    left_out = {
+        "encode-items": recipe.finetune.head != "tied",
+        "align": not recipe.align.enabled,
+        "describe-users": not (recipe.interests.profile or recipe.interests.prediction),
+    }
+    published = dict(pipeline.status())
+    if published["prepare"] is None:
+        # `glta prepare` belongs to no run, and saves this one the work all the same.
+        prepared = _prepared(pipeline)
+        published["prepare"] = None if prepared is None else prepared.artefact
     wanted = STAGES[: STAGES.index(stage) + 1]
-    return [(name, artefact) for name, artefact in pipeline.status() if name in wanted]
+    return [(name, published[name]) for name in wanted if not left_out.get(name, False)]
 
 
 def state_of(artefact: Artefact | None) -> str:
@@ -147,9 +158,12 @@ def stage_table(
     run: str, stages: list[tuple[str, Artefact | None]], durations: Mapping[str, str] | None = None
 ) -> Table:
     """Stage, purpose and state, one a row; with `durations`, how long each stage still to run may take."""
+    from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"stages of run {run}", title_justify="left")
+    title = escape(f"stages of run {run}")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", style="cyan", no_wrap=True)
     table.add_column("what it does")
     table.add_column("state", no_wrap=True)
@@ -178,12 +192,10 @@ def recipe_yaml(recipe: Recipe) -> str:
     return yaml.dump(values, Dumper=Readable, sort_keys=False, allow_unicode=True, width=100).rstrip()
 
 
-def _catalogue_size(pipeline: Pipeline) -> tuple[int, int, bool]:
-    """Users and items, and whether they were counted in the prepared dataset or are assumed."""
-    prepared = dict(pipeline.status())["prepare"]
-    if prepared is None:
-        return ASSUMED_SIZE, ASSUMED_SIZE, False
-    return prepared.details["users"], prepared.details["items"], True
+def _prepared(pipeline: Pipeline) -> PreparedDataset | None:
+    from glta_cli.data.preparation import prepared_before
+
+    return prepared_before(pipeline.recipe.dataset, pipeline.workspace)
 
 
 def _graph_dimension(recipe: Recipe) -> int:

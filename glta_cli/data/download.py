@@ -24,7 +24,6 @@ from glta_cli.workspace import file_sha256
 # An unreachable host must not keep anyone waiting; a slow one may.
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 ATTEMPTS: Final = 3
-CHUNK: Final = 1 << 18
 
 
 def is_url(source: str) -> bool:
@@ -139,7 +138,7 @@ def _stream(url: str, part: Path) -> None:
         ):
             bar.unit_scale = True
             bar.update(have if resumed else 0)
-            for chunk in response.iter_raw(CHUNK):
+            for chunk in response.iter_raw():
                 file.write(chunk)
                 bar.update(len(chunk))
     return None
@@ -165,12 +164,15 @@ def _write_validator(part: Path, validator: str | None) -> None:
 
 
 def _check(path: Path, target: Path, size: int | None, sha256: str | None) -> None:
-    """Compare with what is known of the file; one that differs is removed, so that it is fetched anew."""
+    """Compare with what is known; a part that differs is removed, never a file someone put there."""
     problem = None
     if size is not None and path.stat().st_size != size:
         problem = f"{path.stat().st_size:,} bytes instead of {size:,}"
     elif sha256 is not None and file_sha256(path) != sha256:
         problem = f"its SHA-256 is not {sha256}"
+    if problem and path == target:
+        hint = "remove it, and it is fetched anew"
+        raise GltaError(f"not the expected file: {problem}", location=str(target), hint=hint)
     if problem:
         path.unlink()
         _validator_file(path).unlink(missing_ok=True)

@@ -6,9 +6,9 @@ import html
 import re
 from typing import Final
 
-# An element whose content is code, a comment, or any single tag.
+# An element whose content is code, a comment, an opening tag, or a closing one, which cut texts leave open.
 _MARKUP: Final = re.compile(
-    r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|</?[a-zA-Z][^<>]*>", re.IGNORECASE | re.DOTALL
+    r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[a-z][^<>]*>|</[a-z]\w*\s*>?", re.IGNORECASE | re.DOTALL
 )
 _SPACE: Final = re.compile(r"\s+")
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from rich.markup import escape
 
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.download import Downloads, is_url
@@ -21,7 +20,6 @@ from glta_cli.errors import InputError
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.recipe import DatasetSettings, Recipe, component_options
 from glta_cli.registry import Component, installed
-from glta_cli.terminal import say
 from glta_cli.workspace import SCHEMA_VERSION, Workspace, file_sha256, fingerprint, read_json, write_json
 
 STAGE: Final = "prepare"
@@ -85,7 +83,7 @@ def loader_of(settings: DatasetSettings) -> DatasetLoader:
 
 
 def needs_source(loader: DatasetLoader) -> bool:
-    """Whether a loader can fetch nothing; it says so by an attribute `needs_source`, which none has to have."""
+    """Whether a loader can fetch nothing; it then has a true attribute `needs_source`."""
     return bool(getattr(loader, "needs_source", False))
 
 
@@ -168,8 +166,6 @@ def _write(
     items.write_parquet(folder / ITEMS_FILE)
 
     warnings = [*raw.warnings, *_text_warnings(items)]
-    for warning in warnings:
-        say(f"[yellow]warning:[/] {escape(warning)}")
     users, catalogue, count = len(table.user_ids), len(table.item_ids), table.interactions.height
     return {
         "dataset": settings.name,

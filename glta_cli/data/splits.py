@@ -67,7 +67,7 @@ def split_by_ratio(interactions: Interactions, validation: float, test: float, s
     least_valid = np.where(splits & (validation > 0), 1, 0)
     tests = np.where(splits, np.clip(_rounded(test, counts), 1, counts - 1 - least_valid), 0)
     valids = np.clip(_rounded(validation, counts), least_valid, np.maximum(counts - 1 - tests, 0)) * splits
-    rank = _random_rank(interactions, seed)
+    rank = _random_rank(interactions, seed, purpose=1)
     assigned = np.full(len(interactions), TRAIN, dtype=np.int8)
     assigned[rank < (tests + valids)[interactions.users]] = VALID
     assigned[rank < tests[interactions.users]] = TEST
@@ -75,7 +75,7 @@ def split_by_ratio(interactions: Interactions, validation: float, test: float, s
 
 
 def split_last_out(interactions: Interactions) -> NDArray[np.int8]:
-    """Each user's last item is for testing, the one before for validation; users with fewer than 3 only train."""
+    """Each user's last item is for testing, the one before for validation; fewer than 3 only train."""
     assigned = np.full(len(interactions), TRAIN, dtype=np.int8)
     ends = interactions.indptr[1:][interactions.counts >= FEWEST_TO_SPLIT]
     assigned[ends - 1] = TEST
@@ -115,7 +115,7 @@ def holdout_targets(train: Interactions, share: float, seed: int) -> NDArray[np.
     wanted = np.clip(_rounded(share, counts), (counts >= 2).astype(np.int64), np.maximum(counts - 1, 0))
     if share == 0:
         wanted = np.zeros_like(counts)
-    return _random_rank(train, seed) < wanted[train.users]
+    return _random_rank(train, seed, purpose=2) < wanted[train.users]
 
 
 def _rounded(share: float, counts: NDArray[np.int64] | int) -> NDArray[np.int64]:
@@ -123,11 +123,11 @@ def _rounded(share: float, counts: NDArray[np.int64] | int) -> NDArray[np.int64]
     return np.floor(share * np.asarray(counts) + 0.5 + 1e-9).astype(np.int64)
 
 
-def _random_rank(interactions: Interactions, seed: int) -> NDArray[np.int64]:
-    """Each interaction's place in a random order of its user's, int64 [n]."""
+def _random_rank(interactions: Interactions, seed: int, purpose: int) -> NDArray[np.int64]:
+    """Each interaction's place in a random order of its user's, int64 [n]; another order for each purpose."""
     users = interactions.users
     position = np.arange(len(users), dtype=np.int64) - interactions.indptr[users]
-    key = _mixed(np.uint64(seed) ^ np.uint64(0x5851F42D4C957F2D))
+    key = _mixed(_mixed(np.uint64(seed)) + np.uint64(purpose))
     key = _mixed(_mixed(key + users.astype(np.uint64)) + position.astype(np.uint64))
     rank = np.empty(len(users), dtype=np.int64)
     rank[np.lexsort((key, users))] = position

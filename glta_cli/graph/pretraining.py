@@ -90,7 +90,8 @@ def validation_users(validation: Interactions) -> NDArray[np.int64]:
     users = np.flatnonzero(validation.counts)
     if not len(users):
         raise GltaError(
-            "no user has a validation item, so no epoch can be selected", hint="prepare with a larger validation share"
+            "no user has a validation item, so no epoch can be selected",
+            hint="prepare with a larger validation share",
         )
     return users
 
@@ -143,7 +144,9 @@ class SoftmaxTask(_EncoderTask):
         items = F.normalize(item_vectors, dim=-1)
         rows = np.repeat(np.arange(len(batch)), self.interactions.counts[batch])
         columns = np.concatenate([self.interactions.of(user) for user in batch])
-        positives = Positives(torch.from_numpy(rows).to(self.device), torch.from_numpy(columns).to(self.device))
+        positives = Positives(
+            torch.from_numpy(rows).to(self.device), torch.from_numpy(columns).to(self.device)
+        )
         loss = catalogue_softmax_loss(
             users / self.settings.temperature, items, positives, sample=self.settings.softmax_items
         )

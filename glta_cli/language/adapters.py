@@ -12,6 +12,8 @@ from glta_cli.recipe import LoraSettings
 def attach_adapters(model: Any, settings: LoraSettings) -> Any:
     """Freeze `model` and put trainable float32 adapters into its linear layers, in place.
 
+    Their first factor is drawn from torch's global generator, the second is zero: at first nothing changes.
+
     Source: Hu et al., LoRA, ICLR 2022. The output head is never adapted: GLTA reads the hidden states.
 
     Args:

@@ -77,7 +77,9 @@ class AlignmentTask:
 
     metric = "log_likelihood"
 
-    def __init__(self, model: GraphLanguageModel, prompts: AlignmentPrompts, settings: AlignSettings, seed: int) -> None:
+    def __init__(
+        self, model: GraphLanguageModel, prompts: AlignmentPrompts, settings: AlignSettings, seed: int
+    ) -> None:
         self.module = model
         self.prompts = prompts
         self.settings = settings

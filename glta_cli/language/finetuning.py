@@ -16,6 +16,7 @@ from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.ranking import rank_users
 from glta_cli.graph.losses import Positives, catalogue_softmax_loss
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
+from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries
 from glta_cli.recipe import FinetuneSettings
@@ -45,10 +46,14 @@ class Examples:
         self.settings = settings
         self.seed = seed
         least = 2 if holdout is None else 1
-        counts = train.counts if holdout is None else np.bincount(train.users[holdout], minlength=train.user_count)
+        counts = (
+            train.counts if holdout is None else np.bincount(train.users[holdout], minlength=train.user_count)
+        )
         self.users = np.flatnonzero(counts >= least)  # [n], the users there is something to predict for
         if not len(self.users):
-            raise GltaError("no user has items enough to hide one", hint="lower dataset.kcore or add interactions")
+            raise GltaError(
+                "no user has items enough to hide one", hint="lower dataset.kcore or add interactions"
+            )
 
     def of_epoch(self, epoch: int) -> list[Example]:
         """One example for each user, in random order."""
@@ -125,11 +130,17 @@ class FinetuningTask:
         queries = self._queries(batch, rows=rows)  # [B, k, D]
         targets = [example.targets[:rows] for example in batch]
         pairs = self._pairs(targets)
-        position = torch.from_numpy(np.concatenate([np.arange(len(part)) for part in targets])).to(self.module.device)
+        position = torch.from_numpy(np.concatenate([np.arange(len(part)) for part in targets])).to(
+            self.module.device
+        )
         picked = queries[pairs.rows, position]  # [P, D]
-        return self._catalogue_loss(picked, Positives(torch.arange(len(picked), device=picked.device), pairs.items))
+        return self._catalogue_loss(
+            picked, Positives(torch.arange(len(picked), device=picked.device), pairs.items)
+        )
 
-    def _catalogue_loss(self, queries: Tensor, positives: Positives, excluded: Positives | None = None) -> Tensor:
+    def _catalogue_loss(
+        self, queries: Tensor, positives: Positives, excluded: Positives | None = None
+    ) -> Tensor:
         head = self.module.head
         return catalogue_softmax_loss(
             queries,
@@ -152,10 +163,14 @@ class FinetuningTask:
 
     def validate(self) -> dict[str, float]:
         queries = encode_users(
-            self.module, self.prompts, self.seen, self.validation_users, rows=1, batch_size=self.inference_batch
+            self.module,
+            self.prompts,
+            self.seen,
+            self.validation_users,
+            rows=1,
+            batch_size=self.inference_batch,
         )
-        items = self.module.head.item_matrix().float().cpu().numpy()
-        bias = self.module.head.bias.float().cpu().numpy()
+        items, bias = scoring_arrays(self.module.head)
         rows = np.empty((self.seen.user_count,), dtype=np.int64)
         rows[self.validation_users] = np.arange(len(self.validation_users))
         ranked = rank_users(

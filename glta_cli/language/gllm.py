@@ -7,8 +7,10 @@ Source: Yang et al., Graph-Language Token Alignment, WWW 2025 Companion, section
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -66,3 +68,9 @@ class LinearHead(nn.Module):
 
 
 GllmHead = TiedHead | LinearHead
+
+
+def scoring_arrays(head: GllmHead) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Item matrix [I, D] and bias [I] of a head, for scoring outside torch."""
+    items = head.item_matrix().detach().float().cpu().contiguous().numpy()
+    return items, head.bias.detach().float().cpu().numpy()

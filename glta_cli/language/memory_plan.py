@@ -180,7 +180,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             weights=weights,
             # The other stage's parameters and untrained adapters lie there too, as weights alone.
             trained=TRAINED * trainable + FLOAT32 * (2 * projector + (head or 0) + adapters - trainable),
-            activations=batch_size * tokens * activation_bytes(model, settings, dtype, tokens),
+            activations=batch_size * tokens * activation_bytes(model, settings, dtype),
             tables=tables,
             logits=None if items is None else 3 * FLOAT32 * logit_rows * min(items, finetune.softmax_items),
         )
@@ -218,7 +218,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         assumptions=(
             "Trained parameters, their gradients and Adam's two moments are float32: 16 bytes each.",
             f"A prompt's words are taken for one token per {CHARACTERS_PER_TOKEN} characters.",
-            "Not counted: the allocator's reserve and temporary buffers, about a tenth, and the GPU's context.",
+            "Not counted: the allocator's reserve and temporary buffers, about a tenth; the GPU's context.",
         ),
     )
 
@@ -247,7 +247,7 @@ def weight_bytes(model: Any, settings: BackboneSettings) -> int:
     return math.ceil(total - saved)
 
 
-def activation_bytes(model: nn.Module, settings: BackboneSettings, dtype: torch.dtype, tokens: int) -> int:
+def activation_bytes(model: nn.Module, settings: BackboneSettings, dtype: torch.dtype) -> int:
     """Bytes kept for the backward pass, per token of a batch.
 
     With h the width of the states, a that of the queries, c of the keys and values together, m of the

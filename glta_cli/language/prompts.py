@@ -39,11 +39,15 @@ class PromptTemplate:
         InputError: a required slot is missing.
     """
 
-    def __init__(self, text: str, system: str, tokenizer: Any, *, required: Sequence[str], location: str) -> None:
+    def __init__(
+        self, text: str, system: str, tokenizer: Any, *, required: Sequence[str], location: str
+    ) -> None:
         missing = [slot for slot in required if f"{{{slot}}}" not in text]
         if missing:
             raise InputError(
-                f"the slot {{{missing[0]}}} is missing", location=location, hint=f"add {{{missing[0]}}} to the template"
+                f"the slot {{{missing[0]}}} is missing",
+                location=location,
+                hint=f"add {{{missing[0]}}} to the template",
             )
         pieces = _SLOT.split(chat_text(tokenizer, system, text))
         self.literals = [encode(tokenizer, piece) for piece in pieces[0::2]]

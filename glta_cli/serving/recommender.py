@@ -19,7 +19,7 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
     """The k best items a user has not interacted with, with original ids and titles.
 
     Returns:
-        `{"user", "run", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
+        `{"user", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
         the history's latest item first, at most ten.
 
     Raises:
@@ -38,7 +38,6 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
     recent = index.history.of(position)[::-1][:RECENT_ITEMS]
     return {
         "user": user,
-        "run": artefact.details["run"],
         "history": items[recent.tolist()].to_dicts(),
         "recommendations": [
             {"rank": rank, **items.row(int(item), named=True), "score": round(float(scores[item]), 4)}
@@ -55,5 +54,7 @@ def _user_position(artefact: Artefact, user: str) -> int:
     examples = ", ".join(ids.head(3))
     hint = did_you_mean(user, ids.to_list()) or f"users are named as in the data, such as {examples}"
     raise InputError(
-        f"no user is called '{user}'; there are {len(ids):,} users", location="--user", hint=f"{hint} ({artefact.path / 'users.parquet'} lists them all)"
+        f"no user is called '{user}'; there are {len(ids):,} users",
+        location="--user",
+        hint=f"{hint} (all of them: {artefact.path / 'users.parquet'})",
     )

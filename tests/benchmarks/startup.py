@@ -1,6 +1,6 @@
 """How long `glta --help` takes, beside a bare interpreter and the import of torch: medians of five runs.
 
-    python tests/benchmarks/startup.py [--json]
+python tests/benchmarks/startup.py [--json]
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def main() -> None:
     for arguments in COMMANDS.values():
         seconds(arguments)  # the first run reads the disk and writes byte code
     medians = {
-        name: statistics.median(seconds(arguments) for _ in range(RUNS)) for name, arguments in COMMANDS.items()
+        name: statistics.median(seconds(arguments) for _ in range(RUNS))
+        for name, arguments in COMMANDS.items()
     }
 
     if options.json:

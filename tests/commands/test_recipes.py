@@ -1,0 +1,78 @@
+"""`glta recipes`: list, show, validate, copy."""
+
+from __future__ import annotations
+
+import pytest
+
+from glta_cli.recipe import load_recipe, shipped_recipes
+
+
+def test_the_list_names_what_each_recipe_is_about(glta):
+    rows = glta("recipes", "--json").json
+    assert [row["name"] for row in rows] == list(shipped_recipes())
+    [llama] = [row for row in rows if row["name"] == "llama7b-lora"]
+    assert llama == {
+        "name": "llama7b-lora",
+        "dataset": "amazon-sports",
+        "encoder": "lightgcn",
+        "backbone": "huggingface",
+        "command": "glta finetune --recipe recipes/llama7b-lora.yaml",
+    }
+    table = glta("recipes").out
+    assert all(name in table for name in shipped_recipes())
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_show_prints_the_file_as_it_is(glta):
+    assert glta("recipes", "show", "quickstart").out == shipped_recipes()["quickstart"].read_text()
+
+
+@pytest.mark.parametrize("name", ["quickstart", "llama7b-lora", "paper/amazon-groceries"])
+def test_a_resolved_recipe_is_a_recipe_again(glta, name):
+    resolved = glta.folder / "resolved.yaml"
+    resolved.write_text(glta("recipes", "show", name, "--resolved").out)
+    assert load_recipe(str(resolved)).recipe == load_recipe(name).recipe
+
+
+def test_validate_names_the_good_and_every_error_of_the_bad(glta):
+    (glta.folder / "bad.yaml").write_text("seed: one\ngraph:\n  los: bpr\n")
+    finished = glta("recipes", "validate", "bad.yaml", "quickstart", "paper/movielens-1m", "absent.yaml")
+    assert finished.code == 2
+    assert finished.out == "quickstart: ok\npaper/movielens-1m: ok\n"
+    assert finished.err.splitlines()[:3] == [
+        "bad.yaml:1:1: seed: has to be a valid integer, not 'one'",
+        "bad.yaml:3:3: graph.los: unknown key",
+        "  hint: did you mean 'loss'?",
+    ]
+    assert "absent.yaml: no such recipe" in finished.err
+
+
+def test_a_copy_starts_with_the_command_that_runs_it(glta):
+    finished = glta("recipes", "copy", "paper/movielens-1m", "mine.yaml")
+    assert finished.out == "mine.yaml\n"
+    copied = (glta.folder / "mine.yaml").read_text()
+    original = shipped_recipes()["paper/movielens-1m"].read_text()
+    assert copied.splitlines()[0] == "# glta finetune --recipe mine.yaml"
+    assert copied.splitlines()[1:] == original.splitlines()[1:]
+
+
+def test_a_copy_goes_into_a_folder_under_its_own_name(glta):
+    (glta.folder / "inner").mkdir()
+    assert glta("recipes", "copy", "quickstart", "inner").out == "inner/quickstart.yaml\n"
+    assert glta("recipes", "copy", "quickstart").out == "quickstart.yaml\n"
+
+
+def test_a_copy_overwrites_nothing_unless_told(glta):
+    mine = glta.folder / "mine.yaml"
+    mine.write_text("seed: 7\n")
+    refused = glta("recipes", "copy", "quickstart", "mine.yaml")
+    assert refused.code == 2
+    assert refused.err == "mine.yaml: exists already\n  hint: choose another name, or --force overwrites it\n"
+    assert mine.read_text() == "seed: 7\n"
+    assert glta("recipes", "copy", "quickstart", "mine.yaml", "--force").code == 0
+    assert "movielens-100k" in mine.read_text()
+
+
+def test_a_copy_into_a_missing_folder_is_the_users_error(glta):
+    finished = glta("recipes", "copy", "quickstart", "absent/mine.yaml")
+    assert (finished.code, finished.err) == (2, "absent: no such folder\n  hint: mkdir -p absent\n")

@@ -1,0 +1,90 @@
+"""`glta runs`, and which run or recipe a command takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from glta_cli.commands.options import checked_device, open_pipeline
+from glta_cli.errors import InputError
+from glta_cli.recipe import load_recipe
+from glta_cli.workspace import Run, Workspace
+
+
+@pytest.fixture
+def workspace(workspace_root: Path) -> Workspace:
+    return Workspace(workspace_root)
+
+
+def save(workspace: Workspace, name: str, stages: dict[str, str], *overrides: str) -> None:
+    recipe = load_recipe("movielens-1m", overrides).recipe
+    workspace.save_run(Run(name, recipe.model_dump(mode="json"), stages))
+
+
+def publish_finetune(workspace: Workspace) -> None:
+    history = [{"epoch": 1.0, "loss": 2.0, "ndcg@10": 0.25}, {"epoch": 2.0, "loss": 1.0, "ndcg@10": 0.2}]
+    details = {"best_epoch": 1, "best_metric": 0.25, "history": history}
+    workspace.publish("finetune", "abc", lambda folder: details, settings={}, inputs={}, seed=0)
+
+
+def test_a_run_is_listed_with_its_stages_and_the_metrics_of_its_best_epoch(glta, workspace):
+    publish_finetune(workspace)
+    save(workspace, "trial", {"finetune": "abc", "index": "never-published"})
+    [run] = glta("runs", "--json").json
+    assert (run["run"], run["dataset"], run["backbone"]) == ("trial", "movielens-1m", "smollm2")
+    finetune, index = run["stages"]
+    assert finetune["metrics"] == {"ndcg@10": 0.25}
+    assert (finetune["published"], index["published"]) == (True, False)
+    table = glta("runs").out
+    assert "0.2500 finetune" in table
+
+
+def test_an_empty_workspace_says_how_to_begin(glta):
+    finished = glta("runs")
+    assert finished.code == 0
+    assert finished.out == ""
+    assert "glta recommend --user 42" in finished.err
+    assert glta("runs", "--json").json == []
+
+
+def test_a_recipe_names_its_run(workspace):
+    pipeline = open_pipeline("paper/movielens-1m", None, None, None, 7, "cpu")
+    assert (pipeline.name, pipeline.recipe.seed) == ("paper/movielens-1m", 7)
+    assert open_pipeline("movielens-1m", "trial", ["seed=3"], None, None, None).name == "trial"
+
+
+def test_a_run_brings_its_own_recipe(workspace):
+    save(workspace, "trial", {}, "seed=11")
+    save(workspace, "later", {})
+    pipeline = open_pipeline(None, "trial", ["graph.loss=bpr"], None, None, None)
+    assert (pipeline.name, pipeline.recipe.seed, pipeline.recipe.graph.loss) == ("trial", 11, "bpr")
+
+
+def test_without_both_it_is_the_latest_run_or_the_default_recipe(workspace, capsys):
+    assert open_pipeline(None, None, None, None, None, None, prefer_latest=True).name == "quickstart"
+    save(workspace, "trial", {})
+    assert open_pipeline(None, None, None, None, None, None, prefer_latest=True).name == "trial"
+    assert open_pipeline(None, None, None, None, None, None).name == "quickstart"
+    assert "no recipe named: taking quickstart" in capsys.readouterr().err
+
+
+def test_asking_a_run_that_is_not_there_names_those_there_are(workspace):
+    save(workspace, "trial", {})
+    with pytest.raises(InputError, match="did you mean 'trial'"):
+        open_pipeline(None, "trail", None, None, None, None, prefer_latest=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [(None, None), ("auto", None), ("cpu", "cpu"), ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("mps", "mps")],
+)
+def test_devices(given, taken):
+    assert checked_device(given) == taken
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", "CUDA", ""])
+def test_a_device_nobody_knows(device):
+    with pytest.raises(typer.BadParameter, match="is not one of cpu"):
+        checked_device(device)

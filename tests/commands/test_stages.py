@@ -1,0 +1,48 @@
+"""The training commands without training: what `--dry-run` shows, and what it leaves alone."""
+
+from __future__ import annotations
+
+import yaml
+
+from glta_cli.recipe import load_recipe, recipe_from
+
+
+def test_a_dry_run_counts_llama_without_its_weights(glta, workspace_root):
+    finished = glta("finetune", "--recipe", "llama7b-lora", "--dry-run", "--json", HF_HUB_OFFLINE="1")
+    assert finished.code == 0, finished.err
+    shown = finished.json
+    assert recipe_from(shown["recipe"]) == load_recipe("llama7b-lora").recipe
+    assert [stage["state"] for stage in shown["stages"]] == ["to run"] * 6
+    assert (shown["users"], shown["items"]) == (None, None)
+    parameters = shown["plan"]["parameters"]
+    assert parameters["language model"] == 6_738_415_616
+    # Rank 16 on the seven linear layers of each of 32 blocks: 16 x (inputs + outputs).
+    attention, feed_forward = 4 * (4096 + 4096), 3 * (4096 + 11008)
+    assert parameters["adapters"] == 32 * 16 * (attention + feed_forward)
+    weights = shown["plan"]["stages"]["finetune"]["weights"]
+    assert weights == 2 * parameters["language model"]
+    assert shown["plan"]["stages"]["finetune"]["per_device"] > weights
+    assert [path for path in workspace_root.rglob("*") if path.is_file()] == []
+
+
+def test_a_dry_run_shows_the_recipe_the_stages_and_the_memory(glta):
+    finished = glta(
+        "finetune",
+        "--recipe",
+        "quickstart",
+        "--set",
+        "backbone.name=tiny",
+        "--set",
+        "backbone.layers=null",
+        "--dry-run",
+    )
+    assert finished.code == 0, finished.err
+    text, _, tables = finished.out.partition("stages of run quickstart")
+    assert yaml.safe_load(text)["backbone"]["name"] == "tiny"
+    assert "pretrain-graph" in tables
+    # The quickstart asks for no generated interests.
+    assert "describe-users" not in tables
+    assert "index" not in tables
+    assert "memory per device" in tables
+    assert max(map(len, tables.splitlines())) <= 80
+    assert "glta prepare movielens-100k" in finished.err

@@ -1,0 +1,195 @@
+"""The stage `prepare` through its public way in: settings and a source to a published dataset and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from glta_cli.data.preparation import prepare, prepared_before
+from glta_cli.errors import BusyError, GltaError, InputError
+from glta_cli.recipe import DatasetSettings
+from glta_cli.workspace import Workspace
+
+RATINGS = """user,item,rating,timestamp
+ann,tea,5,100
+ann,jam,4,101
+ann,egg,2,102
+ann,tea,1,103
+bob,jam,5,104
+bob,tea,3,105
+bob,,3,106
+cy,jam,nan,107
+cy,egg,5,108
+cy,tea,4,109
+"""
+ITEMS = """item,title,description
+tea,Tea &amp; milk,<p>Hot</p>
+jam,Jam,
+unsold,Never bought,Nobody
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "interactions.csv").write_text(RATINGS)
+    (folder / "items.csv").write_text(ITEMS)
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+def settings(source: Path | None, **changes: object) -> DatasetSettings:
+    source_text = None if source is None else str(source)
+    return DatasetSettings.model_validate({"name": "table", "source": source_text, **changes})
+
+
+def test_ids_texts_and_counts_come_out_as_they_went_in(shop, workspace):
+    dataset, up_to_date = prepare(settings(shop), workspace)
+    assert not up_to_date
+    assert dataset.user_ids == ["ann", "bob", "cy"]
+    assert dataset.item_ids == ["tea", "jam", "egg"]
+    assert dataset.titles == ["Tea & milk", "Jam", "egg"]
+    assert dataset.texts == ["Tea & milk. Hot", "Jam", "egg"]
+    assert dataset.has_text
+    assert dataset.warnings == ["1 of 3 items have neither title nor description"]
+    assert dataset.summary() == {
+        "dataset": "table",
+        "users": 3,
+        "items": 3,
+        "interactions": 7,
+        "density": 7 / 9,
+        "dropped": {"missing item": 1, "missing rating": 1, "duplicate": 1},
+        "split": {"train": 5, "valid": 1, "test": 1},
+    }
+
+
+def test_the_splits_make_up_the_history_in_order_of_time(shop, workspace):
+    dataset, _ = prepare(settings(shop), workspace)
+    history = dataset.history()
+    assert [dataset.item_ids[item] for item in history.of(dataset.user_index("ann"))] == ["tea", "jam", "egg"]
+    parts = [dataset.split(name) for name in ("train", "valid", "test")]
+    assert {part.user_count for part in parts} == {3}
+    assert {part.item_count for part in parts} == {3}
+    for user in range(3):
+        together = np.concatenate([part.of(user) for part in parts])
+        assert sorted(together) == sorted(history.of(user))
+
+
+def test_a_second_time_nothing_is_done(shop, workspace):
+    first, _ = prepare(settings(shop), workspace)
+    before = {path: path.stat().st_mtime_ns for path in first.artefact.path.iterdir()}
+    second, up_to_date = prepare(settings(shop), workspace)
+    assert up_to_date
+    assert second.artefact.path == first.artefact.path
+    assert {path: path.stat().st_mtime_ns for path in second.artefact.path.iterdir()} == before
+
+
+def test_a_changed_file_or_setting_makes_another_dataset(shop, workspace):
+    first, _ = prepare(settings(shop), workspace)
+    other_setting, up_to_date = prepare(settings(shop, min_rating=3), workspace)
+    assert not up_to_date
+    assert other_setting.summary()["dropped"]["rating below min_rating"] == 2
+    (shop / "interactions.csv").write_text(RATINGS + "bob,egg,5,110\n")
+    changed, up_to_date = prepare(settings(shop), workspace)
+    assert not up_to_date
+    assert changed.summary()["interactions"] == first.summary()["interactions"] + 1
+    assert first.summary()["interactions"] == 7
+
+
+def test_a_dataset_prepared_from_a_local_copy_is_found_without_it(tmp_path, workspace):
+    folder = tmp_path / "ml"
+    folder.mkdir()
+    (folder / "u.data").write_text("1\t10\t5\t100\n1\t11\t4\t101\n2\t10\t3\t102\n")
+    named = {"name": "movielens-100k"}
+    assert prepared_before(DatasetSettings.model_validate(named), workspace) is None
+    first, _ = prepare(DatasetSettings.model_validate({**named, "source": str(folder)}), workspace)
+    (folder / "u.data").unlink()
+    again, up_to_date = prepare(DatasetSettings.model_validate(named), workspace)
+    assert up_to_date
+    assert again.artefact.path == first.artefact.path
+    found = prepared_before(DatasetSettings.model_validate(named), workspace)
+    assert found is not None
+    assert found.artefact.path == first.artefact.path
+
+
+def test_a_second_table_does_not_stand_in_for_the_first(shop, tmp_path, workspace):
+    first, _ = prepare(settings(shop), workspace)
+    other = tmp_path / "other.csv"
+    other.write_text("user,item\nx,y\nx,z\n")
+    second, _ = prepare(settings(other), workspace)
+    assert second.user_ids == ["x"]
+    again, up_to_date = prepare(settings(shop), workspace)
+    assert up_to_date
+    assert again.artefact.path == first.artefact.path
+    with pytest.raises(InputError, match="no place to be fetched from"):
+        prepare(settings(None), workspace)
+
+
+def test_an_unknown_user_is_told_who_is_there(shop, workspace):
+    dataset, _ = prepare(settings(shop), workspace)
+    with pytest.raises(InputError) as caught:
+        dataset.user_index("bo")
+    message = str(caught.value)
+    assert "no user is called 'bo' among the 3 users here" in message
+    assert "ann, bob, cy" in message
+    assert "users.parquet" in message
+
+
+def test_near_numbers_are_named_for_a_number(tmp_path, workspace):
+    source = tmp_path / "numbers.csv"
+    source.write_text("user,item\n" + "".join(f"{user},a\n" for user in (1, 9, 40, 41, 100, 1000)))
+    dataset, _ = prepare(settings(source), workspace)
+    assert dataset.user_index("41") == 3
+    with pytest.raises(InputError, match="the nearest ids are 41, 40, 9"):
+        dataset.user_index("42")
+
+
+def test_a_changed_published_file_is_noticed(shop, workspace):
+    dataset, _ = prepare(settings(shop), workspace)
+    path = dataset.artefact.path / "users.parquet"
+    pl.DataFrame({"user": ["eve", "bob", "cy"]}).write_parquet(path)
+    with pytest.raises(GltaError, match="changed after it was published"):
+        _ = dataset.user_ids
+
+
+def test_nothing_is_published_when_nothing_is_left(shop, workspace):
+    with pytest.raises(InputError, match="no interaction is left") as caught:
+        prepare(settings(shop, kcore=5), workspace)
+    assert "k-core: 7" in str(caught.value)
+    assert "lower --kcore" in str(caught.value)
+    assert not list((workspace.root / "stages" / "prepare").iterdir())
+
+
+def test_a_missing_source_is_named(tmp_path, workspace):
+    with pytest.raises(InputError, match=r"nowhere\.csv: no such file or folder"):
+        prepare(settings(tmp_path / "nowhere.csv"), workspace)
+
+
+def test_two_preparations_of_one_dataset_do_not_mix(shop, workspace):
+    prepare(settings(shop), workspace)
+    (pointer,) = (workspace.root / "datasets").iterdir()
+    with workspace.locked(f"prepare-{pointer.stem}"), pytest.raises(BusyError, match="another process"):
+        prepare(settings(shop), workspace)
+
+
+def test_the_manifest_names_files_by_hash_and_no_folder(shop, workspace):
+    dataset, _ = prepare(settings(shop), workspace)
+    inputs = dataset.artefact.manifest["inputs"]
+    assert {role: content["file"] for role, content in inputs.items()} == {
+        "interactions": "interactions.csv",
+        "items": "items.csv",
+    }
+    assert all(len(content["sha256"]) == 64 for content in inputs.values())
+    assert set(dataset.artefact.manifest["outputs"]) == {
+        "interactions.parquet",
+        "users.parquet",
+        "items.parquet",
+    }

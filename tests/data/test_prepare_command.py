@@ -1,0 +1,106 @@
+"""`glta prepare`: what it prints, where it starts from, and the command it names next."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from glta_cli.commands.prepare import prepare
+from glta_cli.errors import InputError, InputErrors
+from glta_cli.recipe import load_recipe
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command()(prepare)
+
+
+@pytest.fixture
+def movies(tmp_path: Path) -> Path:
+    folder = tmp_path / "ml-100k"
+    folder.mkdir()
+    rows = [(user, item, 1 + (user + item) % 5, 100 + item) for user in range(1, 9) for item in range(1, 13)]
+    (folder / "u.data").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+    return folder
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def next_settings(stderr: str) -> list[str]:
+    words = shlex.split(re.search(r"next: (glta pretrain-graph.*)", stderr).group(1))
+    return words[2:]
+
+
+def test_counts_go_to_stdout_and_remarks_to_stderr(workspace_root, movies):
+    result = run("movielens-100k", "--source", str(movies), "--min-rating", "none", "--json")
+    assert json.loads(result.stdout) == {
+        "dataset": "movielens-100k",
+        "users": 8,
+        "items": 12,
+        "interactions": 96,
+        "density": 1.0,
+        "dropped": {},
+        "split": {"train": 80, "valid": 8, "test": 8},
+    }
+    assert "next: glta pretrain-graph" in result.stderr
+
+
+def test_the_table_shows_what_was_dropped(workspace_root, movies):
+    result = run("movielens-100k", "--source", str(movies), "--min-rating", "4", "--kcore", "2")
+    assert re.search(r"dropped: rating below min_rating\W+\d+", result.stdout)
+    assert str(workspace_root) in result.stderr
+
+
+def test_a_dataset_starts_from_the_recipe_about_it(workspace_root, movies):
+    base = load_recipe("quickstart").recipe.dataset
+    assert base.name == "movielens-100k"
+    assert base.min_rating == 3
+    first = run("movielens-100k", "--source", str(movies), "--json")
+    assert json.loads(first.stdout)["dropped"]["rating below min_rating"] > 0
+    assert next_settings(first.stderr) == []
+    again = run("--recipe", "quickstart", "--json")
+    assert "up to date" in again.stderr
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+
+
+def test_the_next_command_names_every_difference(workspace_root, movies):
+    changed = run(
+        "movielens-100k", "--source", str(movies), "--min-rating", "none", "--seed", "3", "--kcore", "2"
+    )
+    named = next_settings(changed.stderr)
+    assert named[::2] == ["--set"] * 3
+    assert set(named[1::2]) == {"dataset.min_rating=null", "dataset.kcore=2", "dataset.split.seed=3"}
+    again = run("--recipe", "quickstart", *named)
+    assert "up to date" in again.stderr
+
+
+def test_the_next_command_of_a_table_names_its_source(workspace_root, tmp_path):
+    source = tmp_path / "my log.csv"
+    source.write_text("who,what\na,x\nb,x\n")
+    first = run("table", "--source", str(source), "-o", "user=who", "-o", "item=what")
+    again = run("--recipe", "quickstart", *next_settings(first.stderr))
+    assert "up to date" in again.stderr
+    assert "warning: no item has a text" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["movielens-10k"], "no dataset is called 'movielens-10k'"),
+        ([], "which dataset"),
+        (["table", "--recipe", "quickstart"], "the recipe is about movielens-100k, not table"),
+        (["movielens-100k", "--min-rating", "high"], "valid number"),
+        (["movielens-100k", "--split", "ratios"], "did you mean 'ratio'"),
+        (["table", "-o", "usr=x"], "did you mean 'user'"),
+    ],
+)
+def test_wrong_input_is_explained(workspace_root, arguments, problem):
+    with pytest.raises((InputError, InputErrors)) as caught:
+        run(*arguments)
+    assert problem in str(caught.value)

@@ -1,0 +1,144 @@
+"""`--dry-run`: exact parameter counts, and an estimate that is near what training really keeps."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from glta_cli.errors import InputError
+from glta_cli.language.memory_plan import activation_bytes, plan, plan_table
+from glta_cli.recipe import Recipe, component_options, load_recipe, recipe_from
+from glta_cli.registry import installed
+
+CPU = torch.device("cpu")
+
+
+def tiny_recipe(**sections: Any) -> Recipe:
+    backbone = {
+        "name": "tiny",
+        "dtype": "float32",
+        "options": {"hidden_size": 256, "depth": 6, "heads": 4},
+        **sections.pop("backbone", {}),
+    }
+    return recipe_from({"backbone": backbone, **sections})
+
+
+def load(recipe: Recipe) -> Any:
+    target = installed().find("backbone", recipe.backbone.name).target()
+    return target(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone")).load(CPU)
+
+
+def test_llama_2_7b_is_counted_to_the_last_parameter_without_weights() -> None:
+    recipe = load_recipe("llama7b-lora").recipe
+    result = plan(recipe, users=1000, items=500, graph_dimension=64)
+    assert result.parameters["language model"] == 6_738_415_616
+    rank, layers, hidden, feed_forward = recipe.backbone.lora.rank, 32, 4096, 11008  # type: ignore[union-attr]
+    per_layer = 4 * (hidden + hidden) + 3 * (hidden + feed_forward)
+    assert result.parameters["adapters"] == rank * layers * per_layer
+    assert result.parameters["user projector"] == 64 * hidden + hidden
+    assert result.parameters["head"] == hidden * (64 + recipe.text.dimensions) + 500
+    assert result.stages[-1].weights == 2 * 6_738_415_616
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_counts_are_those_of_the_loaded_model(adapted: bool) -> None:
+    recipe = tiny_recipe(backbone={"layers": 4, "lora": {"rank": 3} if adapted else None})
+    result = plan(recipe, users=10, items=20, graph_dimension=8)
+    parameters = list(load(recipe).module.parameters())
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    assert result.layers == 4
+    assert result.parameters["adapters"] == trainable
+    assert result.parameters["language model"] == sum(p.numel() for p in parameters) - trainable
+    align, finetune = result.stages
+    projector, head = 8 * 256 + 256, 256 * (8 + recipe.text.dimensions) + 20
+    assert finetune.trainable == projector + head + trainable
+    assert align.trainable == projector + head
+
+
+def test_the_papers_head_and_a_skipped_alignment_count_as_such() -> None:
+    recipe = tiny_recipe(finetune={"head": "linear"}, align={"enabled": False})
+    result = plan(recipe, users=10, items=20, graph_dimension=8)
+    assert result.parameters["head"] == 256 * 20 + 20
+    (finetune,) = result.stages
+    assert finetune.trainable == 2 * (8 * 256 + 256) + 256 * 20 + 20
+
+
+def test_before_prepare_the_unknown_stays_unknown() -> None:
+    result = plan(tiny_recipe(), users=None, items=None, graph_dimension=8)
+    assert result.parameters["head"] is None
+    assert result.stages[0].logits is None
+    assert any("unknown until prepared" in value for _, value in result.rows())
+
+
+def test_quantisation_and_checkpointing_save_memory() -> None:
+    def stage(**backbone: Any) -> Any:
+        return plan(tiny_recipe(backbone=backbone), users=10, items=20, graph_dimension=8).stages[-1]
+
+    plain, packed8, packed4 = stage(), stage(quantization="8bit"), stage(quantization="4bit")
+    assert plain.weights > 3.5 * packed8.weights > 6 * packed4.weights
+    assert stage(dtype="bfloat16").weights * 2 == plain.weights
+    assert stage(gradient_checkpointing=True).activations < plain.activations / 3
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_activations_are_near_what_autograd_keeps(adapted: bool, checkpointed: bool) -> None:
+    recipe = tiny_recipe(
+        backbone={"lora": {"rank": 8} if adapted else None, "gradient_checkpointing": checkpointed}
+    )
+    model = load(recipe)
+    model.module.train()
+    batch, tokens = 2, 48
+    estimate = batch * tokens * activation_bytes(model.module, recipe.backbone, torch.float32)
+    inputs = torch.randn(batch, tokens, 256, requires_grad=True)
+    mask = torch.ones(batch, tokens, dtype=torch.long)
+    kept = _kept(model, inputs, mask)
+    if checkpointed:
+        # What one layer keeps while it is run again is estimated from the same layer without checkpoints.
+        single = recipe.model_copy(
+            update={
+                "backbone": recipe.backbone.model_copy(update={"gradient_checkpointing": False, "layers": 1})
+            }
+        )
+        rerun = load(single)
+        rerun.module.train()
+        kept += _kept(rerun, inputs, mask)
+    assert kept == pytest.approx(estimate, rel=0.35)
+
+
+def _kept(model: Any, inputs: torch.Tensor, mask: torch.Tensor) -> int:
+    """Bytes of the distinct tensors, other than weights, that autograd saves for the backward pass."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in model.module.state_dict().values()}
+    kept: dict[int, int] = {}
+    alive = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)  # a freed address would be counted for another tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model.hidden(inputs, mask).sum()
+    return sum(kept.values())
+
+
+def test_an_early_exit_beyond_the_model_is_found_without_loading_it() -> None:
+    with pytest.raises(InputError, match="7 layers are asked for, the model has 6"):
+        plan(tiny_recipe(backbone={"layers": 7}), users=1, items=1, graph_dimension=8)
+
+
+def test_the_plan_prints_and_is_plain_json() -> None:
+    result = plan(tiny_recipe(), users=10, items=20, graph_dimension=8)
+    values = json.loads(json.dumps(result.as_dict()))
+    assert values["parameters"]["total"] == result.total_parameters
+    assert values["stages"]["finetune"]["per_device"] == result.bytes_per_device(result.stages[-1])
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(plan_table(result))
+    assert f"{result.parameters['language model']:,}" in console.export_text()

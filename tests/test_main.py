@@ -1,0 +1,203 @@
+"""The command line as a process: exit codes, messages, and what it does not import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from glta_cli import __version__
+from glta_cli.errors import BusyError, GltaError, InputError, InputErrors, InterruptedRunError
+from glta_cli.main import report
+
+HEAVY = {"torch", "transformers", "pydantic", "polars", "numpy", "rich", "tqdm", "pluggy", "yaml"}
+PLUGINS = {"glta_datasets", "glta_encoders", "glta_backbones"}
+MODULES_AFTER = """
+import atexit, sys
+atexit.register(lambda: print("\\n".join(sys.modules), file=sys.stderr))
+sys.argv = ["glta", *{arguments!r}]
+from glta_cli.main import main
+main()
+"""
+
+HELD_IN_A_COMMAND = """
+import sys, time
+import glta_cli.main, glta_cli.recipe
+
+def hold(name):
+    open(pipe, "w").close()
+    time.sleep(60)
+
+pipe = sys.argv[1]
+sys.argv = ["glta", "recipes", "copy", "quickstart"]
+glta_cli.recipe.find_recipe = hold
+glta_cli.main.main()
+"""
+
+
+def glta(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "glta_cli", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )
+
+
+def modules_of(*arguments: str) -> set[str]:
+    finished = subprocess.run(
+        [sys.executable, "-c", MODULES_AFTER.format(arguments=list(arguments))],
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return {name.partition(".")[0] for name in finished.stderr.split()}
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",)])
+def test_help_imports_nothing_heavy(arguments):
+    assert modules_of(*arguments) & (HEAVY | PLUGINS) == set()
+
+
+@pytest.mark.parametrize("arguments", [(), ("recommend", "--help"), ("recipes", "--help")])
+def test_a_first_look_imports_no_more_than_typer_does(arguments):
+    # Typer reads the values of options through pydantic.
+    assert modules_of(*arguments) & (HEAVY | PLUGINS) <= {"pydantic"}
+
+
+def test_listing_what_is_installed_loads_no_torch(workspace_root):
+    assert modules_of("plugins") & {"torch", "transformers", "polars", "numpy"} == set()
+    assert modules_of("runs") & {"torch", "transformers", "polars", "numpy"} == set()
+
+
+def test_without_a_command_it_shows_the_first_screen():
+    shown = glta()
+    assert shown.returncode == 0
+    assert shown.stdout == glta("--help").stdout
+    assert "glta recommend --user 42" in shown.stdout
+
+
+def test_every_summary_fits_its_line():
+    commands = glta("--help").stdout.partition("Commands:")[2]
+    for name in (
+        "prepare",
+        "pretrain-graph",
+        "align",
+        "finetune",
+        "evaluate",
+        "recommend",
+        "plugins",
+        "recipes",
+        "runs",
+    ):
+        assert f"  {name} " in commands
+    for line in commands.splitlines():
+        assert not line.endswith("...") or line.split()[0] == "prepare", line
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["prepare", "pretrain-graph", "align", "finetune", "evaluate", "recommend", "plugins", "recipes", "runs"],
+)
+def test_every_command_gives_an_example_of_itself(command):
+    assert f"Example: glta {command}" in glta(command, "--help").stdout
+
+
+def test_the_version_is_the_packages():
+    assert glta("--version").stdout == f"glta {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("recomend", "--user", "42"), "No such command 'recomend'. Did you mean 'recommend'?"),
+        (("recommend",), "Missing option '--user'."),
+        (("recommend", "--user", "1", "-k", "0"), "Invalid value for '-k'"),
+        (("align", "--device", "gpu"), "'gpu' is not one of cpu, cuda, cuda:N, mps, auto"),
+        (("align", "--sed", "1"), "No such option: --sed"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, message):
+    finished = glta(*arguments)
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert message in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_an_unknown_recipe_is_the_users_error(workspace_root):
+    finished = glta("finetune", "--recipe", "quikstart")
+    assert finished.returncode == 2
+    assert finished.stderr == "quikstart: no such recipe\n  hint: did you mean 'quickstart'?\n"
+
+
+def test_a_wrong_override_is_shown_without_a_traceback(workspace_root):
+    finished = glta("finetune", "--recipe", "quickstart", "--set", "graph.los=bpr")
+    assert finished.returncode == 2
+    assert finished.stderr == "--set graph.los: graph.los: unknown key\n  hint: did you mean 'loss'?\n"
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_debug_shows_the_traceback(workspace_root, place):
+    command = ["finetune", "--recipe", "quikstart"]
+    arguments = ["--debug", *command] if place == "before" else [*command, "--debug"]
+    finished = glta(*arguments)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("Traceback")
+    assert finished.stderr.endswith("quikstart: no such recipe\n  hint: did you mean 'quickstart'?\n")
+
+
+def test_debug_may_come_from_the_environment(workspace_root):
+    assert glta("finetune", "--recipe", "quikstart", GLTA_DEBUG="1").stderr.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (GltaError("failed", location="a.txt", hint="try again"), 1, "a.txt: failed\n  hint: try again\n"),
+        (InputError("wrong"), 2, "wrong\n"),
+        (InputErrors([InputError("one", location="x:1:1"), InputError("two")]), 2, "x:1:1: one\ntwo\n"),
+        (BusyError("busy"), 75, "busy\n"),
+        (InterruptedRunError("stopped", signal_number=signal.SIGINT), 130, "stopped\n"),
+        (InterruptedRunError("stopped", signal_number=signal.SIGTERM), 143, "stopped\n"),
+        (
+            KeyError("x"),
+            1,
+            "internal error: KeyError: 'x'\n  hint: run it again with --debug and report the traceback\n",
+        ),
+    ],
+)
+def test_an_error_becomes_its_message_and_exit_code(capsys, error, code, message):
+    assert report(error, debug=False) == code
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_quietly(tmp_path: Path, number, code):
+    pipe = tmp_path / "reached"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HELD_IN_A_COMMAND, str(pipe)], stderr=subprocess.PIPE, text=True
+    )
+    pipe.open().close()  # returns when the command has got that far
+    time.sleep(0.1)
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert shown in {"interrupted\n", "terminated\n"}
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glta_cli", "plugins", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    process.wait(timeout=20)
+    assert process.stderr.read() == b""

@@ -1,0 +1,213 @@
+"""Recipes: what is wrong is named with its place, what is left out keeps its default."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from glta_cli.errors import InputError, InputErrors
+from glta_cli.recipe import (
+    Recipe,
+    component_options,
+    describe_first_line,
+    find_recipe,
+    load_recipe,
+    recipe_folder,
+    recipe_from,
+    recipe_name,
+    shipped_recipes,
+)
+
+SHIPPED = 9
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    def write(text: str) -> str:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def problems(reference: str, *overrides: str) -> list[str]:
+    """Every error of a recipe as printed, the folder left out of its location."""
+    with pytest.raises(InputErrors) as caught:
+        load_recipe(reference, overrides)
+    return [str(error).replace(f"{Path(reference).parent}/", "") for error in caught.value.errors]
+
+
+def test_a_misspelt_key_is_placed_and_the_right_one_suggested(written):
+    reference = written("seed: 1\nbackbone:\n  lora:\n    rnak: 8\n")
+    assert problems(reference) == [
+        "mine.yaml:4:5: backbone.lora.rnak: unknown key\n  hint: did you mean 'rank'?"
+    ]
+
+
+def test_a_wrong_word_is_shown_beside_those_allowed(written):
+    reference = written("graph:\n  loss: sofmax\n")
+    assert problems(reference) == [
+        "mine.yaml:2:3: graph.loss: 'sofmax' is not one of softmax, bpr\n  hint: did you mean 'softmax'?"
+    ]
+
+
+def test_a_duplicate_key_does_not_silently_win(written):
+    reference = written("seed: 1\ngraph:\n  loss: bpr\n  loss: softmax\nseed: 2\n")
+    assert problems(reference) == [
+        "mine.yaml:4:3: graph.loss: the key stands twice\n  hint: the first is on line 3",
+        "mine.yaml:5:1: seed: the key stands twice\n  hint: the first is on line 1",
+    ]
+
+
+@pytest.mark.parametrize("number", ["1e-4", "1.0e-4", "1E-4", "0.0001", ".0001"])
+def test_every_spelling_of_a_number_is_a_number(written, number):
+    reference = written(f"finetune:\n  training:\n    learning_rate: {number}\n")
+    assert load_recipe(reference).recipe.finetune.training.learning_rate == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("word", ["on", "off", "yes", "no", "True", "'true'", "1"])
+def test_only_true_and_false_are_booleans(written, word):
+    [problem] = problems(written(f"backbone:\n  gradient_checkpointing: {word}\n"))
+    assert problem.startswith("mine.yaml:2:3: backbone.gradient_checkpointing: has to be true or false, not")
+
+
+@pytest.mark.parametrize("number", ["'3'", "3.5", "0x3", "1_0", "2026-01-01"])
+def test_a_count_is_taken_as_written(written, number):
+    [problem] = problems(written(f"dataset:\n  kcore: {number}\n"))
+    assert problem.startswith("mine.yaml:2:3: dataset.kcore: has to be a valid integer, not")
+
+
+def test_all_errors_of_a_file_come_at_once_in_its_order(written):
+    reference = written(
+        "graph:\n  options: {layrs: 2}\n  trainng: 3\nseed: -1\ninterests:\n"
+        "dataset:\n  name: movielens-100\nbackbone:\n  name: tiny\n  options: {depth: deep}\n"
+    )
+    assert problems(reference) == [
+        "mine.yaml:2:13: graph.options.layrs: unknown key\n  hint: did you mean 'layers'?",
+        "mine.yaml:3:3: graph.trainng: unknown key\n  hint: did you mean 'training'?",
+        "mine.yaml:4:1: seed: has to be greater than or equal to 0, not -1",
+        "mine.yaml:5:1: interests: has to hold keys of its own, not null",
+        "mine.yaml:7:3: dataset.name: no dataset is called 'movielens-100'\n"
+        "  hint: did you mean 'movielens-100k'?",
+        "mine.yaml:10:13: backbone.options.depth: has to be a valid integer, not 'deep'",
+    ]
+
+
+def test_a_union_is_explained_once(written):
+    assert problems(written("backbone:\n  lora:\n    modules: all\n")) == [
+        "mine.yaml:3:5: backbone.lora.modules: has to be a list or 'all-linear', not 'all'"
+    ]
+
+
+def test_settings_that_contradict_each_other(written):
+    assert problems(written("align:\n  least_items: 20\n")) == [
+        "mine.yaml:2:3: align.least_items: 20 is more than align.most_items, 12"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- 1\n", "mine.yaml:1:1: a recipe is a mapping of keys to values"),
+        ("seed: 1\n graph: 2\n", "mine.yaml:2:7: not valid YAML: mapping values are not allowed here"),
+        ("seed: 1\ngraph: \x01\n", "mine.yaml:2: not valid YAML: character U+0001 is not allowed"),
+        ("seed: &a {b: *a}\n", "mine.yaml:1: keys are nested too deep"),
+        (
+            "seed: !!python/object/apply:os.getcwd []\n",
+            "mine.yaml:1:7: not valid YAML: could not determine a constructor for the tag "
+            "'tag:yaml.org,2002:python/object/apply:os.getcwd'",
+        ),
+        (
+            "seed: !!binary aGk=\n",
+            "mine.yaml:1:7: not valid YAML: could not determine a constructor for the tag "
+            "'tag:yaml.org,2002:binary'",
+        ),
+    ],
+)
+def test_text_that_is_no_recipe(written, text, problem):
+    assert problems(written(text)) == [problem]
+
+
+def test_a_section_given_in_part_keeps_its_own_defaults(written):
+    training = load_recipe(written("graph:\n  training:\n    epochs: 7\n")).recipe.graph.training
+    assert training == Recipe().graph.training.model_copy(update={"epochs": 7})
+    assert training.batch_size != Recipe().align.training.batch_size
+
+
+def test_an_empty_recipe_is_the_defaults(written):
+    assert load_recipe(written("")).recipe == Recipe()
+
+
+def test_overrides_reach_any_depth_and_leave_the_file_as_it_is(written):
+    reference = written("graph:\n  training:\n    epochs: 7\n")
+    changed = load_recipe(
+        reference, ["graph.training.learning_rate=1e-4", "graph.options.layers=2", "seed=5"]
+    ).recipe
+    assert changed.graph.training.epochs == 7
+    assert changed.graph.training.learning_rate == pytest.approx(1e-4)
+    assert component_options(changed, "encoder").model_dump()["layers"] == 2
+    assert changed.seed == 5
+    assert load_recipe(reference).recipe.seed == 0
+
+
+def test_a_wrong_override_is_placed_at_the_option(written):
+    reference = written("seed: 1\n")
+    assert problems(reference, "graph.los=bpr") == [
+        "--set graph.los: graph.los: unknown key\n  hint: did you mean 'loss'?"
+    ]
+    with pytest.raises(InputError, match="KEY=VALUE"):
+        load_recipe(reference, ["seed"])
+
+
+def test_a_stored_recipe_is_read_back_and_overridden():
+    stored = load_recipe("quickstart").recipe.model_dump(mode="json")
+    assert recipe_from(stored) == load_recipe("quickstart").recipe
+    assert recipe_from(stored, ["seed=3"]).seed == 3
+    assert stored["seed"] == 0
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(InputError) as caught:
+        find_recipe("quickstrat")
+    assert str(caught.value) == "quickstrat: no such recipe\n  hint: did you mean 'quickstart'?"
+
+
+def test_a_checkout_path_finds_the_shipped_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert recipe_name(find_recipe("recipes/paper/movielens-1m.yaml")) == "paper/movielens-1m"
+
+
+def test_every_shipped_recipe_is_found():
+    assert len(shipped_recipes()) == SHIPPED == len(list(recipe_folder().rglob("*.y*ml")))
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_a_shipped_recipe_is_valid_and_starts_with_its_command(name):
+    loaded = load_recipe(name)
+    assert loaded.name == name
+    program, command, *options = shlex.split(describe_first_line(shipped_recipes()[name]))
+    assert program == "glta"
+    assert command in {"finetune", "recommend"}
+    assert options[-2:] == ["--recipe", f"recipes/{name}.yaml"]
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_a_shipped_recipe_restates_no_default(name):
+    import yaml
+
+    given = yaml.safe_load(shipped_recipes()[name].read_text())
+    names_a_reader_wants_to_see = {"dataset.name", "backbone.name"}
+    defaults = dict(leaves(Recipe().model_dump(mode="json")))
+    restated = {key for key, value in leaves(given) if key in defaults and value == defaults[key]}
+    assert restated <= names_a_reader_wants_to_see
+
+
+def leaves(values: dict, prefix: str = ""):
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
