@@ -35,7 +35,7 @@ class InputError(GltaError):
     exit_code: ClassVar[int] = 2
 
 
-class InputErrors(InputError):
+class InputErrors(InputError):  # noqa: N818 (the plural is the point)
     """Every problem of one input, reported together."""
 
     def __init__(self, errors: Sequence[GltaError]) -> None:

@@ -55,9 +55,7 @@ def first_screen(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error (also GLTA_DEBUG=1).")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (also GLTA_DEBUG=1).")] = False,
 ) -> None:
     """Train and serve recommendation models by Graph-Language Token Alignment.
 

@@ -109,9 +109,7 @@ class Pipeline:
         from glta_cli.stages import StageContext
         from glta_cli.training import pick_device
 
-        return StageContext(
-            self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts), self.name
-        )
+        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts), self.name)
 
     def _backbone_fingerprint(self) -> str:
         from glta_cli.stages import backbone_fingerprint
@@ -123,11 +121,7 @@ class Pipeline:
         recipe = self.recipe.model_dump(mode="json")
         stages = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         before = self.workspace.run(self.name)
-        if (
-            before is not None
-            and before.recipe == recipe
-            and all(before.stages.get(n) == f for n, f in stages.items())
-        ):
+        if before is not None and before.recipe == recipe and all(before.stages.get(n) == f for n, f in stages.items()):
             stages = before.stages
         self.workspace.save_run(Run(self.name, recipe, stages))
 

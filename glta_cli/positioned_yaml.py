@@ -35,11 +35,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if not tag.endswith((":bool", ":float", ":int", ":timestamp"))
-    ]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":int", ":timestamp"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
@@ -113,9 +109,7 @@ def _collect_positions(
         children = [(index, value, value) for index, value in enumerate(node.value)]
     if len(path) > DEEPEST:
         # An alias that holds itself would never end.
-        raise InputErrors(
-            [InputError("keys are nested too deep", location=f"{file}:{node.start_mark.line + 1}")]
-        )
+        raise InputErrors([InputError("keys are nested too deep", location=f"{file}:{node.start_mark.line + 1}")])
     for name, mark_node, child in children:
         key = (*path, name)
         position = Position(file, mark_node.start_mark.line + 1, mark_node.start_mark.column + 1)

@@ -58,9 +58,7 @@ class TrainingSettings(Settings):
     batch_size: int = Field(32, ge=1, description="users, interactions or prompts a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, after warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
-    decay: Literal["none", "cosine"] = Field(
-        "none", description="of the learning rate, to zero at the last epoch"
-    )
+    decay: Literal["none", "cosine"] = Field("none", description="of the learning rate, to zero at the last epoch")
     weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW)")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
@@ -95,9 +93,7 @@ class LoraSettings(Settings):
     rank: int = Field(8, ge=1, description="of every adapter")
     alpha: float = Field(16.0, gt=0, description="scale: alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="on the adapter's input")
-    modules: tuple[str, ...] | Literal["all-linear"] = Field(
-        "all-linear", description="names of adapted layers"
-    )
+    modules: tuple[str, ...] | Literal["all-linear"] = Field("all-linear", description="names of adapted layers")
 
 
 class BackboneSettings(Settings):
@@ -111,16 +107,10 @@ class BackboneSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: float32 on a CPU, bfloat16 on a GPU that has it"
     )
-    device_map: str | None = Field(
-        None, description="accelerate's placement over several devices, such as auto"
-    )
-    quantization: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="through bitsandbytes, GPU only"
-    )
+    device_map: str | None = Field(None, description="accelerate's placement over several devices, such as auto")
+    quantization: Literal["none", "8bit", "4bit"] = Field("none", description="through bitsandbytes, GPU only")
     gradient_checkpointing: bool = Field(False, description="recompute activations to save memory")
-    lora: LoraSettings | None = Field(
-        None, description="adapters to train in stage 3; null keeps the model frozen"
-    )
+    lora: LoraSettings | None = Field(None, description="adapters to train in stage 3; null keeps the model frozen")
     options: dict[str, Any] = Field({}, description="the backbone's own settings")
 
 
@@ -143,8 +133,7 @@ class PromptSettings(Settings):
         description="asks the backbone for the profile; slots {descriptions} {k}",
     )
     prediction: str = Field(
-        "A user liked:\n{descriptions}\n"
-        "Name {k} words for what this user would like next, separated by commas.",
+        "A user liked:\n{descriptions}\nName {k} words for what this user would like next, separated by commas.",
         description="asks the backbone for the prediction; slots {descriptions} {k}",
     )
     placeholder: str = Field(" ?", description="the word at the placeholder positions of rows 2 to k")
@@ -197,9 +186,7 @@ class FinetuneSettings(Settings):
         "first", description="multi-positive softmax at the first position, or cross-entropy at k positions"
     )
     positions: int = Field(10, ge=1, description="k: target positions of loss and readout `positions`")
-    readout: Literal["first", "positions", "autoregressive"] = Field(
-        "first", description="how logits become a list"
-    )
+    readout: Literal["first", "positions", "autoregressive"] = Field("first", description="how logits become a list")
     softmax_items: int = Field(
         50_000,
         ge=2,
@@ -220,9 +207,7 @@ class FinetuneSettings(Settings):
 class EvaluateSettings(Settings):
     """What `glta evaluate` reports."""
 
-    cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (5, 10, 20), min_length=1, description="K of the metrics"
-    )
+    cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
     bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
     batch_size: int = Field(64, ge=1, description="prompts a forward pass")
 
@@ -408,9 +393,7 @@ def read_text(path: Path) -> str:
 def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, Position]) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name:
-        raise InputError(
-            "an override is KEY=VALUE", location=f"--set {override}", hint="such as --set seed=1"
-        )
+        raise InputError("an override is KEY=VALUE", location=f"--set {override}", hint="such as --set seed=1")
     path = name.strip().split(".")
     parsed, _ = read_yaml(f"value: {text}", f"--set {override}")
     target = values

@@ -102,9 +102,7 @@ class Registry:
         Raises:
             InputError: unknown name, or two distributions claim it.
         """
-        found = [
-            component for component in self.components if component.kind == kind and component.name == name
-        ]
+        found = [component for component in self.components if component.kind == kind and component.name == name]
         if len(found) == 1:
             return found[0]
         if found:

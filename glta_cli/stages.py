@@ -210,9 +210,7 @@ class PretrainGraph(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train
-        full = self._pretrain(
-            context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph"
-        )
+        full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
         save_file({"users": full.embeddings.users, "items": full.embeddings.items}, folder / FULL_GRAPH)
         details = {"encoder": recipe.graph.encoder, "full": training_details(full.progress)}
         if recipe.graph.alignment_holdout == 0:
@@ -241,9 +239,7 @@ class PretrainGraph(Stage):
         save_file({"targets": targets.astype(np.uint8)}, folder / TARGETS)
         return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
 
-    def _pretrain(
-        self, context: StageContext, edges: Interactions, state_folder: Path, description: str
-    ) -> Any:
+    def _pretrain(self, context: StageContext, edges: Interactions, state_folder: Path, description: str) -> Any:
         state_folder.mkdir(parents=True, exist_ok=True)
         return pretrain(
             partial(self._encoder, context.recipe),
@@ -349,8 +345,7 @@ class DescribeUsers(Stage):
         backbone = backbone_of(recipe)
         shown = recipe.interests.items
         descriptions = [
-            [prepared.texts[item] for item in context.train.of(user)[-shown:]]
-            for user in range(prepared.user_count)
+            [prepared.texts[item] for item in context.train.of(user)[-shown:]] for user in range(prepared.user_count)
         ]
         profiles, predictions = generate_interests(
             partial(backbone.load, context.device, full_depth=True),
@@ -360,9 +355,9 @@ class DescribeUsers(Stage):
             recipe.interests,
             context.workspace.folder("generations"),
         )
-        pl.DataFrame(
-            {"user": prepared.user_ids, "profile": profiles, "prediction": predictions}
-        ).write_parquet(folder / WORDS)
+        pl.DataFrame({"user": prepared.user_ids, "profile": profiles, "prediction": predictions}).write_parquet(
+            folder / WORDS
+        )
         return {"users": prepared.user_count, "with_profile": sum(map(bool, profiles))}
 
 
@@ -427,14 +422,10 @@ class BuildIndex(Stage):
         if settings.fusion:
             scorer: Scorer = language.scorer(context.train)
             weights = choose_weights(graph.scorer(), scorer, context.train, context.validation)
-        write_vectors(
-            folder, language, graph.users, graph.items, context.train.counts, context.prepared.history()
-        )
+        write_vectors(folder, language, graph.users, graph.items, context.train.counts, context.prepared.history())
         prepared = context.prepared
         pl.DataFrame({"user": prepared.user_ids}).write_parquet(folder / "users.parquet")
-        pl.DataFrame({"item": prepared.item_ids, "title": prepared.titles}).write_parquet(
-            folder / "items.parquet"
-        )
+        pl.DataFrame({"item": prepared.item_ids, "title": prepared.titles}).write_parquet(folder / "items.parquet")
         return {
             "dataset": prepared.name,
             "users": prepared.user_count,

@@ -36,8 +36,10 @@ class TrainingTask(Protocol):
         metric: the key of `validate`'s result that selects the epoch; higher is better.
     """
 
-    module: nn.Module
     metric: str
+
+    @property
+    def module(self) -> nn.Module: ...
 
     def batches(self, epoch: int) -> Sequence[Any]:
         """The epoch's batches, in order; a function of the epoch alone, so that a resumed run sees the same."""
@@ -85,15 +87,11 @@ def pick_device(name: str | None) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise GltaError(
-            f"cannot be used: {reason}", location=f"--device {name}", hint="try --device cpu"
-        ) from error
+        raise GltaError(f"cannot be used: {reason}", location=f"--device {name}", hint="try --device cpu") from error
     return device
 
 
-def train(
-    task: TrainingTask, settings: TrainingSettings, *, state_folder: Path, description: str
-) -> TrainingProgress:
+def train(task: TrainingTask, settings: TrainingSettings, *, state_folder: Path, description: str) -> TrainingProgress:
     """Run a task to its last epoch or until validation stops improving, and leave its module at its best.
 
     A state saved in `state_folder` is continued; the result equals that of an uninterrupted run bit for bit.
@@ -268,9 +266,7 @@ class _Loop:
             if key.startswith("optimizer."):
                 _, moment, name = key.split(".", 2)
                 moments.setdefault(names.index(name), {})[moment] = state.get_tensor(key)
-        self.optimizer.load_state_dict(
-            {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
-        )
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
 
 @contextmanager

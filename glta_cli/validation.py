@@ -132,9 +132,7 @@ def _shown(value: Any) -> str:
 def _key(location: tuple[str | int, ...]) -> Key:
     """pydantic adds the branch of a union, such as `literal['a','b']`, to the location of the key."""
     branches = {"none", "str", "int", "float", "bool"}
-    return tuple(
-        part for part in location if isinstance(part, int) or ("[" not in part and part not in branches)
-    )
+    return tuple(part for part in location if isinstance(part, int) or ("[" not in part and part not in branches))
 
 
 def _fields_at(model: type[BaseModel], key: Key) -> Mapping[str, Any]:

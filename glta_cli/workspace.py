@@ -111,9 +111,7 @@ class Artefact:
         path = self.path / name
         expected = self.manifest["outputs"].get(name)
         if expected is None or not path.is_file():
-            raise GltaError(
-                "the file is missing", location=str(path), hint="remove the folder; the stage runs again"
-            )
+            raise GltaError("the file is missing", location=str(path), hint="remove the folder; the stage runs again")
         if file_sha256(path) != expected:
             raise GltaError(
                 "the file was changed after it was published",

@@ -181,9 +181,7 @@ def test_an_error_becomes_its_message_and_exit_code(capsys, error, code, message
 def test_a_signal_ends_it_quietly(tmp_path: Path, number, code):
     pipe = tmp_path / "reached"
     os.mkfifo(pipe)
-    process = subprocess.Popen(
-        [sys.executable, "-c", HELD_IN_A_COMMAND, str(pipe)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", HELD_IN_A_COMMAND, str(pipe)], stderr=subprocess.PIPE, text=True)
     pipe.open().close()  # returns when the command has got that far
     time.sleep(0.1)
     process.send_signal(number)

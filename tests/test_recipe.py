@@ -42,9 +42,7 @@ def problems(reference: str, *overrides: str) -> list[str]:
 
 def test_a_misspelt_key_is_placed_and_the_right_one_suggested(written):
     reference = written("seed: 1\nbackbone:\n  lora:\n    rnak: 8\n")
-    assert problems(reference) == [
-        "mine.yaml:4:5: backbone.lora.rnak: unknown key\n  hint: did you mean 'rank'?"
-    ]
+    assert problems(reference) == ["mine.yaml:4:5: backbone.lora.rnak: unknown key\n  hint: did you mean 'rank'?"]
 
 
 def test_a_wrong_word_is_shown_beside_those_allowed(written):
@@ -90,8 +88,7 @@ def test_all_errors_of_a_file_come_at_once_in_its_order(written):
         "mine.yaml:3:3: graph.trainng: unknown key\n  hint: did you mean 'training'?",
         "mine.yaml:4:1: seed: has to be greater than or equal to 0, not -1",
         "mine.yaml:5:1: interests: has to hold keys of its own, not null",
-        "mine.yaml:7:3: dataset.name: no dataset is called 'movielens-100'\n"
-        "  hint: did you mean 'movielens-100k'?",
+        "mine.yaml:7:3: dataset.name: no dataset is called 'movielens-100'\n  hint: did you mean 'movielens-100k'?",
         "mine.yaml:10:13: backbone.options.depth: has to be a valid integer, not 'deep'",
     ]
 
@@ -122,8 +119,7 @@ def test_settings_that_contradict_each_other(written):
         ),
         (
             "seed: !!binary aGk=\n",
-            "mine.yaml:1:7: not valid YAML: could not determine a constructor for the tag "
-            "'tag:yaml.org,2002:binary'",
+            "mine.yaml:1:7: not valid YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:binary'",
         ),
     ],
 )
@@ -143,9 +139,7 @@ def test_an_empty_recipe_is_the_defaults(written):
 
 def test_overrides_reach_any_depth_and_leave_the_file_as_it_is(written):
     reference = written("graph:\n  training:\n    epochs: 7\n")
-    changed = load_recipe(
-        reference, ["graph.training.learning_rate=1e-4", "graph.options.layers=2", "seed=5"]
-    ).recipe
+    changed = load_recipe(reference, ["graph.training.learning_rate=1e-4", "graph.options.layers=2", "seed=5"]).recipe
     assert changed.graph.training.epochs == 7
     assert changed.graph.training.learning_rate == pytest.approx(1e-4)
     assert component_options(changed, "encoder").model_dump()["layers"] == 2

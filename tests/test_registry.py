@@ -84,8 +84,7 @@ def test_selecting_what_cannot_be_imported_names_the_cause_and_the_extra(site):
     with pytest.raises(GltaError) as caught:
         component.target()
     assert str(caught.value) == (
-        "encoder 'mine' of stranger cannot be imported: No module named 'stranger_code'\n"
-        "  hint: pip install mine[gpu]"
+        "encoder 'mine' of stranger cannot be imported: No module named 'stranger_code'\n  hint: pip install mine[gpu]"
     )
 
 
@@ -101,9 +100,7 @@ def test_selecting_what_cannot_be_imported_names_the_cause_and_the_extra(site):
     ],
 )
 def test_a_broken_plugin_is_named_and_harms_no_other(site, capsys, source, reason):
-    registry = Registry(
-        [site("wrecked", source.replace("{", "{{").replace("}", "}}")), site("stranger", GOOD)]
-    )
+    registry = Registry([site("wrecked", source.replace("{", "{{").replace("}", "}}")), site("stranger", GOOD)])
     assert [component.name for component in registry.of_kind("encoder")] == ["mine"]
     assert reason in registry.broken[0].reason
     registry.warn_of_broken()
@@ -132,8 +129,7 @@ def test_an_unknown_name_suggests_the_nearest_and_mentions_what_is_broken(site):
     with pytest.raises(InputError) as caught:
         registry.find("encoder", "mien")
     assert str(caught.value) == (
-        "no encoder is called 'mien'\n"
-        "  hint: did you mean 'mine'?; wrecked could not be loaded (`glta plugins`)"
+        "no encoder is called 'mien'\n  hint: did you mean 'mine'?; wrecked could not be loaded (`glta plugins`)"
     )
 
 

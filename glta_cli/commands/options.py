@@ -24,9 +24,7 @@ def checked_device(device: str | None) -> str | None:
         return None
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         hint = did_you_mean(device, ["cpu", "cuda", "mps", "auto"])
-        raise typer.BadParameter(
-            f"'{device}' is not one of cpu, cuda, cuda:N, mps, auto{f'; {hint}' if hint else ''}"
-        )
+        raise typer.BadParameter(f"'{device}' is not one of cpu, cuda, cuda:N, mps, auto{f'; {hint}' if hint else ''}")
     return device
 
 
@@ -40,9 +38,7 @@ RunOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change one setting, such as graph.loss=bpr; repeatable."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as graph.loss=bpr; repeatable."),
 ]
 DataDirOption = Annotated[
     Path | None,
@@ -59,9 +55,7 @@ SeedOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option(
-        "--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto.", callback=checked_device
-    ),
+    typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto.", callback=checked_device),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show the recipe, the stages, parameters and memory; run nothing.")

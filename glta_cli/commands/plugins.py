@@ -25,9 +25,7 @@ Row = dict[str, Any]
 
 
 def plugins(
-    kind: Annotated[
-        str | None, typer.Option("--kind", metavar="KIND", help="encoder, backbone or dataset.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="encoder, backbone or dataset.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the encoders, backbones and datasets installed.

@@ -37,9 +37,7 @@ def prepare(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(
-            "-o", "--option", metavar="KEY=VALUE", help="A setting of the loader, such as user=COLUMN."
-        ),
+        typer.Option("-o", "--option", metavar="KEY=VALUE", help="A setting of the loader, such as user=COLUMN."),
     ] = None,
     recipe: RecipeOption = None,
     overrides: SetOption = None,
@@ -108,9 +106,7 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
         about = base.recipe.dataset.name == dataset
         section = base.recipe.dataset.model_dump(mode="json") if about else {"name": dataset}
     else:
-        raise InputError(
-            "which dataset?", location="glta prepare", hint="name one of `glta plugins --kind dataset`"
-        )
+        raise InputError("which dataset?", location="glta prepare", hint="name one of `glta plugins --kind dataset`")
     return base, recipe_from({"dataset": section}, changes)
 
 

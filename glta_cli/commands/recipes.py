@@ -109,9 +109,7 @@ def copy(
     if target.is_dir():
         target /= source.name
     if target.exists() and not force:
-        raise InputError(
-            "exists already", location=str(target), hint="choose another name, or --force overwrites it"
-        )
+        raise InputError("exists already", location=str(target), hint="choose another name, or --force overwrites it")
     if not target.parent.is_dir():
         raise InputError("no such folder", location=str(target.parent), hint=f"mkdir -p {target.parent}")
     first, newline, rest = read_text(source).partition("\n")

@@ -127,7 +127,5 @@ def ranking_table(answer: Mapping[str, Any]) -> Table:
     table.add_column("title", ratio=1)
     table.add_column("score", justify="right")
     for entry in answer["recommendations"]:
-        table.add_row(
-            str(entry["rank"]), escape(entry["item"]), escape(entry["title"] or ""), f"{entry['score']:.3f}"
-        )
+        table.add_row(str(entry["rank"]), escape(entry["item"]), escape(entry["title"] or ""), f"{entry['score']:.3f}")
     return table

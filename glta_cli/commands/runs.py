@@ -63,9 +63,7 @@ def _best_metrics(details: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
     for name, value in details.items():
         if name == "history":
             kept = [epoch for epoch in value if epoch["epoch"] == details["best_epoch"]]
-            yield from (
-                (f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric
-            )
+            yield from ((f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric)
         elif isinstance(value, Mapping):
             yield from _best_metrics(value, f"{prefix}{name}.")
 

@@ -59,9 +59,7 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
     rows = keep(rows.filter(_present("user")), "missing user")
     rows = keep(rows.filter(_present("item")), "missing item")
     if "rating" in rows.columns:
-        rows = keep(
-            rows.filter(pl.col("rating").is_not_null() & pl.col("rating").is_not_nan()), "missing rating"
-        )
+        rows = keep(rows.filter(pl.col("rating").is_not_null() & pl.col("rating").is_not_nan()), "missing rating")
     if "timestamp" in rows.columns:
         rows = keep(rows.filter(pl.col("timestamp").is_not_null()), "missing timestamp")
     if min_rating is not None:

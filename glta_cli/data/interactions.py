@@ -24,9 +24,7 @@ class Interactions:
     item_count: int
 
     @classmethod
-    def from_pairs(
-        cls, users: ArrayLike, items: ArrayLike, *, user_count: int, item_count: int
-    ) -> Interactions:
+    def from_pairs(cls, users: ArrayLike, items: ArrayLike, *, user_count: int, item_count: int) -> Interactions:
         """Group pairs by user, keeping each user's items in the order given.
 
         Args:

@@ -49,9 +49,7 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
             return known, True
     with workspace.locked(f"{STAGE}-{pointer.stem}"):
         files = _locate(loader, settings.source, Downloads(workspace.folder("downloads")))
-        inputs = {
-            role: {"file": path.name, "sha256": file_sha256(path)} for role, path in sorted(files.items())
-        }
+        inputs = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in sorted(files.items())}
         identity = _identity(settings, inputs, component)
         artefact = workspace.published(STAGE, identity)
         up_to_date = artefact is not None
@@ -109,9 +107,7 @@ def _known(pointer: Path, workspace: Workspace) -> PreparedDataset | None:
     return None if artefact is None else PreparedDataset(artefact)
 
 
-def _identity(
-    settings: DatasetSettings, inputs: Mapping[str, Mapping[str, str]], component: Component
-) -> str:
+def _identity(settings: DatasetSettings, inputs: Mapping[str, Mapping[str, str]], component: Component) -> str:
     return fingerprint(
         {
             "stage": STAGE,
@@ -130,9 +126,7 @@ def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
         return loader.locate(downloads.url(source), downloads)
     path = Path(source).expanduser()
     if not path.exists():
-        raise InputError(
-            "no such file or folder", location=source, hint="--source takes a file, a folder or a URL"
-        )
+        raise InputError("no such file or folder", location=source, hint="--source takes a file, a folder or a URL")
     return loader.locate(path, downloads)
 
 
@@ -143,9 +137,7 @@ def _absolute(source: str | None) -> str | None:
 # ----------------------------------------------------------------------------------------------- the files
 
 
-def _write(
-    settings: DatasetSettings, loader: DatasetLoader, files: Mapping[str, Path], folder: Path
-) -> dict[str, Any]:
+def _write(settings: DatasetSettings, loader: DatasetLoader, files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
     """Fill `folder` with the prepared dataset and return its counts."""
     raw = loader.read(files)
     table = clean(raw.interactions, min_rating=settings.min_rating, kcore=settings.kcore)

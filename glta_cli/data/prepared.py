@@ -133,9 +133,7 @@ class PreparedDataset:
         """Ids beside the wanted one: by number where ids are numbers, else in alphabetical order."""
         if user_id.isdecimal() and all(known.isdecimal() for known in self.user_ids):
             wanted = int(user_id)
-            return sorted(self.user_ids, key=lambda known: (abs(int(known) - wanted), int(known)))[
-                :NEAREST_IDS
-            ]
+            return sorted(self.user_ids, key=lambda known: (abs(int(known) - wanted), int(known)))[:NEAREST_IDS]
         ordered = sorted(self.user_ids)
         start = max(0, min(bisect_left(ordered, user_id) - 1, len(ordered) - NEAREST_IDS))
         return ordered[start : start + NEAREST_IDS]

@@ -56,9 +56,7 @@ def evaluate_run(pipeline: Pipeline) -> dict[str, Any]:
         "run": pipeline.name,
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
-        "models": {
-            name: {metric: float(v.mean()) for metric, v in row.items()} for name, row in values.items()
-        },
+        "models": {name: {metric: float(v.mean()) for metric, v in row.items()} for name, row in values.items()},
         "intervals": {name: _intervals(row, settings, pipeline.recipe.seed) for name, row in values.items()},
     }
 

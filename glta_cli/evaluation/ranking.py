@@ -23,9 +23,7 @@ def top_k(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
     rows, columns = scores.shape
     k = min(k, columns)
     if np.isnan(scores).any():
-        raise GltaError(
-            "a score is NaN, so there is no ranking", hint="the model diverged: lower its learning rate"
-        )
+        raise GltaError("a score is NaN, so there is no ranking", hint="the model diverged: lower its learning rate")
     threshold = np.partition(scores, columns - k, axis=1)[:, columns - k, None]  # [B, 1], the k-th best score
     kept = scores >= threshold
     crowded = np.flatnonzero(kept.sum(axis=1) > k)

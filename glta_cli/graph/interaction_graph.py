@@ -53,9 +53,7 @@ class InteractionGraph(nn.Module):
 
     def propagate(self, nodes: Tensor) -> Tensor:
         """A·nodes: [N, d] -> [N, d], without a gradient."""
-        return F.embedding_bag(
-            self.neighbours, nodes, self.indptr, mode="sum", per_sample_weights=self.weights
-        )
+        return F.embedding_bag(self.neighbours, nodes, self.indptr, mode="sum", per_sample_weights=self.weights)
 
     def layer_mean(self, nodes: Tensor, layers: int) -> Tensor:
         """Mean of nodes, A·nodes, ..., A^layers·nodes: [N, d] -> [N, d], differentiable.

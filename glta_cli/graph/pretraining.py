@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ class _EncoderTask:
         validation: Interactions,
         seed: int,
     ) -> None:
-        self.module = encoder
+        self.module: Any = encoder
         self.settings = settings
         self.interactions = interactions
         self.seen = seen
@@ -144,9 +145,7 @@ class SoftmaxTask(_EncoderTask):
         items = F.normalize(item_vectors, dim=-1)
         rows = np.repeat(np.arange(len(batch)), self.interactions.counts[batch])
         columns = np.concatenate([self.interactions.of(user) for user in batch])
-        positives = Positives(
-            torch.from_numpy(rows).to(self.device), torch.from_numpy(columns).to(self.device)
-        )
+        positives = Positives(torch.from_numpy(rows).to(self.device), torch.from_numpy(columns).to(self.device))
         loss = catalogue_softmax_loss(
             users / self.settings.temperature, items, positives, sample=self.settings.softmax_items
         )

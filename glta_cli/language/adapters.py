@@ -52,9 +52,7 @@ def attach_adapters(model: Any, settings: LoraSettings) -> Any:
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
             return get_peft_model(model, config, low_cpu_mem_usage=on_meta)
     except ValueError as error:
-        linear = sorted(
-            {name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)}
-        )
+        linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)})
         raise InputError(
             f"cannot be adapted: {error}",
             location="backbone.lora.modules",

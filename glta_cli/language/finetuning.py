@@ -46,14 +46,10 @@ class Examples:
         self.settings = settings
         self.seed = seed
         least = 2 if holdout is None else 1
-        counts = (
-            train.counts if holdout is None else np.bincount(train.users[holdout], minlength=train.user_count)
-        )
+        counts = train.counts if holdout is None else np.bincount(train.users[holdout], minlength=train.user_count)
         self.users = np.flatnonzero(counts >= least)  # [n], the users there is something to predict for
         if not len(self.users):
-            raise GltaError(
-                "no user has items enough to hide one", hint="lower dataset.kcore or add interactions"
-            )
+            raise GltaError("no user has items enough to hide one", hint="lower dataset.kcore or add interactions")
 
     def of_epoch(self, epoch: int) -> list[Example]:
         """One example for each user, in random order."""
@@ -130,17 +126,11 @@ class FinetuningTask:
         queries = self._queries(batch, rows=rows)  # [B, k, D]
         targets = [example.targets[:rows] for example in batch]
         pairs = self._pairs(targets)
-        position = torch.from_numpy(np.concatenate([np.arange(len(part)) for part in targets])).to(
-            self.module.device
-        )
+        position = torch.from_numpy(np.concatenate([np.arange(len(part)) for part in targets])).to(self.module.device)
         picked = queries[pairs.rows, position]  # [P, D]
-        return self._catalogue_loss(
-            picked, Positives(torch.arange(len(picked), device=picked.device), pairs.items)
-        )
+        return self._catalogue_loss(picked, Positives(torch.arange(len(picked), device=picked.device), pairs.items))
 
-    def _catalogue_loss(
-        self, queries: Tensor, positives: Positives, excluded: Positives | None = None
-    ) -> Tensor:
+    def _catalogue_loss(self, queries: Tensor, positives: Positives, excluded: Positives | None = None) -> Tensor:
         head = self.module.head
         return catalogue_softmax_loss(
             queries,

@@ -68,19 +68,14 @@ def generate_interests(
     for name, template in asked.items():
         keys[name] = []
         for texts in shown:
-            key = (
-                _key(identity, prompts.system, template, texts, settings)
-                if switched_on[name] and texts
-                else None
-            )
+            key = _key(identity, prompts.system, template, texts, settings) if switched_on[name] and texts else None
             keys[name].append(key)
             if key is not None:
                 questions[key] = (template, texts)
 
     answers = _answers(load_model, identity, questions, prompts.system, settings, cache)
     profiles, predictions = (
-        [", ".join(clean_words(answers[key], settings.words)) if key else "" for key in keys[name]]
-        for name in asked
+        [", ".join(clean_words(answers[key], settings.words)) if key else "" for key in keys[name]] for name in asked
     )
     return profiles, predictions
 

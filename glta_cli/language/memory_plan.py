@@ -198,9 +198,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
     ]
     if align.enabled:
         batch = align.training.batch_size
-        aligned = memory(
-            "align", batch, _align_tokens(recipe), projector + (head or 0), batch * align.most_items
-        )
+        aligned = memory("align", batch, _align_tokens(recipe), projector + (head or 0), batch * align.most_items)
         stages.insert(0, aligned)
     return Plan(
         backbone=settings.name,
@@ -287,9 +285,7 @@ def _adapter_activation_bytes(model: nn.Module) -> int:
 
 def _architecture(recipe: Recipe) -> Any:
     component = installed().find("backbone", recipe.backbone.name)
-    backbone = component.target()(
-        recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone")
-    )
+    backbone = component.target()(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
     return backbone.architecture()
 
 

@@ -39,9 +39,7 @@ class PromptTemplate:
         InputError: a required slot is missing.
     """
 
-    def __init__(
-        self, text: str, system: str, tokenizer: Any, *, required: Sequence[str], location: str
-    ) -> None:
+    def __init__(self, text: str, system: str, tokenizer: Any, *, required: Sequence[str], location: str) -> None:
         missing = [slot for slot in required if f"{{{slot}}}" not in text]
         if missing:
             raise InputError(

@@ -50,9 +50,7 @@ class UserPrompts:
         """The prompt's ids [L]; of the context, the last `context_items` are shown."""
         shown = context[max(0, len(context) - self.settings.context_items) :]
         values = {name: encode(self.tokenizer, lines[user]) for name, lines in self.words.items()}
-        values["user"] = (
-            [node_token(user)] if self.settings.user_token else encode(self.tokenizer, self.user_ids[user])
-        )
+        values["user"] = [node_token(user)] if self.settings.user_token else encode(self.tokenizer, self.user_ids[user])
         values["items"] = [self.item_token(int(item)) for item in shown]
         return self.template.fill(values)
 

@@ -26,9 +26,7 @@ def encode_texts(model: LanguageModel, texts: Sequence[str], settings: TextSetti
             rows = order[start : start + settings.batch_size]
             padded, mask = pad_right([prompts[row] for row in rows])
             weights = torch.from_numpy(mask).to(device)  # [B, L]
-            states = model.hidden(
-                model.embed(torch.from_numpy(padded).to(device)), weights
-            ).float()  # [B, L, h]
+            states = model.hidden(model.embed(torch.from_numpy(padded).to(device)), weights).float()  # [B, L, h]
             total = (states * weights[:, :, None]).sum(1)  # [B, h]
             means[rows] = (total / weights.sum(1, keepdim=True)).cpu().numpy()
             bar.update(len(rows))

@@ -62,9 +62,7 @@ def choose_weights(
     users = np.flatnonzero(validation.counts)
     lengths = train.counts[users]
     starts = _step_starts(lengths)
-    quality = np.stack(
-        [_quality(graph, language, weight, users, train, validation) for weight in WEIGHTS]
-    )  # [W, n]
+    quality = np.stack([_quality(graph, language, weight, users, train, validation) for weight in WEIGHTS])  # [W, n]
     step = np.searchsorted(starts, lengths, side="right") - 1
     # The first of equal weights wins, so the language model has to improve the ranking to be heard.
     weights = [WEIGHTS[int(quality[:, step == s].mean(axis=1).argmax())] for s in range(len(starts))]

@@ -27,9 +27,7 @@ class LanguageScores:
         bias: [I].
     """
 
-    def __init__(
-        self, rows: NDArray[np.float32], items: NDArray[np.float32], bias: NDArray[np.float32]
-    ) -> None:
+    def __init__(self, rows: NDArray[np.float32], items: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
         self.rows = rows
         self.items = items
         self.bias = bias

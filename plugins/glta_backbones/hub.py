@@ -84,9 +84,7 @@ def _probe(address: str) -> str | None:
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         return f"{type(error).__name__}: {error}"
     if response.status_code in (401, 403):
-        return (
-            f"status {response.status_code}: no such model, or one that asks you to log in (`hf auth login`)"
-        )
+        return f"status {response.status_code}: no such model, or one that asks you to log in (`hf auth login`)"
     return f"status {response.status_code}" if response.is_error else None
 
 

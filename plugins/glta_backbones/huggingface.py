@@ -53,9 +53,7 @@ class HuggingFace:
             try:
                 return AutoConfig.for_model(values.pop("model_type"), **values)
             except (ValueError, TypeError) as error:
-                raise InputError(
-                    str(error).splitlines()[0], location="backbone.options.architecture"
-                ) from error
+                raise InputError(str(error).splitlines()[0], location="backbone.options.architecture") from error
         folder = local_folder(self._model()) or fetch(self._model(), self.options.revision, weights=False)
         try:
             return AutoConfig.from_pretrained(folder, trust_remote_code=False)

@@ -12,9 +12,7 @@ from glta_cli.recipe import Settings
 class HuggingFaceOptions(Settings):
     """Which checkpoint, and what stands in for the parts that are not to be fetched."""
 
-    model: str | None = Field(
-        None, description="hub id or local folder with safetensors, config and tokenizer"
-    )
+    model: str | None = Field(None, description="hub id or local folder with safetensors, config and tokenizer")
     revision: str | None = Field(None, description="branch, tag or commit of the hub id")
     architecture: dict[str, Any] | None = Field(
         None, description="the transformers configuration with its model_type; spares fetching config.json"
@@ -35,9 +33,7 @@ class HuggingFaceOptions(Settings):
 class SmolLM2Options(Settings):
     """Where the weights are, if not where glta looks by itself."""
 
-    folder: str | None = Field(
-        None, description="local copy of the checkpoint: safetensors, config and tokenizer"
-    )
+    folder: str | None = Field(None, description="local copy of the checkpoint: safetensors, config and tokenizer")
 
 
 class TinyOptions(Settings):

@@ -41,6 +41,4 @@ class Tiny:
         )
 
     def load(self, device: torch.device, *, full_depth: bool = False) -> CausalLanguageModel:
-        return load_causal_lm(
-            self.architecture(), None, byte_tokenizer(), self.settings, device, full_depth=full_depth
-        )
+        return load_causal_lm(self.architecture(), None, byte_tokenizer(), self.settings, device, full_depth=full_depth)

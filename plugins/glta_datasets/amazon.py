@@ -98,11 +98,7 @@ class Amazon:
         else:
             only = recognise(source)
             if only is None or only.kind not in INTERACTION_KINDS:
-                problem = (
-                    "not a file of Amazon reviews or ratings"
-                    if only is None
-                    else f"this is {only.kind.value}"
-                )
+                problem = "not a file of Amazon reviews or ratings" if only is None else f"this is {only.kind.value}"
                 raise InputError(
                     problem,
                     location=str(source),
@@ -133,9 +129,7 @@ class Amazon:
     def _fetched(self, fetch: Fetch) -> Mapping[str, Path]:
         core, whole, items = ADDRESSES[self.release]
         category = self.releases[self.release]
-        files = {
-            "interactions": fetch.url((core if self.options.subset == "5core" else whole).format(category))
-        }
+        files = {"interactions": fetch.url((core if self.options.subset == "5core" else whole).format(category))}
         try:
             files["items"] = fetch.url(items.format(category))
         except GltaError as error:
@@ -143,9 +137,7 @@ class Amazon:
         return files
 
     def _warn_of_other_category(self, file: Recognised, raw: RawDataset) -> None:
-        other = {
-            name for name, releases in AMAZON_CATEGORIES.items() if file.category in _lower(releases.values())
-        }
+        other = {name for name, releases in AMAZON_CATEGORIES.items() if file.category in _lower(releases.values())}
         if other and self.name not in other:
             raw.warnings.append(f"{file.path.name} is {other.pop()} by its name, not {self.name}")
 
@@ -179,14 +171,10 @@ def _read_interactions(file: Recognised, dropped: dict[str, int]) -> pl.DataFram
         case Kind.SEQUENCES:
             return _sequences(file.path)
         case _:
-            raise InputError(
-                f"this is {file.kind.value}", location=str(file.path), hint="interactions are needed"
-            )
+            raise InputError(f"this is {file.kind.value}", location=str(file.path), hint="interactions are needed")
 
 
-def _reviews(
-    path: Path, fields: tuple[str, str, str, str], ticks: int, dropped: dict[str, int]
-) -> pl.DataFrame:
+def _reviews(path: Path, fields: tuple[str, str, str, str], ticks: int, dropped: dict[str, int]) -> pl.DataFrame:
     """Reviews as JSON lines; `ticks` a second in their times."""
     columns: list[list[Any]] = [[], [], [], []]
     user, item, rating, time = columns
@@ -220,9 +208,7 @@ def _ratings(path: Path, dropped: dict[str, int]) -> pl.DataFrame:
             hint="is this the right file?",
         )
     frame = frame.select(pl.col(name).alias(new) for name, new in names.items())
-    rows, unreadable = with_numbers(
-        frame, place=str(path), expected="a line is user_id,parent_asin,rating,timestamp"
-    )
+    rows, unreadable = with_numbers(frame, place=str(path), expected="a line is user_id,parent_asin,rating,timestamp")
     bad = too_long + sum(unreadable.values())
     if bad:
         dropped[UNREADABLE] = dropped.get(UNREADABLE, 0) + bad
@@ -263,9 +249,7 @@ def _read_items(file: Recognised, wanted: set[str], warnings: list[str]) -> pl.D
     return pl.DataFrame(rows, schema=types, orient="row")
 
 
-def _item_records(
-    file: Recognised, wanted: set[str], unreadable: dict[str, int]
-) -> Iterator[tuple[str, Record]]:
+def _item_records(file: Recognised, wanted: set[str], unreadable: dict[str, int]) -> Iterator[tuple[str, Record]]:
     match file.kind:
         case Kind.ITEMS_2014:
             yield from _lines(file.path, "asin", wanted, unreadable, python_literal)
@@ -284,9 +268,7 @@ def _item_records(
                 if item in wanted and isinstance(record, dict):
                     yield item, record
         case Kind.REVIEWS | Kind.REVIEWS_2023 | Kind.RATINGS_2023 | Kind.SPLIT_2023 | Kind.SEQUENCES:
-            raise InputError(
-                f"this is {file.kind.value}", location=str(file.path), hint="item texts are needed"
-            )
+            raise InputError(f"this is {file.kind.value}", location=str(file.path), hint="item texts are needed")
         case _:
             assert_never(file.kind)
 

@@ -96,9 +96,7 @@ def recognised_in(folder: Path) -> list[Recognised]:
     return found
 
 
-def choose_interactions(
-    found: Iterable[Recognised], category: str, subset: str, place: Path
-) -> list[Recognised]:
+def choose_interactions(found: Iterable[Recognised], category: str, subset: str, place: Path) -> list[Recognised]:
     """The file of interactions, or the parts of a split when there is no whole file.
 
     Prefers the category asked for, then the subset asked for.

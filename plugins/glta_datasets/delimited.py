@@ -90,9 +90,7 @@ def read_delimited(
             infer_schema=False,
         )
         # A repeated name in a header comes back numbered: the slow reader tells of it.
-        whole = (
-            frame.columns == list(columns) if columns else not any("_duplicated_" in c for c in frame.columns)
-        )
+        whole = frame.columns == list(columns) if columns else not any("_duplicated_" in c for c in frame.columns)
         if whole:
             return frame, 0
     except pl.exceptions.PolarsError:

@@ -80,9 +80,7 @@ class Goodreads:
         folder = source if source.is_dir() else source.parent
         found = _packed_or_not(folder / interactions) if source.is_dir() else source
         if found is None:
-            raise InputError(
-                f"there is no {interactions}", location=str(source), hint="is it the right genre?"
-            )
+            raise InputError(f"there is no {interactions}", location=str(source), hint="is it the right genre?")
         items = _packed_or_not(folder / books)
         return {"interactions": found} if items is None else {"interactions": found, "items": items}
 
@@ -94,9 +92,7 @@ class Goodreads:
             wanted = set(interactions["item"].drop_nulls().unique())
             raw.items = self._books(files["items"], wanted, raw.warnings).lazy()
         else:
-            raw.warnings.append(
-                f"goodreads_books_{self.genre}.json.gz is not there: no titles, no descriptions"
-            )
+            raw.warnings.append(f"goodreads_books_{self.genre}.json.gz is not there: no titles, no descriptions")
         return raw
 
     def _books(self, path: Path, wanted: set[str], warnings: list[str]) -> pl.DataFrame:

@@ -121,9 +121,7 @@ class MovieLens:
                     hint=unreachable.hint,
                 ) from error
 
-    def _contents(
-        self, files: Mapping[str, Path]
-    ) -> tuple[Layout, tuple[bytes, str], tuple[bytes, str] | None]:
+    def _contents(self, files: Mapping[str, Path]) -> tuple[Layout, tuple[bytes, str], tuple[bytes, str] | None]:
         """The layout found, and bytes and name of the ratings and of the movies."""
         if "archive" in files:
             return self._unpacked(files["archive"])
@@ -167,9 +165,7 @@ def _movies_100k(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
     columns = ["item", "title", "date", "video_date", "url", *GENRES_100K]
     text = content.decode("latin-1").encode()
     frame, too_long = read_delimited(text, place, separator="|", columns=columns, quotes=False)
-    flagged = [
-        pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in GENRES_100K if name not in NO_GENRES
-    ]
+    flagged = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in GENRES_100K if name not in NO_GENRES]
     return frame.select(
         "item", "title", pl.concat_str(flagged, separator=", ", ignore_nulls=True).alias("description")
     ), too_long
@@ -233,15 +229,11 @@ def _movies_recbole(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
     if "year" in frame.columns:
         # GroupLens writes the year behind the title; here it is a column of its own.
         dated = pl.col("year").str.contains(r"^\d{4}$")
-        frame = frame.with_columns(
-            title=pl.when(dated).then(pl.format("{} ({})", "title", "year")).otherwise("title")
-        )
+        frame = frame.with_columns(title=pl.when(dated).then(pl.format("{} ({})", "title", "year")).otherwise("title"))
     return _with_genres(frame, " "), too_long
 
 
-def _renamed(
-    frame: pl.DataFrame, names: dict[str, str], required: tuple[str, ...], place: str
-) -> pl.DataFrame:
+def _renamed(frame: pl.DataFrame, names: dict[str, str], required: tuple[str, ...], place: str) -> pl.DataFrame:
     missing = [name for name in required if name not in frame.columns]
     if missing:
         raise InputError(
@@ -256,9 +248,7 @@ def _with_genres(frame: pl.DataFrame, separator: str) -> pl.DataFrame:
     if "genres" not in frame.columns:
         return frame.select("item", "title")
     genres = pl.col("genres").str.strip_chars()
-    listed = pl.when(~genres.is_in(list(NO_GENRES))).then(
-        genres.str.replace_all(separator, ", ", literal=True)
-    )
+    listed = pl.when(~genres.is_in(list(NO_GENRES))).then(genres.str.replace_all(separator, ", ", literal=True))
     return frame.select("item", "title", listed.alias("description"))
 
 
@@ -272,9 +262,7 @@ RECBOLE: Final = Layout(
     _movies_recbole,
     "a line is user, item, rating and time with tabs between",
 )
-LAYOUT_1M: Final = Layout(
-    "ratings.dat", "movies.dat", _ratings_1m, _movies_1m, "a line is user::item::rating::time"
-)
+LAYOUT_1M: Final = Layout("ratings.dat", "movies.dat", _ratings_1m, _movies_1m, "a line is user::item::rating::time")
 # Copies of 1M without ratings and times are common in research on implicit feedback.
 PAIRS_1M: Final = Layout(
     "ratings.parquet", "movies.dat", _ratings_parquet, _movies_1m, "the columns are userID and movieID"

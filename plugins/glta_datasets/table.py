@@ -76,14 +76,8 @@ class Table:
                 location=str(source),
                 hint="name the file itself with --source",
             )
-        items = self._items_file(interactions.parent) or (
-            _in_folder(source, "items") if source.is_dir() else None
-        )
-        return (
-            {"interactions": interactions}
-            if items is None
-            else {"interactions": interactions, "items": items}
-        )
+        items = self._items_file(interactions.parent) or (_in_folder(source, "items") if source.is_dir() else None)
+        return {"interactions": interactions} if items is None else {"interactions": interactions, "items": items}
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         path = files["interactions"]
@@ -125,15 +119,9 @@ class Table:
             "description": None if several else _column(frame, path, "description", single),
         }
         _require(frame, path, names, ("item",), option="items_item")
-        columns = (
-            [_column(frame, path, "description", one) for one in several]
-            if several
-            else [names["description"]]
-        )
+        columns = [_column(frame, path, "description", one) for one in several] if several else [names["description"]]
         if names["title"] is None and not any(columns):
-            warnings.append(
-                f"{path.name} has no column of titles or descriptions: {', '.join(frame.columns)}"
-            )
+            warnings.append(f"{path.name} has no column of titles or descriptions: {', '.join(frame.columns)}")
         text = [_as_text(frame, column) for column in columns if column]
         return frame.select(
             _as_text(frame, str(names["item"])).alias("item"),
@@ -176,10 +164,7 @@ def _from_records(records: Sequence[Record]) -> pl.DataFrame:
     """Columns of strings: in JSON lines a field may be a number here and a string there."""
     names = dict.fromkeys(name for record in records for name in record)
     return pl.DataFrame(
-        {
-            name: pl.Series([_scalar(record.get(name)) for record in records], dtype=pl.String)
-            for name in names
-        }
+        {name: pl.Series([_scalar(record.get(name)) for record in records], dtype=pl.String) for name in names}
     )
 
 
@@ -192,14 +177,10 @@ def _scalar(value: Any) -> str | None:
 
 
 def _in_folder(folder: Path, stem: str) -> Path | None:
-    return next(
-        (folder / f"{stem}{suffix}" for suffix in SUFFIXES if (folder / f"{stem}{suffix}").is_file()), None
-    )
+    return next((folder / f"{stem}{suffix}" for suffix in SUFFIXES if (folder / f"{stem}{suffix}").is_file()), None)
 
 
-def _column(
-    frame: pl.DataFrame, path: Path, role: str, wanted: str | None, *, option: str | None = None
-) -> str | None:
+def _column(frame: pl.DataFrame, path: Path, role: str, wanted: str | None, *, option: str | None = None) -> str | None:
     """The column named in the options, or the one with a common name; None when there is neither."""
     if wanted is not None:
         if wanted not in frame.columns:

@@ -38,8 +38,5 @@ class LightGCN(nn.Module):
             users: [B].
             items: [B], or [2, B] where each user has a positive and a negative.
         """
-        squares = (
-            self.embeddings[users].square().sum()
-            + self.embeddings[items + self.graph.user_count].square().sum()
-        )
+        squares = self.embeddings[users].square().sum() + self.embeddings[items + self.graph.user_count].square().sum()
         return self.settings.regularization * 0.5 * squares / len(users)

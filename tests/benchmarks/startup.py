@@ -38,10 +38,7 @@ def main() -> None:
 
     for arguments in COMMANDS.values():
         seconds(arguments)  # the first run reads the disk and writes byte code
-    medians = {
-        name: statistics.median(seconds(arguments) for _ in range(RUNS))
-        for name, arguments in COMMANDS.items()
-    }
+    medians = {name: statistics.median(seconds(arguments) for _ in range(RUNS)) for name, arguments in COMMANDS.items()}
 
     if options.json:
         print(json.dumps({name: round(value, 4) for name, value in medians.items()}, indent=2))

@@ -161,9 +161,7 @@ def test_a_source_may_be_a_url(tmp_path, files, address):
 def fake_pip(folder: Path, script: str) -> str:
     """An interpreter whose `pip download -d FOLDER -r FILE` runs `script` with $folder and $requirements."""
     path = folder / "python"
-    path.write_text(
-        '#!/bin/sh\nwhile [ "$1" != "-d" ]; do shift; done\nfolder="$2"; requirements="$4"\n' + script
-    )
+    path.write_text('#!/bin/sh\nwhile [ "$1" != "-d" ]; do shift; done\nfolder="$2"; requirements="$4"\n' + script)
     path.chmod(0o755)
     return str(path)
 
@@ -183,9 +181,7 @@ def test_a_wheel_is_fetched_with_its_hash_pinned_and_kept(tmp_path, monkeypatch)
 
 
 def test_pips_last_line_is_told_without_the_address_of_its_index(tmp_path, monkeypatch):
-    script = (
-        "echo 'Looking' >&2; echo 'ERROR: 403 for https://user:secret@index.example/simple/' >&2; exit 1\n"
-    )
+    script = "echo 'Looking' >&2; echo 'ERROR: 403 for https://user:secret@index.example/simple/' >&2; exit 1\n"
     monkeypatch.setattr(download.sys, "executable", fake_pip(tmp_path, script))
     with pytest.raises(GltaError) as caught:
         Downloads(tmp_path / "downloads").pypi("my-data==1.0", sha256="0" * 64)

@@ -25,7 +25,5 @@ def test_each_users_items_keep_the_order_they_were_given_in():
 def test_no_pair_is_lost_or_invented(given_pairs):
     users, items = np.array(given_pairs, dtype=np.int64).reshape(-1, 2).T
     interactions = Interactions.from_pairs(users, items, user_count=7, item_count=10)
-    assert sorted(zip(interactions.users.tolist(), interactions.items.tolist(), strict=True)) == sorted(
-        given_pairs
-    )
+    assert sorted(zip(interactions.users.tolist(), interactions.items.tolist(), strict=True)) == sorted(given_pairs)
     assert interactions.indptr.dtype == interactions.items.dtype == np.int64

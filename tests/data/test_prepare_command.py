@@ -70,9 +70,7 @@ def test_a_dataset_starts_from_the_recipe_about_it(workspace_root, movies):
 
 
 def test_the_next_command_names_every_difference(workspace_root, movies):
-    changed = run(
-        "movielens-100k", "--source", str(movies), "--min-rating", "none", "--seed", "3", "--kcore", "2"
-    )
+    changed = run("movielens-100k", "--source", str(movies), "--min-rating", "none", "--seed", "3", "--kcore", "2")
     named = next_settings(changed.stderr)
     assert named[::2] == ["--set"] * 3
     assert set(named[1::2]) == {"dataset.min_rating=null", "dataset.kcore=2", "dataset.split.seed=3"}

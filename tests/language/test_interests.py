@@ -33,11 +33,7 @@ USERS = [["Heat, a crime film", "Fargo"], ["Toy Story"], [], ["Alien", "Aliens",
 def tokenizer() -> Any:
     recipe = Recipe(backbone=BackboneSettings(name="tiny"))
     tiny = installed().find("backbone", "tiny").target()
-    return (
-        tiny("tiny", recipe.backbone, component_options(recipe, "backbone"))
-        .load(torch.device("cpu"))
-        .tokenizer
-    )
+    return tiny("tiny", recipe.backbone, component_options(recipe, "backbone")).load(torch.device("cpu")).tokenizer
 
 
 class Killed(BaseException):
@@ -82,9 +78,7 @@ def generate(
     return generate_interests(model.load, identity, users, PROMPTS, chosen, cache)
 
 
-def test_every_user_gets_a_profile_and_a_prediction_from_prompts_of_their_own(
-    tokenizer: Any, tmp_path: Path
-) -> None:
+def test_every_user_gets_a_profile_and_a_prediction_from_prompts_of_their_own(tokenizer: Any, tmp_path: Path) -> None:
     model = Recorder(tokenizer)
     profiles, predictions = generate(model, tmp_path)
     assert len(profiles) == len(predictions) == len(USERS)
@@ -142,18 +136,14 @@ def test_a_damaged_line_elsewhere_is_named(tokenizer: Any, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("off", ["profile", "prediction"])
 def test_each_can_be_switched_off_alone(tokenizer: Any, tmp_path: Path, off: str) -> None:
-    whole = dict(
-        zip(("profile", "prediction"), generate(Recorder(tokenizer), tmp_path / "whole"), strict=True)
-    )
+    whole = dict(zip(("profile", "prediction"), generate(Recorder(tokenizer), tmp_path / "whole"), strict=True))
     model = Recorder(tokenizer)
     part = dict(zip(("profile", "prediction"), generate(model, tmp_path, **{off: False}), strict=True))
     assert len(model.prompts) == 4
     assert part == {**whole, off: [""] * len(USERS)}
 
 
-@pytest.mark.parametrize(
-    "changed", [{"new_tokens": 7}, {"description_tokens": 5}, {"words": 2}, {"items": 1}]
-)
+@pytest.mark.parametrize("changed", [{"new_tokens": 7}, {"description_tokens": 5}, {"words": 2}, {"items": 1}])
 def test_what_changes_the_prompt_or_the_answer_asks_again(
     tokenizer: Any, tmp_path: Path, changed: dict[str, int]
 ) -> None:

@@ -88,9 +88,7 @@ def test_quantisation_and_checkpointing_save_memory() -> None:
 @pytest.mark.parametrize("checkpointed", [False, True])
 @pytest.mark.parametrize("adapted", [False, True])
 def test_activations_are_near_what_autograd_keeps(adapted: bool, checkpointed: bool) -> None:
-    recipe = tiny_recipe(
-        backbone={"lora": {"rank": 8} if adapted else None, "gradient_checkpointing": checkpointed}
-    )
+    recipe = tiny_recipe(backbone={"lora": {"rank": 8} if adapted else None, "gradient_checkpointing": checkpointed})
     model = load(recipe)
     model.module.train()
     batch, tokens = 2, 48
@@ -101,9 +99,7 @@ def test_activations_are_near_what_autograd_keeps(adapted: bool, checkpointed: b
     if checkpointed:
         # What one layer keeps while it is run again is estimated from the same layer without checkpoints.
         single = recipe.model_copy(
-            update={
-                "backbone": recipe.backbone.model_copy(update={"gradient_checkpointing": False, "layers": 1})
-            }
+            update={"backbone": recipe.backbone.model_copy(update={"gradient_checkpointing": False, "layers": 1})}
         )
         rerun = load(single)
         rerun.module.train()

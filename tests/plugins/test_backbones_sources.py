@@ -115,9 +115,7 @@ def test_random_weights_from_a_written_architecture_need_no_hub(monkeypatch: pyt
 
 
 def test_an_unknown_architecture_is_the_users_mistake() -> None:
-    options = HuggingFaceOptions(
-        model="a/b", revision=None, architecture={"model_type": "lama"}, tokenizer=None
-    )
+    options = HuggingFaceOptions(model="a/b", revision=None, architecture={"model_type": "lama"}, tokenizer=None)
     with pytest.raises(InputError) as caught:
         HuggingFace("huggingface", BackboneSettings(), options).architecture()
     assert caught.value.location == "backbone.options.architecture"
@@ -171,9 +169,7 @@ def test_offline_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("empty_hub_cache")
-def test_a_cached_hub_model_needs_no_hub(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cached_hub_model_needs_no_hub(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     repository = tmp_path / "hub" / "models--someone--some-model"
     (repository / "refs").mkdir(parents=True)

@@ -99,9 +99,7 @@ def test_movielens_without_any_network_says_what_to_put_where():
 def test_movielens_1m_is_read_from_its_archive(tmp_path, prepared_from, inside):
     with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as archive:
         archive.writestr(f"{inside}ratings.dat", "1::10::5::978300760\n1::20::3::978300000\nbroken\n")
-        archive.writestr(
-            f"{inside}movies.dat", "10::Léon: The Professional (1994)::Crime|Drama\n".encode("latin-1")
-        )
+        archive.writestr(f"{inside}movies.dat", "10::Léon: The Professional (1994)::Crime|Drama\n".encode("latin-1"))
     dataset = prepared_from("movielens-1m", tmp_path / "ml-1m.zip")
     assert [dataset.item_ids[item] for item in dataset.history().of(0)] == ["20", "10"]
     assert dataset.texts[dataset.item_ids.index("10")] == "Léon: The Professional (1994). Crime, Drama"
@@ -235,9 +233,7 @@ def test_goodreads_has_numbers_as_strings_and_shelves_as_genres(tmp_path, prepar
         tmp_path / "goodreads_interactions_poetry.json.gz",
         [
             json.dumps(interaction),
-            json.dumps(
-                {**interaction, "book_id": "7", "rating": "0", "date_added": "Mon Nov 16 11:37:35 -0800 2015"}
-            ),
+            json.dumps({**interaction, "book_id": "7", "rating": "0", "date_added": "Mon Nov 16 11:37:35 -0800 2015"}),
             json.dumps({**interaction, "book_id": "8", "date_added": "someday"}),
             "{not json",
         ],
@@ -286,9 +282,7 @@ def test_every_format_of_a_table_gives_the_same(tmp_path, prepared_from, suffix)
 
 def test_columns_and_item_texts_are_named_in_options(tmp_path, prepared_from):
     (tmp_path / "log.csv").write_text("who,what\nann,1\nbob,1\n")
-    pl.DataFrame({"code": [1.0], "label": ["Tea"], "a": ["Hot"], "b": ["Green"]}).write_parquet(
-        tmp_path / "x.parquet"
-    )
+    pl.DataFrame({"code": [1.0], "label": ["Tea"], "a": ["Hot"], "b": ["Green"]}).write_parquet(tmp_path / "x.parquet")
     dataset = prepared_from(
         "table",
         tmp_path / "log.csv",
@@ -322,9 +316,7 @@ def test_times_come_in_seconds_milliseconds_or_iso(tmp_path, prepared_from, time
 fields = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8).filter(str.strip)
 
 
-@hypothesis_settings(
-    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(st.tuples(fields, fields), min_size=1, max_size=12, unique=True),
     st.sampled_from(["csv", "jsonl"]),

@@ -74,9 +74,7 @@ def test_texts_keep_accents_commas_and_genres(prepared, folder, name, item, text
 def test_no_markup_is_left_in_a_text(prepared, folder, name, counts):
     texts = prepared(folder, name).texts
     assert all(texts)
-    assert not any(
-        mark in text for text in texts for mark in ("&amp;", "&quot;", "&nbsp;", "<br", "</", "\n")
-    )
+    assert not any(mark in text for text in texts for mark in ("&amp;", "&quot;", "&nbsp;", "<br", "</", "\n"))
 
 
 def test_the_metadata_of_2014_is_read_though_it_is_no_json(prepared):
