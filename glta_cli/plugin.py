@@ -152,8 +152,15 @@ class LanguageModel(Protocol):
         """Token ids [...], int64 -> input embeddings [..., hidden_size]."""
         ...
 
-    def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
-        """Embeddings [B, L, h] and mask [B, L] (1 = real, padding on either side) -> last states [B, L, h]."""
+    def prefix(self, token_ids: Tensor) -> Any:
+        """Whatever `hidden` needs to continue after the tokens [P] all prompts share; None if it cannot."""
+        ...
+
+    def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Any = None) -> Tensor:
+        """Embeddings [B, L, h] and mask [B, L] (1 = real, padding on either side) -> last states [B, L, h].
+
+        After a `prefix` the padding is on the right.
+        """
         ...
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:

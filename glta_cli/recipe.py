@@ -193,6 +193,9 @@ class FinetuneSettings(Settings):
         description="largest catalogue scored whole; beyond it items are sampled, with logQ correction",
     )
     user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
+    warm_start_users: int = Field(
+        4000, ge=0, description="users whose states start the tied head, by ridge regression; 0 starts it at random"
+    )
     validation_users: int = Field(2000, ge=1, description="users ranked to select the epoch, at most")
     context_items: int = Field(30, ge=0, description="item tokens a prompt, at most")
     target_share: float = Field(
@@ -200,7 +203,7 @@ class FinetuneSettings(Settings):
     )
     fusion: bool = Field(True, description="add the graph encoder's scores, weighted on validation")
     training: TrainingSettings = TrainingSettings(
-        epochs=5, batch_size=32, learning_rate=1e-3, warmup_steps=20, clip_norm=1.0, patience=2
+        epochs=5, batch_size=32, learning_rate=1e-4, warmup_steps=20, clip_norm=1.0, patience=2
     )
 
 

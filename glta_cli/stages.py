@@ -314,7 +314,7 @@ class Align(Stage):
         )
         task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
         progress = train(task, recipe.align.training, state_folder=state_folder, description="align items")
-        save_tensors(_own_tensors(trainable(model)), folder / MODEL)
+        save_tensors(own_tensors(model), folder / MODEL)
         return {"labels": recipe.align.labels, **training_details(progress)}
 
 
@@ -394,10 +394,11 @@ class Finetune(Stage):
             inference_batch=recipe.evaluate.batch_size,
             seed=recipe.seed,
         )
+        if recipe.finetune.head == "tied" and recipe.finetune.warm_start_users:
+            task.warm_start(recipe.graph.temperature)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
         progress = train(task, recipe.finetune.training, state_folder=state_folder, description="fine-tune")
-        kept = trainable(model) | dict(_prefixed(model.item_projector, "item_projector"))
-        save_tensors(_own_tensors(kept), folder / MODEL)
+        save_tensors(own_tensors(model), folder / MODEL)
         return {"trainable_parameters": sum(parameters.values()), **training_details(progress)}
 
 
@@ -421,7 +422,9 @@ class BuildIndex(Stage):
         weights = None
         if settings.fusion:
             scorer: Scorer = language.scorer(context.train)
-            weights = choose_weights(graph.scorer(), scorer, context.train, context.validation)
+            weights = choose_weights(
+                graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
+            )
         write_vectors(folder, language, graph.users, graph.items, context.train.counts, context.prepared.history())
         prepared = context.prepared
         pl.DataFrame({"user": prepared.user_ids}).write_parquet(folder / "users.parquet")
@@ -441,6 +444,7 @@ class BuildIndex(Stage):
         model = context.model(context.embeddings(serving=True))
         load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
         prompts = context.user_prompts(model.language_model.tokenizer)
+        model.share_prefix(prompts.template.literals[0])
         users = np.arange(context.prepared.user_count)
         with progress_bar(len(users), "read out users", "users") as bar:
             rows = encode_users(
@@ -484,12 +488,13 @@ def _stage_3_prompts(recipe: Recipe) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------- weights
 
 
-def _prefixed(module: nn.Module, prefix: str) -> list[tuple[str, nn.Parameter]]:
-    return [(f"{prefix}.{name}", parameter) for name, parameter in module.named_parameters()]
-
-
-def _own_tensors(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    return {name: parameter.detach().cpu().contiguous() for name, parameter in parameters.items()}
+def own_tensors(model: GraphLanguageModel) -> dict[str, Tensor]:
+    """Projectors, head and trained adapters: everything but the language model's own weights."""
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad or not name.startswith("language_module.")
+    }
 
 
 def load_own_tensors(model: GraphLanguageModel, path: Path) -> None:

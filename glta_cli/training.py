@@ -105,20 +105,16 @@ def train(task: TrainingTask, settings: TrainingSettings, *, state_folder: Path,
     total = settings.epochs * loop.steps_an_epoch
     with _stop_signals() as received, progress_bar(total, description, "steps") as bar:
         bar.update(loop.progress.step)
+        loop.validate_start()
         while not loop.finished():
             for batch in loop.remaining_batches():
                 loss = loop.take_step(batch)
                 bar.update(1)
                 bar.set_postfix(loop.postfix(loss), refresh=False)
-                if received:
-                    loop.save()
-                    raise InterruptedRunError(
-                        f"stopped by {signal.Signals(received[0]).name} after step {loop.progress.step}; state saved",
-                        signal_number=received[0],
-                        hint="run the same command again to continue",
-                    )
+                loop.stop_when_asked(received)
                 loop.save_when_due()
             loop.end_epoch()
+            loop.stop_when_asked(received)
     loop.restore_best()
     return loop.progress
 
@@ -196,6 +192,11 @@ class _Loop:
             record |= self.validate()
         progress.history.append(record)
 
+    def validate_start(self) -> None:
+        """Epoch 0 takes part in the selection: training that only loses what it started from is not kept."""
+        if self.progress.step == 0:
+            self.progress.history.append({"epoch": 0.0, **self.validate()})
+
     def validate(self) -> dict[str, float]:
         self.task.module.eval()
         with torch.no_grad():
@@ -222,6 +223,15 @@ class _Loop:
         self.progress.seconds += time.monotonic() - self.started
 
     # ----------------------------------------------------------------------------------------- saved states
+
+    def stop_when_asked(self, received: Sequence[int]) -> None:
+        if received:
+            self.save()
+            raise InterruptedRunError(
+                f"stopped by {signal.Signals(received[0]).name} after step {self.progress.step}; state saved",
+                signal_number=received[0],
+                hint="run the same command again to continue",
+            )
 
     def save_when_due(self) -> None:
         if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from glta_cli.data.interactions import Interactions
+    from glta_cli.pipeline import Pipeline
+    from glta_cli.recipe import Recipe
+    from glta_cli.stages import StageContext
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -30,3 +40,127 @@ def workspace_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "workspace"
     monkeypatch.setenv("GLTA_DATA_DIR", str(root))
     return root
+
+
+# ------------------------------------------------------------------------------------- a toy dataset and its runs
+
+TOY_USERS, TOY_ITEMS = 60, 40
+
+
+@pytest.fixture(scope="session")
+def toy_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the loader `table`: users u0 to u59, items i0 to i39, and two tastes.
+
+    The first thirty users liked films about space, the others books about gardens; the item i39 has one
+    interaction, and the user u59 only two, too few to be tested.
+    """
+    generator = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("toy")
+    rows = []
+    for user in range(TOY_USERS):
+        taste = np.arange(20) if user < 30 else np.arange(20, 39)
+        chosen = generator.choice(taste, 2 if user == 59 else generator.integers(9, 14), replace=False)
+        rows += [(f"u{user}", f"i{item}") for item in chosen]
+    rows.append(("u40", "i39"))
+    lines = [f"{user},{item},{time}\n" for time, (user, item) in enumerate(rows)]
+    (folder / "interactions.csv").write_text("user,item,timestamp\n" + "".join(lines))
+    titles = [f"i{item},{'Space film' if item < 20 else 'Garden book'} {item}\n" for item in range(TOY_ITEMS)]
+    (folder / "items.csv").write_text("item,title\n" + "".join(titles))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(toy_table: Path) -> dict[str, Any]:
+    """A recipe that takes the toy table through every stage in seconds, as the values of its YAML."""
+    return {
+        "dataset": {"name": "table", "source": str(toy_table)},
+        "graph": {
+            "options": {"dimension": 16},
+            "training": {"epochs": 10, "batch_size": 16, "learning_rate": 0.05},
+        },
+        "backbone": {"name": "tiny"},
+        "text": {"tokens": 16, "dimensions": 16},
+        "align": {
+            "least_items": 3,
+            "most_items": 5,
+            "description_tokens": 16,
+            "prompts": 32,
+            "validation_prompts": 8,
+            "training": {"epochs": 1, "batch_size": 8},
+        },
+        "interests": {"profile": False, "prediction": False},
+        "finetune": {"positions": 4, "training": {"epochs": 2, "batch_size": 16, "warmup_steps": 2}},
+        "evaluate": {"bootstrap": 20},
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_settings: dict[str, Any]) -> Callable[..., Recipe]:
+    """Make the toy recipe with `key=value` overrides, as `--set` takes them."""
+
+    def make(*overrides: str) -> Recipe:
+        from glta_cli.recipe import recipe_from
+
+        return recipe_from(tiny_settings, overrides)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe_file(tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy recipe as a file for `--recipe`; its run is called toy."""
+    path = tmp_path_factory.mktemp("recipes") / "toy.yaml"
+    path.write_text(yaml.safe_dump(tiny_settings))
+    return path
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace all tests of a session share, so that a stage runs once."""
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="session")
+def run_toy(tiny_recipe: Callable[..., Recipe], toy_root: Path) -> Callable[..., Pipeline]:
+    """Run the toy recipe with overrides up to a stage, by default the index, and return its pipeline."""
+
+    def run(*overrides: str, stage: str = "index", name: str = "toy") -> Pipeline:
+        from glta_cli.pipeline import Pipeline
+        from glta_cli.workspace import Workspace
+
+        pipeline = Pipeline(name, tiny_recipe(*overrides), Workspace(toy_root), device="cpu")
+        pipeline.ensure(stage)
+        return pipeline
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def toy_context(run_toy: Callable[..., Pipeline]) -> Callable[..., StageContext]:
+    """What the stages after the given one would work with, of the toy recipe with overrides."""
+
+    def make(*overrides: str, stage: str = "align", name: str = "context") -> StageContext:
+        import torch
+
+        from glta_cli.stages import StageContext
+
+        pipelines = [run_toy(*overrides, stage=needed, name=name) for needed in ("pretrain-graph", stage)]
+        artefacts = {"pretrain-graph": pipelines[0].ensure("pretrain-graph")}
+        pipeline = pipelines[1]
+        artefacts |= {name: artefact for name, artefact in pipeline.status() if artefact is not None}
+        return StageContext(pipeline.recipe, pipeline.workspace, torch.device("cpu"), artefacts, pipeline.name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_interactions() -> Callable[..., Interactions]:
+    """Draw interactions: every pair of user and item with the same probability."""
+
+    def draw(users: int, items: int, *, share: float = 0.3, seed: int = 0) -> Interactions:
+        from glta_cli.data.interactions import Interactions
+
+        rows, columns = np.nonzero(np.random.default_rng(seed).random((users, items)) < share)
+        return Interactions.from_pairs(rows, columns, user_count=users, item_count=items)
+
+    return draw

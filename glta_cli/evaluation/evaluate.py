@@ -49,10 +49,11 @@ def evaluate_run(pipeline: Pipeline) -> dict[str, Any]:
         models["glta"] = models.pop("glta-llm")
     settings = pipeline.recipe.evaluate
     values = evaluate_models(models, test, settings, train, validation)
-    split = pipeline.recipe.dataset.split
+    # The shares stay out: `test` is the number of test interactions.
+    split = pipeline.recipe.dataset.split.model_dump(mode="json", include={"strategy", "seed"})
     return {
         "dataset": prepared.name,
-        "split": {**split.model_dump(mode="json"), **prepared.summary()["split"]},
+        "split": {**split, **prepared.summary()["split"]},
         "run": pipeline.name,
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),

@@ -46,11 +46,11 @@ def catalogue_softmax_loss(
         positives: what each row should find; a row may have several.
         bias: [I].
         excluded: pairs left out of the sum over the catalogue; none of them is a positive.
-        sample: where the catalogue is larger, the sum is estimated from this many items drawn uniformly,
-            corrected by log Q (Bengio and Senécal, 2008).
+        sample: where the catalogue is larger, the positives' part of the sum is exact and the rest is estimated
+            from this many items drawn uniformly, corrected by log Q (Bengio and Senécal, 2008).
     """
     if sample is not None and sample < len(items):
-        return _sampled_softmax_loss(queries, items, positives, bias, sample)
+        return _sampled_softmax_loss(queries, items, positives, bias, excluded, sample)
     logits = queries @ items.T  # [B, I]
     if bias is not None:
         logits = logits + bias
@@ -61,14 +61,27 @@ def catalogue_softmax_loss(
 
 
 def _sampled_softmax_loss(
-    queries: Tensor, items: Tensor, positives: Positives, bias: Tensor | None, sample: int
+    queries: Tensor,
+    items: Tensor,
+    positives: Positives,
+    bias: Tensor | None,
+    excluded: Positives | None,
+    sample: int,
 ) -> Tensor:
-    drawn = torch.randint(len(items), (sample,), device=items.device)
-    negatives = queries @ items[drawn].T + math.log(len(items) / sample)  # [B, S]
+    drawn = torch.randperm(len(items), device=items.device)[:sample]  # [S], none of them twice
+    rest = queries @ items[drawn].T + math.log(len(items) / sample)  # [B, S]
     found = (queries[positives.rows] * items[positives.items]).sum(-1)  # [P]
     if bias is not None:
-        negatives = negatives + bias[drawn]
+        rest = rest + bias[drawn]
         found = found + bias[positives.items]
-    # The positive stands in its own sum, as it does in the full one.
-    log_normaliser = torch.logaddexp(torch.logsumexp(negatives, dim=1)[positives.rows], found)
-    return (log_normaliser - found).mean()
+    # What is a positive or excluded is no part of the rest, should it be drawn.
+    column = torch.full((len(items),), -1, device=items.device)
+    column[drawn] = torch.arange(sample, device=items.device)
+    for pairs in (positives,) if excluded is None else (positives, excluded):
+        columns = column[pairs.items]
+        rest = rest.index_put((pairs.rows[columns >= 0], columns[columns >= 0]), rest.new_tensor(-math.inf))
+    largest = rest.detach().amax(1).scatter_reduce(0, positives.rows, found.detach(), "amax")  # [B], of all terms
+    total = (rest - largest[:, None]).exp().sum(1)
+    total = total.index_add(0, positives.rows, (found - largest[positives.rows]).exp())
+    log_normaliser = largest + total.log()  # [B]
+    return (log_normaliser[positives.rows] - found).mean()

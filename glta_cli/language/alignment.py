@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.graph.losses import Positives, catalogue_softmax_loss
+from glta_cli.language.gllm import TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
 from glta_cli.recipe import AlignSettings, PromptSettings
@@ -86,8 +87,12 @@ class AlignmentTask:
         self.seed = seed
         model.language_module.requires_grad_(False)
         model.user_projector.requires_grad_(False)
+        model.share_prefix(prompts.template.literals[0])
         # The generator of validation prompts can be no epoch's, so no training prompt is a validation prompt.
         self.validation = prompts.draw(settings.validation_prompts, np.random.default_rng((seed, 0, 1)))
+        if isinstance(model.head, TiedHead):
+            with torch.no_grad():
+                model.head.standardize(self._states(self.validation[: settings.training.batch_size]))
 
     def batches(self, epoch: int) -> Sequence[list[AlignmentPrompt]]:
         prompts = self.prompts.draw(self.settings.prompts, np.random.default_rng((self.seed, epoch)))
@@ -112,13 +117,14 @@ class AlignmentTask:
 
     def _queries(self, batch: list[AlignmentPrompt]) -> tuple[Tensor, Tensor]:
         """Queries [P, D] at all item tokens of a batch, and their labels [P]."""
-        states = self.module.states([prompt.ids for prompt in batch])  # [B, L, h]
+        labels = np.concatenate([prompt.labels for prompt in batch])
+        return self.module.head.queries(self._states(batch)), torch.from_numpy(labels).to(self.module.device)
+
+    def _states(self, batch: list[AlignmentPrompt]) -> Tensor:
+        """States [P, h] at all item tokens of a batch."""
         rows = np.repeat(np.arange(len(batch)), [len(prompt.positions) for prompt in batch])
         columns = np.concatenate([prompt.positions for prompt in batch])
-        labels = np.concatenate([prompt.labels for prompt in batch])
-        device = self.module.device
-        picked = states[torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)]  # [P, h]
-        return self.module.head.queries(picked), torch.from_numpy(labels).to(device)
+        return self.module.states_at([prompt.ids for prompt in batch], rows, columns)
 
     def _grouped(self, prompts: list[AlignmentPrompt]) -> list[list[AlignmentPrompt]]:
         size = self.settings.training.batch_size

@@ -16,10 +16,11 @@ from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.ranking import rank_users
 from glta_cli.graph.losses import Positives, catalogue_softmax_loss
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
-from glta_cli.language.gllm import scoring_arrays
+from glta_cli.language.gllm import TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
-from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries
+from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries, prompt_states
 from glta_cli.recipe import FinetuneSettings
+from glta_cli.terminal import progress_bar
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,39 @@ class FinetuningTask:
         self.inference_batch = inference_batch
         model.item_projector.requires_grad_(not aligned)
         model.user_projector.requires_grad_(settings.user_token)
+        model.share_prefix(prompts.template.literals[0])
         users = validation_users(validation)
         shuffled = np.random.default_rng((seed, 0, 1)).permutation(users)
         self.validation_users = np.sort(shuffled[: settings.validation_users])
+
+    def warm_start(self, temperature: float) -> None:
+        """Start the tied head where it answers with the user's own vector, and the mean text of what is shown.
+
+        The untrained user token already carries the user's embedding through the frozen layers; a ridge
+        regression finds it in the states. Training then starts from a sensible ranking, not from noise.
+
+        Args:
+            temperature: of the encoder's scores, which sets the scale of the logits.
+        """
+        head = self.module.head
+        assert isinstance(head, TiedHead)
+        examples = sorted(self.examples.of_epoch(0)[: self.settings.warm_start_users], key=lambda e: len(e.context))
+        size, dimension = self.inference_batch, self.module.users.shape[1]
+        states, targets = [], []
+        with torch.no_grad(), progress_bar(len(examples), "warm start", "users") as bar:
+            for start in range(0, len(examples), size):
+                batch = examples[start : start + size]
+                prompts = [self.prompts.write(example.user, example.context) for example in batch]
+                states.append(prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0])  # [B, h]
+                users = self.module.users[[example.user for example in batch]]  # [B, d]
+                texts = torch.stack([_mean_text(head.items[:, dimension:], example.context) for example in batch])
+                targets.append(torch.cat([users, texts], dim=1) / temperature)  # [B, D]
+                bar.update(len(batch))
+        # Neighbours in the sorted order resemble each other: shuffled, every tenth row is a fair sample.
+        order = torch.from_numpy(np.random.default_rng(self.examples.seed).permutation(len(examples)))
+        hidden = torch.cat(states)[order]
+        head.standardize(hidden)
+        head.fit(hidden, torch.cat(targets)[order])
 
     def batches(self, epoch: int) -> Sequence[list[Example]]:
         examples = self.examples.of_epoch(epoch)
@@ -168,3 +199,8 @@ class FinetuningTask:
         )
         values = ranking_metrics(ranked, self.validation_users, self.validation, [10])
         return {name: float(values[name].mean()) for name in (SELECTION_METRIC, "recall@10")}
+
+
+def _mean_text(texts: Tensor, context: NDArray[np.int64]) -> Tensor:
+    """Mean of the text vectors [I, t] of the items shown -> [t]; zeros where nothing is shown."""
+    return texts[torch.from_numpy(context)].mean(0) if len(context) else texts.new_zeros(texts.shape[1])

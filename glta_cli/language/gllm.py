@@ -17,7 +17,10 @@ from torch import Tensor, nn
 class TiedHead(nn.Module):
     """Logits tied to item vectors: items nobody was trained on have a score.
 
-    logits[b, i] = <P·norm(hidden[b]), items[i]> + bias[i]
+    logits[b, i] = <P·s(hidden[b]) + c, items[i]> + bias[i],  s(x) = (norm(x) - centre) / scale
+
+    A causal model's last states hardly differ between prompts: a few huge coordinates are the same for all.
+    `standardize` sets centre and scale to make the differences visible.
 
     Args:
         hidden_size: h of the language model.
@@ -30,20 +33,40 @@ class TiedHead(nn.Module):
     def __init__(self, hidden_size: int, items: Tensor, counts: Tensor) -> None:
         super().__init__()
         self.register_buffer("items", items, persistent=False)
-        self.project = nn.Linear(hidden_size, items.shape[1], bias=False)  # P
+        self.project = nn.Linear(hidden_size, items.shape[1])  # P, c
         nn.init.normal_(self.project.weight, std=hidden_size**-0.5)
+        nn.init.zeros_(self.project.bias)
+        self.centre = nn.Parameter(torch.zeros(hidden_size), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(hidden_size), requires_grad=False)
         share = (counts.float() + 1) / (counts.float() + 1).mean()
         self.bias = nn.Parameter(share.log())
 
     def queries(self, hidden: Tensor) -> Tensor:
         """[..., h] -> [..., D], to be multiplied with `item_matrix`."""
-        # A causal model's last states differ in scale from layer to layer; their direction carries the meaning.
-        query: Tensor = self.project(F.rms_norm(hidden.float(), hidden.shape[-1:]))
+        query: Tensor = self.project(self._standardized(hidden))
         return query
 
     def item_matrix(self) -> Tensor:
         """[I, D]."""
         return self.items
+
+    def standardize(self, hidden: Tensor) -> None:
+        """Set centre and scale from states [n, h] like those to come."""
+        with torch.no_grad():
+            normed = F.rms_norm(hidden.float(), hidden.shape[-1:])
+            self.centre.copy_(normed.mean(0))
+            deviation = normed.std(0, correction=0)
+            self.scale.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+
+    def fit(self, hidden: Tensor, targets: Tensor) -> None:
+        """Start P and c at the ridge regression from states [n, h] to the queries [n, D] they should give."""
+        with torch.no_grad():
+            weight, intercept = ridge_regression(self._standardized(hidden), targets)
+            self.project.weight.copy_(weight)
+            self.project.bias.copy_(intercept)
+
+    def _standardized(self, hidden: Tensor) -> Tensor:
+        return (F.rms_norm(hidden.float(), hidden.shape[-1:]) - self.centre) / self.scale
 
 
 class LinearHead(nn.Module):
@@ -74,3 +97,34 @@ def scoring_arrays(head: GllmHead) -> tuple[NDArray[np.float32], NDArray[np.floa
     """Item matrix [I, D] and bias [I] of a head, for scoring outside torch."""
     items = head.item_matrix().detach().float().cpu().contiguous().numpy()
     return items, head.bias.detach().float().cpu().numpy()
+
+
+RIDGE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+def ridge_regression(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight [D, h] and intercept [D] of targets [n, D] on inputs [n, h].
+
+    The penalty, in units of the mean variance, is the one with the least error on every tenth row, held out.
+    """
+    x, y = inputs.double(), targets.double()
+    held = torch.arange(len(x), device=x.device) % 10 == 9
+    kept = ~held if held.any() else torch.ones_like(held)
+    errors = []
+    for penalty in RIDGE_PENALTIES:
+        weight, intercept = _solve_ridge(x[kept], y[kept], penalty)
+        errors.append(float((x[held] @ weight.T + intercept - y[held]).square().sum()))
+    best = RIDGE_PENALTIES[errors.index(min(errors))]
+    return _solve_ridge(x, y, best)
+
+
+def _solve_ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    centred = x - x_mean
+    gram = centred.T @ centred
+    # A floor keeps the system solvable where the inputs do not vary at all.
+    ridge = penalty * gram.diagonal().mean() + 1e-9
+    solution = torch.linalg.solve(
+        gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), centred.T @ (y - y_mean)
+    )  # [h, D]
+    return solution.T, y_mean - solution.T @ x_mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ class GraphLanguageModel(nn.Module):
         self.user_projector = TokenProjector(users, language_model.hidden_size, token_rms)
         self.item_projector = TokenProjector(items, language_model.hidden_size, token_rms)
         self.head = head
+        self.prefix: Any = None
+        self.prefix_length = 0
         self.register_buffer("users", users, persistent=False)
         self.register_buffer("items", items, persistent=False)
 
@@ -58,9 +61,26 @@ class GraphLanguageModel(nn.Module):
             ((~is_user).nonzero()[:, 0],), item_tokens
         )
 
-    def states(self, prompts: Sequence[NDArray[np.int64]]) -> Tensor:
-        """Last hidden states of prompts whose negative ids are graph nodes: [B, L, h], padded on the right."""
-        padded, mask = pad_right(prompts)
+    def share_prefix(self, token_ids: Sequence[int]) -> None:
+        """Compute the part every prompt starts with once; no gradient flows into it."""
+        ids = torch.tensor(list(token_ids), dtype=torch.int64, device=self.device)
+        self.prefix = self.language_model.prefix(ids)
+        self.prefix_length = 0 if self.prefix is None else len(ids)
+
+    def states_at(
+        self, prompts: Sequence[NDArray[np.int64]], rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> Tensor:
+        """Last hidden states at places of the prompts, whose negative ids are graph nodes.
+
+        Args:
+            prompts: [B], each starting with the shared prefix, if one was set.
+            rows, columns: [P], prompt and position of each state, behind the prefix.
+
+        Returns:
+            [P, h].
+        """
+        skipped = self.prefix_length
+        padded, mask = pad_right([prompt[skipped:] for prompt in prompts])
         ids = torch.from_numpy(padded).to(self.device)  # [B, L]
         embedded = self.language_model.embed(ids.clamp(min=0))  # [B, L, h]
         nodes, places = np.unique(node_of(padded[padded < 0]), return_inverse=True)
@@ -68,13 +88,9 @@ class GraphLanguageModel(nn.Module):
             vectors = self.node_vectors(torch.from_numpy(nodes).to(self.device)).to(embedded.dtype)
             where = (ids < 0).nonzero(as_tuple=True)
             embedded = embedded.index_put(where, vectors[torch.from_numpy(places).to(self.device)])
-        return self.language_model.hidden(embedded, torch.from_numpy(mask).to(self.device))
-
-    def states_at(self, prompts: Sequence[NDArray[np.int64]], positions: NDArray[np.int64]) -> Tensor:
-        """States at given positions [B, R] of each prompt -> [B, R, h]."""
-        states = self.states(prompts)
-        index = torch.from_numpy(positions).to(self.device)[:, :, None].expand(-1, -1, states.shape[-1])
-        return states.gather(1, index)
+        states = self.language_model.hidden(embedded, torch.from_numpy(mask).to(self.device), self.prefix)
+        index = (torch.from_numpy(rows).to(self.device), torch.from_numpy(columns - skipped).to(self.device))
+        return states[index]
 
 
 def _token_rms(language_model: LanguageModel) -> float:

@@ -33,13 +33,23 @@ class PromptTemplate:
     Args:
         text: the wording with slots in braces.
         required: slots that must stand in it.
+        optional: slots that may stand in it.
         location: the recipe key, for the error.
 
     Raises:
-        InputError: a required slot is missing.
+        InputError: a required slot is missing, or a slot of another prompt stands in it.
     """
 
-    def __init__(self, text: str, system: str, tokenizer: Any, *, required: Sequence[str], location: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        system: str,
+        tokenizer: Any,
+        *,
+        required: Sequence[str],
+        optional: Sequence[str] = (),
+        location: str,
+    ) -> None:
         missing = [slot for slot in required if f"{{{slot}}}" not in text]
         if missing:
             raise InputError(
@@ -50,6 +60,13 @@ class PromptTemplate:
         pieces = _SLOT.split(chat_text(tokenizer, system, text))
         self.literals = [encode(tokenizer, piece) for piece in pieces[0::2]]
         self.slots = pieces[1::2]
+        foreign = [slot for slot in self.slots if slot not in (*required, *optional)]
+        if foreign:
+            raise InputError(
+                f"the slot {{{foreign[0]}}} has no meaning here",
+                location=location,
+                hint=f"slots here: {', '.join(f'{{{slot}}}' for slot in (*required, *optional))}",
+            )
 
     def fill(self, values: Mapping[str, Sequence[int]]) -> NDArray[np.int64]:
         """The prompt's ids [L]; every slot of the template has a value."""

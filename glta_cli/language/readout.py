@@ -34,6 +34,7 @@ class UserPrompts:
             prompts.system,
             tokenizer,
             required=("user", "items"),
+            optional=("profile", "prediction"),
             location="prompts.recommendation",
         )
         self.tokenizer = tokenizer
@@ -71,9 +72,17 @@ def prompt_queries(
     model: GraphLanguageModel, prompts: UserPrompts, written: Sequence[NDArray[np.int64]], rows: int
 ) -> Tensor:
     """Queries at the end of each prompt and at the placeholders after it: [B, rows, D]."""
+    return model.head.queries(prompt_states(model, prompts, written, rows))
+
+
+def prompt_states(
+    model: GraphLanguageModel, prompts: UserPrompts, written: Sequence[NDArray[np.int64]], rows: int
+) -> Tensor:
+    """States at the end of each prompt and at the placeholders after it: [B, rows, h]."""
     extended = [prompts.extended(prompt, rows) for prompt in written]
-    positions = np.stack([len(prompt) - 1 + np.arange(rows) for prompt in written])
-    return model.head.queries(model.states_at(extended, positions))
+    columns = np.concatenate([len(prompt) - 1 + np.arange(rows) for prompt in written])
+    states = model.states_at(extended, np.repeat(np.arange(len(written)), rows), columns)  # [B·rows, h]
+    return states.unflatten(0, (len(written), rows))
 
 
 def encode_users(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
 from glta_cli.errors import GltaError, InputError
 from glta_cli.language.adapters import attach_adapters
@@ -21,6 +21,24 @@ from glta_cli.language.architecture import choose_dtype, exit_after
 from glta_cli.recipe import BackboneSettings
 
 RANDOM_SEED = 0
+
+
+class Prefix:
+    """Keys and values of a shared start of prompts.
+
+    Args:
+        layers: keys and values of each layer, [1, heads, P, head size] each.
+    """
+
+    def __init__(self, layers: list[tuple[Tensor, Tensor]]) -> None:
+        self.layers = layers
+
+    def for_batch(self, size: int) -> DynamicCache:
+        """A cache of its own for one forward pass over `size` prompts: a pass appends to what it is given."""
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            cache.update(keys.expand(size, -1, -1, -1), values.expand(size, -1, -1, -1), index)
+        return cache
 
 
 class CausalLanguageModel:
@@ -53,6 +71,7 @@ class CausalLanguageModel:
             )
         self._takes_positions = "position_ids" in inspect.signature(self._body.forward).parameters
         self._stops = _stop_tokens(model, tokenizer)
+        self._prefix_changes = settings.lora is not None or settings.gradient_checkpointing
 
         model.requires_grad_(False)
         # Adapters are injected into `model` in place, so `_body` and `_causal` run through them too.
@@ -66,24 +85,47 @@ class CausalLanguageModel:
         embedded: Tensor = self._embeddings(token_ids)
         return embedded
 
-    def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
+    def prefix(self, token_ids: Tensor) -> Prefix | None:
+        """Keys and values of the tokens [P] every prompt starts with, computed once.
+
+        Returns:
+            What `hidden` takes as `prefix`; None where the weights are trained, so that nothing stays valid,
+            or where activations are recomputed.
+        """
+        if self._prefix_changes or not len(token_ids):
+            return None
+        # Inference tensors could not take part in a later backward pass.
+        with torch.inference_mode(False), torch.no_grad():
+            output = self._body(inputs_embeds=self.embed(token_ids.clone())[None], use_cache=True)
+        return Prefix([(layer.keys, layer.values) for layer in output.past_key_values.layers])
+
+    def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Prefix | None = None) -> Tensor:
         """Run the transformer without its output head.
 
         Args:
             inputs_embeds: [B, L, hidden_size]; cast to the model's dtype inside.
             attention_mask: [B, L], 1 = real; padding on the left, on the right, or none.
+            prefix: tokens before `inputs_embeds`, which is then padded on the right or not at all.
 
         Returns:
             States after the final norm [B, L, hidden_size], in the dtype and on the device of
             `inputs_embeds`. Those at padding positions mean nothing.
+
+        Raises:
+            ValueError: left padding after a prefix.
         """
-        arguments: dict[str, Any] = {}
-        if not _is_right_padded(attention_mask):
+        arguments: dict[str, Any] = {"use_cache": False}
+        right_padded = _is_right_padded(attention_mask)
+        if prefix is not None:
+            if not right_padded:
+                raise ValueError("prompts that share a prefix are padded on the right")
+            arguments = {"use_cache": True, "past_key_values": prefix.for_batch(len(inputs_embeds))}
+        elif not right_padded:
             arguments["attention_mask"] = attention_mask
             if self._takes_positions:
                 arguments["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)  # [B, L]
         states: Tensor = self._body(
-            inputs_embeds=inputs_embeds.to(self._embeddings.weight.dtype), use_cache=False, **arguments
+            inputs_embeds=inputs_embeds.to(self._embeddings.weight.dtype), **arguments
         ).last_hidden_state
         return states.to(inputs_embeds)
 

@@ -1,0 +1,96 @@
+"""`evaluate`: who is ranked, what is masked, and which rows stand side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.errors import GltaError
+from glta_cli.evaluation.evaluate import evaluate_models, evaluate_run, popularity_scorer, report_table
+from glta_cli.evaluation.metrics import METRICS
+from glta_cli.recipe import EvaluateSettings
+
+
+def test_popularity_counts_training_interactions_for_everyone() -> None:
+    train = Interactions.from_pairs([0, 1, 2, 0, 1, 0], [3, 3, 3, 1, 1, 0], user_count=3, item_count=5)
+    assert popularity_scorer(train)(np.array([2, 0])).tolist() == [[1, 2, 0, 3, 0]] * 2
+
+
+def test_users_without_a_test_item_are_left_out() -> None:
+    test = Interactions.from_pairs([0, 2, 2], [1, 0, 3], user_count=4, item_count=4)
+    asked: list[int] = []
+
+    def score(users: np.ndarray) -> np.ndarray:
+        asked.extend(users)
+        return np.tile(np.array([0, 9, 5, 1], dtype=np.float32), (len(users), 1))
+
+    values = evaluate_models({"model": score}, test, EvaluateSettings(cutoffs=(1, 2)))
+    assert asked == [0, 2]
+    assert values["model"]["hit@1"].tolist() == [1, 0]
+    assert values["model"]["recall@2"].tolist() == [1, 0]
+
+
+def test_without_any_test_item_there_is_nothing_to_report() -> None:
+    nothing = Interactions.from_pairs([], [], user_count=2, item_count=2)
+    with pytest.raises(GltaError, match="no user has a test item"):
+        evaluate_models({}, nothing, EvaluateSettings())
+
+
+def test_validation_items_are_masked_when_testing(run_toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that scores a user's training and validation items highest must still be perfect."""
+    pipeline = run_toy()
+    prepared = pipeline.prepared()
+    train, validation, test = (prepared.split(name) for name in ("train", "valid", "test"))
+
+    def oracle(self, *seen: Interactions):
+        def score(users: np.ndarray) -> np.ndarray:
+            scores = np.zeros((len(users), prepared.item_count), dtype=np.float32)
+            for row, user in enumerate(users):
+                scores[row, test.of(user)] = 1
+                scores[row, validation.of(user)] = 2
+                scores[row, train.of(user)] = 3
+            return scores
+
+        return score
+
+    monkeypatch.setattr("glta_cli.serving.index.Index.scorer", oracle)
+    models = evaluate_run(pipeline)["models"]
+    assert models["glta"]["ndcg@5"] == models["glta"]["recall@5"] == 1
+    assert models["lightgcn"]["ndcg@5"] < 1
+
+
+def test_the_report_counts_users_and_shows_the_model_beside_its_parts(run_toy) -> None:
+    pipeline = run_toy()
+    report = evaluate_run(pipeline)
+    # The user u59 has two items, too few to be tested.
+    assert (report["users"], report["left_out"]) == (59, 1)
+    assert list(report["models"]) == ["popularity", "lightgcn", "glta-llm", "glta"]
+    for name, metrics in report["models"].items():
+        assert set(metrics) == {f"{metric}@{k}" for metric in METRICS for k in (5, 10, 20)}
+        assert all(0 <= value <= 1 for value in metrics.values())
+        low, high = report["intervals"][name]["ndcg@10"]
+        assert low <= metrics["ndcg@10"] <= high
+    table = report_table(report)
+    assert table.row_count == 4
+
+
+def test_the_report_tells_the_split(run_toy) -> None:
+    split = evaluate_run(run_toy())["split"]
+    assert split["strategy"] == "ratio"
+    assert {name: split[name] for name in ("train", "valid", "test")} == {"train": 537, "valid": 59, "test": 59}
+    # A share among counts, under the same names, would be read as one of them.
+    assert set(split) == {"strategy", "seed", "train", "valid", "test"}
+
+
+def test_without_fusion_the_models_own_ranking_is_the_model(run_toy) -> None:
+    fused = evaluate_run(run_toy())["models"]
+    alone = evaluate_run(run_toy("finetune.fusion=false", name="alone"))["models"]
+    assert list(alone) == ["popularity", "lightgcn", "glta"]
+    assert alone["glta"] == fused["glta-llm"]
+
+
+def test_without_bootstrap_there_are_no_intervals(run_toy) -> None:
+    report = evaluate_run(run_toy("evaluate.bootstrap=0", name="plain"))
+    assert all(interval == {} for interval in report["intervals"].values())
+    assert report_table(report).row_count == 4

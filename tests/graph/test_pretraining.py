@@ -1,0 +1,154 @@
+"""Stage 1: negatives, selection, and what LightGCN reaches on real data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.errors import GltaError
+from glta_cli.evaluation.evaluate import evaluate_models, popularity_scorer
+from glta_cli.graph.pretraining import Embeddings, pretrain, sample_negatives, validation_users
+from glta_cli.pipeline import Pipeline
+from glta_cli.recipe import Recipe, load_recipe
+from glta_cli.registry import installed
+from glta_cli.workspace import Workspace
+
+Draw = Callable[..., Interactions]
+
+
+@given(st.integers(1, 9), st.integers(2, 12), st.floats(0.05, 1), st.integers(0, 1000))
+def test_a_sampled_negative_is_never_a_positive(users: int, items: int, share: float, seed: int) -> None:
+    rows, columns = np.nonzero(np.random.default_rng(seed).random((users, items)) < share)
+    # Nobody knows the last item, so everyone has a negative.
+    known = columns < items - 1
+    assume(known.any())
+    interactions = Interactions.from_pairs(rows[known], columns[known], user_count=users, item_count=items)
+    asked = np.tile(np.arange(users), 20)
+    negatives = sample_negatives(interactions, asked, np.random.default_rng(seed))
+    assert negatives.min() >= 0
+    assert negatives.max() < items
+    for user, negative in zip(asked, negatives, strict=True):
+        assert negative not in interactions.of(user)
+
+
+def test_negatives_are_uniform_over_the_unknown_items(random_interactions: Draw) -> None:
+    interactions = random_interactions(5, 12, share=0.4)
+    each = 20_000
+    asked = np.repeat(np.arange(5), each)
+    negatives = sample_negatives(interactions, asked, np.random.default_rng(1)).reshape(5, each)
+    for user in range(5):
+        unknown = np.setdiff1d(np.arange(12), interactions.of(user))
+        counts = np.bincount(negatives[user], minlength=12)[unknown]
+        expected = each / len(unknown)
+        # Five standard deviations of a binomial count.
+        assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_a_user_who_knows_everything_does_not_stop_the_sampling() -> None:
+    interactions = Interactions.from_pairs([0, 0, 0, 1], [0, 1, 2, 2], user_count=2, item_count=3)
+    negatives = sample_negatives(interactions, np.array([0, 1, 0, 1]), np.random.default_rng(0))
+    assert set(negatives[[1, 3]]) <= {0, 1}
+    assert set(negatives) <= {0, 1, 2}
+
+
+def test_without_a_validation_item_no_epoch_can_be_selected() -> None:
+    with pytest.raises(GltaError, match="no user has a validation item"):
+        validation_users(Interactions.from_pairs([], [], user_count=3, item_count=2))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bpr"])
+def test_the_published_embeddings_score_as_the_loss_did(toy_root: Path, run_toy, loss: str) -> None:
+    pipeline = run_toy(f"graph.loss={loss}", stage="pretrain-graph", name=f"graph-{loss}")
+    stored = np_tensors(pipeline.ensure("pretrain-graph").file("full.safetensors"))
+    lengths = np.linalg.norm(stored["items"], axis=1)
+    assert stored["users"].shape == (60, 16)
+    assert stored["items"].shape == (40, 16)
+    # The softmax sees directions only; bpr sees lengths too.
+    assert np.allclose(lengths, 1, atol=1e-5) == (loss == "softmax")
+
+
+def np_tensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def test_two_tastes_are_told_apart(run_toy) -> None:
+    pipeline = run_toy(stage="pretrain-graph")
+    stored = np_tensors(pipeline.ensure("pretrain-graph").file("full.safetensors"))
+    prepared = pipeline.prepared()
+    space = np.array([title.startswith("Space") for title in prepared.titles])
+    film_lovers = np.array([int(user[1:]) < 30 for user in prepared.user_ids])
+    scores = stored["users"] @ stored["items"].T
+    right = (scores[:, space].mean(1) > scores[:, ~space].mean(1)) == film_lovers
+    assert right.mean() > 0.95
+
+
+def test_the_same_seed_gives_the_same_embeddings_and_another_others(run_toy) -> None:
+    def items(*overrides: str) -> np.ndarray:
+        stage = run_toy(*overrides, stage="pretrain-graph", name="seeds").ensure("pretrain-graph")
+        return np_tensors(stage.file("full.safetensors"))["items"]
+
+    first = items("graph.temperature=0.21")
+    # One setting that changes nothing here but the fingerprint.
+    again = items("graph.temperature=0.21", "graph.training.checkpoint_seconds=999")
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, items("graph.temperature=0.21", "seed=1"))
+
+
+# ------------------------------------------------------------------------------------------- MovieLens-100K
+
+
+def movielens(shared_data: Path, folder: Path, *overrides: str) -> Pipeline:
+    source = f"dataset.source={shared_data / 'ml-100k'}"
+    recipe = load_recipe("quickstart", [source, "graph.alignment_holdout=0", *overrides]).recipe
+    return Pipeline("movielens", recipe, Workspace(folder), device="cpu")
+
+
+def trained_on(prepared: PreparedDataset, recipe: Recipe, folder: Path) -> Embeddings:
+    component = installed().find("encoder", recipe.graph.encoder)
+    train = prepared.split("train")
+    folder.mkdir()
+    return pretrain(
+        lambda graph: component.target()(graph, component.config()()),
+        recipe.graph,
+        train,
+        train,
+        prepared.split("valid"),
+        seed=recipe.seed,
+        device=torch.device("cpu"),
+        state_folder=folder,
+        description="LightGCN",
+    ).embeddings
+
+
+def ndcg(pipeline: Pipeline, folder: Path) -> dict[str, float]:
+    prepared = pipeline.prepared()
+    train = prepared.split("train")
+    models = {
+        "popularity": popularity_scorer(train),
+        "lightgcn": trained_on(prepared, pipeline.recipe, folder).scorer(),
+    }
+    values = evaluate_models(models, prepared.split("test"), pipeline.recipe.evaluate, train, prepared.split("valid"))
+    return {name: float(row["ndcg@20"].mean()) for name, row in values.items()}
+
+
+def test_a_few_epochs_of_lightgcn_are_far_better_than_popularity(shared_data: Path, tmp_path: Path) -> None:
+    few = ["graph.training.epochs=30", "graph.training.validate_every=10", "graph.training.learning_rate=0.03"]
+    found = ndcg(movielens(shared_data, tmp_path / "workspace", *few), tmp_path / "state")
+    assert found["popularity"] == pytest.approx(0.15, abs=0.02)
+    assert found["lightgcn"] > 1.6 * found["popularity"]
+
+
+@pytest.mark.slow
+def test_lightgcn_with_softmax_reaches_the_measured_quality(shared_data: Path, tmp_path: Path) -> None:
+    found = ndcg(movielens(shared_data, tmp_path / "workspace"), tmp_path / "state")
+    assert found["lightgcn"] >= 0.30

@@ -1,0 +1,141 @@
+"""Recommendations: the contract others rely on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glta_cli.errors import GltaError, InputError
+from glta_cli.evaluation.ranking import rank_users
+from glta_cli.serving.index import Index
+from glta_cli.serving.recommender import recommend
+from glta_cli.workspace import Artefact
+
+
+@pytest.fixture(scope="module")
+def artefact(run_toy: Any) -> Artefact:
+    return run_toy().ensure("index")
+
+
+def interactions_of(toy_table: Path, user: str) -> list[str]:
+    """The user's items in the file itself, in order of time."""
+    lines = (toy_table / "interactions.csv").read_text().splitlines()[1:]
+    return [item for name, item, _ in (line.split(",") for line in lines) if name == user]
+
+
+def test_the_answer_has_the_shape_others_rely_on(artefact: Artefact) -> None:
+    answer = recommend(artefact, "u7", 5)
+    assert set(answer) == {"user", "history", "recommendations"}
+    assert answer["user"] == "u7"
+    assert [entry["rank"] for entry in answer["recommendations"]] == [1, 2, 3, 4, 5]
+    for entry in answer["recommendations"]:
+        assert list(entry) == ["rank", "item", "title", "score"]
+        number = int(entry["item"].removeprefix("i"))
+        assert entry["title"] == f"{'Space film' if number < 20 else 'Garden book'} {number}"
+    scores = [entry["score"] for entry in answer["recommendations"]]
+    assert scores == sorted(scores, reverse=True)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("user", ["u0", "u29", "u40", "u59"])
+def test_nothing_the_user_ever_met_is_recommended_again(artefact: Artefact, toy_table: Path, user: str) -> None:
+    met = interactions_of(toy_table, user)
+    items = [entry["item"] for entry in recommend(artefact, user, 1000)["recommendations"]]
+    assert not set(items) & set(met)
+    assert len(set(items)) == len(items) == 40 - len(met)
+
+
+def test_the_history_shows_the_latest_items_first(artefact: Artefact, toy_table: Path) -> None:
+    for user in ("u3", "u59"):
+        shown = [entry["item"] for entry in recommend(artefact, user, 1)["history"]]
+        assert shown == interactions_of(toy_table, user)[::-1][:10]
+
+
+def test_the_list_is_that_of_the_evaluated_model(artefact: Artefact) -> None:
+    index = Index(artefact)
+    ranked = rank_users(index.scorer(index.history), np.array([12]), 7, index.history)[0]
+    items = [entry["item"] for entry in recommend(artefact, "u12", 7)["recommendations"]]
+    assert items == [f"i{item}" for item in ids_of(artefact)[ranked]]
+
+
+def ids_of(artefact: Artefact) -> np.ndarray:
+    import polars as pl
+
+    ids = pl.read_parquet(artefact.file("items.parquet"))["item"]
+    return ids.str.strip_prefix("i").cast(pl.Int64).to_numpy()
+
+
+def test_recommendations_follow_the_users_taste(artefact: Artefact) -> None:
+    for user, taste in (("u2", "Space film"), ("u45", "Garden book")):
+        titles = [entry["title"] for entry in recommend(artefact, user, 5)["recommendations"]]
+        assert sum(title.startswith(taste) for title in titles) >= 4
+
+
+def test_an_unknown_user_is_told_how_many_there_are_and_how_to_find_one(artefact: Artefact) -> None:
+    with pytest.raises(InputError) as caught:
+        recommend(artefact, "u600", 5)
+    message = str(caught.value)
+    assert "no user is called 'u600'; there are 60 users" in message
+    assert "did you mean 'u60" in message or "did you mean 'u" in message
+    assert "users.parquet" in message
+    assert caught.value.exit_code == 2
+
+
+def test_without_a_similar_name_the_error_gives_examples(artefact: Artefact) -> None:
+    with pytest.raises(InputError, match="such as u0, u1"):
+        recommend(artefact, "zzz", 5)
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_fewer_than_one_item_is_no_request(artefact: Artefact, k: int) -> None:
+    with pytest.raises(InputError, match="at least one"):
+        recommend(artefact, "u1", k)
+
+
+def test_a_user_who_has_met_everything_gets_an_empty_list(artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glta_cli.data.interactions import Interactions
+
+    everything = Interactions.from_pairs(
+        np.repeat(np.arange(60), 40), np.tile(np.arange(40), 60), user_count=60, item_count=40
+    )
+    monkeypatch.setattr(Index, "history", everything)
+    assert recommend(artefact, "u1", 5)["recommendations"] == []
+
+
+def test_a_damaged_index_is_an_error_and_no_recommendation(artefact: Artefact, tmp_path: Path) -> None:
+    copy = tmp_path / artefact.fingerprint
+    copy.mkdir()
+    for file in artefact.path.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    vectors = bytearray((copy / "vectors.safetensors").read_bytes())
+    vectors[-1] ^= 1
+    (copy / "vectors.safetensors").write_bytes(vectors)
+    with pytest.raises(GltaError, match="changed after it was published"):
+        recommend(Artefact(copy), "u1", 5)
+
+
+def test_answering_from_an_index_imports_neither_torch_nor_transformers(run_toy: Any, toy_root: Path) -> None:
+    run_toy()
+    code = (
+        "import sys; from glta_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "loaded = {'torch', 'transformers', 'accelerate', 'peft', 'torch_geometric'} & set(sys.modules)\n"
+        "print('loaded:', sorted(loaded), file=sys.stderr)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "recommend", "--user", "u7", "--run", "toy"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GLTA_DATA_DIR": str(toy_root)},
+        cwd=toy_root,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "loaded: []" in finished.stderr
+    assert "recommended to user u7 by run toy" in finished.stdout

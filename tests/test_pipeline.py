@@ -1,0 +1,303 @@
+"""The whole way, through the commands: from a table to recommendations, and what is run again when."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from glta_cli.errors import BusyError, GltaError, InputError
+from glta_cli.main import app
+from glta_cli.pipeline import STAGES, Pipeline
+from glta_cli.recipe import Recipe, load_recipe
+from glta_cli.workspace import Workspace
+
+LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users")]
+
+
+@pytest.fixture
+def glta(workspace_root: Path, tiny_recipe_file: Path) -> Callable[..., Any]:
+    """A command on the toy recipe, in this process and an empty workspace."""
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+    return run
+
+
+def states_of(stderr: str) -> dict[str, str]:
+    """What was said of each stage: `up to date`, or that it ran."""
+    return dict(re.findall(r"^✓ ([a-z-]+): (?:\w+ )?(up to date|prepared|done)", stderr, re.MULTILINE))
+
+
+# ----------------------------------------------------------------------------------------------- end to end
+
+
+def test_from_a_table_to_recommendations_in_one_command_and_again_at_once(
+    glta: Callable[..., Any], tiny_recipe_file: Path
+) -> None:
+    first = glta("recommend", "--user", "u7", "--recipe", str(tiny_recipe_file), "--json")
+    assert states_of(first.stderr) == {"prepare": "prepared", **dict.fromkeys(LATER, "done")}
+    answer = json.loads(first.stdout)
+    assert (answer["user"], answer["run"]) == ("u7", "toy")
+    assert [list(entry) for entry in answer["recommendations"]] == [["rank", "item", "title", "score"]] * 10
+
+    second = glta("recommend", "--user", "u7", "--recipe", str(tiny_recipe_file), "--json")
+    assert states_of(second.stderr) == {"prepare": "up to date", **dict.fromkeys(LATER, "up to date")}
+    assert json.loads(second.stdout) == answer
+
+    latest = glta("recommend", "--user", "u7", "--json")
+    assert states_of(latest.stderr) == {}
+    assert json.loads(latest.stdout) == answer
+
+
+def test_the_commands_one_by_one_end_in_the_same_run(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
+    done = {"prepare"}
+    prepared = glta("prepare", "--recipe", str(tiny_recipe_file), "--json")
+    assert json.loads(prepared.stdout)["split"] == {"train": 537, "valid": 59, "test": 59}
+    for command, runs in (
+        ("pretrain-graph", {"pretrain-graph"}),
+        ("align", {"encode-items", "align"}),
+        ("finetune", {"finetune"}),
+    ):
+        result = glta(command, "--recipe", str(tiny_recipe_file), "--json")
+        said = states_of(result.stderr)
+        assert {stage for stage, state in said.items() if state == "done"} == runs
+        assert {stage for stage, state in said.items() if state == "up to date"} == done
+        assert json.loads(result.stdout)["stage"] == command
+        assert "next: glta" in result.stderr
+        done |= runs
+
+    report = json.loads(glta("evaluate", "--json").stdout)
+    assert report["run"] == "toy"
+    assert {"dataset", "split", "models"} <= set(report)
+    assert list(report["models"]) == ["popularity", "lightgcn", "glta-llm", "glta"]
+    assert {"ndcg@10", "recall@20", "precision@5"} <= set(report["models"]["glta"])
+    assert report["dataset"] == "table"
+
+
+def test_evaluate_shows_a_table_without_json(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
+    shown = glta("evaluate", "--recipe", str(tiny_recipe_file)).stdout
+    for name in ("popularity", "lightgcn", "glta-llm", "ndcg@10"):
+        assert name in shown
+    assert "59 test users" in shown
+
+
+# ------------------------------------------------------------------------------------------ what runs again
+
+
+@pytest.mark.parametrize(
+    ("change", "rerun"),
+    [
+        ("evaluate.cutoffs=[3]", set()),
+        ("finetune.readout=positions", {"index"}),
+        ("finetune.fusion=false", {"index"}),
+        ("finetune.training.epochs=1", {"finetune", "index"}),
+        ("prompts.recommendation='{user} {items}'", {"finetune", "index"}),
+        ("backbone.lora.rank=2", {"finetune", "index"}),
+        ("align.labels=item_order", {"align", "finetune", "index"}),
+        ("text.tokens=12", {"encode-items", "align", "finetune", "index"}),
+        ("backbone.layers=1", {"encode-items", "align", "finetune", "index"}),
+        ("graph.temperature=0.3", {"pretrain-graph", "align", "finetune", "index"}),
+        ("interests.profile=true", {"describe-users", "finetune", "index"}),
+    ],
+)
+def test_one_changed_setting_runs_again_only_what_depends_on_it(
+    run_toy: Callable[..., Pipeline], change: str, rerun: set[str]
+) -> None:
+    before = {stage: a and a.fingerprint for stage, a in run_toy().status()}
+    after = {stage: a and a.fingerprint for stage, a in run_toy(change, name="changed").status()}
+    assert {stage for stage in STAGES if before[stage] != after[stage]} == rerun
+
+
+def test_another_seed_trains_again_but_prepares_and_encodes_the_same(run_toy: Callable[..., Pipeline]) -> None:
+    before, after = (dict(p.status()) for p in (run_toy(), run_toy("seed=1", name="seed")))
+    for stage in LATER:
+        assert before[stage] is not None
+        assert after[stage] is not None
+        same = before[stage].fingerprint == after[stage].fingerprint
+        assert same == (stage == "encode-items"), stage
+
+
+def test_a_stage_depends_on_nothing_its_fingerprint_leaves_out(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """Adapters are trained in stage 3 alone, so stage 2 must be the same bytes with them and without."""
+    plain, adapted = (
+        Pipeline("toy", tiny_recipe(*overrides), Workspace(tmp_path / name), device="cpu").ensure("align")
+        for name, overrides in (("plain", []), ("adapted", ["backbone.lora.rank=2", "backbone.lora.dropout=0.3"]))
+    )
+    assert plain.fingerprint == adapted.fingerprint
+    assert plain.manifest["outputs"] == adapted.manifest["outputs"]
+
+
+def test_two_runs_of_one_recipe_publish_the_same_bytes(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    first, second = (
+        Pipeline("toy", tiny_recipe(), Workspace(tmp_path / name), device="cpu").ensure("index") for name in "ab"
+    )
+    assert first.manifest["outputs"] == second.manifest["outputs"]
+
+
+def test_a_stage_another_process_works_on_is_busy(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    pipeline = Pipeline("toy", tiny_recipe(), workspace, device="cpu")
+    artefact = pipeline.ensure("pretrain-graph")
+    for file in artefact.path.iterdir():
+        file.unlink()
+    again = Pipeline("toy", tiny_recipe(), workspace, device="cpu")
+    with (
+        workspace.locked(f"pretrain-graph-{artefact.fingerprint}"),
+        pytest.raises(BusyError, match="another process is working on pretrain-graph"),
+    ):
+        again.ensure("pretrain-graph")
+
+
+def test_a_run_that_was_changed_forgets_the_stages_of_before(run_toy: Callable[..., Pipeline]) -> None:
+    assert dict(run_toy(name="forgets").status())["index"] is not None
+    halfway = run_toy("align.labels=item_order", name="forgets", stage="align")
+    found = dict(halfway.status())
+    assert found["align"] is not None
+    assert found["finetune"] is None
+    assert found["index"] is None
+
+
+# -------------------------------------------------------------------------------------------------- ablations
+
+
+def test_without_item_texts_alignment_says_what_is_missing(
+    tiny_recipe: Callable[..., Recipe], toy_table: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "interactions.csv"
+    bare.write_bytes((toy_table / "interactions.csv").read_bytes())
+    source = f"dataset.source={bare}"
+    pipeline = Pipeline("bare", tiny_recipe(source), Workspace(tmp_path / "w"), device="cpu")
+    with pytest.raises(InputError) as caught:
+        pipeline.ensure("align")
+    message = str(caught.value)
+    assert "table was prepared without item texts, which align needs" in message
+    assert "--set align.enabled=false" in message
+
+    # What the hint names goes all the way.
+    without = tiny_recipe(source, "align.enabled=false")
+    index = Pipeline("bare", without, Workspace(tmp_path / "w"), device="cpu").ensure("index")
+    titles = pl.read_parquet(index.file("items.parquet"))
+    assert titles["title"].to_list() == titles["item"].to_list()
+
+
+def test_words_without_item_texts_are_an_error_too(
+    tiny_recipe: Callable[..., Recipe], toy_table: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "interactions.csv"
+    bare.write_bytes((toy_table / "interactions.csv").read_bytes())
+    recipe = tiny_recipe(f"dataset.source={bare}", "align.enabled=false", "interests.profile=true")
+    with pytest.raises(InputError, match="without item texts, which describe-users needs"):
+        Pipeline("bare", recipe, Workspace(tmp_path / "w"), device="cpu").ensure("finetune")
+
+
+def test_a_stage_the_recipe_leaves_out_cannot_be_asked_for(run_toy: Callable[..., Pipeline]) -> None:
+    with pytest.raises(GltaError, match="this recipe leaves out align"):
+        run_toy("align.enabled=false", stage="align", name="without")
+
+
+PAPER = [
+    "graph.loss=bpr",
+    "graph.alignment_holdout=0",
+    "finetune.head=linear",
+    "finetune.loss=positions",
+    "finetune.readout=positions",
+    "finetune.fusion=false",
+    "interests.profile=true",
+    "interests.prediction=true",
+    "interests.new_tokens=4",
+]
+
+
+def test_the_settings_of_the_paper_run_end_to_end(run_toy: Callable[..., Pipeline], toy_table: Path) -> None:
+    from glta_cli.evaluation.evaluate import evaluate_run
+
+    pipeline = run_toy(*PAPER, name="paper")
+    found = dict(pipeline.status())
+    assert found["encode-items"] is None
+    assert found["pretrain-graph"].manifest["outputs"].keys() == {"full.safetensors"}
+    weights = load_file(found["finetune"].file("model.safetensors"))
+    assert weights["head.weight"].shape == (40, 32)
+    assert load_file(found["index"].file("vectors.safetensors"))["rows"].shape == (60, 4, 32)
+    assert list(evaluate_run(pipeline)["models"]) == ["popularity", "lightgcn", "glta"]
+
+
+def test_generated_words_stand_in_the_prompts_of_every_user(run_toy: Callable[..., Pipeline]) -> None:
+    words = ["interests.profile=true", "interests.prediction=true", "interests.new_tokens=8"]
+    artefact = run_toy(*words, name="words", stage="describe-users").ensure("describe-users")
+    table = pl.read_parquet(artefact.file("words.parquet"))
+    assert table.columns == ["user", "profile", "prediction"]
+    assert table["user"].to_list() == [f"u{user}" for user in range(60)]
+    assert artefact.details["with_profile"] == int((table["profile"] != "").sum())
+    run_toy(*words, name="words")
+
+
+@pytest.mark.parametrize(
+    "ablation",
+    ["align.enabled=false", "finetune.user_token=false", "graph.alignment_holdout=0", "finetune.warm_start_users=0"],
+)
+def test_every_ablation_ends_in_an_index(run_toy: Callable[..., Pipeline], ablation: str) -> None:
+    index = run_toy(ablation, name="ablation").ensure("index")
+    assert np.isfinite(load_file(index.file("vectors.safetensors"))["rows"]).all()
+
+
+# ---------------------------------------------------------------------------------------------- a tiny Llama
+
+
+@pytest.fixture
+def tiny_llama(toy_table: Path, tmp_path: Path) -> Iterator[Pipeline]:
+    """The shipped recipe, with everything else as it is but the sizes."""
+    architecture = {
+        "model_type": "llama",
+        "vocab_size": 258,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 4096,
+    }
+    overrides = [
+        "dataset.name=table",
+        f"dataset.source={toy_table}",
+        "dataset.kcore=0",
+        f"backbone.options.architecture={json.dumps(architecture)}",
+        "backbone.weights=random",
+        "backbone.options.tokenizer=bytes",
+        "backbone.dtype=float32",
+        "graph.training.epochs=5",
+        "align.prompts=16",
+        "align.validation_prompts=4",
+        "align.training.epochs=1",
+        "interests.new_tokens=4",
+    ]
+    recipe = load_recipe("llama7b-lora", overrides).recipe
+    assert recipe.backbone.lora is not None
+    assert recipe.backbone.gradient_checkpointing
+    yield Pipeline("llama", recipe, Workspace(tmp_path / "workspace"), device="cpu")
+
+
+def test_the_llama_recipe_trains_and_serves_adapters(tiny_llama: Pipeline) -> None:
+    artefact = tiny_llama.ensure("finetune")
+    weights = load_file(artefact.file("model.safetensors"))
+    adapters = {name: value for name, value in weights.items() if "lora_" in name}
+    # Two matrices for each of seven linear layers in two blocks.
+    assert len(adapters) == 2 * 7 * 2
+    assert {min(value.shape) for value in adapters.values()} == {16}
+    # B starts at zero: what is no longer zero was trained.
+    trained = [name for name, value in adapters.items() if "lora_B" in name and np.abs(value).max() > 0]
+    assert len(trained) == 14
+    assert not [name for name in weights if name.startswith("language_module") and name not in adapters]
+    index = tiny_llama.ensure("index")
+    assert index.details["users"] == 60
