@@ -20,7 +20,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/glta recommend --user 42
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow

@@ -98,10 +98,11 @@ class StageContext:
         text = load_file(artefact.file(VECTORS))["vectors"]
         return np.concatenate([embeddings.items, text], axis=1)
 
-    def model(self, embeddings: Embeddings) -> GraphLanguageModel:
-        """A freshly initialised model around the recipe's language model."""
+    def model(self, embeddings: Embeddings, *, adapters: bool) -> GraphLanguageModel:
+        """A freshly initialised model around the recipe's language model, with its `adapters` or without."""
         torch.manual_seed(self.recipe.seed)
-        language_model = backbone_of(self.recipe).load(self.device)
+        backbone = self.recipe.backbone if adapters else self.recipe.backbone.model_copy(update={"lora": None})
+        language_model = backbone_of(self.recipe.model_copy(update={"backbone": backbone})).load(self.device)
         model = GraphLanguageModel(language_model, embeddings, self.head(language_model, embeddings))
         for name, module in model.named_children():
             # The backbone places its own weights, over several devices where the recipe says so.
@@ -307,7 +308,7 @@ class Align(Stage):
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe = context.recipe
         require_text(context.prepared, "align", "align.enabled=false")
-        model = context.model(context.embeddings(serving=False))
+        model = context.model(context.embeddings(serving=False), adapters=False)
         tokenizer = model.language_model.tokenizer
         prompts = AlignmentPrompts(
             tokenizer, context.prepared.texts, context.prepared.user_count, recipe.align, recipe.prompts
@@ -379,7 +380,7 @@ class Finetune(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe = context.recipe
-        model = context.model(context.embeddings(serving=False))
+        model = context.model(context.embeddings(serving=False), adapters=True)
         aligned = context.artefacts.get("align")
         if aligned is not None:
             load_own_tensors(model, aligned.file(MODEL))
@@ -441,7 +442,7 @@ class BuildIndex(Stage):
     @staticmethod
     def _language_scores(context: StageContext) -> LanguageScores:
         recipe = context.recipe
-        model = context.model(context.embeddings(serving=True))
+        model = context.model(context.embeddings(serving=True), adapters=True)
         load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
         prompts = context.user_prompts(model.language_model.tokenizer)
         model.share_prefix(prompts.template.literals[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +84,16 @@ def test_the_commands_one_by_one_end_in_the_same_run(glta: Callable[..., Any], t
     assert report["dataset"] == "table"
 
 
-def test_evaluate_shows_a_table_without_json(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
+def test_evaluate_shows_a_table_that_fits_a_terminal(
+    glta: Callable[..., Any], tiny_recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     shown = glta("evaluate", "--recipe", str(tiny_recipe_file)).stdout
-    for name in ("popularity", "lightgcn", "glta-llm", "ndcg@10"):
-        assert name in shown
     assert "59 test users" in shown
+    for name in ("popularity", "lightgcn", "glta-llm", "ndcg", "precision"):
+        assert name in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 # ------------------------------------------------------------------------------------------ what runs again
@@ -256,7 +261,7 @@ def test_every_ablation_ends_in_an_index(run_toy: Callable[..., Pipeline], ablat
 
 
 @pytest.fixture
-def tiny_llama(toy_table: Path, tmp_path: Path) -> Iterator[Pipeline]:
+def tiny_llama(toy_table: Path, tmp_path: Path) -> Pipeline:
     """The shipped recipe, with everything else as it is but the sizes."""
     architecture = {
         "model_type": "llama",
@@ -285,7 +290,7 @@ def tiny_llama(toy_table: Path, tmp_path: Path) -> Iterator[Pipeline]:
     recipe = load_recipe("llama7b-lora", overrides).recipe
     assert recipe.backbone.lora is not None
     assert recipe.backbone.gradient_checkpointing
-    yield Pipeline("llama", recipe, Workspace(tmp_path / "workspace"), device="cpu")
+    return Pipeline("llama", recipe, Workspace(tmp_path / "workspace"), device="cpu")
 
 
 def test_the_llama_recipe_trains_and_serves_adapters(tiny_llama: Pipeline) -> None:

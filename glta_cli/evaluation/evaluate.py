@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.table import Table
 
 from glta_cli.data.interactions import Interactions
@@ -93,16 +94,19 @@ def report_table(report: dict[str, Any]) -> Table:
     table = Table(
         title=f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users",
         caption="± half of the 95% bootstrap interval over users",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
-    table.add_column("model")
+    # Names broken at the @ and intervals on a line of their own: all of it fits into 80 columns.
+    table.add_column("model", no_wrap=True)
     for name in shown:
-        table.add_column(name, justify="right")
+        table.add_column(name.replace("@", "\n@"), justify="right", no_wrap=True)
     for model, metrics in report["models"].items():
         cells = []
         for name in shown:
             best = max(row[name] for row in report["models"].values())
             interval = report["intervals"][model].get(name)
-            width = f" ±{(interval[1] - interval[0]) / 2:.4f}" if interval else ""
+            width = f"\n±{(interval[1] - interval[0]) / 2:.4f}" if interval else ""
             text = f"{metrics[name]:.4f}{width}"
             cells.append(f"[bold]{text}[/bold]" if metrics[name] == best else text)
         table.add_row(model, *cells)

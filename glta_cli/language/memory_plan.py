@@ -290,11 +290,13 @@ def _architecture(recipe: Recipe) -> Any:
 
 
 def _head_parameters(recipe: Recipe, items: int | None, hidden: int, graph_dimension: int) -> int | None:
-    """Linear: h × I + I. Tied: h × D + I, where an item's vector is its graph and its text vector."""
+    """Linear: h × I + I. Tied: h × D + D + I, where an item's vector is its graph and its text vector."""
     if items is None:
         return None
-    columns = items if recipe.finetune.head == "linear" else graph_dimension + recipe.text.dimensions
-    return hidden * columns + items
+    if recipe.finetune.head == "linear":
+        return hidden * items + items
+    columns = graph_dimension + recipe.text.dimensions
+    return hidden * columns + columns + items
 
 
 def _table_bytes(recipe: Recipe, users: int | None, items: int | None, graph_dimension: int) -> int | None:

@@ -58,9 +58,7 @@ def test_task_line_descriptions_and_item_tokens_stand_in_this_order(tokenizer: A
     (prompt,) = written(tokenizer).draw(1, np.random.default_rng(1))
     before = tokenizer.decode(prompt.ids[: prompt.positions[0]].tolist())
     listed = "\n".join(TITLES[item] for item in described(tokenizer, prompt.ids))
-    assert before == (
-        f"You recommend items.\nPut these descriptions in the order of the items.\n{listed}\n\nItems: "
-    )
+    assert before == (f"You recommend items.\nPut these descriptions in the order of the items.\n{listed}\n\nItems: ")
     assert_array_equal(np.diff(prompt.positions), 1)
 
 
@@ -85,7 +83,7 @@ def test_a_missing_slot_is_an_error(tokenizer: Any) -> None:
 @pytest.fixture
 def task(toy_context) -> AlignmentTask:
     context = toy_context(stage="encode-items")
-    model = context.model(context.embeddings(serving=False))
+    model = context.model(context.embeddings(serving=False), adapters=False)
     prompts = AlignmentPrompts(
         model.language_model.tokenizer,
         context.prepared.texts,

@@ -54,7 +54,7 @@ def users_and_items(prompt: np.ndarray, user_count: int) -> tuple[int, set[int]]
 
 
 def task_of(context: StageContext) -> FinetuningTask:
-    model = context.model(context.embeddings(serving=False))
+    model = context.model(context.embeddings(serving=False), adapters=True)
     aligned = context.artefacts.get("align")
     if aligned is not None:
         load_own_tensors(model, aligned.file("model.safetensors"))

@@ -133,6 +133,4 @@ def test_a_model_in_half_precision_takes_the_nodes_in_its_own(model: GraphLangua
         {k: v for k, v in model.state_dict().items() if not k.startswith("language_module")}, strict=False
     )
     states = coarse.states_at(PROMPTS, *ends(PROMPTS))
-    assert_allclose(
-        states.float().detach(), model.states_at(PROMPTS, *ends(PROMPTS)).detach(), atol=0.15
-    )
+    assert_allclose(states.float().detach(), model.states_at(PROMPTS, *ends(PROMPTS)).detach(), atol=0.15)

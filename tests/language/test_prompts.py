@@ -109,7 +109,9 @@ def test_values_are_filled_in_where_the_slots_stand(tokenizer: Any) -> None:
         "a{items}b{descriptions}c{items}", "", tokenizer, required=("items", "descriptions"), location="here"
     )
     filled = template.fill({"items": [-1, -2], "descriptions": [7]})
-    assert_array_equal(filled, [ord("a") - 33, -1, -2, ord("b") - 33, 7, ord("c") - 33, -1, -2, *encode(tokenizer, "\n")])
+    assert_array_equal(
+        filled, [ord("a") - 33, -1, -2, ord("b") - 33, 7, ord("c") - 33, -1, -2, *encode(tokenizer, "\n")]
+    )
 
 
 def test_texts_are_cut_by_tokens_and_none_is_empty(tokenizer: Any) -> None:

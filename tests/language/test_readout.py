@@ -23,7 +23,7 @@ EVERYONE = np.arange(60)
 
 def readable(context: StageContext, *, prefix: bool = True) -> tuple[GraphLanguageModel, UserPrompts]:
     """The model and the prompts as the index stage puts them together, with words of unequal length."""
-    model = context.model(context.embeddings(serving=True))
+    model = context.model(context.embeddings(serving=True), adapters=True)
     artefact = context.artefacts.get("finetune")
     if artefact is not None:
         load_own_tensors(model, artefact.file("model.safetensors"))
@@ -184,6 +184,6 @@ def test_every_readout_ends_in_an_index_that_names_unseen_items(run_toy: Any, re
 
 def test_the_readouts_share_one_trained_model(run_toy: Any) -> None:
     pipelines = [run_toy(f"finetune.readout={name}", name=f"shared-{name}") for name in ("first", "positions")]
-    first, second = ({name: artefact for name, artefact in p.status()} for p in pipelines)
+    first, second = (dict(p.status()) for p in pipelines)
     assert first["finetune"].fingerprint == second["finetune"].fingerprint
     assert first["index"].fingerprint != second["index"].fingerprint

@@ -72,9 +72,7 @@ class Case:
         columns = np.concatenate([order[user, :length] for user, length in enumerate(lengths)])
         self.train = Interactions.from_pairs(rows, columns, user_count=users, item_count=ITEMS)
         self.found = order[np.arange(users), -1]
-        self.validation = Interactions.from_pairs(
-            np.arange(users), self.found, user_count=users, item_count=ITEMS
-        )
+        self.validation = Interactions.from_pairs(np.arange(users), self.found, user_count=users, item_count=ITEMS)
         self.lengths = lengths
         self.noise = generator.normal(size=(users, ITEMS))
         self.graph = generator.normal(size=(users, ITEMS))
@@ -99,7 +97,7 @@ def test_on_validation_fusion_is_never_worse_than_the_graph_encoder(seed: int, u
     }[useful]
     sign = -10 if useful == "harmful" else 2
     language[np.flatnonzero(helped), case.found[helped]] += sign
-    weights = choose_weights(table(case.graph), table(language), case.train, case.validation)
+    weights = choose_weights(table(case.graph), table(language), case.train, case.validation, seed=0)
     assert set(weights.weights) <= set(WEIGHTS)
     chosen = weights.of_lengths(case.lengths)
 
@@ -118,19 +116,35 @@ def test_on_validation_fusion_is_never_worse_than_the_graph_encoder(seed: int, u
 
 def test_a_language_model_that_changes_nothing_gets_no_weight() -> None:
     case = Case(0)
-    weights = choose_weights(table(case.graph), table(case.graph), case.train, case.validation)
+    weights = choose_weights(table(case.graph), table(case.graph), case.train, case.validation, seed=0)
     assert set(weights.weights) == {0}
+
+
+def test_of_very_many_validation_users_a_sample_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glta_cli.serving.fusion.MOST_USERS", 400)
+    case = Case(2)
+    language = case.noise.copy()
+    language[np.arange(USERS), case.found] += 3
+    asked: set[int] = set()
+
+    def score(users: np.ndarray) -> np.ndarray:
+        asked.update(users.tolist())
+        return case.graph[users].astype(np.float32)
+
+    weights = choose_weights(score, table(language), case.train, case.validation, seed=0)
+    assert len(asked) == 400
+    assert min(weights.weights) > 0
 
 
 def test_few_validation_users_share_one_weight() -> None:
     case = Case(0, users=150)
-    weights = choose_weights(table(case.graph), table(case.noise), case.train, case.validation)
+    weights = choose_weights(table(case.graph), table(case.noise), case.train, case.validation, seed=0)
     assert weights.starts == [0]
 
 
 def test_every_step_has_users_enough_to_choose_on() -> None:
     case = Case(1)
-    starts = choose_weights(table(case.graph), table(case.noise), case.train, case.validation).starts
+    starts = choose_weights(table(case.graph), table(case.noise), case.train, case.validation, seed=0).starts
     assert len(starts) == 3
     counts = np.histogram(case.lengths, [*starts, 1000])[0]
     assert counts.min() >= 100

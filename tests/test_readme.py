@@ -1,0 +1,114 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from glta_cli.main import app
+
+
+@pytest.fixture(scope="module")
+def readme(repository: Path) -> str:
+    return (repository / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(readme: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", readme, flags=re.DOTALL)
+
+
+def commands(readme: str) -> list[list[str]]:
+    lines = "\n".join(blocks(readme, "console")).replace("\\\n", " ").splitlines()
+    stripped = [line.removeprefix("$ ") for line in lines]
+    found = [shlex.split(line, comments=True) for line in stripped if line.startswith("glta ")]
+    return [words[1:] for words in found]
+
+
+def test_every_command_of_the_readme_parses(readme: str) -> None:
+    root = typer.main.get_command(app)
+    shown = commands(readme)
+    assert {words[0] for words in shown} >= {
+        "prepare", "pretrain-graph", "align", "finetune", "evaluate", "recommend",
+    }  # fmt: skip
+    for words in shown:
+        with root.make_context("glta", list(words)) as context:
+            name, command, rest = root.resolve_command(context, words)  # type: ignore[attr-defined]
+            assert name == words[0]
+            command.make_context(name, rest).close()
+
+
+def test_the_recipes_the_readme_names_are_shipped(readme: str, repository: Path) -> None:
+    named = set(re.findall(r"recipes/[\w/-]+\.yaml", readme))
+    assert named
+    assert all((repository / path).is_file() for path in named)
+
+
+def glta(folder: Path, *arguments: str, plugins: Path | None = None) -> str:
+    environment = os.environ | {"GLTA_DATA_DIR": str(folder / "workspace")}
+    if plugins is not None:
+        environment["PYTHONPATH"] = str(plugins)
+    return subprocess.run(
+        [sys.executable, "-m", "glta_cli", *arguments],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+SMALL = [
+    "--set", "backbone.name=tiny",
+    "--set", "interests={profile: false, prediction: false}",
+    "--set", "graph.training.epochs=2",
+    "--set", "align={prompts: 8, validation_prompts: 4, training: {epochs: 1}}",
+    "--set", "finetune.training.epochs=1",
+]  # fmt: skip
+
+
+def test_own_data_in_five_lines(readme: str, toy_table: Path, tmp_path: Path) -> None:
+    recipe = next(block for block in blocks(readme, "yaml") if "shop.yaml" in block)
+    assert len(recipe.strip().splitlines()) == 5
+    (tmp_path / "shop.yaml").write_text(recipe)
+    log = (toy_table / "interactions.csv").read_text().replace("user,item", "customer,sku", 1)
+    (tmp_path / "log.csv").write_text(log.replace("u7,", "C-1007,"))
+    (tmp_path / "products.csv").write_text((toy_table / "items.csv").read_text())
+
+    command = next(words for words in commands(readme) if "shop.yaml" in words)
+    answer = json.loads(glta(tmp_path, *command, *SMALL, "--json"))
+
+    assert answer["user"] == "C-1007"
+    assert len(answer["recommendations"]) == 10
+
+
+def test_the_plugin_of_the_readme_is_listed_and_trains(readme: str, toy_table: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for block in blocks(readme, "python"):
+        path = site / block.splitlines()[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block)
+    project = next(block for block in blocks(readme, "toml") if "entry-points" in block)
+    [entry] = re.findall(r'^(\w+) = "(\w+)"$', project.split("[project.entry-points.glta]")[1], flags=re.MULTILINE)
+    metadata = site / "glta_mf-0.1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: glta-mf\nVersion: 0.1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[glta]\n{entry[0]} = {entry[1]}\n")
+
+    listed = json.loads(glta(tmp_path, "plugins", "--json", plugins=site))
+    assert {"name": "mf", "kind": "encoder", "distribution": "glta-mf"}.items() <= next(
+        row for row in listed if row["name"] == "mf"
+    ).items()
+
+    source = f"dataset={{name: table, source: {toy_table}}}"
+    trained = glta(
+        tmp_path, "pretrain-graph", "--set", source, "--set", "graph.encoder=mf", *SMALL, "--json", plugins=site
+    )
+    assert json.loads(trained)["details"]["encoder"] == "mf"
