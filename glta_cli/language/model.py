@@ -97,4 +97,4 @@ def _token_rms(language_model: LanguageModel) -> float:
     """Root mean square over the first thousands of token embeddings: enough for a scale."""
     ids = torch.arange(min(4096, len(language_model.tokenizer)))
     device = next(language_model.module.parameters()).device
-    return float(language_model.embed(ids.to(device)).float().square().mean().sqrt())
+    return float(language_model.embed(ids.to(device)).detach().float().square().mean().sqrt())

@@ -297,7 +297,7 @@ class Recorder:
         return ["drama, war"] * len(prompts)
 
 
-def test_words_are_generated_from_training_items_only(
+def test_words_are_generated_from_training_items_only_and_never_from_targets(
     tiny_recipe: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe("interests.profile=true", "interests.prediction=true", "interests.items=20")
@@ -313,14 +313,19 @@ def test_words_are_generated_from_training_items_only(
     pipeline = Pipeline("toy", recipe, Workspace(tmp_path), device="cpu")
     pipeline.ensure("describe-users")
     prepared = pipeline.prepared()
-    train_set = prepared.split("train")
-    expected = {frozenset(prepared.titles[item] for item in train_set.of(user)) for user in range(60)}
+    targets = load_file(pipeline.ensure("pretrain-graph").file("targets.safetensors"))["targets"].astype(bool)
+    whole = prepared.split("train")
+    visible = Interactions.from_pairs(
+        whole.users[~targets], whole.items[~targets], user_count=whole.user_count, item_count=whole.item_count
+    )
+    expected = {frozenset(prepared.titles[item] for item in visible.of(user)) for user in range(60)}
     asked = {frozenset(re.findall(r"(?:Space film|Garden book) \d+", prompt)) for prompt in recorder.prompts}
     assert asked == expected
     assert len(recorder.prompts) == 2 * len(expected)
     for user in range(59):
         later = {prepared.titles[item] for name in ("valid", "test") for item in prepared.split(name).of(user)}
-        own = frozenset(prepared.titles[item] for item in train_set.of(user))
+        later |= {prepared.titles[item] for item in whole.of(user)[targets[whole.users == user]]}
+        own = frozenset(prepared.titles[item] for item in visible.of(user))
         assert later
         assert own in asked
         assert not own & later
