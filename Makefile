@@ -17,7 +17,7 @@ help:
 	@echo "make clean        remove what make made; runs and datasets stay"
 
 quickstart: $(VENV)/.installed
-	$(BIN)/glta recommend --user 42
+	$(BIN)/glta recommend --user 42 --recipe quickstart
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2

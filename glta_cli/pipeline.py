@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from glta_cli.data.prepared import PreparedDataset
@@ -38,14 +38,14 @@ class Pipeline:
         from glta_cli.errors import GltaError
 
         prepared = self.prepared()
+        if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
+            raise GltaError(f"this recipe leaves out {stage}", location=self.name)
         for each in self._later_stages():
             if stage in self._artefacts:
                 break
             if each.name in _lineage(stage) and each.needed(self.recipe, prepared):
                 self._artefacts[each.name] = self._up_to_date(each)
                 self._save()
-        if stage not in self._artefacts:
-            raise GltaError(f"this recipe leaves out {stage}", location=self.name)
         return self._artefacts[stage]
 
     def prepared(self) -> PreparedDataset:
@@ -86,13 +86,17 @@ class Pipeline:
 
         inputs = {name: self._artefacts[name].fingerprint for name in stage.inputs if name in self._artefacts}
         settings = stage.settings(self.recipe)
-        weights = self._backbone_fingerprint() if "backbone" in settings else None
+        weights = self._backbone_fingerprint if "backbone" in settings else None
         identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
         found = self.workspace.published(stage.name, identity)
         if found is not None:
             say(f"[green]✓[/] {stage.name}: up to date")
             return found
         with self.workspace.locked(f"{stage.name}-{identity}"):
+            # Another process may have published it between the look and the lock.
+            found = self.workspace.published(stage.name, identity)
+            if found is not None:
+                return found
             say(f"[cyan]▸[/] {stage.name}")
             artefact = self.workspace.publish(
                 stage.name,
@@ -106,11 +110,12 @@ class Pipeline:
         return artefact
 
     def _context(self) -> Any:
-        from glta_cli.stages import StageContext
+        from glta_cli.stage_context import StageContext
         from glta_cli.training import pick_device
 
-        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts), self.name)
+        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts))
 
+    @cached_property
     def _backbone_fingerprint(self) -> str:
         from glta_cli.stages import backbone_fingerprint
 

@@ -73,7 +73,10 @@ class Declaration:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderDeclaration(Declaration):
-    """A graph encoder; its target satisfies `GraphEncoder`."""
+    """A graph encoder; its target satisfies `GraphEncoder`.
+
+    Its `config` has an integer field `dimension`, the d of the embeddings: `--dry-run` counts with it.
+    """
 
     kind: ClassVar[Kind] = "encoder"
 
@@ -221,7 +224,11 @@ class Fetch(Protocol):
 
 
 class DatasetLoader(Protocol):
-    """Finds a dataset's files and reads them."""
+    """Finds a dataset's files and reads them.
+
+    A loader that can fetch nothing has an attribute `needs_source`, true; one without it is taken to fetch.
+    Datasets of the former are told apart by their source; for the latter a local copy stands for the download.
+    """
 
     def __init__(self, name: str, options: BaseModel) -> None: ...
 

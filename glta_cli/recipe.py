@@ -37,7 +37,7 @@ class SplitSettings(Settings):
     )
     validation: float = Field(0.1, gt=0, lt=1, description="share of interactions for model selection")
     test: float = Field(0.1, gt=0, lt=1, description="share of interactions for the final figures")
-    seed: int = Field(0, description="seed of the random split")
+    seed: int = Field(0, ge=0, description="seed of the random split")
 
 
 class DatasetSettings(Settings):
@@ -105,7 +105,9 @@ class BackboneSettings(Settings):
         "pretrained", description="random is the control: the same architecture, untrained"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: float32 on a CPU, bfloat16 on a GPU that has it"
+        "auto",
+        description="auto: float32 on a CPU, bfloat16 on a GPU that has it; float16 trains without loss scaling, "
+        "so gradients may underflow",
     )
     device_map: str | None = Field(None, description="accelerate's placement over several devices, such as auto")
     quantization: Literal["none", "8bit", "4bit"] = Field("none", description="through bitsandbytes, GPU only")
@@ -216,7 +218,7 @@ class EvaluateSettings(Settings):
 
 
 class Recipe(Settings):
-    """A whole run: six sections, one per stage, and the seed."""
+    """A whole run: nine sections and the seed."""
 
     seed: int = Field(0, ge=0, description="of initialisation, sampling and prompts")
     dataset: DatasetSettings = DatasetSettings()
@@ -335,11 +337,16 @@ def _component_errors(
 
 def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
     """Settings that are right one by one and wrong together."""
-    align = recipe.align
+    found: list[GltaError] = []
+    align, finetune = recipe.align, recipe.finetune
     if align.least_items > align.most_items:
         problem = f"align.least_items: {align.least_items} is more than align.most_items, {align.most_items}"
-        return [InputError(problem, location=place(("align", "least_items"), positions))]
-    return []
+        found.append(InputError(problem, location=place(("align", "least_items"), positions)))
+    if finetune.readout == "positions" and finetune.loss == "first":
+        problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
+        location = place(("finetune", "readout"), positions)
+        found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
+    return found
 
 
 def recipe_folder() -> Path:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
-import torch
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
-from safetensors.torch import load_file as load_tensors
+from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
-from torch import Tensor, nn
+from torch import nn
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.prepared import PreparedDataset
@@ -26,142 +21,31 @@ from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.graph.pretraining import Embeddings, embeddings_of, pretrain
 from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
 from glta_cli.language.finetuning import Examples, FinetuningTask
-from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead, scoring_arrays
+from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.interests import generate_interests
-from glta_cli.language.model import GraphLanguageModel
-from glta_cli.language.readout import UserPrompts, encode_users
+from glta_cli.language.model import load_own_tensors, own_tensors
+from glta_cli.language.readout import encode_users
 from glta_cli.language.text_vectors import encode_texts, whiten
-from glta_cli.plugin import Backbone, LanguageModel
+from glta_cli.plugin import Kind
 from glta_cli.recipe import Recipe, component_options
 from glta_cli.registry import installed
 from glta_cli.serving.fusion import choose_weights
 from glta_cli.serving.index import LanguageScores, write_vectors
+from glta_cli.stage_context import (
+    ALIGNMENT_GRAPH,
+    FULL_GRAPH,
+    MODEL,
+    TARGETS,
+    VECTORS,
+    WORDS,
+    StageContext,
+    backbone_of,
+    read_embeddings,
+    without,
+)
 from glta_cli.terminal import progress_bar
 from glta_cli.training import TrainingProgress, train, trainable
-from glta_cli.workspace import Artefact, Workspace, fingerprint
-
-FULL_GRAPH = "full.safetensors"
-ALIGNMENT_GRAPH = "alignment.safetensors"
-TARGETS = "targets.safetensors"
-VECTORS = "vectors.safetensors"
-WORDS = "words.parquet"
-MODEL = "model.safetensors"
-
-
-# ------------------------------------------------------------------------------------------------- context
-
-
-@dataclass
-class StageContext:
-    """What a running stage may use: the recipe, and what the stages before it published."""
-
-    recipe: Recipe
-    workspace: Workspace
-    device: torch.device
-    artefacts: Mapping[str, Artefact]
-    run_name: str
-
-    @cached_property
-    def prepared(self) -> PreparedDataset:
-        return PreparedDataset(self.artefacts["prepare"])
-
-    @cached_property
-    def train(self) -> Interactions:
-        return self.prepared.split("train")
-
-    @cached_property
-    def validation(self) -> Interactions:
-        return self.prepared.split("valid")
-
-    @cached_property
-    def holdout(self) -> NDArray[np.bool_] | None:
-        """Which training interactions are stage 3's targets, hidden from its graph; None without a holdout."""
-        artefact = self.artefacts["pretrain-graph"]
-        if not artefact.has(TARGETS):
-            return None
-        return load_file(artefact.file(TARGETS))["targets"].astype(bool)
-
-    @cached_property
-    def visible(self) -> Interactions:
-        """Training interactions without the held-out targets: what prompts of training may be made of."""
-        return self.train if self.holdout is None else without(self.train, self.holdout)
-
-    def embeddings(self, *, serving: bool) -> Embeddings:
-        """The encoder behind stages 2 and 3, on the graph without targets or, for serving, on the whole one."""
-        artefact = self.artefacts["pretrain-graph"]
-        if not artefact.has(ALIGNMENT_GRAPH):
-            return read_embeddings(artefact)
-        stored = load_file(artefact.file(ALIGNMENT_GRAPH))
-        prefix = "served_" if serving else ""
-        return Embeddings(stored[f"{prefix}users"], stored[f"{prefix}items"])
-
-    def item_vectors(self, embeddings: Embeddings) -> NDArray[np.float32]:
-        """What the tied head knows of each item: its embedding, and its text where there is any, [I, D]."""
-        artefact = self.artefacts.get("encode-items")
-        if artefact is None:
-            return embeddings.items
-        text = load_file(artefact.file(VECTORS))["vectors"]
-        return np.concatenate([embeddings.items, text], axis=1)
-
-    def model(self, embeddings: Embeddings, *, adapters: bool) -> GraphLanguageModel:
-        """A freshly initialised model around the recipe's language model, with its `adapters` or without."""
-        torch.manual_seed(self.recipe.seed)
-        backbone = self.recipe.backbone if adapters else self.recipe.backbone.model_copy(update={"lora": None})
-        language_model = backbone_of(self.recipe.model_copy(update={"backbone": backbone})).load(self.device)
-        model = GraphLanguageModel(language_model, embeddings, self.head(language_model, embeddings))
-        for name, module in model.named_children():
-            # The backbone places its own weights, over several devices where the recipe says so.
-            if name != "language_module":
-                module.to(self.device)
-        model.users, model.items = model.users.to(self.device), model.items.to(self.device)
-        return model
-
-    def head(self, language_model: LanguageModel, embeddings: Embeddings) -> GllmHead:
-        if self.recipe.finetune.head == "linear":
-            return LinearHead(language_model.hidden_size, self.prepared.item_count)
-        counts = np.bincount(self.train.items, minlength=self.train.item_count)
-        vectors = torch.from_numpy(self.item_vectors(embeddings))
-        return TiedHead(language_model.hidden_size, vectors, torch.from_numpy(counts))
-
-    def user_prompts(self, tokenizer: Any) -> UserPrompts:
-        profiles, predictions = [""] * self.prepared.user_count, [""] * self.prepared.user_count
-        artefact = self.artefacts.get("describe-users")
-        if artefact is not None:
-            words = pl.read_parquet(artefact.file(WORDS))
-            profiles, predictions = words["profile"].to_list(), words["prediction"].to_list()
-        return UserPrompts(
-            tokenizer,
-            self.prepared.user_ids,
-            profiles,
-            predictions,
-            self.recipe.finetune,
-            self.recipe.prompts,
-        )
-
-
-def backbone_of(recipe: Recipe) -> Backbone:
-    """The recipe's backbone, constructed but not loaded."""
-    component = installed().find("backbone", recipe.backbone.name)
-    backbone: Backbone = component.target()(
-        recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone")
-    )
-    return backbone
-
-
-def without(interactions: Interactions, hidden: NDArray[np.bool_]) -> Interactions:
-    """The interactions that are not hidden, along `items`; users and items keep their indices."""
-    return Interactions.from_pairs(
-        interactions.users[~hidden],
-        interactions.items[~hidden],
-        user_count=interactions.user_count,
-        item_count=interactions.item_count,
-    )
-
-
-def read_embeddings(artefact: Artefact) -> Embeddings:
-    """The embeddings of the encoder trained on the whole training graph."""
-    stored = load_file(artefact.file(FULL_GRAPH))
-    return Embeddings(stored["users"], stored["items"])
+from glta_cli.workspace import fingerprint
 
 
 def require_text(prepared: PreparedDataset, stage: str, switch: str) -> None:
@@ -219,8 +103,9 @@ class PretrainGraph(Stage):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
-            "graph": recipe.graph.model_dump(mode="json"),
+            "graph": recipe.graph.model_dump(mode="json", exclude=_TIMING),
             "options": component_options(recipe, "encoder").model_dump(mode="json"),
+            "plugin": _plugin_version("encoder", recipe.graph.encoder),
             "seed": recipe.seed,
         }
 
@@ -287,7 +172,10 @@ class EncodeItems(Stage):
         return recipe.finetune.head == "tied" and prepared.has_text
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        return {"backbone": frozen_backbone_settings(recipe), "text": recipe.text.model_dump(mode="json")}
+        return {
+            "backbone": frozen_backbone_settings(recipe),
+            "text": recipe.text.model_dump(mode="json", exclude={"batch_size"}),
+        }
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         model = backbone_of(context.recipe).load(context.device)
@@ -308,7 +196,7 @@ class Align(Stage):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
-            "align": recipe.align.model_dump(mode="json"),
+            "align": recipe.align.model_dump(mode="json", exclude=_TIMING),
             "backbone": frozen_backbone_settings(recipe),
             "prompts": {"system": recipe.prompts.system, "alignment": recipe.prompts.alignment},
             "head": recipe.finetune.head,
@@ -341,7 +229,7 @@ class DescribeUsers(Stage):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         prompts = recipe.prompts
         return {
-            "interests": recipe.interests.model_dump(mode="json"),
+            "interests": recipe.interests.model_dump(mode="json", exclude={"batch_size"}),
             "prompts": {
                 "system": prompts.system,
                 "profile": prompts.profile,
@@ -361,7 +249,7 @@ class DescribeUsers(Stage):
         ]
         profiles, predictions = generate_interests(
             partial(backbone.load, context.device, full_depth=True),
-            backbone.identity(),
+            fingerprint([frozen_backbone_settings(recipe) | {"layers": None}, backbone.identity()]),
             descriptions,
             recipe.prompts,
             recipe.interests,
@@ -381,10 +269,11 @@ class Finetune(Stage):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # Readout and fusion are decided at inference; the trained model is the same.
-        settings = recipe.finetune.model_dump(mode="json", exclude={"readout", "fusion"})
+        settings = recipe.finetune.model_dump(mode="json", exclude={"readout": True, "fusion": True, **_TIMING})
+        lora = recipe.backbone.lora
         return {
             "finetune": settings,
-            "backbone": recipe.backbone.model_dump(mode="json"),
+            "backbone": frozen_backbone_settings(recipe) | {"lora": lora and lora.model_dump(mode="json")},
             "prompts": _stage_3_prompts(recipe),
             "seed": recipe.seed,
         }
@@ -408,7 +297,7 @@ class Finetune(Stage):
         )
         # The regression knows the state at the end of the prompt only, not those at the placeholders.
         if recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users:
-            task.warm_start(recipe.graph.temperature)
+            task.warm_start(recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
         progress = train(task, recipe.finetune.training, state_folder=state_folder, description="fine-tune")
         save_tensors(own_tensors(model), folder / MODEL)
@@ -483,9 +372,19 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
+# How often a state is saved does not change what is trained.
+_TIMING: Any = {"training": {"checkpoint_seconds"}}
+
+
 def frozen_backbone_settings(recipe: Recipe) -> dict[str, Any]:
-    """The backbone without its adapters, which only stage 3 trains."""
-    return recipe.backbone.model_dump(mode="json", exclude={"lora", "gradient_checkpointing", "device_map"})
+    """The backbone without its adapters, which only stage 3 trains, and without what only saves memory."""
+    settings = recipe.backbone.model_dump(mode="json", exclude={"lora", "gradient_checkpointing", "device_map"})
+    return settings | {"plugin": _plugin_version("backbone", recipe.backbone.name)}
+
+
+def _plugin_version(kind: Kind, name: str) -> list[str]:
+    component = installed().find(kind, name)
+    return [component.declaration.target, component.origin.distribution, component.origin.version]
 
 
 def backbone_fingerprint(recipe: Recipe) -> str:
@@ -496,24 +395,3 @@ def backbone_fingerprint(recipe: Recipe) -> str:
 def _stage_3_prompts(recipe: Recipe) -> dict[str, Any]:
     keys = {"system", "recommendation", "profile_line", "prediction_line", "placeholder"}
     return recipe.prompts.model_dump(mode="json", include=keys)
-
-
-# ------------------------------------------------------------------------------------------------- weights
-
-
-def own_tensors(model: GraphLanguageModel) -> dict[str, Tensor]:
-    """Projectors, head and trained adapters: everything but the language model's own weights."""
-    return {
-        name: parameter.detach().cpu().contiguous()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad or not name.startswith("language_module.")
-    }
-
-
-def load_own_tensors(model: GraphLanguageModel, path: Path) -> None:
-    """Set the parameters a stage saved; those it did not train keep their values."""
-    tensors = load_tensors(path)
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            parameters[name].copy_(tensor)

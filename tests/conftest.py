@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from glta_cli.data.interactions import Interactions
     from glta_cli.pipeline import Pipeline
     from glta_cli.recipe import Recipe
-    from glta_cli.stages import StageContext
+    from glta_cli.stage_context import StageContext
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -142,13 +142,13 @@ def toy_context(run_toy: Callable[..., Pipeline]) -> Callable[..., StageContext]
     def make(*overrides: str, stage: str = "align", name: str = "context") -> StageContext:
         import torch
 
-        from glta_cli.stages import StageContext
+        from glta_cli.stage_context import StageContext
 
         pipelines = [run_toy(*overrides, stage=needed, name=name) for needed in ("pretrain-graph", stage)]
         artefacts = {"pretrain-graph": pipelines[0].ensure("pretrain-graph")}
         pipeline = pipelines[1]
         artefacts |= {name: artefact for name, artefact in pipeline.status() if artefact is not None}
-        return StageContext(pipeline.recipe, pipeline.workspace, torch.device("cpu"), artefacts, pipeline.name)
+        return StageContext(pipeline.recipe, pipeline.workspace, torch.device("cpu"), artefacts)
 
     return make
 

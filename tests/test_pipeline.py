@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from glta_cli.commands.evaluate import some_user
 from glta_cli.errors import BusyError, GltaError, InputError
 from glta_cli.main import app
 from glta_cli.pipeline import STAGES, Pipeline
@@ -84,6 +86,16 @@ def test_the_commands_one_by_one_end_in_the_same_run(glta: Callable[..., Any], t
     assert report["dataset"] == "table"
 
 
+def test_evaluate_names_a_user_the_dataset_has(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
+    said = glta("evaluate", "--recipe", str(tiny_recipe_file)).stderr
+    assert "next: glta recommend --user u0 --run toy" in said
+
+
+@pytest.mark.parametrize(("ids", "named"), [(["7", "42"], "42"), (["a user", "b"], "a user")])
+def test_the_user_of_the_examples_is_named_where_there_is_one(ids: list[str], named: str) -> None:
+    assert some_user(SimpleNamespace(user_ids=ids)) == named  # type: ignore[arg-type]
+
+
 def test_evaluate_shows_a_table_that_fits_a_terminal(
     glta: Callable[..., Any], tiny_recipe_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +115,7 @@ def test_evaluate_shows_a_table_that_fits_a_terminal(
     ("change", "rerun"),
     [
         ("evaluate.cutoffs=[3]", set()),
-        ("finetune.readout=positions", {"index"}),
+        ("finetune.readout=autoregressive", {"index"}),
         ("finetune.fusion=false", {"index"}),
         ("finetune.training.epochs=1", {"finetune", "index"}),
         ("prompts.recommendation='{user} {items}'", {"finetune", "index"}),

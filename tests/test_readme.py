@@ -51,6 +51,12 @@ def test_the_recipes_the_readme_names_are_shipped(readme: str, repository: Path)
     assert all((repository / path).is_file() for path in named)
 
 
+def test_make_quickstart_runs_the_quickstart_whatever_ran_last(repository: Path) -> None:
+    makefile = (repository / "Makefile").read_text(encoding="utf-8")
+    [recommend] = re.findall(r"/glta (recommend .*)", makefile)
+    assert shlex.split(recommend) == ["recommend", "--user", "42", "--recipe", "quickstart"]
+
+
 def glta(folder: Path, *arguments: str, plugins: Path | None = None) -> str:
     environment = os.environ | {"GLTA_DATA_DIR": str(folder / "workspace")}
     if plugins is not None:

@@ -103,6 +103,17 @@ def test_settings_that_contradict_each_other(written):
     assert problems(written("align:\n  least_items: 20\n")) == [
         "mine.yaml:2:3: align.least_items: 20 is more than align.most_items, 12"
     ]
+    untrained = "finetune.readout: rows 2 to k would come from positions that were never trained"
+    hint = "hint: set finetune.loss=positions"
+    reference = written("align:\n  least_items: 20\nfinetune:\n  readout: positions\n")
+    assert problems(reference) == [
+        "mine.yaml:2:3: align.least_items: 20 is more than align.most_items, 12",
+        f"mine.yaml:4:3: {untrained}\n  {hint}",
+    ]
+    assert problems(written("seed: 1\n"), "finetune.readout=positions") == [
+        f"--set finetune.readout: {untrained}\n  {hint}"
+    ]
+    assert load_recipe(written("finetune:\n  loss: positions\n  readout: positions\n"))
 
 
 @pytest.mark.parametrize(

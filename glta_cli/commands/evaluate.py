@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from typing import TYPE_CHECKING
+
 from glta_cli.commands.options import (
     DataDirOption,
     DeviceOption,
@@ -14,6 +17,11 @@ from glta_cli.commands.options import (
 )
 from glta_cli.commands.stage import say_next
 from glta_cli.terminal import show_json, show_table
+
+if TYPE_CHECKING:
+    from glta_cli.data.prepared import PreparedDataset
+
+USUAL_USER = "42"
 
 
 def evaluate(
@@ -41,4 +49,10 @@ def evaluate(
         show_json(report)
     else:
         show_table(report_table(report))
-    say_next("recommend --user 42", pipeline.name, data_dir)
+    say_next(f"recommend --user {shlex.quote(some_user(pipeline.prepared()))}", pipeline.name, data_dir)
+
+
+def some_user(prepared: PreparedDataset) -> str:
+    """A user the dataset has: the one of every other example, else the first."""
+    ids = prepared.user_ids
+    return USUAL_USER if USUAL_USER in ids else ids[0]

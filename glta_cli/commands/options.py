@@ -76,7 +76,8 @@ def open_pipeline(
     """The pipeline the shared options select.
 
     A recipe names its run unless `run` does. Without one, a run keeps the recipe it was made with; without
-    either, it is the latest run where `prefer_latest`, else the default recipe.
+    either, it is the latest run where `prefer_latest`, else the default recipe. Where `prefer_latest`, a run
+    of an unknown name is started only if a recipe or a setting says what it is to be.
 
     Raises:
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
@@ -94,7 +95,7 @@ def open_pipeline(
         if run is None:
             stored = workspace.latest_run() if prefer_latest else None
         else:
-            stored = workspace.required_run(run) if prefer_latest else workspace.run(run)
+            stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
             return Pipeline(stored.name, recipe_from(stored.recipe, changes), workspace, device=device)
         say(f"no recipe named: taking {DEFAULT_RECIPE}")

@@ -43,7 +43,7 @@ def prepare(
     overrides: SetOption = None,
     data_dir: DataDirOption = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of the random split: --set dataset.split.seed=N.")
+        int | None, typer.Option(metavar="N", min=0, help="Seed of the random split: --set dataset.split.seed=N.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -47,7 +47,7 @@ def say_next(command: str, run: str, data_dir: Path | None) -> None:
     """Name the command that carries on with this run, ready to be pasted."""
     from rich.markup import escape
 
-    words = ["glta", *command.split(), "--run", run]
+    words = ["glta", *shlex.split(command), "--run", run]
     if data_dir is not None:
         words += ["--data-dir", str(data_dir)]
     say(f"next: [bold]{escape(shlex.join(words))}[/bold]")
@@ -199,6 +199,14 @@ def _prepared(pipeline: Pipeline) -> PreparedDataset | None:
 
 
 def _graph_dimension(recipe: Recipe) -> int:
+    from glta_cli.errors import InputError
     from glta_cli.recipe import component_options
 
-    return int(component_options(recipe, "encoder").model_dump()["dimension"])
+    dimension = component_options(recipe, "encoder").model_dump().get("dimension")
+    if not isinstance(dimension, int):
+        raise InputError(
+            f"the settings of {recipe.graph.encoder} have no whole number `dimension`, so nothing can be counted",
+            location="graph.encoder",
+            hint="every encoder's settings have a field `dimension`, the size of its embeddings: tell its author",
+        )
+    return dimension

@@ -214,7 +214,7 @@ def _items(raw: RawDataset, item_ids: list[str]) -> pl.DataFrame:
 def _text_warnings(items: pl.DataFrame) -> list[str]:
     without = items["text"].null_count()
     if without == items.height:
-        return ["no item has a text: `glta align` and `glta finetune` need titles or descriptions"]
+        return ["no item has a text: `align` and `describe-users` need titles or descriptions"]
     return [f"{without:,} of {items.height:,} items have neither title nor description"] if without else []
 
 

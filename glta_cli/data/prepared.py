@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -10,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from glta_cli.data.interactions import Interactions
-from glta_cli.errors import InputError
 from glta_cli.workspace import Artefact
 
 INTERACTIONS_FILE: Final = "interactions.parquet"
@@ -18,8 +16,6 @@ USERS_FILE: Final = "users.parquet"
 ITEMS_FILE: Final = "items.parquet"
 
 SplitName = Literal["train", "valid", "test"]
-
-NEAREST_IDS: Final = 3
 
 
 class PreparedDataset:
@@ -85,22 +81,6 @@ class PreparedDataset:
         """The interactions of all splits."""
         return self._interactions(self._table)
 
-    def user_index(self, user_id: str) -> int:
-        """The index of an original user id.
-
-        Raises:
-            InputError: there is no such user; says how many there are and which ids are near.
-        """
-        index = self._user_indices.get(user_id)
-        if index is not None:
-            return index
-        path = self.artefact.path / USERS_FILE
-        raise InputError(
-            f"no user is called '{user_id}' among the {self.user_count:,} users here",
-            location=self.name,
-            hint=f"the nearest ids are {', '.join(self._nearest_users(user_id))}; all of them are in {path}",
-        )
-
     def summary(self) -> dict[str, Any]:
         """Users, items, interactions, density, rows dropped by reason, and the sizes of the splits."""
         keys = ("dataset", "users", "items", "interactions", "density", "dropped", "split")
@@ -114,10 +94,6 @@ class PreparedDataset:
     def _items(self) -> pl.DataFrame:
         return self._read(ITEMS_FILE)
 
-    @cached_property
-    def _user_indices(self) -> dict[str, int]:
-        return {user: index for index, user in enumerate(self.user_ids)}
-
     def _read(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.artefact.file(name))
 
@@ -128,12 +104,3 @@ class PreparedDataset:
             user_count=self.user_count,
             item_count=self.item_count,
         )
-
-    def _nearest_users(self, user_id: str) -> list[str]:
-        """Ids beside the wanted one: by number where ids are numbers, else in alphabetical order."""
-        if user_id.isdecimal() and all(known.isdecimal() for known in self.user_ids):
-            wanted = int(user_id)
-            return sorted(self.user_ids, key=lambda known: (abs(int(known) - wanted), int(known)))[:NEAREST_IDS]
-        ordered = sorted(self.user_ids)
-        start = max(0, min(bisect_left(ordered, user_id) - 1, len(ordered) - NEAREST_IDS))
-        return ordered[start : start + NEAREST_IDS]

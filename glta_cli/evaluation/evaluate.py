@@ -11,7 +11,7 @@ from rich.table import Table
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.metrics import bootstrap_interval, ranking_metrics
+from glta_cli.evaluation.metrics import bootstrap_intervals, ranking_metrics
 from glta_cli.evaluation.ranking import Scorer, rank_users
 from glta_cli.recipe import EvaluateSettings
 from glta_cli.serving.index import Index
@@ -59,7 +59,10 @@ def evaluate_run(pipeline: Pipeline) -> dict[str, Any]:
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
         "models": {name: {metric: float(v.mean()) for metric, v in row.items()} for name, row in values.items()},
-        "intervals": {name: _intervals(row, settings, pipeline.recipe.seed) for name, row in values.items()},
+        "intervals": {
+            name: bootstrap_intervals(row, settings.bootstrap, pipeline.recipe.seed) if settings.bootstrap else {}
+            for name, row in values.items()
+        },
     }
 
 
@@ -77,14 +80,6 @@ def evaluate_models(
             values[name] = ranking_metrics(ranked, users, test, settings.cutoffs)
             bar.update(1)
     return values
-
-
-def _intervals(
-    values: dict[str, NDArray[np.float64]], settings: EvaluateSettings, seed: int
-) -> dict[str, tuple[float, float]]:
-    if settings.bootstrap == 0:
-        return {}
-    return {metric: bootstrap_interval(v, settings.bootstrap, seed) for metric, v in values.items()}
 
 
 def report_table(report: dict[str, Any]) -> Table:

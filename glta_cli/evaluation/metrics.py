@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
 
-METRICS = ("ndcg", "recall", "precision", "hit", "mrr", "map")
-
 
 def hits_of(ranked: NDArray[np.int64], users: NDArray[np.int64], relevant: Interactions) -> NDArray[np.bool_]:
     """Which ranked items [n, K] are among the relevant items of their user [n] -> [n, K]."""
@@ -56,9 +54,16 @@ def ranking_metrics(
     return values
 
 
-def bootstrap_interval(values: NDArray[np.float64], resamples: int, seed: int) -> tuple[float, float]:
-    """The 95% percentile interval of the mean over users."""
+def bootstrap_intervals(
+    values: dict[str, NDArray[np.float64]], resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """The 95% percentile interval of each metric's mean over users; all metrics share the resamples."""
     generator = np.random.default_rng(seed)
-    means = [generator.choice(values, size=len(values)).mean() for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    columns = np.stack(list(values.values()), axis=1)  # [n, M]
+    users = len(columns)
+    means = np.empty((resamples, columns.shape[1]))
+    for resample in range(resamples):
+        times_drawn = np.bincount(generator.integers(0, users, users), minlength=users)
+        means[resample] = times_drawn @ columns / users
+    bounds = np.percentile(means, [2.5, 97.5], axis=0)  # [2, M]
+    return {name: (float(low), float(high)) for name, low, high in zip(values, *bounds, strict=True)}

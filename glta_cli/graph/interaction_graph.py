@@ -52,7 +52,7 @@ class InteractionGraph(nn.Module):
         return self.user_count + self.item_count
 
     def propagate(self, nodes: Tensor) -> Tensor:
-        """A·nodes: [N, d] -> [N, d], without a gradient."""
+        """A·nodes: [N, d] -> [N, d]."""
         return F.embedding_bag(self.neighbours, nodes, self.indptr, mode="sum", per_sample_weights=self.weights)
 
     def layer_mean(self, nodes: Tensor, layers: int) -> Tensor:

@@ -88,6 +88,9 @@ class AlignmentTask:
         model.language_module.requires_grad_(False)
         model.user_projector.requires_grad_(False)
         model.share_prefix(prompts.template.literals[0])
+        with torch.no_grad():
+            # The prompts draw items uniformly: popularity, where the bias starts, says nothing about them.
+            model.head.bias.zero_()
         # The generator of validation prompts can be no epoch's, so no training prompt is a validation prompt.
         self.validation = prompts.draw(settings.validation_prompts, np.random.default_rng((seed, 0, 1)))
         if isinstance(model.head, TiedHead):

@@ -69,7 +69,10 @@ class Examples:
 
 
 class FinetuningTask:
-    """Trains user projector, head and adapters; the item projector too where stage 2 was left out."""
+    """Trains user projector, head and adapters; the item projector too where stage 2 was left out.
+
+    The epoch is selected by the ranking of the first row, whatever the readout: one model, three readouts.
+    """
 
     metric = SELECTION_METRIC
 

@@ -29,17 +29,20 @@ class TiedHead(nn.Module):
     """
 
     items: Tensor
+    popularity: Tensor
 
     def __init__(self, hidden_size: int, items: Tensor, counts: Tensor) -> None:
         super().__init__()
         self.register_buffer("items", items, persistent=False)
         self.project = nn.Linear(hidden_size, items.shape[1])  # P, c
-        nn.init.normal_(self.project.weight, std=hidden_size**-0.5)
+        # Small, so that the first ranking is the bias's and not noise.
+        nn.init.normal_(self.project.weight, std=0.1 * hidden_size**-0.5)
         nn.init.zeros_(self.project.bias)
         self.centre = nn.Parameter(torch.zeros(hidden_size), requires_grad=False)
         self.scale = nn.Parameter(torch.ones(hidden_size), requires_grad=False)
         share = (counts.float() + 1) / (counts.float() + 1).mean()
-        self.bias = nn.Parameter(share.log())
+        self.register_buffer("popularity", share.log(), persistent=False)
+        self.bias = nn.Parameter(self.popularity.clone())
 
     def queries(self, hidden: Tensor) -> Tensor:
         """[..., h] -> [..., D], to be multiplied with `item_matrix`."""
@@ -59,8 +62,12 @@ class TiedHead(nn.Module):
             self.scale.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
 
     def fit(self, hidden: Tensor, targets: Tensor) -> None:
-        """Start P and c at the ridge regression from states [n, h] to the queries [n, D] they should give."""
+        """Start P and c at the ridge regression from states [n, h] to the queries [n, D] they should give.
+
+        The bias starts at popularity again: what it learnt beside another P would not fit this one.
+        """
         with torch.no_grad():
+            self.bias.copy_(self.popularity)
             weight, intercept = ridge_regression(self._standardized(hidden), targets)
             self.project.weight.copy_(weight)
             self.project.bias.copy_(intercept)
@@ -78,7 +85,7 @@ class LinearHead(nn.Module):
     def __init__(self, hidden_size: int, item_count: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(item_count, hidden_size))  # W
-        nn.init.normal_(self.weight, std=hidden_size**-0.5 / 10)
+        nn.init.normal_(self.weight, std=0.1 * hidden_size**-0.5)
         self.bias = nn.Parameter(torch.zeros(item_count))
 
     def queries(self, hidden: Tensor) -> Tensor:
@@ -107,7 +114,8 @@ def ridge_regression(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
     The penalty, in units of the mean variance, is the one with the least error on every tenth row, held out.
     """
-    x, y = inputs.double(), targets.double()
+    # Not every accelerator has float64, and the system is small.
+    x, y = inputs.cpu().double(), targets.cpu().double()
     held = torch.arange(len(x), device=x.device) % 10 == 9
     kept = ~held if held.any() else torch.ones_like(held)
     errors = []

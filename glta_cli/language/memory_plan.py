@@ -64,7 +64,7 @@ class StageMemory:
 
 @dataclass(frozen=True)
 class Plan:
-    """Exact parameter counts and a memory estimate.
+    """Parameter counts, exact but for a tied head over items without texts, and a memory estimate.
 
     Attributes:
         backbone: its name in the recipe.
@@ -141,7 +141,10 @@ def plan_table(plan: Plan) -> Table:
 
 
 def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimension: int) -> Plan:
-    """Count parameters exactly and estimate memory; the model is built on torch's meta device, weightless.
+    """Count parameters and estimate memory; the model is built on torch's meta device, weightless.
+
+    The counts are exact but for the tied head, whose item vectors are counted with all `text.dimensions`:
+    as if the items had texts, and enough of them.
 
     Args:
         users: U, or None before the dataset is prepared.
@@ -160,9 +163,12 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
     model = meta_model(config, dtype)
     base = count(model)
     weights = weight_bytes(model, settings)
+    # Stage 2 loads the model without adapters, stage 3 with them.
+    frozen_activations = adapted_activations = activation_bytes(model, settings, dtype)
     adapters = 0
     if settings.lora:
         adapters = count(attach_adapters(model, settings.lora)) - base
+        adapted_activations = activation_bytes(model, settings, dtype)
 
     hidden: int = text.hidden_size
     projector = graph_dimension * hidden + hidden
@@ -170,19 +176,29 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
     tables = _table_bytes(recipe, users, items, graph_dimension)
 
     align, finetune = recipe.align, recipe.finetune
+    own = 2 * projector + (head or 0)
 
-    def memory(stage: str, batch_size: int, tokens: int, trainable: int, logit_rows: int) -> StageMemory:
+    def memory(
+        stage: str,
+        batch_size: int,
+        tokens: int,
+        *,
+        loaded: int,
+        trainable: int,
+        activations: int,
+        logits: int | None,
+    ) -> StageMemory:
         return StageMemory(
             stage=stage,
             batch_size=batch_size,
             prompt_tokens=tokens,
             trainable=trainable,
             weights=weights,
-            # The other stage's parameters and untrained adapters lie there too, as weights alone.
-            trained=TRAINED * trainable + FLOAT32 * (2 * projector + (head or 0) + adapters - trainable),
-            activations=batch_size * tokens * activation_bytes(model, settings, dtype),
+            # A projector this stage leaves as it is lies there too, as weights alone.
+            trained=TRAINED * trainable + FLOAT32 * (loaded - trainable),
+            activations=batch_size * tokens * activations,
             tables=tables,
-            logits=None if items is None else 3 * FLOAT32 * logit_rows * min(items, finetune.softmax_items),
+            logits=None if logits is None else 3 * FLOAT32 * logits,
         )
 
     rows = finetune.positions if finetune.loss == "positions" else 1
@@ -192,13 +208,25 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             "finetune",
             finetune.training.batch_size,
             _finetune_tokens(recipe),
-            (1 if carried_over else 2) * projector + (head or 0) + adapters,
-            finetune.training.batch_size * rows,
+            loaded=own + adapters,
+            trainable=(1 if carried_over else 2) * projector + (head or 0) + adapters,
+            activations=adapted_activations,
+            # Beyond softmax_items the catalogue is sampled.
+            logits=None if items is None else finetune.training.batch_size * rows * min(items, finetune.softmax_items),
         )
     ]
     if align.enabled:
         batch = align.training.batch_size
-        aligned = memory("align", batch, _align_tokens(recipe), projector + (head or 0), batch * align.most_items)
+        aligned = memory(
+            "align",
+            batch,
+            _align_tokens(recipe),
+            loaded=own,
+            trainable=projector + (head or 0),
+            activations=frozen_activations,
+            # Stage 2 scores the whole catalogue, however large.
+            logits=None if items is None else batch * align.most_items * items,
+        )
         stages.insert(0, aligned)
     return Plan(
         backbone=settings.name,
@@ -310,7 +338,7 @@ def _table_bytes(recipe: Recipe, users: int | None, items: int | None, graph_dim
 def _finetune_tokens(recipe: Recipe) -> int:
     words = recipe.prompts.system + recipe.prompts.recommendation
     generated = recipe.interests.new_tokens * (recipe.interests.profile + recipe.interests.prediction)
-    placeholders = recipe.finetune.positions - 1 if recipe.finetune.readout == "positions" else 0
+    placeholders = recipe.finetune.positions - 1 if recipe.finetune.loss == "positions" else 0
     return _word_tokens(words) + 1 + recipe.finetune.context_items + generated + placeholders
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from glta_cli.graph.pretraining import Embeddings
@@ -98,3 +100,21 @@ def _token_rms(language_model: LanguageModel) -> float:
     ids = torch.arange(min(4096, len(language_model.tokenizer)))
     device = next(language_model.module.parameters()).device
     return float(language_model.embed(ids.to(device)).detach().float().square().mean().sqrt())
+
+
+def own_tensors(model: GraphLanguageModel) -> dict[str, Tensor]:
+    """Projectors, head and trained adapters: everything but the language model's own weights."""
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad or not name.startswith("language_module.")
+    }
+
+
+def load_own_tensors(model: GraphLanguageModel, path: Path) -> None:
+    """Set the parameters a stage saved; those it did not train keep their values."""
+    tensors = load_file(path)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            parameters[name].copy_(tensor)

@@ -99,7 +99,8 @@ def encode_users(
     """Queries of users [n], their history as context: [n, rows, D].
 
     Args:
-        autoregressive: rows 2 to k follow the tokens of the items chosen so far, in place of placeholders.
+        autoregressive: rows 2 to k follow the tokens of the items chosen so far, in place of placeholders;
+            chosen among the items not in `history`, so a list that masks more may differ from what was chosen.
         advance: called with the number of users done after each batch.
     """
     model.eval()

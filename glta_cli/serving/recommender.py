@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from glta_cli.errors import InputError, did_you_mean
+from glta_cli.errors import InputError
 from glta_cli.evaluation.ranking import rank_users
 from glta_cli.serving.index import Index
 from glta_cli.workspace import Artefact
 
 RECENT_ITEMS = 10
+NEAREST_IDS = 3
 
 
 def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
@@ -46,15 +49,23 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
     }
 
 
+def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
+    """Ids beside the wanted one: by number where ids are numbers, else in alphabetical order."""
+    if wanted.isdecimal() and all(known.isdecimal() for known in ids):
+        number = int(wanted)
+        return sorted(ids, key=lambda known: (abs(int(known) - number), int(known)))[:NEAREST_IDS]
+    ordered = sorted(ids)
+    start = max(0, min(bisect_left(ordered, wanted) - 1, len(ordered) - NEAREST_IDS))
+    return ordered[start : start + NEAREST_IDS]
+
+
 def _user_position(artefact: Artefact, user: str) -> int:
-    ids = pl.read_parquet(artefact.file("users.parquet"))["user"]
-    found = (ids == user).arg_max() if len(ids) else None
-    if found is not None and ids[found] == user:
-        return int(found)
-    examples = ", ".join(ids.head(3))
-    hint = did_you_mean(user, ids.to_list()) or f"users are named as in the data, such as {examples}"
+    path = artefact.file("users.parquet")
+    ids = pl.read_parquet(path)["user"].to_list()
+    if user in ids:
+        return ids.index(user)
     raise InputError(
         f"no user is called '{user}'; there are {len(ids):,} users",
         location="--user",
-        hint=f"{hint} (all of them: {artefact.path / 'users.parquet'})",
+        hint=f"the nearest ids are {', '.join(nearest_ids(user, ids))}; all of them are in {path}",
     )

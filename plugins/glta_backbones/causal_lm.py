@@ -14,6 +14,7 @@ import torch
 import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
+from transformers.cache_utils import DynamicLayer
 
 from glta_cli.errors import GltaError, InputError
 from glta_cli.language.adapters import attach_adapters
@@ -90,14 +91,18 @@ class CausalLanguageModel:
 
         Returns:
             What `hidden` takes as `prefix`; None where the weights are trained, so that nothing stays valid,
-            or where activations are recomputed.
+            where activations are recomputed, or where a layer keeps something other than keys and values.
         """
         if self._prefix_changes or not len(token_ids):
             return None
         # Inference tensors could not take part in a later backward pass.
         with torch.inference_mode(False), torch.no_grad():
             output = self._body(inputs_embeds=self.embed(token_ids.clone())[None], use_cache=True)
-        return Prefix([(layer.keys, layer.values) for layer in output.past_key_values.layers])
+        layers = output.past_key_values.layers
+        # A sliding window or a recurrent state cannot be continued from plain keys and values.
+        if any(type(layer) is not DynamicLayer for layer in layers):
+            return None
+        return Prefix([(layer.keys, layer.values) for layer in layers])
 
     def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Prefix | None = None) -> Tensor:
         """Run the transformer without its output head.

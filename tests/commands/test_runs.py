@@ -77,6 +77,18 @@ def test_asking_a_run_that_is_not_there_names_those_there_are(workspace):
 
 
 @pytest.mark.parametrize(
+    ("recipe", "overrides", "seed"), [(None, ["graph.loss=bpr"], None), (None, None, 3), ("movielens-1m", None, None)]
+)
+def test_a_new_name_with_settings_starts_a_run(workspace, recipe, overrides, seed):
+    save(workspace, "trial", {})
+    pipeline = open_pipeline(recipe, "new", overrides, None, seed, None, prefer_latest=True)
+    base = load_recipe(recipe or "quickstart").recipe
+    assert (pipeline.name, pipeline.recipe.dataset) == ("new", base.dataset)
+    assert pipeline.recipe.graph.loss == ("bpr" if overrides else base.graph.loss)
+    assert pipeline.recipe.seed == (seed or 0)
+
+
+@pytest.mark.parametrize(
     ("given", "taken"),
     [(None, None), ("auto", None), ("cpu", "cpu"), ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("mps", "mps")],
 )

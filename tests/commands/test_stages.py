@@ -6,6 +6,18 @@ import yaml
 
 from glta_cli.recipe import load_recipe, recipe_from
 
+OWN_ENCODER = """
+from pydantic import BaseModel
+from glta_cli.plugin import EncoderDeclaration, hookimpl
+
+class Settings(BaseModel):
+    size: int = 8
+
+@hookimpl
+def glta_graph_encoders():
+    yield EncoderDeclaration(name="own", summary="for a test", target="own:Encoder", config="own:Settings")
+"""
+
 
 def test_a_dry_run_counts_llama_without_its_weights(glta, workspace_root):
     finished = glta("finetune", "--recipe", "llama7b-lora", "--dry-run", "--json", HF_HUB_OFFLINE="1")
@@ -46,3 +58,16 @@ def test_a_dry_run_shows_the_recipe_the_stages_and_the_memory(glta):
     assert "memory per device" in tables
     assert max(map(len, tables.splitlines())) <= 80
     assert "glta prepare movielens-100k" in finished.err
+
+
+def test_a_dry_run_says_what_an_encoder_without_dimension_lacks(glta, tmp_path):
+    site = tmp_path / "site"
+    metadata = site / "own-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[glta]\nown = own\n")
+    (site / "own.py").write_text(OWN_ENCODER)
+    finished = glta("pretrain-graph", "--set", "graph.encoder=own", "--dry-run", PYTHONPATH=str(site))
+    assert finished.code == 2
+    assert "graph.encoder: the settings of own have no whole number `dimension`" in finished.err
+    assert "hint: every encoder's settings have a field `dimension`" in finished.err

@@ -74,7 +74,7 @@ def test_ids_texts_and_counts_come_out_as_they_went_in(shop, workspace):
 def test_the_splits_make_up_the_history_in_order_of_time(shop, workspace):
     dataset, _ = prepare(settings(shop), workspace)
     history = dataset.history()
-    assert [dataset.item_ids[item] for item in history.of(dataset.user_index("ann"))] == ["tea", "jam", "egg"]
+    assert [dataset.item_ids[item] for item in history.of(dataset.user_ids.index("ann"))] == ["tea", "jam", "egg"]
     parts = [dataset.split(name) for name in ("train", "valid", "test")]
     assert {part.user_count for part in parts} == {3}
     assert {part.item_count for part in parts} == {3}
@@ -131,25 +131,6 @@ def test_a_second_table_does_not_stand_in_for_the_first(shop, tmp_path, workspac
     assert again.artefact.path == first.artefact.path
     with pytest.raises(InputError, match="no place to be fetched from"):
         prepare(settings(None), workspace)
-
-
-def test_an_unknown_user_is_told_who_is_there(shop, workspace):
-    dataset, _ = prepare(settings(shop), workspace)
-    with pytest.raises(InputError) as caught:
-        dataset.user_index("bo")
-    message = str(caught.value)
-    assert "no user is called 'bo' among the 3 users here" in message
-    assert "ann, bob, cy" in message
-    assert "users.parquet" in message
-
-
-def test_near_numbers_are_named_for_a_number(tmp_path, workspace):
-    source = tmp_path / "numbers.csv"
-    source.write_text("user,item\n" + "".join(f"{user},a\n" for user in (1, 9, 40, 41, 100, 1000)))
-    dataset, _ = prepare(settings(source), workspace)
-    assert dataset.user_index("41") == 3
-    with pytest.raises(InputError, match="the nearest ids are 41, 40, 9"):
-        dataset.user_index("42")
 
 
 def test_a_changed_published_file_is_noticed(shop, workspace):

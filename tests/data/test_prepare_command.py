@@ -96,9 +96,16 @@ def test_the_next_command_of_a_table_names_its_source(workspace_root, tmp_path):
         (["movielens-100k", "--min-rating", "high"], "valid number"),
         (["movielens-100k", "--split", "ratios"], "did you mean 'ratio'"),
         (["table", "-o", "usr=x"], "did you mean 'user'"),
+        (["movielens-100k", "--set", "dataset.split.seed=-1"], "has to be greater than or equal to 0, not -1"),
     ],
 )
 def test_wrong_input_is_explained(workspace_root, arguments, problem):
     with pytest.raises((InputError, InputErrors)) as caught:
         run(*arguments)
     assert problem in str(caught.value)
+
+
+def test_a_split_has_no_negative_seed(workspace_root):
+    result = run("movielens-100k", "--seed", "-1")
+    assert result.exit_code == 2
+    assert "greater than or equal to 0" in result.stderr

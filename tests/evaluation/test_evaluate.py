@@ -8,8 +8,9 @@ import pytest
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
 from glta_cli.evaluation.evaluate import evaluate_models, evaluate_run, popularity_scorer, report_table
-from glta_cli.evaluation.metrics import METRICS
 from glta_cli.recipe import EvaluateSettings
+
+METRICS = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 
 
 def test_popularity_counts_training_interactions_for_everyone() -> None:

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
-from glta_cli.evaluation.metrics import METRICS, bootstrap_interval, hits_of, ranking_metrics
+from glta_cli.evaluation.metrics import bootstrap_intervals, hits_of, ranking_metrics
 
 GOLDEN = {
     "ndcg@3": 0.410355,
@@ -68,7 +68,7 @@ def test_every_metric_follows_its_formula(seed: int) -> None:
         for user, own in enumerate(relevant):
             for name, expected in plain_metrics(ranked[user].tolist(), own, k).items():
                 assert values[name][user] == pytest.approx(expected), name
-    assert len(values) == len(METRICS) * len(cutoffs)
+    assert len(values) == 6 * len(cutoffs)
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +109,11 @@ def test_hits_are_looked_up_for_the_user_of_each_row() -> None:
     assert hits.tolist() == [[True, False], [False, False], [True, True]]
 
 
-def test_the_bootstrap_interval_is_that_of_the_mean() -> None:
+def test_the_bootstrap_intervals_are_those_of_the_means() -> None:
     values = np.random.default_rng(0).normal(0.3, 0.2, 500)
-    low, high = bootstrap_interval(values, 2000, seed=1)
+    intervals = bootstrap_intervals({"ndcg@10": values, "recall@10": values + 1}, 2000, seed=1)
     width = 1.96 * 0.2 / np.sqrt(500)
-    assert_allclose([low, high], [values.mean() - width, values.mean() + width], atol=0.003)
-    assert bootstrap_interval(values, 2000, seed=1) == (low, high)
+    assert_allclose(intervals["ndcg@10"], [values.mean() - width, values.mean() + width], atol=0.003)
+    assert_allclose(np.array(intervals["recall@10"]) - 1, intervals["ndcg@10"])
+    again = bootstrap_intervals({"ndcg@10": values}, 2000, seed=1)
+    assert_allclose(again["ndcg@10"], intervals["ndcg@10"])

@@ -19,12 +19,12 @@ from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
 from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.language.finetuning import Examples, FinetuningTask
-from glta_cli.language.model import GraphLanguageModel
+from glta_cli.language.model import GraphLanguageModel, load_own_tensors
 from glta_cli.language.prompts import node_of
 from glta_cli.pipeline import Pipeline
 from glta_cli.plugin import LanguageModel
 from glta_cli.recipe import FinetuneSettings
-from glta_cli.stages import ALIGNMENT_GRAPH, FULL_GRAPH, TARGETS, StageContext, load_own_tensors
+from glta_cli.stage_context import ALIGNMENT_GRAPH, FULL_GRAPH, TARGETS, StageContext
 from glta_cli.training import TrainingSettings, train
 from glta_cli.workspace import Workspace
 

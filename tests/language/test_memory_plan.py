@@ -68,6 +68,34 @@ def test_the_papers_head_and_a_skipped_alignment_count_as_such() -> None:
     assert finetune.trainable == 2 * (8 * 256 + 256) + 256 * 20 + 20
 
 
+def test_alignment_knows_no_adapters() -> None:
+    """Stage 2 loads the model without them, so they cost it nothing."""
+    plain, adapted = (
+        plan(tiny_recipe(backbone={"lora": lora}), users=10, items=20, graph_dimension=8)
+        for lora in (None, {"rank": 8})
+    )
+    assert adapted.stages[0] == plain.stages[0]
+    assert adapted.stages[1].activations > plain.stages[1].activations
+
+
+def test_alignment_scores_the_whole_catalogue_and_stage_3_a_sample_of_it() -> None:
+    recipe = tiny_recipe(finetune={"softmax_items": 100})
+    align, finetune = plan(recipe, users=10, items=1000, graph_dimension=8).stages
+    assert align.logits == 3 * 4 * recipe.align.training.batch_size * recipe.align.most_items * 1000
+    assert finetune.logits == 3 * 4 * recipe.finetune.training.batch_size * 100
+
+
+@pytest.mark.parametrize(
+    ("loss", "readout", "placeholders"), [("first", "autoregressive", 0), ("positions", "first", 6)]
+)
+def test_the_trained_prompt_ends_in_the_placeholders_of_the_loss(loss: str, readout: str, placeholders: int) -> None:
+    def tokens(**settings: Any) -> int:
+        recipe = tiny_recipe(finetune={"positions": 7, **settings})
+        return plan(recipe, users=10, items=20, graph_dimension=8).stages[-1].prompt_tokens
+
+    assert tokens(loss=loss, readout=readout) == tokens() + placeholders
+
+
 def test_before_prepare_the_unknown_stays_unknown() -> None:
     result = plan(tiny_recipe(), users=None, items=None, graph_dimension=8)
     assert result.parameters["head"] is None

@@ -119,7 +119,7 @@ def test_the_order_of_lc_rec_serves_leave_last_out(shared_data, tmp_path):
         }
     )
     dataset, _ = prepare(settings, Workspace(tmp_path))
-    user = dataset.user_index("1")
+    user = dataset.user_ids.index("1")
     assert [dataset.item_ids[item] for item in dataset.history().of(user)] == ["9", "10", "11", "12", "6"]
     assert [dataset.item_ids[item] for item in dataset.split("test").of(user)] == ["6"]
 

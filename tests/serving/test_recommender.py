@@ -14,7 +14,7 @@ import pytest
 from glta_cli.errors import GltaError, InputError
 from glta_cli.evaluation.ranking import rank_users
 from glta_cli.serving.index import Index
-from glta_cli.serving.recommender import recommend
+from glta_cli.serving.recommender import nearest_ids, recommend
 from glta_cli.workspace import Artefact
 
 
@@ -82,14 +82,22 @@ def test_an_unknown_user_is_told_how_many_there_are_and_how_to_find_one(artefact
         recommend(artefact, "u600", 5)
     message = str(caught.value)
     assert "no user is called 'u600'; there are 60 users" in message
-    assert "did you mean 'u60" in message or "did you mean 'u" in message
+    assert "the nearest ids are u6, u7, u8" in message
     assert "users.parquet" in message
     assert caught.value.exit_code == 2
 
 
-def test_without_a_similar_name_the_error_gives_examples(artefact: Artefact) -> None:
-    with pytest.raises(InputError, match="such as u0, u1"):
-        recommend(artefact, "zzz", 5)
+@pytest.mark.parametrize(
+    ("wanted", "ids", "near"),
+    [
+        ("42", ["1", "9", "40", "41", "100", "1000"], ["41", "40", "9"]),
+        ("bo", ["cy", "ann", "bob", "dan"], ["ann", "bob", "cy"]),
+        ("zoe", ["cy", "ann", "bob", "dan"], ["bob", "cy", "dan"]),
+        ("42", ["41", "ann"], ["41", "ann"]),
+    ],
+)
+def test_near_ids_are_near_by_number_or_else_by_alphabet(wanted: str, ids: list[str], near: list[str]) -> None:
+    assert nearest_ids(wanted, ids) == near
 
 
 @pytest.mark.parametrize("k", [0, -3])
