@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 # Of the quickstart recipe, on two processor cores.
 DURATIONS: Mapping[str, str] = {
-    "prepare": "10 s",
-    "pretrain-graph": "30 s",
-    "encode-items": "30 s",
-    "align": "2 min",
+    "prepare": "5 s",
+    "pretrain-graph": "40 s",
+    "encode-items": "40 s",
+    "align": "1 min",
     "describe-users": "0 s",
-    "finetune": "5 min",
-    "index": "1 min",
+    "finetune": "2 min",
+    "index": "10 s",
 }
 HISTORY_SHOWN = 5
 
