@@ -69,12 +69,13 @@ def test_batch_size_and_padding_change_no_score(
     ]
     assert len({len(prompts.write(user, context.train.of(user))) for user in range(21)}) > 5
     items, bias = scoring_arrays(model.head)
+    tolerance = 1e-4 * np.abs(found[0]).max()
     for other in found[1:]:
-        assert_allclose(found[0][:, 0] @ items.T + bias, other[:, 0] @ items.T + bias, rtol=1e-5, atol=1e-4)
+        assert_allclose(found[0][:, 0] @ items.T + bias, other[:, 0] @ items.T + bias, rtol=1e-5, atol=tolerance)
         # After a near tie another item would follow, and with it other rows.
         if not autoregressive:
-            assert_allclose(found[0], other, rtol=1e-5, atol=1e-4)
-    assert not np.allclose(found[0][0], found[0][1], atol=1e-2)
+            assert_allclose(found[0], other, rtol=1e-5, atol=tolerance)
+    assert not np.allclose(found[0][0], found[0][1], atol=1e-3)
 
 
 def test_the_order_of_users_and_a_shared_prefix_change_no_query(toy_context: Callable[..., StageContext]) -> None:
