@@ -123,9 +123,18 @@ class Pipeline:
 
     def _save(self) -> None:
         """Record the stages reached; later ones of the same run stay, as long as what they read is the same."""
+        from rich.markup import escape
+
+        from glta_cli.terminal import say
+
         recipe = self.recipe.model_dump(mode="json")
         stages = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         before = self.workspace.run(self.name)
+        if before is not None and before.recipe != recipe:
+            say(
+                f"[yellow]warning[/]: run {escape(self.name)} had other settings until now; what it published stays, "
+                "and --run with a new name keeps both"
+            )
         if before is not None and before.recipe == recipe and all(before.stages.get(n) == f for n, f in stages.items()):
             stages = before.stages
         self.workspace.save_run(Run(self.name, recipe, stages))

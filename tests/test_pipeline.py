@@ -61,6 +61,26 @@ def test_from_a_table_to_recommendations_in_one_command_and_again_at_once(
     assert json.loads(latest.stdout) == answer
 
 
+def test_an_unknown_user_is_refused_before_anything_is_trained(
+    glta: Callable[..., Any], tiny_recipe_file: Path
+) -> None:
+    with pytest.raises(InputError, match="no user is called 'nobody'; there are 60 users"):
+        glta("recommend", "--user", "nobody", "--recipe", str(tiny_recipe_file))
+    assert [name for name, artefact in latest_status(tiny_recipe_file) if artefact is not None] == ["prepare"]
+
+
+def latest_status(recipe: Path) -> list[tuple[str, Any]]:
+    return Pipeline("toy", load_recipe(str(recipe)).recipe, Workspace()).status()
+
+
+def test_a_run_that_gets_other_settings_says_so(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
+    first = glta("prepare", "--recipe", str(tiny_recipe_file))
+    again = glta("pretrain-graph", "--recipe", str(tiny_recipe_file))
+    changed = glta("pretrain-graph", "--recipe", str(tiny_recipe_file), "--seed", "5")
+    assert "other settings" not in first.stderr + again.stderr
+    assert changed.stderr.count("run toy had other settings until now") == 1
+
+
 def test_the_commands_one_by_one_end_in_the_same_run(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
     done = {"prepare"}
     prepared = glta("prepare", "--recipe", str(tiny_recipe_file), "--json")

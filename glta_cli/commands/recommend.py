@@ -59,16 +59,19 @@ def recommend(
 
     Example: glta recommend --user 42 -k 5
     """
+    from glta_cli.serving.recommender import recommend as best_items
+    from glta_cli.serving.recommender import user_position
+
     found = None
     if recipe is None and not overrides and seed is None:
         found = published_index(run, data_dir)
     if found is None:
         pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, prefer_latest=True)
         announce(pipeline)
+        # Users are known once the data is prepared: a wrong id is not worth a training.
+        user_position(pipeline.prepared().artefact, user)
         found = pipeline.name, pipeline.ensure("index")
     name, index = found
-
-    from glta_cli.serving.recommender import recommend as best_items
 
     # The index is named by its content, so two runs may share one: only the command knows the run.
     answer = {"user": user, "run": name, **best_items(index, user, k)}

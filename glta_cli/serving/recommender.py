@@ -31,7 +31,7 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
     if k < 1:
         raise InputError(f"{k} is no number of items", location="-k", hint="ask for at least one")
     index = Index(artefact)
-    position = _user_position(artefact, user)
+    position = user_position(artefact, user)
     users = np.array([position])
     items = pl.read_parquet(artefact.file("items.parquet"), columns=["item", "title"])
     scorer = index.scorer(index.history)
@@ -59,7 +59,12 @@ def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
     return ordered[start : start + NEAREST_IDS]
 
 
-def _user_position(artefact: Artefact, user: str) -> int:
+def user_position(artefact: Artefact, user: str) -> int:
+    """The index of an original user id in a published index or prepared dataset.
+
+    Raises:
+        InputError: there is no such user; says how many there are and which ids are near.
+    """
     path = artefact.file("users.parquet")
     ids = pl.read_parquet(path)["user"].to_list()
     if user in ids:
