@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -71,7 +72,7 @@ def training_details(progress: TrainingProgress) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------- stages
 
 
-class Stage:
+class Stage(ABC):
     """One stage after `prepare`.
 
     Attributes:
@@ -86,13 +87,13 @@ class Stage:
         """Whether the recipe has this stage at all."""
         return True
 
+    @abstractmethod
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """The part of the recipe the result depends on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         """Fill `folder` and return the details for its manifest."""
-        raise NotImplementedError
 
 
 class PretrainGraph(Stage):
