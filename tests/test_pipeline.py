@@ -61,6 +61,14 @@ def test_from_a_table_to_recommendations_in_one_command_and_again_at_once(
     assert json.loads(latest.stdout) == answer
 
 
+def test_the_order_a_run_reports_is_the_order_stages_run_in() -> None:
+    from glta_cli.stages import STAGES as LATER_STAGES
+
+    assert STAGES == ("prepare", *(stage.name for stage in LATER_STAGES))
+    for position, stage in enumerate(LATER_STAGES, start=1):
+        assert set(stage.inputs) <= set(STAGES[:position]), f"{stage.name} reaches back"
+
+
 def test_an_unknown_user_is_refused_before_anything_is_trained(
     glta: Callable[..., Any], tiny_recipe_file: Path
 ) -> None:
