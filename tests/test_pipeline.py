@@ -64,7 +64,7 @@ def test_from_a_table_to_recommendations_in_one_command_and_again_at_once(
 def test_the_order_a_run_reports_is_the_order_stages_run_in() -> None:
     from glta_cli.stages import STAGES as LATER_STAGES
 
-    assert STAGES == ("prepare", *(stage.name for stage in LATER_STAGES))
+    assert ("prepare", *(stage.name for stage in LATER_STAGES)) == STAGES
     for position, stage in enumerate(LATER_STAGES, start=1):
         assert set(stage.inputs) <= set(STAGES[:position]), f"{stage.name} reaches back"
 
