@@ -5,6 +5,9 @@ SHELL := bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What the benchmarks compare with needs Python 3.11 and packages that would not go together with ours.
+PEERS ?= .venv-peers
+PEERS_PYTHON ?= python3.11
 
 .PHONY: help quickstart test slow lint bench clean
 
@@ -13,7 +16,7 @@ help:
 	@echo "make test         install, then the tests"
 	@echo "make slow         the tests that take minutes"
 	@echo "make lint         ruff and mypy"
-	@echo "make bench        timings"
+	@echo "make bench        every step timed beside its peer; some 20 minutes"
 	@echo "make clean        remove what make made; runs and datasets stay"
 
 quickstart: $(VENV)/.installed
@@ -30,11 +33,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-dev
-	for script in tests/benchmarks/*.py; do $(BIN)/python "$$script"; done
+bench: $(VENV)/.installed-bench $(PEERS)/.installed
+	$(BIN)/python tests/benchmarks/run.py --peers $(PEERS)/bin/python
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One line a package: pip alone prints several, and nothing at all with --quiet.
@@ -53,3 +56,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) '.[dev]' | $(SHORTLY)
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(PIP_INSTALL) '.[dev,bench]' | $(SHORTLY)
+	@touch $@
+
+$(PEERS)/.installed: tests/benchmarks/peers.txt
+	$(PEERS_PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --requirement tests/benchmarks/peers.txt | $(SHORTLY)
+	@touch $@
