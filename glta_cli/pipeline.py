@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from typing import Any
 
@@ -19,13 +20,17 @@ class Pipeline:
         name: of the run; a run of that name is continued.
         recipe: what to run.
         device: a torch device by name; None picks one.
+        profile: whether to measure the stages that run.
     """
 
-    def __init__(self, name: str, recipe: Recipe, workspace: Workspace, *, device: str | None = None) -> None:
+    def __init__(
+        self, name: str, recipe: Recipe, workspace: Workspace, *, device: str | None = None, profile: bool = False
+    ) -> None:
         self.name = name
         self.recipe = recipe
         self.workspace = workspace
         self.device = device
+        self.profile = profile
         self._artefacts: dict[str, Artefact] = {}
 
     def ensure(self, stage: str) -> Artefact:
@@ -57,13 +62,22 @@ class Pipeline:
 
             from glta_cli.terminal import say
 
-            prepared, was_there = prepare(self.recipe.dataset, self.workspace)
+            with self.profiled("prepare"):
+                prepared, was_there = prepare(self.recipe.dataset, self.workspace)
             say(f"[green]✓[/] prepare: {prepared.name} " + ("up to date" if was_there else "prepared"))
             for warning in prepared.warnings:
                 say(f"[yellow]warning[/]: {escape(warning)}")
             self._artefacts["prepare"] = prepared.artefact
             self._save()
         return PreparedDataset(self._artefacts["prepare"])
+
+    def profiled(self, stage: str) -> AbstractContextManager[None]:
+        """Measures what runs inside as a stage of this run, where profiles are asked for."""
+        if not self.profile:
+            return nullcontext()
+        from glta_cli.profiling import profiled
+
+        return profiled(stage, self.workspace.root / "profiles" / self.name)
 
     def status(self) -> list[tuple[str, Artefact | None]]:
         """Every stage with what this run published for it, as long as its settings are still the recipe's."""
@@ -98,14 +112,15 @@ class Pipeline:
             if found is not None:
                 return found
             say(f"[cyan]▸[/] {stage.name}")
-            artefact = self.workspace.publish(
-                stage.name,
-                identity,
-                partial(stage.run, self._context(), self.workspace.state_folder(stage.name, identity)),
-                settings=settings,
-                inputs={**inputs, **({"backbone": weights} if weights else {})},
-                seed=self.recipe.seed,
-            )
+            with self.profiled(stage.name):
+                artefact = self.workspace.publish(
+                    stage.name,
+                    identity,
+                    partial(stage.run, self._context(), self.workspace.state_folder(stage.name, identity)),
+                    settings=settings,
+                    inputs={**inputs, **({"backbone": weights} if weights else {})},
+                    seed=self.recipe.seed,
+                )
         say(f"[green]✓[/] {stage.name}: done in {artefact.manifest['seconds']:.0f} s")
         return artefact
 

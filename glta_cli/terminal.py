@@ -45,13 +45,17 @@ def progress_bar(total: int, description: str, unit: str) -> tqdm[Any]:
     """A bar on stderr with rate and remaining time; calm where stderr is a file."""
     from tqdm import tqdm
 
+    from glta_cli.profiling import WatchedBar, active_profile
+
     interactive = sys.stderr.isatty()
-    return tqdm(
-        total=total,
-        desc=f"  {description}",
-        unit=f" {unit}",
-        file=sys.stderr,
-        leave=True,
-        dynamic_ncols=interactive,
-        mininterval=0.2 if interactive else 10.0,
-    )
+    settings: dict[str, Any] = {
+        "total": total,
+        "desc": f"  {description}",
+        "unit": f" {unit}",
+        "file": sys.stderr,
+        "leave": True,
+        "dynamic_ncols": interactive,
+        "mininterval": 0.2 if interactive else 10.0,
+    }
+    profile = active_profile()
+    return tqdm(**settings) if profile is None else WatchedBar(profile, **settings)

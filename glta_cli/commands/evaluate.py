@@ -9,6 +9,7 @@ from glta_cli.commands.options import (
     DataDirOption,
     DeviceOption,
     JsonOption,
+    ProfileOption,
     RecipeOption,
     RunOption,
     SeedOption,
@@ -31,6 +32,7 @@ def evaluate(
     data_dir: DataDirOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rank the catalogue for every test user; show metrics.
@@ -40,11 +42,13 @@ def evaluate(
 
     Example: glta evaluate --recipe movielens-1m
     """
-    pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, prefer_latest=True)
+    pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
 
     from glta_cli.evaluation.evaluate import evaluate_run, report_table
 
-    report = evaluate_run(pipeline)
+    pipeline.ensure("index")
+    with pipeline.profiled("evaluate"):
+        report = evaluate_run(pipeline)
     if as_json:
         show_json(report)
     else:

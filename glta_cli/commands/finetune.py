@@ -7,6 +7,7 @@ from glta_cli.commands.options import (
     DeviceOption,
     DryRunOption,
     JsonOption,
+    ProfileOption,
     RecipeOption,
     RunOption,
     SeedOption,
@@ -24,6 +25,7 @@ def finetune(
     seed: SeedOption = None,
     device: DeviceOption = None,
     dry_run: DryRunOption = False,
+    profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Stage 3: align users and train the item logits.
@@ -33,5 +35,5 @@ def finetune(
 
     Example: glta finetune --recipe llama7b-lora --dry-run
     """
-    pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device)
+    pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
     run_stage("finetune", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then="evaluate")

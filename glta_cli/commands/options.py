@@ -60,6 +60,9 @@ DeviceOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show the recipe, the stages, parameters and memory; run nothing.")
 ]
+ProfileOption = Annotated[
+    bool, typer.Option("--profile", help="Show where time and memory go, stage by stage; write traces.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -71,6 +74,7 @@ def open_pipeline(
     seed: int | None,
     device: str | None,
     *,
+    profile: bool = False,
     prefer_latest: bool = False,
 ) -> Pipeline:
     """The pipeline the shared options select.
@@ -97,8 +101,9 @@ def open_pipeline(
         else:
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
-            return Pipeline(stored.name, recipe_from(stored.recipe, changes), workspace, device=device)
+            stored_recipe = recipe_from(stored.recipe, changes)
+            return Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
         say(f"no recipe named: taking {DEFAULT_RECIPE}")
 
     loaded = load_recipe(recipe or DEFAULT_RECIPE, changes)
-    return Pipeline(run or loaded.name, loaded.recipe, workspace, device=device)
+    return Pipeline(run or loaded.name, loaded.recipe, workspace, device=device, profile=profile)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption, RecipeOption, SetOption
+from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption, ProfileOption, RecipeOption, SetOption
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
@@ -45,6 +46,7 @@ def prepare(
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Seed of the random split: --set dataset.split.seed=N.")
     ] = None,
+    profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Turn raw files into a dataset: clean, split, and count what was dropped.
@@ -59,6 +61,7 @@ def prepare(
     from rich.markup import escape
 
     from glta_cli.data.preparation import prepare as prepare_dataset
+    from glta_cli.profiling import profiled
     from glta_cli.terminal import say, show_json
     from glta_cli.workspace import Workspace
 
@@ -72,7 +75,9 @@ def prepare(
     changes = [f"dataset.{key}={_yaml(key, value)}" for key, value in named.items() if value is not None]
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
     base, resolved = _resolved(dataset, recipe, changes)
-    prepared, up_to_date = prepare_dataset(resolved.dataset, Workspace(data_dir))
+    workspace = Workspace(data_dir)
+    with profiled("prepare", workspace.root / "profiles" / base.name) if profile else nullcontext():
+        prepared, up_to_date = prepare_dataset(resolved.dataset, workspace)
     for warning in prepared.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
     if as_json:

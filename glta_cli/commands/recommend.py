@@ -13,6 +13,7 @@ from glta_cli.commands.options import (
     DataDirOption,
     DeviceOption,
     JsonOption,
+    ProfileOption,
     RecipeOption,
     RunOption,
     SeedOption,
@@ -50,6 +51,7 @@ def recommend(
     data_dir: DataDirOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to one user.
@@ -66,7 +68,7 @@ def recommend(
     if recipe is None and not overrides and seed is None:
         found = published_index(run, data_dir)
     if found is None:
-        pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, prefer_latest=True)
+        pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
         announce(pipeline)
         # Users are known once the data is prepared: a wrong id is not worth a training.
         user_position(pipeline.prepared().artefact, user)

@@ -1,0 +1,66 @@
+"""`--profile`: what it writes, and that it changes nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+
+from glta_cli.profiling import profiled
+from glta_cli.workspace import read_json
+
+
+def test_a_profile_says_where_the_time_of_each_stage_went(glta, tiny_recipe_file, workspace_root):
+    plain = glta("align", "--recipe", str(tiny_recipe_file), "--json")
+    assert plain.code == 0, plain.err
+    elsewhere = workspace_root.with_name("profiled")
+    finished = glta(
+        "align", "--recipe", str(tiny_recipe_file), "--json", "--profile", "--data-dir", str(elsewhere), COLUMNS="120"
+    )
+    assert finished.code == 0, finished.err
+
+    # Fingerprints name all that a stage depends on, outputs the bytes it published.
+    assert finished.json["fingerprint"] == plain.json["fingerprint"]
+    manifests = [read_json(next(root.glob("stages/align/*/manifest.json"))) for root in (workspace_root, elsewhere)]
+    assert manifests[0]["outputs"] == manifests[1]["outputs"]
+
+    folder = elsewhere / "profiles" / "toy"
+    for stage in ("pretrain-graph", "encode-items", "align"):
+        profile = read_json(folder / f"{stage}.json")
+        assert f"profile of {stage}:" in finished.err
+        assert profile["processor_seconds"] > 0
+        assert profile["memory_peak"] >= profile["memory_before"] > 0
+        assert profile["parts"]
+        for part in profile["parts"]:
+            assert 0 < part["seconds"] <= profile["seconds"]
+            assert part["done"] >= part["steps"] > 0
+    steps = read_json(folder / "align.json")["parts"][-1]
+    assert steps["recorded_steps"] > 0
+    assert {"aten::mm", "aten::scaled_dot_product_attention"} <= {each["name"] for each in steps["operators"]}
+    with gzip.open(folder / steps["trace"]) as trace:
+        events = json.load(trace)["traceEvents"]
+    assert sum(event.get("name") == "aten::mm" for event in events) == next(
+        each["calls"] for each in steps["operators"] if each["name"] == "aten::mm"
+    )
+
+
+def test_a_stage_that_is_up_to_date_has_nothing_to_profile(glta, tiny_recipe_file, workspace_root):
+    arguments = ("pretrain-graph", "--recipe", str(tiny_recipe_file))
+    assert glta(*arguments).code == 0
+    again = glta(*arguments, "--profile")
+    assert again.code == 0, again.err
+    assert "profile of pretrain-graph" not in again.err
+
+
+def test_memory_is_a_stages_own_peak(tmp_path):
+    with profiled("large", tmp_path):
+        np.ones(64 << 20, dtype=np.uint8)
+    with profiled("small", tmp_path):
+        np.ones(1 << 20, dtype=np.uint8)
+    own = {}
+    for stage in ("large", "small"):
+        profile = read_json(tmp_path / f"{stage}.json")
+        own[stage] = profile["memory_peak"] - profile["memory_before"]
+    assert own["large"] >= 60 << 20
+    assert own["small"] <= 30 << 20
