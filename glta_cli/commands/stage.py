@@ -135,16 +135,16 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
     """Name and artefact of every stage that leads to `stage`, without those the recipe leaves out."""
     from glta_cli.pipeline import STAGES
 
-    recipe = pipeline.recipe
+    recipe, prepared = pipeline.recipe, _prepared(pipeline)
+    without_text = prepared is not None and not prepared.has_text
     left_out = {
-        "encode-items": recipe.finetune.head != "tied",
+        "encode-items": recipe.finetune.head != "tied" or without_text,
         "align": not recipe.align.enabled,
         "describe-users": not (recipe.interests.profile or recipe.interests.prediction),
     }
     published = dict(pipeline.status())
     if published["prepare"] is None:
         # `glta prepare` belongs to no run, and saves this one the work all the same.
-        prepared = _prepared(pipeline)
         published["prepare"] = None if prepared is None else prepared.artefact
     wanted = STAGES[: STAGES.index(stage) + 1]
     return [(name, published[name]) for name in wanted if not left_out.get(name, False)]

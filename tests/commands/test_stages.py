@@ -71,3 +71,15 @@ def test_a_dry_run_says_what_an_encoder_without_dimension_lacks(glta, tmp_path):
     assert finished.code == 2
     assert "graph.encoder: the settings of own have no whole number `dimension`" in finished.err
     assert "hint: every encoder's settings have a field `dimension`" in finished.err
+
+
+def test_a_dataset_without_texts_has_no_texts_to_encode(glta):
+    (glta.folder / "log.csv").write_text(
+        "user,item\n" + "".join(f"u{user},i{(user + step) % 9}\n" for user in range(9) for step in range(5))
+    )
+    chosen = ("--set", "dataset={name: table, source: log.csv, kcore: 0}")
+    prepared = glta("prepare", "table", "--source", "log.csv", "--kcore", "0")
+    assert prepared.code == 0, prepared.err
+    finished = glta("finetune", *chosen, "--set", "align.enabled=false", "--dry-run", "--json")
+    assert finished.code == 0, finished.err
+    assert [stage["stage"] for stage in finished.json["stages"]] == ["prepare", "pretrain-graph", "finetune"]
