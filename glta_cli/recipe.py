@@ -82,8 +82,9 @@ class GraphSettings(Settings):
         lt=1,
         description="share of training items hidden from the graph to be stage 3's targets; 0 shows all",
     )
+    validation_users: int = Field(10_000, ge=1, description="users ranked to select the epoch, at most")
     training: TrainingSettings = TrainingSettings(
-        epochs=200, batch_size=2048, learning_rate=1e-2, validate_every=5, patience=6
+        epochs=40, batch_size=512, learning_rate=2e-2, validate_every=2, patience=4
     )
 
 
@@ -94,6 +95,9 @@ class LoraSettings(Settings):
     alpha: float = Field(16.0, gt=0, description="scale: alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="on the adapter's input")
     modules: tuple[str, ...] | Literal["all-linear"] = Field("all-linear", description="names of adapted layers")
+    layers: int | None = Field(
+        None, ge=1, description="adapt this many transformer layers, counted from the top; null adapts all"
+    )
 
 
 class BackboneSettings(Settings):
@@ -146,7 +150,7 @@ class TextSettings(Settings):
 
     tokens: int = Field(48, ge=4, description="an item's text is cut to this many tokens")
     dimensions: int = Field(256, ge=1, description="principal directions kept by whitening")
-    batch_size: int = Field(64, ge=1, description="texts a forward pass")
+    batch_size: int = Field(16, ge=1, description="longest texts a forward pass; of shorter ones as many tokens")
 
 
 class AlignSettings(Settings):
@@ -175,7 +179,7 @@ class InterestSettings(Settings):
     items: int = Field(10, ge=1, description="training items described to the backbone")
     description_tokens: int = Field(24, ge=4, description="a description is cut to this many tokens")
     new_tokens: int = Field(24, ge=1, description="longest answer")
-    batch_size: int = Field(16, ge=1, description="users generated for at once")
+    batch_size: int = Field(32, ge=1, description="prompts continued at once")
 
 
 class FinetuneSettings(Settings):
@@ -214,7 +218,7 @@ class EvaluateSettings(Settings):
 
     cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
     bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
-    batch_size: int = Field(64, ge=1, description="prompts a forward pass")
+    batch_size: int = Field(64, ge=1, description="longest prompts a forward pass; of shorter ones as many tokens")
 
 
 class Recipe(Settings):

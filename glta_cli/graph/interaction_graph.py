@@ -65,7 +65,7 @@ class InteractionGraph(nn.Module):
 
 
 class _LayerMean(torch.autograd.Function):
-    """The polynomial of A behind `layer_mean`, by Horner's rule: x + A(x + A(x + ...))."""
+    """The polynomial of A behind `layer_mean`."""
 
     @staticmethod
     def forward(ctx: Any, nodes: Tensor, graph: InteractionGraph, layers: int) -> Tensor:
@@ -79,10 +79,12 @@ class _LayerMean(torch.autograd.Function):
 
 
 def _polynomial(nodes: Tensor, graph: InteractionGraph, layers: int) -> Tensor:
-    total = nodes
-    for _ in range(layers):
-        total = nodes + graph.propagate(total)
-    return total / (layers + 1)
+    """By Horner's rule, as a running mean: M_l = (x + l · A M_{l-1}) / (l + 1), M_0 = x."""
+    mean = nodes
+    for layer in range(1, layers + 1):
+        # In place: an interpolation is cheap, a fresh [N, d] from the operating system is not.
+        mean = graph.propagate(mean).lerp_(nodes, 1 / (layer + 1))
+    return mean
 
 
 def _hetero_data(users: Tensor, items: Tensor, user_count: int, item_count: int) -> HeteroData:

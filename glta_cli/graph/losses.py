@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# Logits in memory at once: 16 MiB of float32, whatever the batch and, up to 4 million items, the catalogue.
+CHUNK_LOGITS = 1 << 22
 
 
 def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -40,6 +46,8 @@ def catalogue_softmax_loss(
 
     loss = mean over (b, i) of log Σ_j exp z[b, j] - z[b, i],  z[b, j] = <queries[b], items[j]> + bias[j]
 
+    Beside the gradients it needs `CHUNK_LOGITS` numbers of memory, never [B, I].
+
     Args:
         queries: [B, D].
         items: [I, D].
@@ -51,13 +59,85 @@ def catalogue_softmax_loss(
     """
     if sample is not None and sample < len(items):
         return _sampled_softmax_loss(queries, items, positives, bias, excluded, sample)
-    logits = queries @ items.T  # [B, I]
-    if bias is not None:
-        logits = logits + bias
-    if excluded is not None:
-        logits = logits.index_put((excluded.rows, excluded.items), logits.new_tensor(-math.inf))
-    log_normaliser = torch.logsumexp(logits, dim=1)  # [B]
-    return (log_normaliser[positives.rows] - logits[positives.rows, positives.items]).mean()
+    loss: Tensor = _CatalogueCrossEntropy.apply(queries, items, bias, positives, excluded)
+    return loss
+
+
+class _CatalogueCrossEntropy(torch.autograd.Function):
+    """The mean cross-entropy, a few rows of logits at a time.
+
+    A chunk holds whole rows, so their normaliser is exact at once, and the chunk gives its share of the gradients
+    before the next one takes its place: no logit is kept, and none is computed twice.
+
+    With p = softmax(z), n[b] positives of row b and P of all:  ∂loss/∂z[b, j] = (n[b] p[b, j] - positives at j) / P.
+
+    Source: Hsu et al., Liger Kernel, arXiv 2410.10989 (a fused linear cross-entropy takes its gradients in the
+    forward pass).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, items: Tensor, bias: Tensor | None, positives: Positives, excluded: Positives | None
+    ) -> Tensor:
+        ctx.dtypes = [None if given is None else given.dtype for given in (queries, items, bias)]
+        # Exponentials and their sums need float32, whatever the inputs are.
+        exact = torch.promote_types(queries.dtype, torch.float32)
+        queries, items = queries.to(exact), items.to(exact)
+        bias = None if bias is None else bias.to(exact)
+        to_queries, to_items, to_bias = (
+            torch.zeros_like(given) if needed and given is not None else None
+            for given, needed in zip((queries, items, bias), ctx.needs_input_grad, strict=False)
+        )
+
+        size = max(1, CHUNK_LOGITS // max(1, len(items)))
+        buffer = items.new_empty(min(size, len(queries)), len(items))
+        total = items.new_zeros(())
+        nothing = Positives(*(positives.rows[:0],) * 2)
+        chunks = (_chunks(pairs, len(queries), size) for pairs in (positives, excluded or nothing))
+        for start, found, gone in zip(range(0, len(queries), size), *chunks, strict=True):
+            part = slice(start, min(start + size, len(queries)))
+            rows = part.stop - start
+            z = torch.mm(queries[part], items.T, out=buffer[:rows])  # [C, I]
+            if bias is not None:
+                z += bias
+            z.index_put_((gone.rows, gone.items), z.new_tensor(-math.inf))
+            scores = z[found.rows, found.items]
+            largest = z.amax(1)  # [C]
+            z.sub_(largest[:, None]).exp_()
+            sums = z.sum(1)  # [C]
+            total += ((largest + sums.log())[found.rows] - scores).sum()
+
+            # What follows turns z into ∂loss/∂z, but for a factor of each row that is cheaper to put elsewhere.
+            counts = torch.bincount(found.rows, minlength=rows)  # n [C]
+            factor = counts / (sums * len(positives.rows))
+            z.index_put_((found.rows, found.items), -(sums / counts)[found.rows], accumulate=True)
+            if to_queries is not None:
+                torch.mm(z, items, out=to_queries[part]).mul_(factor[:, None])
+            if to_items is not None:
+                to_items.addmm_(z.T, queries[part] * factor[:, None])
+            if to_bias is not None:
+                to_bias.addmv_(z.T, factor)
+        ctx.save_for_backward(to_queries, to_items, to_bias)
+        return total / len(positives.rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        shares = (
+            None if saved is None else (saved * gradients[0]).to(dtype)
+            for saved, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        )
+        return *shares, None, None
+
+
+def _chunks(pairs: Positives, row_count: int, size: int) -> Iterator[Positives]:
+    """The pairs of every `size` rows, their rows counted from the chunk's first."""
+    order = torch.argsort(pairs.rows, stable=True)
+    rows, items = pairs.rows[order], pairs.items[order]
+    starts = range(0, row_count, size)
+    ends = torch.searchsorted(rows, torch.tensor([*starts, row_count], device=rows.device)).tolist()
+    for start, first, last in zip(starts, ends[:-1], ends[1:], strict=True):
+        yield Positives(rows[first:last] - start, items[first:last])
 
 
 def _sampled_softmax_loss(

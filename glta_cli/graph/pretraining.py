@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
 from glta_cli.evaluation.metrics import ranking_metrics
-from glta_cli.evaluation.ranking import Scorer, rank_users
+from glta_cli.evaluation.ranking import Scorer, product_scorer, rank_users
 from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.graph.losses import Positives, bpr_loss, catalogue_softmax_loss
+from glta_cli.graph.negatives import NegativeSampler
 from glta_cli.recipe import GraphSettings
 from glta_cli.training import TrainingProgress, train
 
@@ -34,7 +36,7 @@ class Embeddings:
     items: NDArray[np.float32]
 
     def scorer(self) -> Scorer:
-        return lambda users: self.users[users] @ self.items.T
+        return product_scorer(self.users, self.items)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ class _EncoderTask:
         self.interactions = interactions
         self.seen = seen
         self.validation = validation
-        self.validation_users = validation_users(validation)
+        users = np.random.default_rng((seed, 0, 1)).permutation(validation_users(validation))
+        self.validation_users = np.sort(users[: settings.validation_users])
         self.seed = seed
         self.device = next(encoder.parameters()).device
 
@@ -141,53 +144,46 @@ class SoftmaxTask(_EncoderTask):
 
     def loss(self, batch: NDArray[np.int64]) -> Tensor:
         user_vectors, item_vectors = self.module()  # [U, d], [I, d]
-        users = F.normalize(user_vectors[torch.from_numpy(batch).to(self.device)], dim=-1)  # [B, d]
+        chosen = torch.from_numpy(batch).to(self.device)
+        users = F.normalize(F.embedding(chosen, user_vectors), dim=-1)  # [B, d]
         items = F.normalize(item_vectors, dim=-1)
-        rows = np.repeat(np.arange(len(batch)), self.interactions.counts[batch])
-        columns = np.concatenate([self.interactions.of(user) for user in batch])
-        positives = Positives(torch.from_numpy(rows).to(self.device), torch.from_numpy(columns).to(self.device))
+        positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self._pairs(batch)))
         loss = catalogue_softmax_loss(
             users / self.settings.temperature, items, positives, sample=self.settings.softmax_items
         )
-        extra: Tensor = self.module.extra_loss(torch.from_numpy(batch[rows]).to(self.device), positives.items)
+        extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra
+
+    def _pairs(self, batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All items of users [B]: the place of their user in the batch, and the items, [P] each."""
+        counts = self.interactions.counts[batch]
+        rows = np.repeat(np.arange(len(batch)), counts)
+        before = np.cumsum(counts) - counts  # pairs of the users before each user
+        starts = self.interactions.indptr[batch] - before
+        return rows, self.interactions.items[starts[rows] + np.arange(len(rows))]
 
 
 class BprTask(_EncoderTask):
     """Each interaction against one item the user did not interact with."""
+
+    @cached_property
+    def sampler(self) -> NegativeSampler:
+        return NegativeSampler(self.interactions)
 
     def batches(self, epoch: int) -> Sequence[tuple[NDArray[np.int64], ...]]:
         """Batches of (users, positives, negatives), [B] each."""
         generator = self.generator(epoch)
         order = generator.permutation(len(self.interactions))
         users, positives = self.interactions.users[order], self.interactions.items[order]
-        negatives = sample_negatives(self.interactions, users, generator)
+        negatives = self.sampler.draw(users, generator)
         size = self.settings.training.batch_size
         starts = range(0, len(order), size)
         return [(users[s : s + size], positives[s : s + size], negatives[s : s + size]) for s in starts]
 
     def loss(self, batch: tuple[NDArray[np.int64], ...]) -> Tensor:
         users, positives, negatives = (torch.from_numpy(part).to(self.device) for part in batch)
+        items = torch.stack([positives, negatives])  # [2, B]
         user_vectors, item_vectors = self.module()
-        loss = bpr_loss(user_vectors[users], item_vectors[positives], item_vectors[negatives])
-        extra: Tensor = self.module.extra_loss(users, torch.stack([positives, negatives]))
+        loss = bpr_loss(F.embedding(users, user_vectors), *F.embedding(items, item_vectors))
+        extra: Tensor = self.module.extra_loss(users, items)
         return loss + extra
-
-
-def sample_negatives(
-    interactions: Interactions, users: NDArray[np.int64], generator: np.random.Generator
-) -> NDArray[np.int64]:
-    """For each user [n], an item it has no interaction with, uniformly: [n].
-
-    A user who has interacted with the whole catalogue gets an arbitrary item.
-    """
-    width = interactions.item_count
-    known = np.sort(interactions.users * width + interactions.items)
-    negatives = generator.integers(0, width, len(users))
-    pending = np.flatnonzero(interactions.counts[users] < width)
-    while len(pending):
-        keys = users[pending] * width + negatives[pending]
-        found = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        pending = pending[known[found] == keys]
-        negatives[pending] = generator.integers(0, width, len(pending))
-    return negatives

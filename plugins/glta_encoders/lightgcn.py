@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glta_cli.graph.interaction_graph import InteractionGraph
+from glta_cli.graph.spectral import singular_vectors
 from glta_encoders.settings import LightGCNSettings
+
+# A row of singular vectors is shorter only where the node has no edge; rounding leaves it this long.
+NO_LENGTH = 1e-6
 
 
 class LightGCN(nn.Module):
@@ -22,8 +29,10 @@ class LightGCN(nn.Module):
         super().__init__()
         self.graph = graph
         self.settings = settings
-        self.embeddings = nn.Parameter(torch.empty(graph.node_count, settings.dimension))  # E_0 [U+I, d]
-        nn.init.normal_(self.embeddings, std=settings.initial_scale)
+        nodes = torch.randn(graph.node_count, settings.dimension) * settings.initial_scale
+        if settings.start == "spectral":
+            start_at_singular_vectors(nodes, graph, settings.initial_scale)
+        self.embeddings = nn.Parameter(nodes)  # E_0 [U+I, d]
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """E split into users [U, d] and items [I, d]."""
@@ -38,5 +47,23 @@ class LightGCN(nn.Module):
             users: [B].
             items: [B], or [2, B] where each user has a positive and a negative.
         """
-        squares = self.embeddings[users].square().sum() + self.embeddings[items + self.graph.user_count].square().sum()
+        nodes = torch.cat([users, items.flatten() + self.graph.user_count])
+        squares = F.embedding(nodes, self.embeddings).square().sum()
         return self.settings.regularization * 0.5 * squares / len(users)
+
+
+def start_at_singular_vectors(nodes: Tensor, graph: InteractionGraph, scale: float) -> None:
+    """Replace embeddings [U+I, d] by the nodes' rows of the leading singular vectors, each of length scale·√d.
+
+    The rows' own lengths say how many neighbours a node has; their directions say which. Nodes without an edge, and
+    columns beyond the matrix's rank, keep what they have.
+
+    Source: Shen et al., How Powerful is Graph Convolution for Recommendation?, CIKM 2021 (GF-CF): the leading
+    singular vectors are the low-pass filter that training approaches.
+    """
+    vectors = singular_vectors(graph, nodes.shape[1])
+    rows = torch.cat([vectors.users, vectors.items])  # [U+I, k]
+    lengths = rows.norm(dim=1)
+    found = lengths > NO_LENGTH
+    width = rows.shape[1]
+    nodes[found, :width] = rows[found] * (scale * math.sqrt(width) / lengths[found])[:, None]

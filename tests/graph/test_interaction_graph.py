@@ -109,8 +109,8 @@ def test_embeddings_and_loss_equal_torch_geometrics_lightgcn(interactions: Inter
 
 def test_the_encoders_parameters_do_not_depend_on_the_edges(random_interactions: Draw) -> None:
     sparse, dense = (random_interactions(9, 8, share=share) for share in (0.1, 0.6))
-    trained = LightGCN(InteractionGraph(sparse), LightGCNSettings(dimension=4))
-    served = LightGCN(InteractionGraph(dense), LightGCNSettings(dimension=4))
+    trained = LightGCN(InteractionGraph(sparse), LightGCNSettings(dimension=4, layers=3))
+    served = LightGCN(InteractionGraph(dense), LightGCNSettings(dimension=4, layers=3))
     served.load_state_dict(trained.state_dict())
     assert not torch.allclose(served()[0], trained()[0])
     nodes = trained.embeddings.detach().double()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch_geometric.nn.models.lightgcn import BPRLoss
 
+from glta_cli.graph import losses
 from glta_cli.graph.losses import Positives, bpr_loss, catalogue_softmax_loss
 
 
@@ -49,6 +52,96 @@ def test_several_positives_of_a_row_are_averaged_over_all_of_them() -> None:
     log_p = (queries @ items.T).log_softmax(1)
     expected = -torch.stack([log_p[row, column] for row, column in positives]).mean()
     torch.testing.assert_close(catalogue_softmax_loss(queries, items, Positives(rows, columns)), expected)
+
+
+def whole_matrix_loss(
+    queries: Tensor, items: Tensor, positives: Positives, bias: Tensor | None, excluded: Positives | None
+) -> Tensor:
+    """The formula with all logits [B, I] at once."""
+    logits = queries @ items.T
+    if bias is not None:
+        logits = logits + bias
+    if excluded is not None:
+        logits = logits.index_put((excluded.rows, excluded.items), logits.new_tensor(-torch.inf))
+    return (logits.logsumexp(1)[positives.rows] - logits[positives.rows, positives.items]).mean()
+
+
+def some_pairs(rows: int, items: int, seed: int) -> tuple[Positives, Positives]:
+    """Positives in no order, with rows that have several or none, and excluded pairs, none of them a positive."""
+    kind = torch.randint(6, (rows, items), generator=torch.Generator().manual_seed(seed))
+    kind[0, 0], kind[-1] = 0, 5
+    found = (kind == 0).nonzero()
+    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))
+    return Positives(*found[order].T), Positives(*(kind == 1).nonzero().T)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 50), st.integers(1, 60), st.booleans(), st.booleans())
+def test_a_few_rows_at_a_time_are_the_whole_matrix(seed: int, budget: int, with_bias: bool, excluding: bool) -> None:
+    queries, items = drawn(7, 3, seed=seed).requires_grad_(), drawn(11, 3, seed=seed + 1).requires_grad_()
+    bias = drawn(11, seed=seed + 2).requires_grad_() if with_bias else None
+    positives, others = some_pairs(7, 11, seed)
+    excluded = others if excluding else None
+    inputs = [given for given in (queries, items, bias) if given is not None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "CHUNK_LOGITS", budget)
+        loss = catalogue_softmax_loss(queries, items, positives, bias=bias, excluded=excluded)
+    expected = whole_matrix_loss(queries, items, positives, bias, excluded)
+    torch.testing.assert_close(loss, expected)
+    # A factor, as where the loss is one term of several.
+    ours, theirs = (torch.autograd.grad(3 * value, inputs) for value in (loss, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_the_gradient_passes_the_numerical_check() -> None:
+    positives, excluded = some_pairs(5, 8, 0)
+    inputs = tuple(drawn(*shape, seed=seed).requires_grad_() for seed, shape in enumerate([(5, 3), (8, 3), (8,)]))
+    assert torch.autograd.gradcheck(
+        lambda queries, items, bias: catalogue_softmax_loss(queries, items, positives, bias=bias, excluded=excluded),
+        inputs,
+    )
+
+
+def test_what_needs_no_gradient_gets_none() -> None:
+    queries, items = drawn(3, 4).requires_grad_(), drawn(7, 4, seed=1)
+    positives = Positives(torch.arange(3), torch.tensor([2, 0, 6]))
+    catalogue_softmax_loss(queries, items, positives).backward()
+    assert queries.grad is not None
+    assert items.grad is None
+
+
+def test_the_logits_of_extreme_vectors_do_not_overflow() -> None:
+    queries, items = 1e3 * drawn(3, 4), 1e3 * drawn(7, 4, seed=1)
+    positives = Positives(torch.arange(3), torch.tensor([2, 0, 6]))
+    expected = whole_matrix_loss(queries, items, positives, None, None)
+    torch.testing.assert_close(catalogue_softmax_loss(queries, items, positives), expected)
+
+
+def test_of_half_precision_the_sums_are_taken_in_float32() -> None:
+    queries, items = drawn(6, 8).bfloat16().requires_grad_(), drawn(500, 8, seed=1).bfloat16().requires_grad_()
+    positives = Positives(torch.arange(6), torch.arange(6))
+    loss = catalogue_softmax_loss(queries, items, positives)
+    expected = whole_matrix_loss(queries.float(), items.float(), positives, None, None)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert queries.grad is not None
+    assert queries.grad.dtype == torch.bfloat16
+
+
+def test_memory_does_not_grow_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "CHUNK_LOGITS", 1000)
+    sizes: list[int] = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            result = function(*arguments, **(named or {}))
+            sizes.extend(value.numel() for value in tree_leaves(result) if isinstance(value, Tensor))
+            return result
+
+    queries, items = drawn(400, 2).requires_grad_(), drawn(100, 2, seed=1).requires_grad_()
+    with Sizes():
+        catalogue_softmax_loss(queries, items, Positives(torch.arange(400), torch.arange(400) % 100)).backward()
+    assert max(sizes) <= 1000
 
 
 def excluded_pairs() -> tuple[Tensor, Tensor, Positives, Positives, Tensor]:

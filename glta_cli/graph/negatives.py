@@ -1,0 +1,63 @@
+"""Items a user has no interaction with, drawn for a whole epoch at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glta_cli.data.interactions import Interactions
+
+# Marks of the filter for every known pair: one draw in sixteen, at most, is looked up in vain.
+MARKS_A_PAIR = 16
+# 2^64 divided by the golden ratio: multiples of it, cut to their highest bits, are spread evenly.
+GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
+
+
+class NegativeSampler:
+    """Draws until nothing drawn is known; a draw is checked against all interactions, by its key user·I + item.
+
+    Most draws pass a filter of one hash and are done; the few that do not are searched among the sorted keys.
+
+    Source: Bloom, Space/time trade-offs in hash coding, CACM 1970; Knuth, TAOCP 3, 6.4 (Fibonacci hashing).
+    """
+
+    def __init__(self, interactions: Interactions) -> None:
+        self.width = interactions.item_count
+        self.complete = interactions.counts >= self.width  # [U], users who know the whole catalogue
+        self.known = np.sort(interactions.users * self.width + interactions.items)  # [n]
+        bits = max(1, math.ceil(math.log2(MARKS_A_PAIR * max(1, len(self.known)))))
+        self.shift = np.uint64(64 - bits)
+        self.marks = np.zeros(1 << bits, dtype=bool)
+        self.marks[self._slots(self.known)] = True
+
+    def draw(self, users: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+        """For each user [n], an item it has no interaction with, uniformly: [n].
+
+        A user who has interacted with the whole catalogue gets an arbitrary item.
+        """
+        negatives = generator.integers(0, self.width, len(users))
+        pending = self._known_among(users, negatives)
+        pending = pending[~self.complete[users[pending]]]
+        while len(pending):
+            negatives[pending] = generator.integers(0, self.width, len(pending))
+            pending = pending[self._known_among(users[pending], negatives[pending])]
+        return negatives
+
+    def _known_among(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The positions of the pairs that are known interactions."""
+        keys = users * self.width
+        keys += items
+        suspects = np.flatnonzero(self.marks[self._slots(keys)])
+        # In order, neighbouring searches end in the same cache lines.
+        suspects = suspects[np.argsort(keys[suspects])]
+        places = np.searchsorted(self.known, keys[suspects])
+        places = np.minimum(places, len(self.known) - 1)
+        found: NDArray[np.int64] = suspects[self.known[places] == keys[suspects]]
+        return found
+
+    def _slots(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        slots = keys.view(np.uint64) * GOLDEN_RATIO
+        slots >>= self.shift
+        return slots.view(np.int64)

@@ -1,0 +1,55 @@
+"""Drawn negatives: never a positive, uniform over the rest, and an end to the drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.graph.negatives import NegativeSampler
+
+Draw = Callable[..., Interactions]
+
+
+@given(st.integers(1, 9), st.integers(2, 12), st.floats(0.05, 1), st.integers(0, 1000))
+def test_a_sampled_negative_is_never_a_positive(users: int, items: int, share: float, seed: int) -> None:
+    rows, columns = np.nonzero(np.random.default_rng(seed).random((users, items)) < share)
+    # Nobody knows the last item, so everyone has a negative.
+    known = columns < items - 1
+    assume(known.any())
+    interactions = Interactions.from_pairs(rows[known], columns[known], user_count=users, item_count=items)
+    asked = np.tile(np.arange(users), 20)
+    negatives = NegativeSampler(interactions).draw(asked, np.random.default_rng(seed))
+    assert negatives.min() >= 0
+    assert negatives.max() < items
+    for user, negative in zip(asked, negatives, strict=True):
+        assert negative not in interactions.of(user)
+
+
+def test_negatives_are_uniform_over_the_unknown_items(random_interactions: Draw) -> None:
+    interactions = random_interactions(5, 12, share=0.4)
+    each = 20_000
+    asked = np.repeat(np.arange(5), each)
+    negatives = NegativeSampler(interactions).draw(asked, np.random.default_rng(1)).reshape(5, each)
+    for user in range(5):
+        unknown = np.setdiff1d(np.arange(12), interactions.of(user))
+        counts = np.bincount(negatives[user], minlength=12)[unknown]
+        expected = each / len(unknown)
+        # Five standard deviations of a binomial count.
+        assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_a_user_who_knows_everything_does_not_stop_the_sampling() -> None:
+    interactions = Interactions.from_pairs([0, 0, 0, 1], [0, 1, 2, 2], user_count=2, item_count=3)
+    negatives = NegativeSampler(interactions).draw(np.array([0, 1, 0, 1]), np.random.default_rng(0))
+    assert set(negatives[[1, 3]]) <= {0, 1}
+    assert set(negatives) <= {0, 1, 2}
+
+
+def test_without_any_interaction_every_item_is_a_negative() -> None:
+    nothing = Interactions.from_pairs([], [], user_count=2, item_count=3)
+    negatives = NegativeSampler(nothing).draw(np.array([0, 1] * 50), np.random.default_rng(0))
+    assert set(negatives) == {0, 1, 2}
