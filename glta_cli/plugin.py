@@ -156,7 +156,14 @@ class LanguageModel(Protocol):
         ...
 
     def prefix(self, token_ids: Tensor) -> Any:
-        """Whatever `hidden` needs to continue after the tokens [P] all prompts share; None if it cannot."""
+        """Whatever `extend` and `hidden` need to continue after the tokens [P] all prompts share; None if they cannot.
+
+        Gradients flow through it where adapters are trained.
+        """
+        ...
+
+    def extend(self, prefix: Any, inputs_embeds: Tensor, attention_mask: Tensor) -> Any:
+        """The prefix followed by tokens [B, L, h] nobody asks a state of; mask [B, L], padding on the right."""
         ...
 
     def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Any = None) -> Tensor:

@@ -24,7 +24,8 @@ def attach_adapters(model: Any, settings: LoraSettings) -> Any:
         The `peft.PeftModel` around `model`.
 
     Raises:
-        InputError: no layer has one of the names, or one of them names the output head.
+        InputError: no layer has one of the names, one of them names the output head, or the model has fewer
+            layers than are to be adapted.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -42,6 +43,7 @@ def attach_adapters(model: Any, settings: LoraSettings) -> Any:
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=modules,
+        exclude_modules=_below_the_top(model, settings.layers),
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -58,6 +60,22 @@ def attach_adapters(model: Any, settings: LoraSettings) -> Any:
             location="backbone.lora.modules",
             hint=f"linear layers of this model: {', '.join(linear)}",
         ) from error
+
+
+def _below_the_top(model: Any, layers: int | None) -> str | None:
+    """A pattern of the modules of all but the top `layers` layers; None where every layer is adapted."""
+    depth: int = model.config.get_text_config().num_hidden_layers
+    if layers is None or layers == depth:
+        return None
+    if layers > depth:
+        raise InputError(
+            f"{layers} layers are to be adapted, the model runs {depth}",
+            location="backbone.lora.layers",
+            hint=f"at most {depth}; null adapts all",
+        )
+    # A layer's index is the first number in the name of a module: model.layers.3.mlp.up_proj.
+    lower = "|".join(map(str, range(depth - layers)))
+    return rf"(?:[A-Za-z_]\w*\.)*(?:{lower})\..*"
 
 
 def _is_linear(module: Any) -> bool:

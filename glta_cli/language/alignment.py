@@ -98,8 +98,10 @@ class AlignmentTask:
                 model.head.standardize(self._states(self.validation[: settings.training.batch_size]))
 
     def batches(self, epoch: int) -> Sequence[list[AlignmentPrompt]]:
-        prompts = self.prompts.draw(self.settings.prompts, np.random.default_rng((self.seed, epoch)))
-        return self._grouped(prompts)
+        generator = np.random.default_rng((self.seed, epoch))
+        groups = self._grouped(self.prompts.draw(self.settings.prompts, generator))
+        # Long prompts would otherwise always come last.
+        return [groups[index] for index in generator.permutation(len(groups))]
 
     def loss(self, batch: list[AlignmentPrompt]) -> Tensor:
         queries, labels = self._queries(batch)
@@ -130,8 +132,10 @@ class AlignmentTask:
         return self.module.states_at([prompt.ids for prompt in batch], rows, columns)
 
     def _grouped(self, prompts: list[AlignmentPrompt]) -> list[list[AlignmentPrompt]]:
+        """Batches of prompts of similar length, so that little of the work is padding."""
         size = self.settings.training.batch_size
-        return [prompts[start : start + size] for start in range(0, len(prompts), size)]
+        ordered = sorted(prompts, key=lambda prompt: len(prompt.ids))
+        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 def _first_among_own(logits: Tensor, batch: list[AlignmentPrompt]) -> int:

@@ -16,6 +16,7 @@ from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.ranking import rank_users
 from glta_cli.graph.losses import Positives, catalogue_softmax_loss
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
+from glta_cli.language.batching import length_batches
 from glta_cli.language.gllm import TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries, prompt_states
@@ -114,13 +115,14 @@ class FinetuningTask:
         """
         head = self.module.head
         assert isinstance(head, TiedHead)
-        examples = sorted(self.examples.of_epoch(0)[: self.settings.warm_start_users], key=lambda e: len(e.context))
-        size, dimension = self.inference_batch, self.module.users.shape[1]
+        examples = self.examples.of_epoch(0)[: self.settings.warm_start_users]
+        written = [self.prompts.write(example.user, example.context) for example in examples]
+        dimension = self.module.users.shape[1]
         states, targets = [], []
         with torch.no_grad(), progress_bar(len(examples), "warm start", "users") as bar:
-            for start in range(0, len(examples), size):
-                batch = examples[start : start + size]
-                prompts = [self.prompts.write(example.user, example.context) for example in batch]
+            for rows in length_batches(self.prompts.own_lengths(written), self.inference_batch):
+                batch = [examples[row] for row in rows]
+                prompts = [written[row] for row in rows]
                 states.append(prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0])  # [B, h]
                 users = self.module.users[[example.user for example in batch]]  # [B, d]
                 texts = torch.stack([_mean_text(head.items[:, dimension:], example.context) for example in batch])

@@ -119,8 +119,7 @@ def _answers(
             return stored
         model = load_model()
         texts = _prompt_texts(model.tokenizer, [questions[key] for key in missing], system, settings)
-        # Longest first: rows of a batch are alike in length, and what does not fit into memory fails at once.
-        order = sorted(range(len(missing)), key=lambda row: -len(texts[row]))
+        order = _by_descriptions(texts, [questions[key][1] for key in missing])
         with progress_bar(len(missing), "profile and prediction words", "prompts") as bar:
             for start in range(0, len(order), settings.batch_size):
                 rows = order[start : start + settings.batch_size]
@@ -130,6 +129,19 @@ def _answers(
                 stored |= new
                 bar.update(len(rows))
     return stored
+
+
+def _by_descriptions(prompts: Sequence[str], descriptions: Sequence[Sequence[str]]) -> list[int]:
+    """Rows of prompts, longest first, with the questions about one user's descriptions side by side.
+
+    So rows of a batch are alike in length, what they share is run once, and what does not fit into memory fails
+    at once.
+    """
+    longest: dict[Sequence[str], int] = {}
+    for text, own in zip(prompts, map(tuple, descriptions), strict=True):
+        longest[own] = max(longest.get(own, 0), len(text))
+    keys = [(-longest[own], own) for own in map(tuple, descriptions)]
+    return sorted(range(len(prompts)), key=keys.__getitem__)
 
 
 def _prompt_texts(

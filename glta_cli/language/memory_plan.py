@@ -165,6 +165,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
     weights = weight_bytes(model, settings)
     # Stage 2 loads the model without adapters, stage 3 with them.
     frozen_activations = adapted_activations = activation_bytes(model, settings, dtype)
+    described = frozen_activations if settings.gradient_checkpointing else attended_bytes(model, dtype)
     adapters = 0
     if settings.lora:
         adapters = count(attach_adapters(model, settings.lora)) - base
@@ -196,7 +197,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             weights=weights,
             # A projector this stage leaves as it is lies there too, as weights alone.
             trained=TRAINED * trainable + FLOAT32 * (loaded - trainable),
-            activations=batch_size * tokens * activations,
+            activations=batch_size * activations,
             tables=tables,
             logits=None if logits is None else 3 * FLOAT32 * logits,
         )
@@ -210,22 +211,23 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             _finetune_tokens(recipe),
             loaded=own + adapters,
             trainable=(1 if carried_over else 2) * projector + (head or 0) + adapters,
-            activations=adapted_activations,
+            activations=_finetune_tokens(recipe) * adapted_activations,
             # Beyond softmax_items the catalogue is sampled.
             logits=None if items is None else finetune.training.batch_size * rows * min(items, finetune.softmax_items),
         )
     ]
     if align.enabled:
-        batch = align.training.batch_size
+        batch, shown = align.training.batch_size, align.most_items
         aligned = memory(
             "align",
             batch,
             _align_tokens(recipe),
             loaded=own,
             trainable=projector + (head or 0),
-            activations=frozen_activations,
+            # No gradient flows into the descriptions, which stand before the items.
+            activations=shown * frozen_activations + (_align_tokens(recipe) - shown) * described,
             # Stage 2 scores the whole catalogue, however large.
-            logits=None if items is None else batch * align.most_items * items,
+            logits=None if items is None else batch * shown * items,
         )
         stages.insert(0, aligned)
     return Plan(
@@ -291,9 +293,8 @@ def activation_bytes(model: nn.Module, settings: BackboneSettings, dtype: torch.
     size = dtype.itemsize
     hidden, depth = text.hidden_size, text.num_hidden_layers
     heads = text.num_attention_heads
-    head_width = getattr(text, "head_dim", None) or hidden // heads
-    queries = heads * head_width
-    keys_values = 2 * (getattr(text, "num_key_value_heads", None) or heads) * head_width
+    queries = heads * _head_width(text)
+    keys_values = 2 * (getattr(text, "num_key_value_heads", None) or heads) * _head_width(text)
     feed_forward = getattr(text, "intermediate_size", None) or 4 * hidden
     layer = 2 * hidden * (FLOAT32 + size) + (2 * queries + keys_values) * size + 3 * feed_forward * size
     layer += _adapter_activation_bytes(model) // depth
@@ -301,6 +302,19 @@ def activation_bytes(model: nn.Module, settings: BackboneSettings, dtype: torch.
     if settings.gradient_checkpointing:
         return depth * hidden * size + layer + embeddings_and_norm
     return depth * layer + embeddings_and_norm
+
+
+def attended_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+    """Bytes kept, per token of a batch, of tokens no gradient flows into, for those behind them that look back.
+
+    That is their keys and values in every layer, a copy for each head of the queries.
+    """
+    text: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
+    return int(text.num_hidden_layers * 2 * text.num_attention_heads * _head_width(text) * dtype.itemsize)
+
+
+def _head_width(text: Any) -> int:
+    return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
 
 
 def _adapter_activation_bytes(model: nn.Module) -> int:

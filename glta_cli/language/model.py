@@ -43,8 +43,8 @@ class GraphLanguageModel(nn.Module):
         self.user_projector = TokenProjector(users, language_model.hidden_size, token_rms)
         self.item_projector = TokenProjector(items, language_model.hidden_size, token_rms)
         self.head = head
-        self.prefix: Any = None
-        self.prefix_length = 0
+        self._prefix_ids: Tensor | None = None
+        self._frozen_prefix: Any = None
         self.register_buffer("users", users, persistent=False)
         self.register_buffer("items", items, persistent=False)
 
@@ -64,15 +64,20 @@ class GraphLanguageModel(nn.Module):
         )
 
     def share_prefix(self, token_ids: Sequence[int]) -> None:
-        """Compute the part every prompt starts with once; no gradient flows into it."""
-        ids = torch.tensor(list(token_ids), dtype=torch.int64, device=self.device)
-        self.prefix = self.language_model.prefix(ids)
-        self.prefix_length = 0 if self.prefix is None else len(ids)
+        """Take the tokens every prompt starts with out of the batch: they are computed once for all prompts.
+
+        Where the language model is frozen that is once and for all, where adapters are trained once a batch.
+        """
+        self._prefix_ids = torch.tensor(list(token_ids), dtype=torch.int64, device=self.device)
+        self._frozen_prefix = None
 
     def states_at(
         self, prompts: Sequence[NDArray[np.int64]], rows: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> Tensor:
         """Last hidden states at places of the prompts, whose negative ids are graph nodes.
+
+        What stands before a prompt's first place gives keys and values alone, and what stands after its last one
+        nothing: a causal model's states do not depend on it.
 
         Args:
             prompts: [B], each starting with the shared prefix, if one was set.
@@ -81,8 +86,37 @@ class GraphLanguageModel(nn.Module):
         Returns:
             [P, h].
         """
-        skipped = self.prefix_length
-        padded, mask = pad_right([prompt[skipped:] for prompt in prompts])
+        first = np.array([len(prompt) - 1 for prompt in prompts])  # [B]
+        last = np.zeros_like(first)
+        np.minimum.at(first, rows, columns)
+        np.maximum.at(last, rows, columns)
+        prefix = self._prefix()
+        if prefix is None:
+            first[:] = 0
+        else:
+            assert self._prefix_ids is not None
+            skipped = len(self._prefix_ids)
+            contexts = [prompt[skipped:start] for prompt, start in zip(prompts, first, strict=True)]
+            if any(map(len, contexts)):
+                prefix = self.language_model.extend(prefix, *self._embedded(contexts))
+        asked = [prompt[start : end + 1] for prompt, start, end in zip(prompts, first, last, strict=True)]
+        states = self.language_model.hidden(*self._embedded(asked), prefix)
+        index = (torch.from_numpy(rows).to(self.device), torch.from_numpy(columns - first[rows]).to(self.device))
+        return states[index]
+
+    def _prefix(self) -> Any:
+        """What the language model continues after; None where every prompt is run whole."""
+        if self._prefix_ids is None:
+            return None
+        if any(parameter.requires_grad for parameter in self.language_module.parameters()):
+            return self.language_model.prefix(self._prefix_ids)
+        if self._frozen_prefix is None:
+            self._frozen_prefix = self.language_model.prefix(self._prefix_ids)
+        return self._frozen_prefix
+
+    def _embedded(self, prompts: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+        """Input embeddings [B, L, h] of prompts, padded on the right, and their mask [B, L]."""
+        padded, mask = pad_right(prompts)
         ids = torch.from_numpy(padded).to(self.device)  # [B, L]
         embedded = self.language_model.embed(ids.clamp(min=0))  # [B, L, h]
         nodes, places = np.unique(node_of(padded[padded < 0]), return_inverse=True)
@@ -90,9 +124,7 @@ class GraphLanguageModel(nn.Module):
             vectors = self.node_vectors(torch.from_numpy(nodes).to(self.device)).to(embedded.dtype)
             where = (ids < 0).nonzero(as_tuple=True)
             embedded = embedded.index_put(where, vectors[torch.from_numpy(places).to(self.device)])
-        states = self.language_model.hidden(embedded, torch.from_numpy(mask).to(self.device), self.prefix)
-        index = (torch.from_numpy(rows).to(self.device), torch.from_numpy(columns - skipped).to(self.device))
-        return states[index]
+        return embedded, torch.from_numpy(mask).to(self.device)
 
 
 def _token_rms(language_model: LanguageModel) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.evaluation.ranking import mask_seen
+from glta_cli.language.batching import length_batches
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, node_token
 from glta_cli.recipe import FinetuneSettings, PromptSettings
@@ -41,8 +42,8 @@ class UserPrompts:
         self.user_ids = user_ids
         self.user_count = len(user_ids)
         self.words = {
-            "profile": [_line(prompts.profile_line, words) for words in profiles],
-            "prediction": [_line(prompts.prediction_line, words) for words in predictions],
+            "profile": _encoded_lines(tokenizer, prompts.profile_line, profiles),
+            "prediction": _encoded_lines(tokenizer, prompts.prediction_line, predictions),
         }
         self.settings = settings
         self.placeholder = encode(tokenizer, prompts.placeholder)[:1]
@@ -50,7 +51,7 @@ class UserPrompts:
     def write(self, user: int, context: NDArray[np.int64]) -> NDArray[np.int64]:
         """The prompt's ids [L]; of the context, the last `context_items` are shown."""
         shown = context[max(0, len(context) - self.settings.context_items) :]
-        values = {name: encode(self.tokenizer, lines[user]) for name, lines in self.words.items()}
+        values = {name: lines[user] for name, lines in self.words.items()}
         values["user"] = [node_token(user)] if self.settings.user_token else encode(self.tokenizer, self.user_ids[user])
         values["items"] = [self.item_token(int(item)) for item in shown]
         return self.template.fill(values)
@@ -59,13 +60,21 @@ class UserPrompts:
         """The id of an item's token."""
         return node_token(self.user_count + item)
 
+    def own_lengths(self, written: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Tokens of each prompt [B] behind the start all prompts share, which is run once."""
+        return np.array([len(prompt) for prompt in written]) - len(self.template.literals[0])
+
     def extended(self, prompt: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
         """The prompt followed by `rows` - 1 placeholders, the positions of rows 2 to k."""
         return np.concatenate([prompt, np.repeat(np.asarray(self.placeholder, dtype=np.int64), rows - 1)])
 
 
-def _line(template: str, words: str) -> str:
-    return template.replace("{words}", words) if words else ""
+def _encoded_lines(tokenizer: Any, template: str, words: Sequence[str]) -> list[list[int]]:
+    """Token ids of each user's line; none where there are no words."""
+    # Words may hold braces: replaced, not formatted.
+    lines = [template.replace("{words}", text) if text else "" for text in words]
+    ids: list[list[int]] = tokenizer(lines, add_special_tokens=False)["input_ids"] if any(lines) else [[]] * len(lines)
+    return ids
 
 
 def prompt_queries(
@@ -101,16 +110,15 @@ def encode_users(
     Args:
         autoregressive: rows 2 to k follow the tokens of the items chosen so far, in place of placeholders;
             chosen among the items not in `history`, so a list that masks more may differ from what was chosen.
+        batch_size: as in `length_batches`.
         advance: called with the number of users done after each batch.
     """
     model.eval()
     written = [prompts.write(int(user), history.of(int(user))) for user in users]
-    # Prompts of one length share a batch, so that little of the work is padding.
-    order = np.asarray(sorted(range(len(written)), key=lambda index: len(written[index])))
+    lengths = prompts.own_lengths(written) + rows - 1
     result: NDArray[np.float32] | None = None
     with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        for batch in length_batches(lengths, batch_size):
             chosen = [written[index] for index in batch]
             if autoregressive:
                 queries = _autoregressive_queries(model, prompts, chosen, history, users[batch], rows)

@@ -2,28 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
 
+from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
 from glta_cli.plugin import LanguageModel
 from glta_cli.recipe import TextSettings
 from glta_cli.terminal import progress_bar
+from glta_cli.workspace import fingerprint, write_bytes
+
+# To be raised when a text's vector is computed in another way: older vectors are then left alone.
+ENCODING_FORM = 1
+MOST_STORED_BYTES = 2**30
+
+
+def text_vectors(
+    load_model: Callable[[], LanguageModel],
+    identity: str,
+    texts: Sequence[str],
+    settings: TextSettings,
+    cache: Path,
+) -> NDArray[np.float32]:
+    """`encode_texts`, but for the texts whose vectors the cache holds: [n] -> [n, h].
+
+    Vectors are kept by text, so that another split of the same items encodes nothing, and a new item only itself.
+
+    Args:
+        load_model: called only when a vector is missing.
+        identity: of the model's weights, depth and tokenizer; vectors of another model are never used.
+        cache: folder of the vectors, shared by all runs of a workspace; a file holds at most `MOST_STORED_BYTES`.
+    """
+    path = cache / f"{fingerprint([ENCODING_FORM, identity, settings.tokens])}.safetensors"
+    distinct = list(dict.fromkeys(texts))
+    known = read_vectors(path)
+    keys = [hashlib.sha256(text.encode()).digest() for text in distinct]
+    missing = [row for row, key in enumerate(keys) if key not in known]
+    if missing:
+        encoded = encode_texts(load_model(), [distinct[row] for row in missing], settings)
+        # These texts first: what does not fit are the vectors no run has asked for lately.
+        known = {key: known[key] for key in keys if key in known} | known
+        known = {keys[row]: vector for row, vector in zip(missing, encoded, strict=True)} | known
+        write_vectors(path, known)
+    row_of = {text: known[key] for text, key in zip(distinct, keys, strict=True)}
+    return np.stack([row_of[text] for text in texts])
+
+
+def read_vectors(path: Path) -> dict[bytes, NDArray[np.float32]]:
+    """Vectors [h] by the SHA-256 of their text; none where there is no file."""
+    if not path.is_file():
+        return {}
+    stored = load_file(path)
+    return dict(zip(map(bytes, stored["keys"]), stored["vectors"], strict=True))
+
+
+def write_vectors(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None:
+    """Replace the file by one with the first of these vectors, as many as it may hold."""
+    width = next(iter(vectors.values())).nbytes
+    kept = list(vectors)[: max(1, MOST_STORED_BYTES // width)]
+    keys = np.frombuffer(b"".join(kept), dtype=np.uint8).reshape(len(kept), -1)
+    write_bytes(path, save({"keys": keys, "vectors": np.stack([vectors[key] for key in kept])}))
 
 
 def encode_texts(model: LanguageModel, texts: Sequence[str], settings: TextSettings) -> NDArray[np.float32]:
     """The mean of the model's last states over each text's tokens: [n] -> [n, h]."""
     prompts = [np.asarray(ids, dtype=np.int64) for ids in encode_cut(model.tokenizer, texts, settings.tokens)]
-    # Texts of one length share a batch, so that little of the work is padding.
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     means = np.empty((len(prompts), model.hidden_size), dtype=np.float32)
     device = next(model.module.parameters()).device
     with torch.inference_mode(), progress_bar(len(prompts), "encode item texts", "items") as bar:
-        for start in range(0, len(order), settings.batch_size):
-            rows = order[start : start + settings.batch_size]
+        for rows in length_batches([len(prompt) for prompt in prompts], settings.batch_size):
             padded, mask = pad_right([prompts[row] for row in rows])
             weights = torch.from_numpy(mask).to(device)  # [B, L]
             states = model.hidden(model.embed(torch.from_numpy(padded).to(device)), weights).float()  # [B, L, h]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer
 
+from glta_backbones.continuation import continue_greedily, keeps_all_tokens
 from glta_cli.errors import GltaError, InputError
 from glta_cli.language.adapters import attach_adapters
 from glta_cli.language.architecture import choose_dtype, exit_after
@@ -24,22 +26,53 @@ from glta_cli.recipe import BackboneSettings
 RANDOM_SEED = 0
 
 
+@dataclass(frozen=True)
 class Prefix:
-    """Keys and values of a shared start of prompts.
+    """Keys and values of the tokens that stand before those a pass is given.
 
-    Args:
-        layers: keys and values of each layer, [1, heads, P, head size] each.
+    Attributes:
+        layers: keys and values of each layer, [B, heads, P, head size] each; B = 1 where all prompts share them.
+        mask: [B, P], 1 = real; None where every token is.
     """
 
-    def __init__(self, layers: list[tuple[Tensor, Tensor]]) -> None:
-        self.layers = layers
+    layers: list[tuple[Tensor, Tensor]]
+    mask: Tensor | None = None
 
-    def for_batch(self, size: int) -> DynamicCache:
-        """A cache of its own for one forward pass over `size` prompts: a pass appends to what it is given."""
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(self.layers):
-            cache.update(keys.expand(size, -1, -1, -1), values.expand(size, -1, -1, -1), index)
-        return cache
+    def write_to(self, cache: DynamicCache, size: int) -> None:
+        """Fill the empty cache of one pass over `size` prompts: a pass appends to what it is given."""
+        for keys, values in self.layers:
+            cache.layers.append(layer := DynamicLayer())
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys.expand(size, -1, -1, -1), values.expand(size, -1, -1, -1)
+
+    def followed_by(self, layers: list[tuple[Tensor, Tensor]], mask: Tensor) -> Prefix:
+        """With the keys and values `layers`, these included, and the mask [B, L] of the new tokens."""
+        if self.mask is None and bool(mask.all()):
+            return Prefix(layers)
+        seen = self.mask
+        if seen is None:
+            seen = mask.new_ones(len(mask), self.layers[0][0].shape[2])
+        return Prefix(layers, torch.cat([seen, mask], dim=1))
+
+
+class _PassEnded(Exception):  # noqa: N818 (no error)
+    """Keys and values of every layer are known."""
+
+
+class _ContextCache(DynamicCache):
+    """Ends a pass at the last layer's keys and values: what comes after them is a state nobody asked for."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self._last = depth - 1
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        if layer_idx == self._last:
+            raise _PassEnded
+        return found
 
 
 class CausalLanguageModel:
@@ -72,7 +105,9 @@ class CausalLanguageModel:
             )
         self._takes_positions = "position_ids" in inspect.signature(self._body.forward).parameters
         self._stops = _stop_tokens(model, tokenizer)
-        self._prefix_changes = settings.lora is not None or settings.gradient_checkpointing
+        self._depth: int = model.config.get_text_config().num_hidden_layers
+        # A layer that is run again in the backward pass would append to the keys and values a second time.
+        self._takes_prefix = not settings.gradient_checkpointing
 
         model.requires_grad_(False)
         # Adapters are injected into `model` in place, so `_body` and `_causal` run through them too.
@@ -87,22 +122,39 @@ class CausalLanguageModel:
         return embedded
 
     def prefix(self, token_ids: Tensor) -> Prefix | None:
-        """Keys and values of the tokens [P] every prompt starts with, computed once.
+        """Keys and values of the tokens [P] every prompt starts with; gradients flow through them to the adapters.
 
         Returns:
-            What `hidden` takes as `prefix`; None where the weights are trained, so that nothing stays valid,
-            where activations are recomputed, or where a layer keeps something other than keys and values.
+            What `extend` and `hidden` take as `prefix`; None where there are no tokens, where activations are
+            recomputed, or where a layer keeps something other than keys and values.
         """
-        if self._prefix_changes or not len(token_ids):
+        if not self._takes_prefix or not len(token_ids):
             return None
+        gradients = torch.is_grad_enabled()
         # Inference tensors could not take part in a later backward pass.
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
             output = self._body(inputs_embeds=self.embed(token_ids.clone())[None], use_cache=True)
         layers = output.past_key_values.layers
         # A sliding window or a recurrent state cannot be continued from plain keys and values.
         if any(type(layer) is not DynamicLayer for layer in layers):
             return None
         return Prefix([(layer.keys, layer.values) for layer in layers])
+
+    def extend(self, prefix: Prefix, inputs_embeds: Tensor, attention_mask: Tensor) -> Prefix:
+        """The prefix followed by tokens whose own states are not needed: the last layer ends at keys and values.
+
+        Args:
+            prefix: shared by all prompts, or of as many prompts.
+            inputs_embeds: [B, L, hidden_size].
+            attention_mask: [B, L], 1 = real; padding on the right, or none.
+
+        Returns:
+            What `extend` and `hidden` take as `prefix`; gradients flow through it.
+        """
+        cache = _ContextCache(self._depth)
+        with suppress(_PassEnded):
+            self._body(**self._continuation(prefix, inputs_embeds, cache))
+        return prefix.followed_by([(layer.keys, layer.values) for layer in cache.layers], attention_mask)
 
     def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Prefix | None = None) -> Tensor:
         """Run the transformer without its output head.
@@ -119,20 +171,35 @@ class CausalLanguageModel:
         Raises:
             ValueError: left padding after a prefix.
         """
-        arguments: dict[str, Any] = {"use_cache": False}
         right_padded = _is_right_padded(attention_mask)
         if prefix is not None:
             if not right_padded:
                 raise ValueError("prompts that share a prefix are padded on the right")
-            arguments = {"use_cache": True, "past_key_values": prefix.for_batch(len(inputs_embeds))}
-        elif not right_padded:
-            arguments["attention_mask"] = attention_mask
-            if self._takes_positions:
-                arguments["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)  # [B, L]
-        states: Tensor = self._body(
-            inputs_embeds=inputs_embeds.to(self._embeddings.weight.dtype), **arguments
-        ).last_hidden_state
+            arguments = self._continuation(prefix, inputs_embeds, DynamicCache())
+        else:
+            arguments = {"inputs_embeds": self._own_dtype(inputs_embeds), "use_cache": False}
+            if not right_padded:
+                arguments["attention_mask"] = attention_mask
+                if self._takes_positions:
+                    arguments["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)  # [B, L]
+        states: Tensor = self._body(**arguments).last_hidden_state
         return states.to(inputs_embeds)
+
+    def _continuation(self, prefix: Prefix, inputs_embeds: Tensor, cache: DynamicCache) -> dict[str, Any]:
+        """Arguments of a pass over tokens [B, L, hidden_size] behind a prefix, which may be padded inside."""
+        size, length = inputs_embeds.shape[:2]
+        prefix.write_to(cache, size)
+        arguments = {"inputs_embeds": self._own_dtype(inputs_embeds), "use_cache": True, "past_key_values": cache}
+        if prefix.mask is not None:
+            # Padding behind the last real token needs no mask: no real token looks ahead.
+            arguments["attention_mask"] = torch.cat([prefix.mask, prefix.mask.new_ones(size, length)], dim=1)
+            if self._takes_positions:
+                steps = torch.arange(length, device=inputs_embeds.device)
+                arguments["position_ids"] = prefix.mask.sum(dim=1, keepdim=True) + steps  # [B, L]
+        return arguments
+
+    def _own_dtype(self, inputs_embeds: Tensor) -> Tensor:
+        return inputs_embeds.to(self._embeddings.weight.dtype)
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
@@ -143,25 +210,36 @@ class CausalLanguageModel:
         """
         if not prompts:
             return []
-        batch = self.tokenizer(
-            list(prompts), add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
-        ).to(self._embeddings.weight.device)
+        ids: list[list[int]] = self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
         training = self.module.training
         self.module.eval()
         try:
-            output = self._causal.generate(
-                input_ids=batch["input_ids"],  # [B, L]
-                attention_mask=batch["attention_mask"],
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                pad_token_id=self.tokenizer.pad_token_id,
-                eos_token_id=self._stops,
-            )  # [B, L + new]
+            # Where shared starts end, rows are padded: up to twice the longest prompt.
+            if keeps_all_tokens(self._causal.config, 2 * max(map(len, ids)) + max_new_tokens):
+                head, device = self._causal.get_output_embeddings(), self._embeddings.weight.device
+                continued = continue_greedily(
+                    self._body, head, ids, max_new_tokens, self._stops, depth=self._depth, device=device
+                )
+            else:
+                continued = self._continue_apart(ids, max_new_tokens)
         finally:
             self.module.train(training)
-        new_tokens = output[:, batch["input_ids"].shape[1] :]
-        texts: list[str] = self.tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
+        texts: list[str] = self.tokenizer.batch_decode(continued, skip_special_tokens=True)
         return texts
+
+    def _continue_apart(self, prompts: list[list[int]], max_new_tokens: int) -> list[list[int]]:
+        """As transformers does it: a recurrent state or a window cannot be shared or cut back like keys and values."""
+        batch = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
+        batch = batch.to(self._embeddings.weight.device)
+        output = self._causal.generate(
+            **batch,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self._stops,
+        )  # [B, L + new]
+        new_tokens: list[list[int]] = output[:, batch["input_ids"].shape[1] :].tolist()
+        return new_tokens
 
 
 # ------------------------------------------------------------------------------------------------ loading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,15 @@ def test_epochs_differ_and_are_a_function_of_their_number(task: AlignmentTask) -
     assert drawn(0) != drawn(1)
     validation = [prompt.ids.tolist() for prompt in task.validation]
     assert not any(prompt in validation for epoch in range(5) for prompt in drawn(epoch))
+
+
+def test_a_batch_holds_prompts_of_similar_length_and_an_epoch_every_prompt_once(task: AlignmentTask) -> None:
+    batches = task.batches(0)
+    drawn = task.prompts.draw(task.settings.prompts, np.random.default_rng((task.seed, 0)))
+    found = [prompt.ids.tolist() for batch in batches for prompt in batch]
+    assert sorted(found) == sorted(prompt.ids.tolist() for prompt in drawn)
+    spans = sorted((min(lengths), max(lengths)) for lengths in ([len(p.ids) for p in batch] for batch in batches))
+    assert all(longest <= shortest for (_, longest), (shortest, _) in pairwise(spans))
 
 
 def test_item_projector_and_head_are_trained_and_nothing_else_moves(task: AlignmentTask, tmp_path) -> None:

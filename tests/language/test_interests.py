@@ -89,6 +89,20 @@ def test_every_user_gets_a_profile_and_a_prediction_from_prompts_of_their_own(to
     assert all(("Alien 3" in prompt) == ("Aliens" in prompt) for prompt in model.prompts)
 
 
+def test_both_questions_about_a_user_are_asked_together(tokenizer: Any, tmp_path: Path) -> None:
+    """So that their common start, all but the question, can be run once."""
+    users = [
+        [f"film {number} {'of many words ' * (number % 3)}" for number in range(user, user + 4)] for user in range(9)
+    ]
+    model = Recorder(tokenizer)
+    generate(model, tmp_path, users)
+    for first, second in zip(model.prompts[0::2], model.prompts[1::2], strict=True):
+        assert first != second
+        assert first.rpartition("- film")[0] == second.rpartition("- film")[0]
+    lengths = [max(map(len, model.prompts[row : row + 2])) for row in range(0, len(model.prompts), 2)]
+    assert lengths == sorted(lengths, reverse=True)
+
+
 def test_a_second_run_and_another_order_of_users_load_no_model(tokenizer: Any, tmp_path: Path) -> None:
     first = generate(Recorder(tokenizer), tmp_path)
     model = Recorder(tokenizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from rich.console import Console
 
 from glta_cli.errors import InputError
-from glta_cli.language.memory_plan import activation_bytes, plan, plan_table
+from glta_cli.language.memory_plan import activation_bytes, attended_bytes, plan, plan_table
 from glta_cli.recipe import Recipe, component_options, load_recipe, recipe_from
 from glta_cli.registry import installed
 
@@ -123,7 +124,7 @@ def test_activations_are_near_what_autograd_keeps(adapted: bool, checkpointed: b
     estimate = batch * tokens * activation_bytes(model.module, recipe.backbone, torch.float32)
     inputs = torch.randn(batch, tokens, 256, requires_grad=True)
     mask = torch.ones(batch, tokens, dtype=torch.long)
-    kept = _kept(model, inputs, mask)
+    kept = _kept(model, lambda: model.hidden(inputs, mask))
     if checkpointed:
         # What one layer keeps while it is run again is estimated from the same layer without checkpoints.
         single = recipe.model_copy(
@@ -131,11 +132,25 @@ def test_activations_are_near_what_autograd_keeps(adapted: bool, checkpointed: b
         )
         rerun = load(single)
         rerun.module.train()
-        kept += _kept(rerun, inputs, mask)
+        kept += _kept(rerun, lambda: rerun.hidden(inputs, mask))
     assert kept == pytest.approx(estimate, rel=0.35)
 
 
-def _kept(model: Any, inputs: torch.Tensor, mask: torch.Tensor) -> int:
+def test_of_tokens_without_a_gradient_little_is_kept() -> None:
+    """Stage 2's descriptions, behind which the trained item tokens stand."""
+    recipe = tiny_recipe()
+    model = load(recipe)
+    batch, described, shown = 2, 96, 8
+    context, items = torch.randn(batch, described, 256), torch.randn(batch, shown, 256, requires_grad=True)
+    full = activation_bytes(model.module, recipe.backbone, torch.float32)
+    estimate = batch * (described * attended_bytes(model.module, torch.float32) + shown * full)
+    masks = [torch.ones(batch, length, dtype=torch.long) for length in (described, shown)]
+    prefix = model.prefix(torch.tensor([1, 2]))
+    kept = _kept(model, lambda: model.hidden(items, masks[1], model.extend(prefix, context, masks[0])))
+    assert kept == pytest.approx(estimate, rel=0.35)
+
+
+def _kept(model: Any, states: Callable[[], torch.Tensor]) -> int:
     """Bytes of the distinct tensors, other than weights, that autograd saves for the backward pass."""
     own = {tensor.untyped_storage().data_ptr() for tensor in model.module.state_dict().values()}
     kept: dict[int, int] = {}
@@ -149,7 +164,7 @@ def _kept(model: Any, inputs: torch.Tensor, mask: torch.Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model.hidden(inputs, mask).sum()
+        states().sum()
     return sum(kept.values())
 
 

@@ -101,6 +101,72 @@ def test_a_shared_prefix_changes_no_state_and_no_gradient(model: GraphLanguageMo
         torch.testing.assert_close(gradient, found[0][1], rtol=1e-4, atol=1e-5)
 
 
+ADAPTED = [{"lora": {"rank": 2}}, {"lora": {"rank": 2, "layers": 1}}]
+
+
+@pytest.mark.parametrize("settings", [*ADAPTED, {"lora": {"rank": 2}, "gradient_checkpointing": True}])
+@pytest.mark.parametrize("prefix", [[40], [40, 41]])
+def test_with_adapters_states_and_gradients_are_those_of_whole_prompts(
+    model: GraphLanguageModel, settings: dict[str, Any], prefix: list[int]
+) -> None:
+    adapted = GraphLanguageModel(
+        language_model(**settings), Embeddings(model.users.numpy(), model.items.numpy()), model.head
+    ).train()
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:  # zero at the start, which would hide the gradient of lora_A
+            torch.nn.init.constant_(parameter, 0.05)
+
+    def gradients(states: Tensor) -> dict[str, Tensor]:
+        adapted.zero_grad()
+        states.sin().sum().backward()
+        return {name: p.grad.clone() for name, p in adapted.named_parameters() if p.grad is not None}
+
+    adapted.share_prefix(prefix)
+    # A second time, since a step changes the adapters and with them the prefix.
+    for scale in (1.0, 1.5):
+        with torch.no_grad():
+            for name, parameter in adapted.named_parameters():
+                if "lora_" in name:
+                    parameter.mul_(scale)
+        whole = torch.stack([by_hand(adapted, prompt)[-1] for prompt in PROMPTS])
+        states = adapted.states_at(PROMPTS, *ends(PROMPTS))
+        torch.testing.assert_close(states, whole, rtol=1e-5, atol=1e-5)
+        expected, found = gradients(whole), gradients(states)
+        assert any("lora_A" in name for name in expected)
+        assert found.keys() == expected.keys()
+        for name, gradient in found.items():
+            largest = float(expected[name].abs().max())
+            torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-4 * largest)
+
+
+def test_of_a_prompt_the_last_layer_answers_at_the_places_asked_for_alone(model: GraphLanguageModel) -> None:
+    layers = model.language_module.model.layers
+    seen: list[list[int]] = [[] for _ in layers]
+    for layer, counts in zip(layers, seen, strict=True):
+        layer.mlp.register_forward_hook(lambda _, inputs, output, counts=counts: counts.append(output[..., 0].numel()))
+    model.share_prefix([40, 41])
+    rows, columns = np.array([0, 1, 1]), np.array([5, 3, 4])
+    model.states_at([PROMPTS[0], PROMPTS[2]], rows, columns)
+    shared, context, asked = 2, 2 * 3, 2 * 2
+    assert seen[0] == [shared, context, asked]
+    assert seen[-1] == [shared, asked]
+
+
+def test_gradients_flow_through_no_token_before_the_first_that_is_trained(model: GraphLanguageModel) -> None:
+    """As in stage 2, where descriptions stand before the items: their keys and values carry no graph."""
+    model.share_prefix([40, 41])
+    prompts = [np.array([40, 41, 70, 71, node_token(USERS + 4), node_token(USERS)]), np.array([40, 41, node_token(6)])]
+    rows, columns = np.array([0, 0, 1]), np.array([4, 5, 2])
+    contexts: list[Any] = []
+    extend = model.language_model.extend
+    model.language_model.extend = lambda *given: contexts.append(extend(*given)) or contexts[-1]  # type: ignore[method-assign]
+    states = model.states_at(prompts, rows, columns)
+    assert states.requires_grad
+    assert not any(keys.requires_grad or values.requires_grad for keys, values in contexts[0].layers)
+    expected = [by_hand(model, prompts[row])[column] for row, column in zip(rows, columns, strict=True)]
+    torch.testing.assert_close(states, torch.stack(expected), rtol=1e-5, atol=1e-5)
+
+
 def test_a_shared_prefix_can_be_used_again_and_again(model: GraphLanguageModel) -> None:
     model.share_prefix([40, 41])
     first = model.states_at(PROMPTS, *ends(PROMPTS))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from safetensors.numpy import load_file
 
-from glta_cli.language.text_vectors import encode_texts, whiten
+from glta_cli.language import text_vectors as text_vectors_module
+from glta_cli.language.text_vectors import encode_texts, text_vectors, whiten
 from glta_cli.plugin import LanguageModel
 from glta_cli.recipe import BackboneSettings, Recipe, TextSettings, component_options
 from glta_cli.registry import installed
@@ -59,23 +63,93 @@ def test_vectors_that_are_all_the_same_become_zeros() -> None:
     assert_array_equal(whiten(np.ones((5, 4), dtype=np.float32), 3), np.zeros((5, 1)))
 
 
-def test_neither_batch_size_nor_order_changes_a_texts_vector(model: Any) -> None:
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_a_texts_vector_is_the_mean_of_its_states_whatever_the_batch(model: Any, batch_size: int) -> None:
     texts = [f"{'word ' * (number % 7)}number {number}" for number in range(23)]
-    means = [encode_texts(model, texts, TextSettings(batch_size=size)) for size in (1, 4, 64)]
-    assert_allclose(means[0], means[1], atol=1e-5)
-    assert_allclose(means[0], means[2], atol=1e-5)
-    assert_allclose(encode_texts(model, texts[::-1], TextSettings(batch_size=4))[::-1], means[0], atol=1e-5)
-
-
-def test_a_texts_vector_is_the_mean_of_its_states(model: Any) -> None:
-    ids = torch.tensor([model.tokenizer.encode("a title", add_special_tokens=False)])
-    with torch.no_grad():
-        states = model.hidden(model.embed(ids), torch.ones_like(ids))
-    (vector,) = encode_texts(model, ["a title"], TextSettings())
-    assert_allclose(vector, states[0].mean(0).numpy(), atol=1e-5)
+    expected = []
+    for text in texts:
+        ids = torch.tensor([model.tokenizer.encode(text, add_special_tokens=False)])
+        with torch.no_grad():
+            expected.append(model.hidden(model.embed(ids), torch.ones_like(ids))[0].mean(0).numpy())
+    assert_allclose(encode_texts(model, texts, TextSettings(batch_size=batch_size)), expected, atol=1e-5)
 
 
 def test_what_lies_beyond_the_cut_has_no_influence_and_an_empty_text_has_a_vector(model: Any) -> None:
     long, short, empty = encode_texts(model, ["same start, other end", "same start", ""], TextSettings(tokens=10))
     assert_allclose(long, short, atol=1e-6)
     assert np.isfinite(empty).all()
+
+
+# -------------------------------------------------------------------------------------------------- the cache
+
+
+class Counted:
+    """A language model that remembers how many texts it was given."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        self.loads = self.texts = 0
+
+    def load(self) -> LanguageModel:
+        self.loads += 1
+        return self.model
+
+    def vectors(self, cache: Path, texts: Sequence[str], identity: str = "m", **settings: int) -> np.ndarray:
+        before = text_vectors_module.encode_texts
+
+        def counting(model: LanguageModel, missing: Sequence[str], chosen: TextSettings) -> np.ndarray:
+            self.texts += len(missing)
+            return before(model, missing, chosen)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(text_vectors_module, "encode_texts", counting)
+            return text_vectors(self.load, identity, texts, TextSettings(**settings), cache)
+
+
+def test_vectors_are_kept_by_what_the_text_says(model: Any, tmp_path: Path) -> None:
+    texts = ["a film", "a book", "a film", "", "a song"]
+    counted = Counted(model)
+    expected = encode_texts(model, texts, TextSettings())
+    assert_allclose(counted.vectors(tmp_path, texts), expected, atol=1e-5)
+    assert (counted.loads, counted.texts) == (1, 4)
+    assert_array_equal(counted.vectors(tmp_path, texts[::-1]), counted.vectors(tmp_path, texts)[::-1])
+    assert counted.loads == 1
+    # One item more is one text more to encode.
+    assert counted.vectors(tmp_path, [*texts, "a game"]).shape == (6, model.hidden_size)
+    assert (counted.loads, counted.texts) == (2, 5)
+
+
+def test_another_model_and_another_cut_encode_anew_and_another_batch_does_not(model: Any, tmp_path: Path) -> None:
+    counted = Counted(model)
+    for settings in ({}, {"identity": "other"}, {"tokens": 5}, {"batch_size": 7}, {"dimensions": 3}):
+        counted.vectors(tmp_path, ["a film", "a book"], **settings)
+    assert counted.texts == 6
+
+
+def test_the_file_is_bounded_and_forgets_what_was_not_asked_for_lately(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_vectors_module, "MOST_STORED_BYTES", 3 * 4 * model.hidden_size)
+    counted = Counted(model)
+    counted.vectors(tmp_path, ["a", "b", "c"])
+    counted.vectors(tmp_path, ["d", "a"])
+    assert counted.texts == 4
+    counted.vectors(tmp_path, ["a", "d", "b"])
+    assert counted.texts == 4
+    assert counted.vectors(tmp_path, ["a", "b", "c", "d", "e"]).shape == (5, model.hidden_size)
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size < 3 * (4 * model.hidden_size + 32) + 512
+
+
+def test_another_split_of_the_same_items_encodes_nothing(run_toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run_toy(stage="encode-items")
+
+    def unexpected(*_: object) -> np.ndarray:
+        raise AssertionError("a text was encoded again")
+
+    monkeypatch.setattr(text_vectors_module, "encode_texts", unexpected)
+    second = run_toy("dataset.split.seed=1", stage="encode-items", name="resplit")
+    vectors = [
+        load_file(each.ensure("encode-items").file("vectors.safetensors"))["vectors"] for each in (first, second)
+    ]
+    assert_array_equal(*vectors)

@@ -190,6 +190,34 @@ def test_another_family_with_learned_positions_and_other_names_works_too() -> No
     torch.testing.assert_close(left, model.hidden(inputs, mask))
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_pass_continued_twice_equals_one_over_whole_prompts(family: str) -> None:
+    model = tiny() if family == "llama" else gpt2_with_dropout()
+    ids = torch.tensor([5, 6, 7])
+    shared = model.embed(ids)[None]
+    middles, ends = embeddings(3, 5), embeddings(3, 2) + 1
+    lengths = [5, 0, 3]
+    mask = torch.tensor([[1] * length + [0] * (5 - length) for length in lengths])
+    prefix = model.prefix(ids)
+    assert prefix is not None
+    found = model.hidden(ends, torch.ones(3, 2, dtype=torch.long), model.extend(prefix, middles, mask))
+    for row, length in enumerate(lengths):
+        whole = torch.cat([shared, middles[row : row + 1, :length], ends[row : row + 1]], dim=1)
+        expected = model.hidden(whole, torch.ones(1, whole.shape[1], dtype=torch.long))[0, -2:]
+        torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_adapters_can_be_kept_to_the_top_layers() -> None:
+    model = tiny(BackboneSettings(lora=LoraSettings(rank=2, layers=2)))
+    trained = [name for name, parameter in model.module.named_parameters() if parameter.requires_grad]
+    assert {name.split(".layers.")[1][0] for name in trained} == {"1", "2"}
+    every = tiny(BackboneSettings(lora=LoraSettings(rank=2)))
+    assert len(trained) * 3 == 2 * sum(parameter.requires_grad for parameter in every.module.parameters())
+    with pytest.raises(InputError, match="4 layers are to be adapted, the model runs 3") as caught:
+        tiny(BackboneSettings(lora=LoraSettings(layers=4)))
+    assert caught.value.location == "backbone.lora.layers"
+
+
 def test_misnamed_adapter_layers_are_told_the_names_there_are() -> None:
     with pytest.raises(InputError) as caught:
         tiny(BackboneSettings(lora=LoraSettings(modules=("query",))))
