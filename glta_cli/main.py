@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -87,6 +88,9 @@ def main() -> None:
         raise
     except Exception as error:
         sys.exit(report(error, debug=debug))
+    finally:
+        # The process ends and its memory with it: searching all modules for garbage would be a tenth of a short answer.
+        gc.freeze()
 
 
 def report(error: Exception, *, debug: bool) -> int:

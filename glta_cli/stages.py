@@ -26,12 +26,12 @@ from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.interests import generate_interests
 from glta_cli.language.model import load_own_tensors, own_tensors
 from glta_cli.language.readout import encode_users
-from glta_cli.language.text_vectors import encode_texts, whiten
+from glta_cli.language.text_vectors import text_vectors, whiten
 from glta_cli.plugin import Kind
 from glta_cli.recipe import Recipe, component_options
 from glta_cli.registry import installed
 from glta_cli.serving.fusion import choose_weights
-from glta_cli.serving.index import LanguageScores, write_vectors
+from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stage_context import (
     ALIGNMENT_GRAPH,
     FULL_GRAPH,
@@ -137,7 +137,6 @@ class PretrainGraph(Stage):
         return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
 
     def _pretrain(self, context: StageContext, edges: Interactions, state_folder: Path, description: str) -> Any:
-        state_folder.mkdir(parents=True, exist_ok=True)
         return pretrain(
             partial(self._encoder, context.recipe),
             context.recipe.graph,
@@ -179,9 +178,16 @@ class EncodeItems(Stage):
         }
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
-        model = backbone_of(context.recipe).load(context.device)
-        means = encode_texts(model, context.prepared.texts, context.recipe.text)
-        vectors = whiten(means, context.recipe.text.dimensions)
+        recipe = context.recipe
+        backbone = backbone_of(recipe)
+        means = text_vectors(
+            partial(backbone.load, context.device),
+            fingerprint([frozen_backbone_settings(recipe), backbone.identity()]),
+            context.prepared.texts,
+            recipe.text,
+            context.workspace.folder("encodings"),
+        )
+        vectors = whiten(means, recipe.text.dimensions)
         save_file({"vectors": vectors}, folder / VECTORS)
         return {"items": len(vectors), "dimensions": vectors.shape[1]}
 
@@ -313,6 +319,7 @@ class BuildIndex(Stage):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
+            "layout": LAYOUT,
             "readout": recipe.finetune.readout,
             "fusion": recipe.finetune.fusion,
             "positions": recipe.finetune.positions,
@@ -328,10 +335,18 @@ class BuildIndex(Stage):
             weights = choose_weights(
                 graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
             )
-        write_vectors(folder, language, graph.users, graph.items, context.train.counts, context.prepared.history())
         prepared = context.prepared
-        pl.DataFrame({"user": prepared.user_ids}).write_parquet(folder / "users.parquet")
-        pl.DataFrame({"item": prepared.item_ids, "title": prepared.titles}).write_parquet(folder / "items.parquet")
+        write_index(
+            folder,
+            language,
+            graph.users,
+            graph.items,
+            context.train.counts,
+            prepared.history(),
+            user_ids=prepared.user_ids,
+            item_ids=prepared.item_ids,
+            titles=prepared.titles,
+        )
         return {
             "dataset": prepared.name,
             "users": prepared.user_count,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,42 @@ def show_json(content: Any) -> None:
 def show_table(table: RenderableType) -> None:
     """A rich table on stdout."""
     results().print(table)
+
+
+# ------------------------------------------------------------------ text that must not wait for the import of rich
+
+BOLD, DIM, CYAN = "1", "2", "36"
+
+
+def styled(text: str, style: str) -> str:
+    """`text` in an ANSI style where stdout is a terminal and colours are not unwanted."""
+    return f"\x1b[{style}m{text}\x1b[0m" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else text
+
+
+def results_width() -> int | None:
+    """Columns of the terminal stdout is; None where it is a file or a pipe, which has no edge."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+
+
+def cells(text: str) -> int:
+    """Columns a text takes in a terminal: East Asian wide characters take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
+
+
+def padded(text: str, width: int) -> str:
+    """`text` filled with blanks to `width` columns, or cut there with an ellipsis."""
+    if cells(text) > width:
+        while cells(text) >= width:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (width - cells(text))
+
+
+# --------------------------------------------------------------------------------------------------------- progress
 
 
 def progress_bar(total: int, description: str, unit: str) -> tqdm[Any]:

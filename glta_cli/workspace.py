@@ -3,6 +3,7 @@
     <root>/stages/<stage>/<fingerprint>/   what a stage published, named by the content it depends on
     <root>/states/<stage>-<fingerprint>/   saved states of unfinished training, removed when the stage is published
     <root>/downloads/  <root>/generations/ fetched files; texts the language model generated
+    <root>/encodings/                      vectors of texts, by what the texts say and the model that read them
     <root>/datasets/<key>.json             dataset settings -> the prepared dataset they lead to
     <root>/runs/<name>.json                a run: its recipe and the stages it is made of; runs/latest names one
 
@@ -11,21 +12,17 @@ A published folder is immutable: written under a temporary name, synced, its man
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+# Hashing and writing import what they need inside the functions: `glta recommend` only reads.
 from glta_cli.errors import BusyError, GltaError, InputError, did_you_mean
 
 SCHEMA_VERSION = 1
@@ -58,12 +55,22 @@ def cache_root() -> Path:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def stamp(path: Path) -> list[int]:
+    """Size in bytes and modification time in nanoseconds: what every later write to the file changes."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
 def fingerprint(content: Any) -> str:
     """20 hexadecimal digits that name JSON-like content; equal content, equal digits."""
+    import hashlib
+
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -102,8 +109,15 @@ class Artefact:
         details: dict[str, Any] = self.manifest["details"]
         return details
 
+    def parent(self, stage: str) -> Path:
+        """The folder of an artefact this one was made from."""
+        return self.path.parents[1] / stage / str(self.manifest["inputs"][stage])
+
     def file(self, name: str) -> Path:
         """A published file whose bytes are those the manifest names.
+
+        A file with the size and the modification time it was published with was not written since, so its bytes
+        are hashed only where those differ, as in a copied folder.
 
         Raises:
             GltaError: the file is missing or was changed after it was published.
@@ -112,7 +126,7 @@ class Artefact:
         expected = self.manifest["outputs"].get(name)
         if expected is None or not path.is_file():
             raise GltaError("the file is missing", location=str(path), hint="remove the folder; the stage runs again")
-        if file_sha256(path) != expected:
+        if stamp(path) != self.manifest.get("stamps", {}).get(name) and file_sha256(path) != expected:
             raise GltaError(
                 "the file was changed after it was published",
                 location=str(path),
@@ -183,6 +197,9 @@ class Workspace:
             settings: the part of the resolved recipe this stage depends on.
             inputs: names and hashes of what it read, parent stages among them.
         """
+        import shutil
+        import tempfile
+
         parent = self.folder(f"stages/{stage}")
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
         try:
@@ -199,6 +216,7 @@ class Workspace:
                 "settings": dict(settings),
                 "inputs": dict(inputs),
                 "outputs": outputs,
+                "stamps": {name: stamp(temporary / name) for name in outputs},
                 "seed": seed,
                 "details": details,
                 "started": started.isoformat(timespec="seconds"),
@@ -295,6 +313,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes so that a reader sees the old file or the new one, never a part."""
+    import tempfile
+
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -317,6 +337,9 @@ def _sync(path: Path) -> None:
 
 def environment() -> dict[str, Any]:
     """What a reader of a manifest needs to repeat it: versions, plugins, processor threads."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     from glta_cli.registry import installed
 
     origins = {c.origin.distribution: c.origin.version for c in installed().components}

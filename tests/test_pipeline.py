@@ -20,6 +20,7 @@ from glta_cli.errors import BusyError, GltaError, InputError
 from glta_cli.main import app
 from glta_cli.pipeline import STAGES, Pipeline
 from glta_cli.recipe import Recipe, load_recipe
+from glta_cli.serving.index import Index
 from glta_cli.workspace import Workspace
 
 LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users")]
@@ -233,8 +234,7 @@ def test_without_item_texts_alignment_says_what_is_missing(
     # What the hint names goes all the way.
     without = tiny_recipe(source, "align.enabled=false")
     index = Pipeline("bare", without, Workspace(tmp_path / "w"), device="cpu").ensure("index")
-    titles = pl.read_parquet(index.file("items.parquet"))
-    assert titles["title"].to_list() == titles["item"].to_list()
+    assert Index(index).titles.tolist() == Index(index).item_ids.tolist()
 
 
 def test_words_without_item_texts_are_an_error_too(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from glta_cli.errors import GltaError, InputError
-from glta_cli.workspace import Artefact, Run, Workspace, fingerprint
+from glta_cli.workspace import Artefact, Run, Workspace, file_sha256, fingerprint
 
 HOLD_LOCK = """
 import sys
@@ -91,6 +92,40 @@ def test_publishing_removes_the_saved_states(workspace):
 
 def test_a_changed_file_is_refused(workspace):
     artefact = publish(workspace)
+    (artefact.path / "inner" / "text").write_text("other")
+    with pytest.raises(GltaError, match="changed after it was published"):
+        Artefact(artefact.path).file("inner/text")
+
+
+def test_a_change_of_the_same_length_is_refused(workspace):
+    artefact = publish(workspace, "words")
+    (artefact.path / "inner" / "text").write_text("sword")
+    with pytest.raises(GltaError, match="changed after it was published"):
+        artefact.file("inner/text")
+
+
+def test_a_file_not_written_since_is_not_hashed_again_and_a_copied_one_is(workspace, tmp_path, monkeypatch):
+    artefact = publish(workspace)
+    copy = Artefact(Path(shutil.copytree(artefact.path, tmp_path / "copy", copy_function=shutil.copyfile)))
+    hashed = []
+
+    def recorded(path: Path) -> str:
+        hashed.append(path)
+        return file_sha256(path)
+
+    monkeypatch.setattr("glta_cli.workspace.file_sha256", recorded)
+    assert artefact.file("inner/text").read_text() == "words"
+    assert hashed == []
+    assert copy.file("inner/text").read_text() == "words"
+    assert hashed == [copy.path / "inner" / "text"]
+
+
+def test_a_manifest_from_before_stamps_is_checked_by_hash(workspace):
+    artefact = publish(workspace)
+    manifest = json.loads((artefact.path / "manifest.json").read_text())
+    del manifest["stamps"]
+    (artefact.path / "manifest.json").write_text(json.dumps(manifest))
+    assert Artefact(artefact.path).file("inner/text").read_text() == "words"
     (artefact.path / "inner" / "text").write_text("other")
     with pytest.raises(GltaError, match="changed after it was published"):
         Artefact(artefact.path).file("inner/text")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,11 +21,10 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import stage_table, stages_up_to
-from glta_cli.terminal import remarks, results, say, show_json, show_table
+from glta_cli.terminal import BOLD, CYAN, DIM, cells, padded, remarks, results_width, say, show_json, styled
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from glta_cli.data.prepared import PreparedDataset
     from glta_cli.pipeline import Pipeline
     from glta_cli.workspace import Artefact
 
@@ -62,7 +61,6 @@ def recommend(
     Example: glta recommend --user 42 -k 5
     """
     from glta_cli.serving.recommender import recommend as best_items
-    from glta_cli.serving.recommender import user_position
 
     found = None
     if recipe is None and not overrides and seed is None:
@@ -71,7 +69,7 @@ def recommend(
         pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
         announce(pipeline)
         # Users are known once the data is prepared: a wrong id is not worth a training.
-        user_position(pipeline.prepared().artefact, user)
+        require_user(user, pipeline.prepared())
         found = pipeline.name, pipeline.ensure("index")
     name, index = found
 
@@ -83,8 +81,17 @@ def recommend(
         show_answer(answer)
 
 
+def require_user(user: str, prepared: PreparedDataset) -> None:
+    """Raise `InputError` where the prepared dataset has no user of that id."""
+    from glta_cli.serving.recommender import USERS_FILE, unknown_user
+
+    if user not in prepared.user_ids:
+        raise unknown_user(user, prepared.user_ids, prepared.artefact.path / USERS_FILE)
+
+
 def published_index(run: str | None, data_dir: Path | None) -> tuple[str, Artefact] | None:
     """The run's name and index where one is published: answering from it needs no torch."""
+    from glta_cli.serving.index import LAYOUT
     from glta_cli.workspace import Workspace
 
     workspace = Workspace(data_dir)
@@ -92,7 +99,9 @@ def published_index(run: str | None, data_dir: Path | None) -> tuple[str, Artefa
     if stored is None or "index" not in stored.stages:
         return None
     artefact = workspace.published("index", stored.stages["index"])
-    return None if artefact is None else (stored.name, artefact)
+    if artefact is None or artefact.manifest["settings"].get("layout") != LAYOUT:
+        return None
+    return stored.name, artefact
 
 
 def announce(pipeline: Pipeline) -> None:
@@ -108,29 +117,29 @@ def announce(pipeline: Pipeline) -> None:
 
 def show_answer(answer: Mapping[str, Any]) -> None:
     """The user's recent items, then the ranked list, on stdout."""
-    from rich.markup import escape
-
-    console = results()
+    lines = []
     if answer["history"]:
-        console.print(f"[dim]user {escape(answer['user'])}, most recent first[/dim]")
-        for entry in answer["history"][:HISTORY_SHOWN]:
-            console.print(f"  {escape(entry['title'] or entry['item'])}", overflow="ellipsis", no_wrap=True)
-        console.print()
-    show_table(ranking_table(answer))
+        lines.append(styled(f"user {answer['user']}, most recent first", DIM))
+        lines += [f"  {entry['title']}" for entry in answer["history"][:HISTORY_SHOWN]]
+        lines.append("")
+    lines.append(styled(f"recommended to user {answer['user']} by run {answer['run']}", BOLD))
+    print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], results_width())]))
 
 
-def ranking_table(answer: Mapping[str, Any]) -> Table:
-    """Rank, item id, title and score, one item a row."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
+    """Rank, item id, title and score, one item a line below a head; titles are cut to fit into `width` columns.
 
-    title = escape(f"recommended to user {answer['user']} by run {answer['run']}")
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("rank", justify="right")
-    table.add_column("item", style="cyan", no_wrap=True)
-    table.add_column("title", ratio=1)
-    table.add_column("score", justify="right")
-    for entry in answer["recommendations"]:
-        table.add_row(str(entry["rank"]), escape(entry["item"]), escape(entry["title"] or ""), f"{entry['score']:.3f}")
-    return table
+    Written out here because importing rich would take longer than finding the items.
+    """
+    columns = ("rank", "item", "title", "score")
+    rows = [(str(e["rank"]), e["item"], e["title"], f"{e['score']:.3f}") for e in entries]
+    ranks, items, titles, scores = (max(map(cells, column)) for column in zip(columns, *rows, strict=True))
+    if width is not None:
+        titles = max(len("title"), min(titles, width - ranks - items - scores - 11))
+
+    def line(rank: str, item: str, title: str, score: str, style: str) -> str:
+        shown = styled(padded(item, items), style)
+        return f" {rank:>{ranks}}   {shown}   {padded(title, titles)}   {score:>{scores}}"
+
+    rule = f" {'─' * (ranks + items + titles + scores + 9)}"
+    return [line(*columns, BOLD), rule, *(line(*row, CYAN) for row in rows)]

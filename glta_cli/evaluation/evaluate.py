@@ -59,11 +59,20 @@ def evaluate_run(pipeline: Pipeline) -> dict[str, Any]:
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
         "models": {name: {metric: float(v.mean()) for metric, v in row.items()} for name, row in values.items()},
-        "intervals": {
-            name: bootstrap_intervals(row, settings.bootstrap, pipeline.recipe.seed) if settings.bootstrap else {}
-            for name, row in values.items()
-        },
+        "intervals": model_intervals(values, settings.bootstrap, pipeline.recipe.seed),
     }
+
+
+def model_intervals(
+    values: dict[str, dict[str, NDArray[np.float64]]], resamples: int, seed: int
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """The interval of every metric of every model, from the same resampled users; none without resamples."""
+    intervals: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in values}
+    if resamples:
+        columns = {(name, metric): each for name, row in values.items() for metric, each in row.items()}
+        for (name, metric), interval in bootstrap_intervals(columns, resamples, seed).items():
+            intervals[name][metric] = interval
+    return intervals
 
 
 def evaluate_models(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
+
+Name = TypeVar("Name", bound=Hashable)
+
+RESAMPLES_A_BLOCK = 32
 
 
 def hits_of(ranked: NDArray[np.int64], users: NDArray[np.int64], relevant: Interactions) -> NDArray[np.bool_]:
@@ -55,15 +60,17 @@ def ranking_metrics(
 
 
 def bootstrap_intervals(
-    values: dict[str, NDArray[np.float64]], resamples: int, seed: int
-) -> dict[str, tuple[float, float]]:
+    values: Mapping[Name, NDArray[np.float64]], resamples: int, seed: int
+) -> dict[Name, tuple[float, float]]:
     """The 95% percentile interval of each metric's mean over users; all metrics share the resamples."""
     generator = np.random.default_rng(seed)
     columns = np.stack(list(values.values()), axis=1)  # [n, M]
     users = len(columns)
     means = np.empty((resamples, columns.shape[1]))
-    for resample in range(resamples):
-        times_drawn = np.bincount(generator.integers(0, users, users), minlength=users)
-        means[resample] = times_drawn @ columns / users
+    for start in range(0, resamples, RESAMPLES_A_BLOCK):
+        block = means[start : start + RESAMPLES_A_BLOCK]
+        draws = (generator.integers(0, users, users) for _ in block)
+        times_drawn = np.stack([np.bincount(drawn, minlength=users) for drawn in draws])  # [R, n]
+        block[:] = times_drawn.astype(np.float64) @ columns / users
     bounds = np.percentile(means, [2.5, 97.5], axis=0)  # [2, M]
     return {name: (float(low), float(high)) for name, low, high in zip(values, *bounds, strict=True)}

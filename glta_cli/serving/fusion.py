@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.evaluation.metrics import ranking_metrics
-from glta_cli.evaluation.ranking import Scorer, mask_seen, top_k
+from glta_cli.evaluation.ranking import BLOCK, Scorer, mask_seen, top_k
 from glta_cli.terminal import progress_bar
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 STEPS = 3
 LEAST_USERS_A_STEP = 100
 MOST_USERS = 10_000
-BATCH = 1024
-METRIC = "ndcg@10"
+CUTOFF = 10
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,23 @@ class FusionWeights:
 
 def z_scores(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each row [B, I] centred and scaled to unit variance; a constant row becomes zeros."""
-    centred = scores - scores.mean(axis=1, keepdims=True)
-    deviation = centred.std(axis=1, keepdims=True)
-    return np.asarray(centred / np.where(deviation > 0, deviation, 1), dtype=np.float32)
+    mean = scores.mean(axis=1, keepdims=True)
+    centred: NDArray[np.float32] = scores - mean
+    variance = np.einsum("bi,bi->b", centred, centred)[:, None] / scores.shape[1]
+    # A constant row is left with the rounding of its mean.
+    varied = variance > (4 * np.spacing(np.abs(mean))) ** 2
+    centred /= np.where(varied, np.sqrt(variance), np.inf)
+    return centred
 
 
 def fuse(
     graph: NDArray[np.float32], language: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """z(CF) + w·z(LLM): scores [B, I] each and weights [B] -> [B, I]."""
-    return z_scores(graph) + weights[:, None] * z_scores(language)
+    fused, added = z_scores(graph), z_scores(language)
+    added *= weights[:, None]
+    fused += added
+    return fused
 
 
 def choose_weights(
@@ -88,17 +94,16 @@ def _quality_by_weight(
     graph: Scorer, language: Scorer, users: NDArray[np.int64], train: Interactions, validation: Interactions
 ) -> NDArray[np.float64]:
     """NDCG@10 of every weight for every user: [W, n]."""
-    parts = []
+    ranked = np.empty((len(WEIGHTS), len(users), min(CUTOFF, train.item_count)), dtype=np.int64)
     with progress_bar(len(users), "choose fusion weights", "users") as bar:
-        for start in range(0, len(users), BATCH):
-            batch = users[start : start + BATCH]
-            graph_scores, language_scores = graph(batch), language(batch)
-            values = []
-            for weight in WEIGHTS:
-                fused = fuse(graph_scores, language_scores, np.full(len(batch), weight, dtype=np.float32))
-                mask_seen(fused, batch, train)
-                ranked = top_k(fused, 10)
-                values.append(ranking_metrics(ranked, batch, validation, [10])[METRIC])
-            parts.append(np.stack(values))
+        for start in range(0, len(users), BLOCK):
+            batch = users[start : start + BLOCK]
+            graph_scores, language_scores = z_scores(graph(batch)), z_scores(language(batch))
+            mask_seen(graph_scores, batch, train)
+            fused = np.empty_like(graph_scores)
+            for number, weight in enumerate(WEIGHTS):
+                np.multiply(language_scores, np.float32(weight), out=fused)
+                fused += graph_scores
+                ranked[number, start : start + len(batch)] = top_k(fused, CUTOFF)
             bar.update(len(batch))
-    return np.concatenate(parts, axis=1)
+    return np.stack([ranking_metrics(each, users, validation, [CUTOFF])[f"ndcg@{CUTOFF}"] for each in ranked])

@@ -1,21 +1,29 @@
-"""The published index: all that is needed to rank the catalogue for any user, as vectors whose products are scores."""
+"""The published index: all that is needed to rank the catalogue for any user, as vectors whose products are scores.
+
+One safetensors file, mapped into memory: an answer for one user reads that user's rows and the item vectors.
+"""
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from glta_cli.data.interactions import Interactions
-from glta_cli.evaluation.ranking import Scorer, mask_seen
+from glta_cli.evaluation.ranking import Scorer, mask_seen, product_scorer
 from glta_cli.serving.fusion import FusionWeights, fuse
+from glta_cli.serving.string_column import StringColumn
 from glta_cli.workspace import Artefact
 
+LAYOUT: Final = 2
+"""Part of the settings of the stage: an index of another layout is built again."""
+
 VECTORS = "vectors.safetensors"
+DTYPES = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
 
 
 class LanguageScores:
@@ -29,7 +37,7 @@ class LanguageScores:
 
     def __init__(self, rows: NDArray[np.float32], items: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
         self.rows = rows
-        self.items = items
+        self.columns = np.ascontiguousarray(items.T)  # [D, I], read in order by the product of a block
         self.bias = bias
 
     def scorer(self, *seen: Interactions) -> Scorer:
@@ -42,7 +50,8 @@ class LanguageScores:
         return score
 
     def _scores(self, users: NDArray[np.int64], row: int) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = self.rows[users, row] @ self.items.T + self.bias
+        scores: NDArray[np.float32] = self.rows[users, row] @ self.columns
+        scores += self.bias
         return scores
 
     def _with_rows_on_top(
@@ -51,15 +60,14 @@ class LanguageScores:
         everyone = np.arange(len(users))
         result = first.copy()
         ceiling = first.max(axis=1)
-        taken = np.zeros(first.shape, dtype=bool)
-        count = min(self.rows.shape[1], len(self.items))
+        count = min(self.rows.shape[1], len(self.bias))
+        taken = np.empty((len(users), count), dtype=np.int64)
         for row in range(count):
-            scores = self._scores(users, row)
+            scores = self._scores(users, row) if row else first
             mask_seen(scores, users, *seen)
-            scores[taken] = -np.inf
-            best = scores.argmax(axis=1)
-            taken[everyone, best] = True
-            result[everyone, best] = ceiling + count - row
+            scores[everyone[:, None], taken[:, :row]] = -np.inf
+            taken[:, row] = scores.argmax(axis=1)
+            result[everyone, taken[:, row]] = ceiling + count - row
         return result
 
 
@@ -70,14 +78,33 @@ class Index:
         self.artefact = artefact
 
     @cached_property
-    def _vectors(self) -> dict[str, NDArray[Any]]:
-        return load_file(self.artefact.file(VECTORS))
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        return mapped_tensors(self.artefact.file(VECTORS))
 
     @cached_property
     def history(self) -> Interactions:
         """Every known interaction of every user: what is never recommended again."""
-        vectors = self._vectors
-        return Interactions(vectors["history_indptr"], vectors["history_items"], len(vectors["items"]))
+        tensors = self._tensors
+        return Interactions(tensors["history_indptr"], tensors["history_items"], len(tensors["bias"]))
+
+    @property
+    def user_ids(self) -> StringColumn:
+        """Original user ids, by index."""
+        return self._strings("user_ids")
+
+    @property
+    def item_ids(self) -> StringColumn:
+        """Original item ids, by index."""
+        return self._strings("item_ids")
+
+    @property
+    def titles(self) -> StringColumn:
+        """Item titles, by index; the id where there is no title."""
+        return self._strings("titles")
+
+    def user(self, user_id: str) -> int | None:
+        """The index of an original user id; None where there is no such user."""
+        return self.user_ids.find(user_id, self._tensors["user_order"])
 
     @property
     def encoder(self) -> str:
@@ -91,13 +118,12 @@ class Index:
 
     def graph_scorer(self) -> Scorer:
         """The graph encoder alone."""
-        users, items = self._vectors["graph_users"], self._vectors["graph_items"]
-        return lambda batch: users[batch] @ items.T
+        return product_scorer(self._tensors["graph_users"], self._tensors["graph_items"].T)
 
     def language_scorer(self, *seen: Interactions) -> Scorer:
         """The language model alone."""
-        vectors = self._vectors
-        return LanguageScores(vectors["rows"], vectors["items"], vectors["bias"]).scorer(*seen)
+        tensors = self._tensors
+        return LanguageScores(tensors["rows"], tensors["items"].T, tensors["bias"]).scorer(*seen)
 
     def scorer(self, *seen: Interactions) -> Scorer:
         """The model: fused where the recipe says so."""
@@ -105,29 +131,61 @@ class Index:
         if not self.fused:
             return language
         graph = self.graph_scorer()
-        weights = FusionWeights(**self.artefact.details["fusion"]).of_lengths(self._vectors["lengths"])
-        return lambda batch: fuse(graph(batch), language(batch), weights[batch])
+        weights, lengths = FusionWeights(**self.artefact.details["fusion"]), self._tensors["lengths"]
+        return lambda batch: fuse(graph(batch), language(batch), weights.of_lengths(lengths[batch]))
+
+    def _strings(self, name: str) -> StringColumn:
+        return StringColumn(self._tensors[name], self._tensors[f"{name}_offsets"])
 
 
-def write_vectors(
+def mapped_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file as views of the file: a page is read when it is looked at."""
+    content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    header = json.loads(content[8:start].tobytes())
+    return {
+        name: content[start + first : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        for name, entry in header.items()
+        if name != "__metadata__"
+        for first, end in [entry["data_offsets"]]
+    }
+
+
+def write_index(
     folder: Path,
     language: LanguageScores,
     graph_users: NDArray[np.float32],
     graph_items: NDArray[np.float32],
     lengths: NDArray[np.int64],
     history: Interactions,
+    *,
+    user_ids: list[str],
+    item_ids: list[str],
+    titles: list[str],
 ) -> None:
-    """Write an index's vectors; `lengths` are the users' history lengths that fusion looks at."""
+    """Write an index's file; `lengths` are the users' history lengths that fusion looks at.
+
+    Item vectors are stored as columns, [D, I], the order in which a product with a block of users reads them.
+    """
+    from safetensors.numpy import save_file  # an index is read without it
+
+    columns = {
+        name: StringColumn.of(strings)
+        for name, strings in {"user_ids": user_ids, "item_ids": item_ids, "titles": titles}.items()
+    }
     save_file(
         {
             "rows": language.rows,
-            "items": language.items,
+            "items": language.columns,
             "bias": language.bias,
             "graph_users": graph_users,
-            "graph_items": graph_items,
+            "graph_items": np.ascontiguousarray(graph_items.T),
             "lengths": lengths,
             "history_indptr": history.indptr,
             "history_items": history.items,
+            "user_order": columns["user_ids"].order(),
+            **{name: column.text for name, column in columns.items()},
+            **{f"{name}_offsets": column.offsets for name, column in columns.items()},
         },
         folder / VECTORS,
     )

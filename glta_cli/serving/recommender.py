@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
-import polars as pl
 
 from glta_cli.errors import InputError
-from glta_cli.evaluation.ranking import rank_users
+from glta_cli.evaluation.ranking import mask_seen, top_k
 from glta_cli.serving.index import Index
 from glta_cli.workspace import Artefact
+
+USERS_FILE: Final = "users.parquet"
+"""Of the prepared dataset; its own module would import Polars."""
 
 RECENT_ITEMS = 10
 NEAREST_IDS = 3
@@ -31,19 +34,24 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
     if k < 1:
         raise InputError(f"{k} is no number of items", location="-k", hint="ask for at least one")
     index = Index(artefact)
-    position = user_position(artefact, user)
+    position = index.user(user)
+    if position is None:
+        raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE)
     users = np.array([position])
-    items = pl.read_parquet(artefact.file("items.parquet"), columns=["item", "title"])
-    scorer = index.scorer(index.history)
-    available = index.history.item_count - int(index.history.counts[position])
-    ranked = rank_users(scorer, users, min(k, available), index.history)[0] if available else np.empty(0, int)
-    scores = scorer(users)[0]
-    recent = index.history.of(position)[::-1][:RECENT_ITEMS]
+    met = index.history.of(position)
+    scores = index.scorer(index.history)(users)
+    mask_seen(scores, users, index.history)
+    available = index.history.item_count - len(met)
+    ranked = top_k(scores, min(k, available))[0] if available else np.empty(0, dtype=np.int64)
+
+    def shown(item: int) -> dict[str, str]:
+        return {"item": index.item_ids[item], "title": index.titles[item]}
+
     return {
         "user": user,
-        "history": items[recent.tolist()].to_dicts(),
+        "history": [shown(item) for item in met[::-1][:RECENT_ITEMS]],
         "recommendations": [
-            {"rank": rank, **items.row(int(item), named=True), "score": round(float(scores[item]), 4)}
+            {"rank": rank, **shown(item), "score": round(float(scores[0, item]), 4)}
             for rank, item in enumerate(ranked, start=1)
         ],
     }
@@ -59,17 +67,9 @@ def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
     return ordered[start : start + NEAREST_IDS]
 
 
-def user_position(artefact: Artefact, user: str) -> int:
-    """The index of an original user id in a published index or prepared dataset.
-
-    Raises:
-        InputError: there is no such user; says how many there are and which ids are near.
-    """
-    path = artefact.file("users.parquet")
-    ids = pl.read_parquet(path)["user"].to_list()
-    if user in ids:
-        return ids.index(user)
-    raise InputError(
+def unknown_user(user: str, ids: Sequence[str], path: Path) -> InputError:
+    """The error of an id no user has: how many there are, which ids are near, and where all of them are listed."""
+    return InputError(
         f"no user is called '{user}'; there are {len(ids):,} users",
         location="--user",
         hint=f"the nearest ids are {', '.join(nearest_ids(user, ids))}; all of them are in {path}",

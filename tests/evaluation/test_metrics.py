@@ -117,3 +117,14 @@ def test_the_bootstrap_intervals_are_those_of_the_means() -> None:
     assert_allclose(np.array(intervals["recall@10"]) - 1, intervals["ndcg@10"])
     again = bootstrap_intervals({"ndcg@10": values}, 2000, seed=1)
     assert_allclose(again["ndcg@10"], intervals["ndcg@10"])
+
+
+@pytest.mark.parametrize("resamples", [1, 31, 32, 33, 100])
+def test_the_bootstrap_equals_its_definition(resamples: int) -> None:
+    generator = np.random.default_rng(3)
+    values = {"a": generator.random(40), "b": generator.random(40)}
+    draws = np.random.default_rng(9)
+    means = np.array([[v[drawn].mean() for v in values.values()] for drawn in draws.integers(0, 40, (resamples, 40))])
+    intervals = bootstrap_intervals(values, resamples, seed=9)
+    for column, name in enumerate(values):
+        assert_allclose(intervals[name], np.percentile(means[:, column], [2.5, 97.5]))

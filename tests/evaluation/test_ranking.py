@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.ranking import mask_seen, rank_users, top_k
+from glta_cli.evaluation.ranking import BLOCK, group_maxima, mask_seen, product_scorer, rank_users, top_k
 
 Draw = Callable[..., Interactions]
 
@@ -36,6 +37,66 @@ def test_top_k_equals_a_full_stable_sort(scores: NDArray[np.float32], k: int) ->
 @given(scores=arrays(np.float32, SHAPES, elements=TIES), k=st.integers(1, 30))
 def test_ties_go_to_the_smaller_index(scores: NDArray[np.float32], k: int) -> None:
     assert_array_equal(top_k(scores, k), sorted_whole(scores, k))
+
+
+@pytest.mark.parametrize("columns", [160, 163, 1000, 4096, 5001])
+@pytest.mark.parametrize("kind", ["distinct", "ties", "constant", "masked", "best in one group", "sorted"])
+@pytest.mark.parametrize("k", [1, 10, 37])
+def test_a_wide_catalogue_is_ranked_as_a_full_sort_ranks_it(columns: int, kind: str, k: int) -> None:
+    generator = np.random.default_rng(columns + k)
+    scores = generator.normal(size=(9, columns)).astype(np.float32)
+    match kind:
+        case "ties":
+            scores = scores.round(1)
+        case "constant":
+            scores[::2] = 0.25
+        case "masked":
+            # Fewer scores left than are asked for, in some rows.
+            scores[np.arange(columns) % 50 != np.arange(9)[:, None]] = -np.inf
+        case "best in one group":
+            scores[:, :: max(1, columns // 16)] += 10
+        case "sorted":
+            scores.sort(axis=1)
+    assert_array_equal(top_k(scores, k), sorted_whole(scores, k))
+
+
+@given(columns=st.integers(1, 50), data=st.data())
+def test_a_groups_maximum_is_that_of_every_nth_column(columns: int, data: st.DataObject) -> None:
+    groups = data.draw(st.integers(1, columns))
+    scores = np.random.default_rng(columns).normal(size=(3, columns))
+    expected = np.stack([scores[:, group::groups].max(axis=1) for group in range(groups)], axis=1)
+    assert_array_equal(group_maxima(scores, groups), expected)
+
+
+@pytest.mark.parametrize("place", [0, 159, 160, 1002])
+def test_a_nan_anywhere_in_a_wide_catalogue_is_an_error(place: int) -> None:
+    scores = np.zeros((3, 1003), dtype=np.float32)
+    scores[1, place] = np.nan
+    with pytest.raises(GltaError, match="NaN"):
+        top_k(scores, 5)
+
+
+def test_a_products_scores_are_inner_products() -> None:
+    generator = np.random.default_rng(0)
+    users, items = (generator.normal(size=(n, 8)).astype(np.float32) for n in (6, 11))
+    chosen = np.array([4, 0, 4])
+    expected = [[sum(users[user] * item) for item in items] for user in chosen]
+    assert_allclose(product_scorer(users, items)(chosen), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_ranking_takes_no_more_memory_for_more_users() -> None:
+    """What the scores of a block take bounds it; a full matrix would take eight times as much and more."""
+    vectors = np.random.default_rng(0).normal(size=(8 * BLOCK, 4)).astype(np.float32)
+    items = np.random.default_rng(1).normal(size=(5000, 4)).astype(np.float32)
+    block = BLOCK * len(items) * 4
+    peaks = []
+    for users in (2 * BLOCK, 8 * BLOCK):
+        tracemalloc.start()
+        rank_users(product_scorer(vectors, items), np.arange(users), 10)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + block / 10
+    assert peaks[1] < 2.5 * block
 
 
 def test_top_k_leaves_the_scores_alone_and_takes_both_precisions() -> None:

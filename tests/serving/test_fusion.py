@@ -37,6 +37,20 @@ def test_z_scores_are_centred_with_unit_variance_or_zero(scores: np.ndarray) -> 
     assert_array_equal(z_scores(np.full((1, 9), 5, dtype=np.float32)), np.zeros((1, 9)))
 
 
+@pytest.mark.parametrize("value", [0.1, -7.3, 1e6, 1e-20])
+def test_a_constant_row_becomes_zeros_whatever_the_rounding_of_its_mean(value: float) -> None:
+    assert_array_equal(z_scores(np.full((2, 4099), value, dtype=np.float32)), np.zeros((2, 4099)))
+
+
+def test_z_scores_leave_the_scores_alone_and_keep_small_differences() -> None:
+    scores = (1000 + np.random.default_rng(0).normal(size=(3, 2000))).astype(np.float32)
+    before = scores.copy()
+    exact = scores.astype(np.float64)
+    expected = (exact - exact.mean(axis=1, keepdims=True)) / exact.std(axis=1, keepdims=True)
+    assert_allclose(z_scores(scores), expected, atol=2e-3)
+    assert_array_equal(scores, before)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_weight_of_zero_is_the_graph_encoders_own_ranking(random_interactions: Any, seed: int) -> None:
     generator = np.random.default_rng(seed)
@@ -112,6 +126,17 @@ def test_on_validation_fusion_is_never_worse_than_the_graph_encoder(seed: int, u
         assert case.quality(fused) > case.quality(table(case.graph)) + 0.05
     if useful == "short":
         assert weights.of_lengths(np.array([3])) > weights.of_lengths(np.array([29]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_chosen_weight_is_the_first_of_the_best_tried_one_by_one(seed: int) -> None:
+    case = Case(seed, users=250)
+    language = case.noise.copy()
+    language[np.arange(250), case.found] += 1.5
+    graph, language = case.graph.astype(np.float32), language.astype(np.float32)
+    tried = [case.quality(table(fuse(graph, language, np.full(250, weight, np.float32)))) for weight in WEIGHTS]
+    chosen = choose_weights(table(graph), table(language), case.train, case.validation, seed=0)
+    assert chosen == FusionWeights([0], [WEIGHTS[int(np.argmax(tried))]])
 
 
 def test_a_language_model_that_changes_nothing_gets_no_weight() -> None:

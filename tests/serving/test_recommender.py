@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+from safetensors.numpy import load_file
 
+from glta_cli.commands.recommend import published_index, ranking_lines
 from glta_cli.errors import GltaError, InputError
 from glta_cli.evaluation.ranking import rank_users
-from glta_cli.serving.index import Index
+from glta_cli.serving.index import Index, LanguageScores, mapped_tensors
 from glta_cli.serving.recommender import nearest_ids, recommend
+from glta_cli.terminal import cells
 from glta_cli.workspace import Artefact
+
+HEAVY = {"torch", "transformers", "accelerate", "peft", "torch_geometric", "polars", "pydantic", "rich", "scipy"}
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +67,7 @@ def test_the_list_is_that_of_the_evaluated_model(artefact: Artefact) -> None:
     index = Index(artefact)
     ranked = rank_users(index.scorer(index.history), np.array([12]), 7, index.history)[0]
     items = [entry["item"] for entry in recommend(artefact, "u12", 7)["recommendations"]]
-    assert items == [f"i{item}" for item in ids_of(artefact)[ranked]]
-
-
-def ids_of(artefact: Artefact) -> np.ndarray:
-    import polars as pl
-
-    ids = pl.read_parquet(artefact.file("items.parquet"))["item"]
-    return ids.str.strip_prefix("i").cast(pl.Int64).to_numpy()
+    assert items == [index.item_ids[item] for item in ranked]
 
 
 def test_recommendations_follow_the_users_taste(artefact: Artefact) -> None:
@@ -128,14 +127,60 @@ def test_a_damaged_index_is_an_error_and_no_recommendation(artefact: Artefact, t
         recommend(Artefact(copy), "u1", 5)
 
 
-def test_answering_from_an_index_imports_neither_torch_nor_transformers(run_toy: Any, toy_root: Path) -> None:
+def test_reading_an_index_maps_it_and_copies_no_vectors(artefact: Artefact) -> None:
+    stored = load_file(artefact.path / "vectors.safetensors")
+    mapped = mapped_tensors(artefact.path / "vectors.safetensors")
+    assert mapped.keys() == stored.keys()
+    for name, tensor in mapped.items():
+        assert_array_equal(tensor, stored[name])
+        assert tensor.dtype == stored[name].dtype
+        assert not tensor.flags.owndata
+        assert not tensor.flags.writeable
+    language = LanguageScores(mapped["rows"], mapped["items"].T, mapped["bias"])
+    assert np.shares_memory(language.columns, mapped["items"])
+
+
+def test_an_index_of_an_older_layout_is_built_again(
+    tiny_recipe_file: Path, run_toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = run_toy().workspace
+    monkeypatch.setattr("glta_cli.serving.index.LAYOUT", 1)
+    assert published_index("toy", workspace.root) is None
+    monkeypatch.undo()
+    name, found = published_index("toy", workspace.root)
+    assert (name, found.fingerprint) == ("toy", run_toy().ensure("index").fingerprint)
+
+
+ENTRIES = [
+    {"rank": 1, "item": "i7", "title": "Short", "score": 1.5},
+    {"rank": 10, "item": "item11", "title": "A much longer title", "score": -0.25},
+    {"rank": 11, "item": "i9", "title": "映画", "score": 12.0},
+]
+
+
+def test_the_list_stands_in_columns() -> None:
+    assert ranking_lines(ENTRIES, None) == [
+        " rank   item     title                  score",
+        " ────────────────────────────────────────────",
+        "    1   i7       Short                  1.500",
+        "   10   item11   A much longer title   -0.250",
+        "   11   i9       映画                  12.000",
+    ]
+
+
+def test_titles_are_cut_to_the_width_of_the_terminal() -> None:
+    lines = ranking_lines(ENTRIES, 40)
+    assert lines[3] == "   10   item11   A much longe…   -0.250"
+    assert max(map(cells, lines)) <= 40
+
+
+def test_answering_from_an_index_imports_nothing_heavy_but_numpy(run_toy: Any, toy_root: Path) -> None:
     run_toy()
     code = (
         "import sys; from glta_cli.main import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
-        "loaded = {'torch', 'transformers', 'accelerate', 'peft', 'torch_geometric'} & set(sys.modules)\n"
-        "print('loaded:', sorted(loaded), file=sys.stderr)\n"
+        f"print('loaded:', sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)\n"
     )
     finished = subprocess.run(
         [sys.executable, "-c", code, "recommend", "--user", "u7", "--run", "toy"],
