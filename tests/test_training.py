@@ -20,10 +20,10 @@ from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError, InterruptedRunError
 from glta_cli.graph.pretraining import pretrain
 from glta_cli.pipeline import Pipeline
-from glta_cli.recipe import GraphSettings, TrainingSettings
+from glta_cli.recipe import GraphSettings, Recipe, TrainingSettings
 from glta_cli.registry import installed
 from glta_cli.training import STATE, TrainingProgress, train
-from glta_cli.workspace import Workspace
+from glta_cli.workspace import Artefact, Workspace
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -100,7 +100,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
     tmp_path: Path, number: signal.Signals, at: int
 ) -> None:
     whole = Regression()
-    uninterrupted = train(whole, settings(), state_folder=tmp_path, description="whole")
+    uninterrupted = train(whole, settings(), state_folder=tmp_path / "whole", description="whole")
 
     killed = Regression(send(number, at))
     with pytest.raises(InterruptedRunError) as caught:
@@ -118,7 +118,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
 
 def test_any_number_of_interruptions_changes_nothing(tmp_path: Path) -> None:
     whole = Regression()
-    uninterrupted = train(whole, settings(), state_folder=tmp_path, description="whole")
+    uninterrupted = train(whole, settings(), state_folder=tmp_path / "whole", description="whole")
     resumed, interruptions = Regression(), 0
     while True:
         resumed = Regression(send(signal.SIGTERM, at=2))
@@ -161,7 +161,7 @@ def test_a_signal_during_the_last_validation_is_not_lost(tmp_path: Path, number:
             return super().validate()
 
     whole = Regression()
-    uninterrupted = train(whole, settings(), state_folder=tmp_path, description="whole")
+    uninterrupted = train(whole, settings(), state_folder=tmp_path / "whole", description="whole")
     with pytest.raises(InterruptedRunError):
         train(Interrupted(), settings(), state_folder=tmp_path, description="killed")
     resumed = Regression()
@@ -169,6 +169,33 @@ def test_a_signal_during_the_last_validation_is_not_lost(tmp_path: Path, number:
     assert resumed.steps == 0
     assert_same(parameters(resumed.module), parameters(whole.module))
     assert told(progress) == told(uninterrupted)
+
+
+def test_a_training_that_is_over_is_not_repeated(tmp_path: Path) -> None:
+    first, again = Regression(), Regression()
+    progress = train(first, settings(), state_folder=tmp_path / "states", description="first")
+    repeated = train(again, settings(), state_folder=tmp_path / "states", description="again")
+    assert again.steps == 0
+    assert_same(parameters(again.module), parameters(first.module))
+    assert told(repeated) == told(progress)
+
+
+def test_an_interrupted_second_encoder_does_not_repeat_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture
+) -> None:
+    def pretrain_graph(root: str) -> Artefact:
+        return Pipeline("toy", tiny_recipe(), Workspace(tmp_path / root), device="cpu").ensure("pretrain-graph")
+
+    whole = pretrain_graph("whole")
+    steps = whole.details["full"]["steps"]
+    with monkeypatch.context() as patch:
+        interrupt_losses(patch, "glta_cli.graph.pretraining", steps + 2)
+        with pytest.raises(InterruptedRunError):
+            pretrain_graph("killed")
+    capsys.readouterr()
+    resumed = pretrain_graph("killed")
+    assert f"continuing after step {steps}" in capsys.readouterr().err
+    assert resumed.manifest["outputs"] == whole.manifest["outputs"]
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -108,4 +108,4 @@ def test_wrong_input_is_explained(workspace_root, arguments, problem):
 def test_a_split_has_no_negative_seed(workspace_root):
     result = run("movielens-100k", "--seed", "-1")
     assert result.exit_code == 2
-    assert "greater than or equal to 0" in result.stderr
+    assert "--seed" in result.stderr
