@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from glta_cli.data.sorting import stable_order
 from glta_cli.errors import InputError
 
 
@@ -42,37 +43,38 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
     Raises:
         InputError: a least rating, but no ratings.
     """
-    rows = _typed(interactions).with_row_index("row").collect()
+    rows = _typed(interactions)
     if min_rating is not None and "rating" not in rows.columns:
         raise InputError(
             f"min_rating {min_rating} cannot be applied: there are no ratings",
             location="dataset.min_rating",
             hint="--min-rating none keeps all interactions",
         )
-    dropped: dict[str, int] = {}
+    rows, dropped = _complete(rows, min_rating)
+    users, items = codes_of(rows, "user", "item")
+    by_time = stable_order(rows["timestamp"].to_numpy()) if "timestamp" in rows.columns else np.arange(rows.height)
 
-    def keep(kept: pl.DataFrame, reason: str) -> pl.DataFrame:
-        if kept.height < rows.height:
-            dropped[reason] = rows.height - kept.height
-        return kept
-
-    rows = keep(rows.filter(_present("user")), "missing user")
-    rows = keep(rows.filter(_present("item")), "missing item")
-    if "rating" in rows.columns:
-        rows = keep(rows.filter(pl.col("rating").is_not_null() & pl.col("rating").is_not_nan()), "missing rating")
-    if "timestamp" in rows.columns:
-        rows = keep(rows.filter(pl.col("timestamp").is_not_null()), "missing timestamp")
-    if min_rating is not None:
-        rows = keep(rows.filter(pl.col("rating") >= min_rating), "rating below min_rating")
-    by_time = ["timestamp", "row"] if "timestamp" in rows.columns else ["row"]
-    rows = keep(rows.sort(by_time).unique(["user", "item"], keep="first", maintain_order=True), "duplicate")
-
-    numbered, user_ids, item_ids = _numbered(rows)
-    inside = kcore_mask(numbered["user"].to_numpy(), numbered["item"].to_numpy(), kcore)
+    kept = np.ones(rows.height, dtype=bool)
+    kept[by_time[_repeated(users[by_time], items[by_time])]] = False
+    if not kept.all():
+        dropped["duplicate"] = int((~kept).sum())
+    inside = kcore_mask(users[kept], items[kept], kcore)
     if not inside.all():
-        rows = keep(rows.filter(pl.Series(inside)), "k-core")
-        numbered, user_ids, item_ids = _numbered(rows)
-    return CleanTable(numbered.sort("user", *by_time).drop("row"), user_ids, item_ids, dropped)
+        dropped["k-core"] = int((~inside).sum())
+        kept[kept] = inside
+
+    left = np.flatnonzero(kept)
+    users[left], first_of_users = number_in_order(users[left])
+    items[left], first_of_items = number_in_order(items[left])
+    by_time = by_time[kept[by_time]]
+    order = by_time[stable_order(users[by_time])]
+    indices = {"user": users[order].astype(np.int32), "item": items[order].astype(np.int32)}
+    return CleanTable(
+        pl.DataFrame(indices).hstack(rows.drop("user", "item")[order]),
+        rows["user"][left[first_of_users]].to_list(),
+        rows["item"][left[first_of_items]].to_list(),
+        dropped,
+    )
 
 
 def kcore_mask(users: NDArray[np.integer], items: NDArray[np.integer], k: int) -> NDArray[np.bool_]:
@@ -85,39 +87,89 @@ def kcore_mask(users: NDArray[np.integer], items: NDArray[np.integer], k: int) -
     Returns:
         bool [n]; the largest set in which every user and every item has at least `k` interactions.
     """
-    inside = np.ones(len(users), dtype=bool)
-    while len(users):
-        enough = (np.bincount(users[inside], minlength=users.max() + 1) >= k)[users]
-        enough &= (np.bincount(items[inside], minlength=items.max() + 1) >= k)[items]
-        if not (inside & ~enough).any():
+    count = remaining = len(users)
+    rows, inside = np.arange(count), np.ones(count, dtype=bool)
+    user_counts, item_counts = np.bincount(users), np.bincount(items)
+    while True:
+        too_few = (user_counts < k)[users]
+        too_few |= (item_counts < k)[items]
+        leaving = np.flatnonzero(too_few & inside)
+        if not len(leaving):
             break
-        inside &= enough
-    return inside
+        inside[leaving] = False
+        remaining -= len(leaving)
+        user_counts -= np.bincount(users[leaving], minlength=len(user_counts))
+        item_counts -= np.bincount(items[leaving], minlength=len(item_counts))
+        if 2 * remaining < len(inside):
+            # The many rounds that take only a few rows need not look at those that left long ago.
+            staying = np.flatnonzero(inside)
+            rows, users, items, inside = rows[staying], users[staying], items[staying], inside[staying]
+    kept = np.zeros(count, dtype=bool)
+    kept[rows[inside]] = True
+    return kept
 
 
-def _typed(interactions: pl.LazyFrame) -> pl.LazyFrame:
+def codes_of(rows: pl.DataFrame, *columns: str) -> list[NDArray[np.int64]]:
+    """A number for each id of a column, the same for equal ones; int64 [n] for each column of strings."""
+    # Categories of their own: those of another column or dataset would leave gaps between the numbers.
+    coded = rows.select(pl.col(name).cast(pl.Categorical(pl.Categories.random())).to_physical() for name in columns)
+    return [column.to_numpy().astype(np.int64) for column in coded]
+
+
+def number_in_order(codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Number codes anew, 0, 1, ... in the order in which they first appear.
+
+    Args:
+        codes: non-negative and not much larger than there are different ones [n].
+
+    Returns:
+        The numbers, int32 [n], and the place where each number first appears, int32 [K].
+    """
+    places = np.arange(len(codes), dtype=np.int32)
+    first = np.full(codes.max(initial=-1) + 1, -1, dtype=np.int32)
+    # Of several assignments to one element the last one stays: from behind, that is the first appearance.
+    first[codes[::-1]] = places[::-1]
+    appears = np.sort(first[first >= 0])
+    numbers = np.empty_like(first)
+    numbers[codes[appears]] = places[: len(appears)]
+    return numbers[codes], appears
+
+
+def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
     """The four columns in their types; a column without a single value counts as absent."""
     types = {"user": pl.String, "item": pl.String, "rating": pl.Float64, "timestamp": pl.Int64}
     present = interactions.collect_schema().names()
-    typed = interactions.select(pl.col(name).cast(kind) for name, kind in types.items() if name in present)
-    optional = [name for name in ("rating", "timestamp") if name in present]
-    if not optional:
-        return typed
-    values = typed.select(pl.col(optional).count()).collect().row(0, named=True)
-    return typed.drop([name for name in optional if values[name] == 0])
+    rows = interactions.select(pl.col(name).cast(kind) for name, kind in types.items() if name in present).collect()
+    optional = rows.columns[2:]
+    return rows.drop(name for name in optional if rows[name].null_count() == rows.height)
+
+
+def _complete(rows: pl.DataFrame, min_rating: float | None) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows without gaps and low ratings, and how many others there are; a row counts under its first reason."""
+    conditions = {"missing user": _present("user"), "missing item": _present("item")}
+    if "rating" in rows.columns:
+        conditions["missing rating"] = pl.col("rating").is_not_null() & pl.col("rating").is_not_nan()
+    if "timestamp" in rows.columns:
+        conditions["missing timestamp"] = pl.col("timestamp").is_not_null()
+    if min_rating is not None:
+        conditions["rating below min_rating"] = pl.col("rating") >= min_rating
+    kept = np.ones(rows.height, dtype=bool)
+    dropped: dict[str, int] = {}
+    for reason, met in rows.select(**conditions).to_dict().items():
+        still = kept & met.fill_null(False).to_numpy()
+        if still.sum() < kept.sum():
+            dropped[reason] = int(kept.sum() - still.sum())
+        kept = still
+    return rows if kept.all() else rows.filter(kept), dropped
 
 
 def _present(column: str) -> pl.Expr:
     return pl.col(column).is_not_null() & (pl.col(column).str.strip_chars() != "")
 
 
-def _numbered(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str], list[str]]:
-    """Replace ids by indices in the order of first appearance in the source."""
-    ids: list[list[str]] = []
-    for column in ("user", "item"):
-        order = rows.sort("row")[column].unique(maintain_order=True)
-        rows = rows.with_columns(
-            pl.col(column).replace_strict(order, pl.Series(range(len(order)), dtype=pl.Int32)).alias(column)
-        )
-        ids.append(order.to_list())
-    return rows, ids[0], ids[1]
+def _repeated(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the pairs that stand before already [m]."""
+    pairs = users * (items.max(initial=0) + 1) + items
+    order = stable_order(pairs)
+    pairs = pairs[order]
+    return order[1:][pairs[1:] == pairs[:-1]]

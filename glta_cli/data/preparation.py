@@ -15,7 +15,7 @@ from glta_cli.data.download import Downloads, is_url
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.item_text import item_text, plain
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
-from glta_cli.data.splits import SPLITS, split
+from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.errors import InputError
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.recipe import DatasetSettings, Recipe, component_options
@@ -151,13 +151,18 @@ def _write(settings: DatasetSettings, loader: DatasetLoader, files: Mapping[str,
         )
 
     assigned = _split(settings, table)
-    named = pl.Series("split", np.array(SPLITS)[assigned], dtype=pl.Enum(SPLITS))
+    named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
     table.interactions.with_columns(named).write_parquet(folder / INTERACTIONS_FILE)
     pl.DataFrame({"user": table.user_ids}).write_parquet(folder / USERS_FILE)
     items = _items(raw, table.item_ids)
     items.write_parquet(folder / ITEMS_FILE)
 
+    sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
     warnings = [*raw.warnings, *_text_warnings(items)]
+    if not sizes["test"]:
+        warnings.append(
+            f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
+        )
     users, catalogue, count = len(table.user_ids), len(table.item_ids), table.interactions.height
     return {
         "dataset": settings.name,
@@ -166,7 +171,7 @@ def _write(settings: DatasetSettings, loader: DatasetLoader, files: Mapping[str,
         "interactions": count,
         "density": count / (users * catalogue),
         "dropped": dropped,
-        "split": {name: int((assigned == index).sum()) for index, name in enumerate(SPLITS)},
+        "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
     }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
+from glta_cli.data.sorting import stable_order
 from glta_cli.errors import InputError
 from glta_cli.recipe import SplitSettings
 
@@ -130,7 +131,9 @@ def _random_rank(interactions: Interactions, seed: int, purpose: int) -> NDArray
     key = _mixed(_mixed(np.uint64(seed)) + np.uint64(purpose))
     key = _mixed(_mixed(key + users.astype(np.uint64)) + position.astype(np.uint64))
     rank = np.empty(len(users), dtype=np.int64)
-    rank[np.lexsort((key, users))] = position
+    # The keys of one user all differ, for a bijection made them from its positions: any sort of them will do.
+    order = np.argsort(key)
+    rank[order[stable_order(users[order])]] = position
     return rank
 
 

@@ -29,8 +29,9 @@ from glta_datasets.amazon_files import (
     recognised_in,
 )
 from glta_datasets.catalogue import AMAZON_CATEGORIES
-from glta_datasets.delimited import UNREADABLE, read_bytes, read_delimited, with_numbers
-from glta_datasets.json_lines import Parser, Record, records_of, required
+from glta_datasets.delimited import NUMBERS, UNREADABLE, read_delimited, with_numbers
+from glta_datasets.files import read_bytes
+from glta_datasets.json_lines import Parser, Record, columns_of, records_of
 from glta_datasets.settings import AmazonSettings
 
 UCSD: Final = "https://mcauleylab.ucsd.edu/public_datasets/data"
@@ -176,29 +177,15 @@ def _read_interactions(file: Recognised, dropped: dict[str, int]) -> pl.DataFram
 
 def _reviews(path: Path, fields: tuple[str, str, str, str], ticks: int, dropped: dict[str, int]) -> pl.DataFrame:
     """Reviews as JSON lines; `ticks` a second in their times."""
-    columns: list[list[Any]] = [[], [], [], []]
-    user, item, rating, time = columns
-    first = True
-    for record in records_of(path, dropped):
-        if first:
-            required(record, fields[:3], path)
-            first = False
-        user.append(record.get(fields[0]))
-        item.append(record.get(fields[1]))
-        rating.append(record.get(fields[2]))
-        time.append(record.get(fields[3]))
-    return pl.DataFrame(
-        {
-            "user": pl.Series(user, dtype=pl.String, strict=False),
-            "item": pl.Series(item, dtype=pl.String, strict=False),
-            "rating": pl.Series(rating, dtype=pl.Float64, strict=False),
-            "timestamp": pl.Series(time, dtype=pl.Int64, strict=False) // ticks,
-        }
+    types = dict(zip(fields, (pl.String, pl.String, pl.Float64, pl.Int64), strict=True))
+    frame = columns_of(path, types, fields[:3], dropped)
+    return frame.rename(dict(zip(fields, ("user", "item", "rating", "timestamp"), strict=True))).with_columns(
+        pl.col("timestamp") // ticks
     )
 
 
 def _ratings(path: Path, dropped: dict[str, int]) -> pl.DataFrame:
-    frame, too_long = read_delimited(read_bytes(path), str(path), separator=",")
+    frame, too_long = read_delimited(read_bytes(path), str(path), separator=",", types=NUMBERS)
     names = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "timestamp"}
     missing = [name for name in names if name not in frame.columns]
     if missing:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from glta_cli.errors import InputError
-from glta_datasets.json_lines import lines_of
+from glta_datasets.files import first_line
 
 SUFFIXES: Final = (".json", ".jsonl", ".csv")
 LATEST: Final = 2023
@@ -139,11 +139,15 @@ def choose_items(found: Iterable[Recognised], interactions: Recognised) -> Recog
 
 def python_literal(line: bytes) -> object:
     """One line of the metadata of 2014, which is a Python dict and no JSON."""
+    if b'"' not in line and b"\\" not in line:
+        # Python writes a text with an apostrophe in double quotes: here every single quote opens or closes one.
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(line.replace(b"'", b'"'))
     return ast.literal_eval(line.decode("utf-8"))
 
 
 def _kind(path: Path) -> Kind | None:
-    first = next(islice((line for line in lines_of(path) if not line.isspace()), 1), b"")
+    first = first_line(path)
     if ".csv" in path.suffixes:
         return _csv_kind(first.decode("utf-8", errors="replace"))
     if path.name.endswith(".inter.json"):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import zlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import polars as pl
@@ -15,36 +13,19 @@ import polars as pl
 from glta_cli.errors import InputError
 
 UNREADABLE: Final = "unreadable line"
+NUMBERS: Final[Mapping[str, type[pl.DataType]]] = {"rating": pl.Float64, "timestamp": pl.Int64}
+
+# What people and programs write where there is no value.
+NO_VALUE: Final = ("", "-", "n/a", "na", "#n/a", "nil", "none", "null")
 
 # Seconds of the year 5138, milliseconds of 1973: no dataset of interactions is on the wrong side of both.
 MOST_SECONDS: Final = 10**11
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes, unpacked where its name ends in .gz.
-
-    Raises:
-        InputError: missing, empty, or damaged gzip data.
-    """
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(
-            f"the gzip data is broken: {error}",
-            location=str(path),
-            hint="fetch the file again; `gzip -t` tests it",
-        ) from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", location=str(path)) from error
-    if not content.strip():
-        raise InputError("the file is empty", location=str(path), hint="fetch the file again")
-    return content
-
-
 def as_utf8(content: bytes, place: str) -> bytes:
     """Bytes as they are, if they are UTF-8; raises `InputError` with the line that is not."""
+    if content.isascii():
+        return content
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -64,6 +45,7 @@ def read_delimited(
     separator: str,
     columns: Sequence[str] | None = None,
     quotes: bool = True,
+    types: Mapping[str, type[pl.DataType]] | None = None,
 ) -> tuple[pl.DataFrame, int]:
     """Parse UTF-8 text into string columns; a field that is not there is null.
 
@@ -71,6 +53,7 @@ def read_delimited(
         place: what to call the text in errors.
         columns: names, where the text has no header line.
         quotes: whether double quotes enclose fields.
+        types: of columns that may come as numbers; they come as strings if any of their fields is none.
 
     Returns:
         The rows, and how many lines were left out because they have too many fields.
@@ -79,22 +62,22 @@ def read_delimited(
         InputError: not UTF-8, or no header.
     """
     content = as_utf8(content, place).removeprefix(b"\xef\xbb\xbf")
-    try:
-        frame = pl.read_csv(
-            content,
-            separator=separator,
-            has_header=columns is None,
-            new_columns=columns,
-            schema_overrides=dict.fromkeys(columns, pl.String) if columns else None,
-            quote_char='"' if quotes else None,
-            infer_schema=False,
-        )
-        # A repeated name in a header comes back numbered: the slow reader tells of it.
-        whole = frame.columns == list(columns) if columns else not any("_duplicated_" in c for c in frame.columns)
-        if whole:
-            return frame, 0
-    except pl.exceptions.PolarsError:
-        pass
+    # Numbers at once are cheaper than strings that become numbers.
+    for wanted in (types, None) if types else (None,):
+        with suppress(pl.exceptions.PolarsError):
+            frame = pl.read_csv(
+                content,
+                separator=separator,
+                has_header=columns is None,
+                new_columns=columns,
+                schema_overrides={**dict.fromkeys(columns or (), pl.String), **(wanted or {})},
+                quote_char='"' if quotes else None,
+                infer_schema=False,
+            )
+            # A repeated name in a header comes back numbered: the slow reader tells of it.
+            whole = frame.columns == list(columns) if columns else not any("_duplicated_" in c for c in frame.columns)
+            if whole:
+                return frame, 0
     return _read_ragged(content.decode("utf-8"), place, separator, columns, quotes)
 
 
@@ -123,8 +106,8 @@ def _read_ragged(
 def with_numbers(frame: pl.DataFrame, *, place: str, expected: str) -> tuple[pl.LazyFrame, dict[str, int]]:
     """Turn the strings of `rating` and `timestamp`, where present, into numbers and seconds.
 
-    A row whose rating or time is written but is no number counts as unreadable and leaves; an empty field
-    stays, as null.
+    A row whose rating or time is written but is no number counts as unreadable and leaves; an empty field, or one
+    that says so, such as `n/a`, stays as null.
 
     Args:
         expected: what a line should look like, for the hint.
@@ -142,12 +125,21 @@ def with_numbers(frame: pl.DataFrame, *, place: str, expected: str) -> tuple[pl.
     for name, convert in (("rating", ratings), ("timestamp", seconds)):
         if name in frame.columns:
             numbers[name] = convert(frame[name])
-            readable &= numbers[name].is_not_null() | frame[name].is_null()
+            readable &= numbers[name].is_not_null() | _without_value(frame[name], numbers[name])
     if not readable.any():
         raise InputError("no line can be read", location=f"{place}:1", hint=expected)
-    kept = frame.with_columns(**numbers).filter(readable)
+    kept = frame.with_columns(**numbers)
+    if not readable.all():
+        kept = kept.filter(readable)
     unreadable = frame.height - kept.height
     return kept.lazy(), {UNREADABLE: unreadable} if unreadable else {}
+
+
+def _without_value(written: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Where nothing, or a word for nothing, is written."""
+    if written.dtype != pl.String or numbers.null_count() == written.null_count():
+        return written.is_null()
+    return written.is_null() | written.str.strip_chars().str.to_lowercase().is_in(NO_VALUE)
 
 
 def ratings(values: pl.Series) -> pl.Series:
@@ -172,7 +164,7 @@ def seconds(values: pl.Series) -> pl.Series:
     scale = 1
     while isinstance(largest, int) and largest // scale > MOST_SECONDS:
         scale *= 1000
-    return numbers // scale
+    return numbers if scale == 1 else numbers // scale
 
 
 def _dates(values: pl.Series) -> pl.Series:

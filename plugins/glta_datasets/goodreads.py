@@ -6,9 +6,8 @@ Source: the UCSD Book Graph (Wan and McAuley, RecSys 2018; Wan et al., ACL 2019)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -16,7 +15,7 @@ from glta_cli.errors import InputError
 from glta_cli.plugin import Fetch, RawDataset
 from glta_datasets.catalogue import GOODREADS_GENRES
 from glta_datasets.delimited import UNREADABLE
-from glta_datasets.json_lines import Record, records_of, required
+from glta_datasets.json_lines import Record, columns_of, records_of, required
 from glta_datasets.settings import GoodreadsSettings
 
 ADDRESS: Final = "https://mcauleylab.ucsd.edu/public_datasets/gdrive/goodreads/byGenre"
@@ -122,43 +121,15 @@ class Goodreads:
 
 
 def _interactions(path: Path, dropped: dict[str, int]) -> pl.DataFrame:
-    users: list[Any] = []
-    items: list[Any] = []
-    ratings: list[Any] = []
-    times: list[int | None] = []
-    first = True
-    for record in records_of(path, dropped):
-        if first:
-            required(record, ("user_id", "book_id"), path)
-            first = False
-        users.append(record.get("user_id"))
-        items.append(record.get("book_id"))
-        ratings.append(record.get("rating"))
-        times.append(_seconds(record.get("date_added")))
-    return pl.DataFrame(
-        {
-            "user": pl.Series(users, dtype=pl.String, strict=False),
-            "item": pl.Series(items, dtype=pl.String, strict=False),
-            # 0 is what Goodreads writes for a book shelved without a rating.
-            "rating": pl.Series([_number(rating) for rating in ratings], dtype=pl.Float64),
-            "timestamp": pl.Series(times, dtype=pl.Int64),
-        }
+    fields = ("user_id", "book_id", "rating", "date_added")
+    frame = columns_of(path, dict.fromkeys(fields, pl.String), fields[:2], dropped)
+    return frame.select(
+        pl.col("user_id").alias("user"),
+        pl.col("book_id").alias("item"),
+        # 0 is what Goodreads writes for a book shelved without a rating.
+        pl.col("rating").str.strip_chars().cast(pl.Float64, strict=False),
+        pl.col("date_added").str.to_datetime(ADDED, time_unit="us", strict=False).dt.epoch("s").alias("timestamp"),
     )
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _seconds(written: Any) -> int | None:
-    """`Tue Nov 17 11:37:35 -0800 2015` in seconds."""
-    try:
-        return int(datetime.strptime(written, ADDED).timestamp())
-    except (TypeError, ValueError):
-        return None
 
 
 def _packed_or_not(path: Path) -> Path | None:

@@ -11,11 +11,14 @@ import polars as pl
 
 from glta_cli.errors import InputError, did_you_mean
 from glta_cli.plugin import Fetch, RawDataset
-from glta_datasets.delimited import UNREADABLE, read_bytes, read_delimited, with_numbers
+from glta_datasets.delimited import UNREADABLE, read_delimited, with_numbers
+from glta_datasets.files import read_bytes
 from glta_datasets.json_lines import Record, records_of
 from glta_datasets.settings import TableSettings
 
 SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")
+
+IF_EMPTY: Final = "write one row a line, below a header in CSV and TSV"
 
 # Names in lower case without marks: User ID, user_id and userId are one.
 COMMON_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -140,16 +143,16 @@ def read_table(path: Path) -> tuple[pl.DataFrame, int]:
     """
     match path.name.removesuffix(".gz").rpartition(".")[2].lower():
         case "csv":
-            return read_delimited(read_bytes(path), str(path), separator=",")
+            return read_delimited(read_bytes(path, if_empty=IF_EMPTY), str(path), separator=",")
         case "tsv":
-            return read_delimited(read_bytes(path), str(path), separator="\t")
+            return read_delimited(read_bytes(path, if_empty=IF_EMPTY), str(path), separator="\t")
         case "jsonl":
             unreadable: dict[str, int] = {}
-            frame = _from_records(list(records_of(path, unreadable)))
+            frame = _from_records(list(records_of(path, unreadable, if_empty=IF_EMPTY)))
             return frame, unreadable.get(UNREADABLE, 0)
         case "parquet":
             try:
-                return pl.read_parquet(read_bytes(path)), 0
+                return pl.read_parquet(read_bytes(path, if_empty=IF_EMPTY)), 0
             except pl.exceptions.PolarsError as error:
                 raise InputError(f"not a Parquet file: {error}", location=str(path)) from error
         case _:

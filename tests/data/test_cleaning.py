@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glta_cli.data.cleaning import clean, kcore_mask
+from glta_cli.data.cleaning import clean, kcore_mask, number_in_order
 from glta_cli.errors import InputError
 
 pairs = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=80)
@@ -117,3 +117,37 @@ def test_the_k_core_is_the_fixed_point(edges, k):
     users, items = np.array(edges, dtype=np.int64).reshape(-1, 2).T
     mask = kcore_mask(users, items, k)
     assert [edge for edge, inside in zip(edges, mask, strict=True) if inside] == slow_kcore(edges, k)
+
+
+@given(st.lists(st.integers(0, 12), max_size=60))
+def test_numbers_follow_the_order_of_first_appearance(codes):
+    numbers, places = number_in_order(np.array(codes, dtype=np.int64))
+    kinds = list(dict.fromkeys(codes))
+    assert numbers.tolist() == [kinds.index(code) for code in codes]
+    assert places.tolist() == [codes.index(kind) for kind in kinds]
+
+
+def slow_clean(records: list[tuple]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """Pairs of complete records in the order of the cleaned table, and the ids in the order of their numbers."""
+    complete = [
+        (row, user, item, time)
+        for row, (user, item, rating, time) in enumerate(records)
+        if user and item and rating is not None and rating == rating
+    ]
+    first: dict[tuple[str, str], tuple[int, int]] = {}
+    for row, user, item, time in complete:
+        first[user, item] = min(first.get((user, item), (time, row)), (time, row))
+    kept = sorted((row, user, item, time) for (user, item), (time, row) in first.items())
+    users, items = (list(dict.fromkeys(entry[side] for entry in kept)) for side in (1, 2))
+    kept.sort(key=lambda entry: (users.index(entry[1]), entry[3], entry[0]))
+    return [(user, item) for _, user, item, _ in kept], users, items
+
+
+@given(rows)
+def test_the_cleaned_table_is_that_of_a_loop_over_records(records):
+    if all(rating is None for _, _, rating, _ in records):
+        return
+    cleaned = clean(table(records), min_rating=None, kcore=0)
+    indices = cleaned.interactions.select("user", "item").rows()
+    pairs = [(cleaned.user_ids[user], cleaned.item_ids[item]) for user, item in indices]
+    assert (pairs, cleaned.user_ids, cleaned.item_ids) == slow_clean(records)

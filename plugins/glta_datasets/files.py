@@ -1,0 +1,119 @@
+"""Files as bytes, whole or some lines at a time, unpacked where the name ends in .gz."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+from isal import igzip, isal_zlib
+
+from glta_cli.errors import InputError
+
+# Large enough that a parser's cost per call does not count, small enough that four of them are no memory at all.
+CHUNK_BYTES: Final = 1 << 21
+
+# Enough for the longest record of the public releases, and a bound for a file that has no lines.
+LONGEST_LINE: Final = 1 << 24
+
+FETCH_AGAIN: Final = "fetch the file again"
+
+# The package's own types call the class of its errors an error.
+_DAMAGE: Final[tuple[type[Exception], ...]] = (igzip.BadGzipFile, EOFError, isal_zlib.error)  # type: ignore[assignment]
+
+
+def read_bytes(path: Path, *, if_empty: str = FETCH_AGAIN) -> bytes:
+    """A file's bytes.
+
+    Args:
+        if_empty: the hint where there is nothing in it.
+
+    Raises:
+        InputError: missing, empty, or damaged gzip data.
+    """
+    with _explained(path, by_line=False), _opened(path) as file:
+        content = file.read()
+    if not content or content.isspace():
+        raise _empty(path, if_empty)
+    return content
+
+
+def chunks_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
+    """A file's lines, some `CHUNK_BYTES` of whole lines at a time; the last may lack its line break.
+
+    The next chunk is unpacked while the caller works on one: unpacking needs no interpreter lock. A line longer
+    than `LONGEST_LINE` may be cut.
+
+    Raises:
+        InputError: missing, empty, or damaged gzip data; says after which line.
+    """
+    empty = True
+    with _explained(path), _opened(path) as file, ThreadPoolExecutor(1) as ahead:
+
+        def read() -> bytes:
+            return file.read(CHUNK_BYTES) + file.readline(LONGEST_LINE)
+
+        following = ahead.submit(read)
+        while chunk := following.result():
+            following = ahead.submit(read)
+            empty = False
+            yield chunk
+    if empty:
+        raise _empty(path, if_empty)
+
+
+def lines_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
+    """A file's lines that are not blank, without their line breaks; raises as `chunks_of` does."""
+    for chunk in chunks_of(path, if_empty=if_empty):
+        yield from filled_lines(chunk)
+
+
+def filled_lines(chunk: bytes) -> Iterator[bytes]:
+    """The lines of a chunk that are not blank, without their line breaks."""
+    return (line for line in chunk.split(b"\n") if line and not line.isspace())
+
+
+def first_line(path: Path) -> bytes:
+    """The first line that is not blank, empty where all are; reads no further. Raises as `chunks_of` does."""
+    with _explained(path), _opened(path) as file:
+        line = file.readline(LONGEST_LINE)
+        if not line:
+            raise _empty(path, FETCH_AGAIN)
+        while line.isspace():
+            line = file.readline(LONGEST_LINE)
+        return line
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with igzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        yield file
+
+
+@contextmanager
+def _explained(path: Path, *, by_line: bool = True) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise InputError(
+            f"the gzip data is broken: {error}",
+            location=f"{path}:{_whole_lines(path) + 1}" if by_line else str(path),
+            hint=f"{FETCH_AGAIN}; `gzip -t` tests it",
+        ) from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", location=str(path)) from error
+
+
+def _whole_lines(path: Path) -> int:
+    """How many lines can be unpacked before the damage."""
+    lines = 0
+    with suppress(*_DAMAGE), _opened(path) as file:
+        while file.readline(LONGEST_LINE):
+            lines += 1
+    return lines
+
+
+def _empty(path: Path, hint: str) -> InputError:
+    return InputError("the file is empty", location=str(path), hint=hint)
