@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe import Recipe
 from glta_cli.workspace import SCHEMA_VERSION, Artefact, Run, Workspace, fingerprint
+
+if TYPE_CHECKING:
+    from glta_cli.profiling import StageProfile
 
 STAGES = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune", "index")
 
@@ -62,8 +65,10 @@ class Pipeline:
 
             from glta_cli.terminal import say
 
-            with self.profiled("prepare"):
+            with self.profiled("prepare") as profile:
                 prepared, was_there = prepare(self.recipe.dataset, self.workspace)
+                if profile is not None:
+                    profile.nothing_ran = was_there
             say(f"[green]✓[/] prepare: {prepared.name} " + ("up to date" if was_there else "prepared"))
             for warning in prepared.warnings:
                 say(f"[yellow]warning[/]: {escape(warning)}")
@@ -71,7 +76,7 @@ class Pipeline:
             self._save()
         return PreparedDataset(self._artefacts["prepare"])
 
-    def profiled(self, stage: str) -> AbstractContextManager[None]:
+    def profiled(self, stage: str) -> AbstractContextManager[StageProfile | None]:
         """Measures what runs inside as a stage of this run, where profiles are asked for."""
         if not self.profile:
             return nullcontext()

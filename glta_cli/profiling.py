@@ -71,21 +71,32 @@ class StageProfile:
         self.parts: dict[str, Part] = {}
         self.recorder: Any = None
         self.recorded_part: Part | None = None
-        self.wall = self.cpu = 0.0
-        self.memory_before = self.memory_peak = 0
+        self.wall = self.cpu = self.writing = 0.0
+        self.memory_before = self.memory_peak = self.device_peak = 0
+        self.nothing_ran = False
 
     def begin(self) -> None:
+        """Start counting."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # Where the kernel does not count a stage's own peak, the process's peak so far stands for it.
         with suppress(OSError):
             RESET.write_text("5")
         self.memory_before = resident_memory()
+        if device_in_use():
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
         self.wall, self.cpu = time.perf_counter(), time.process_time()
 
     def end(self) -> None:
+        """Stop counting and write what was seen; the time that writing traces took is left out."""
         self.stop_recording()
-        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+        self.wall, self.cpu = time.perf_counter() - self.wall - self.writing, time.process_time() - self.cpu
         self.memory_peak = peak_memory()
+        if device_in_use():
+            import torch
+
+            self.device_peak = torch.cuda.max_memory_allocated()
         write_json(self.folder / f"{self.stage}.json", self.as_json())
 
     def as_json(self) -> dict[str, Any]:
@@ -95,6 +106,7 @@ class StageProfile:
             "processor_seconds": round(self.cpu, 3),
             "memory_before": self.memory_before,
             "memory_peak": self.memory_peak,
+            "device_memory_peak": self.device_peak,
             "parts": [asdict(part) for part in self.parts.values()],
         }
 
@@ -114,10 +126,10 @@ class StageProfile:
         elif self.recorded_part is None and part.trace is None and part.steps >= SKIPPED_STEPS:
             self.start_recording(part)
 
-    def end_part(self, part: Part, seconds: float) -> None:
-        part.seconds += seconds
+    def end_part(self, part: Part, begun: float) -> None:
         if self.recorded_part is part:
             self.stop_recording()
+        part.seconds += time.perf_counter() - begun
 
     # ------------------------------------------------------------------------------------------ torch's profiler
 
@@ -140,11 +152,15 @@ class StageProfile:
         part, self.recorded_part = self.recorded_part, None
         if part is None or part.trace is None:
             return
+        began = time.perf_counter()
         self.recorder.stop()
         self.recorder.export_chrome_trace(str(self.folder / part.trace))
         if part.recorded_steps:
             part.operators = operators(self.recorder.key_averages())
         self.recorder = None
+        taken = time.perf_counter() - began
+        self.writing += taken
+        part.seconds -= taken
 
 
 class WatchedBar(tqdm):
@@ -164,7 +180,7 @@ class WatchedBar(tqdm):
     def close(self) -> None:
         super().close()
         if self.begun is not None:  # tqdm closes a bar more than once
-            self.profile.end_part(self.part, time.perf_counter() - self.begun)
+            self.profile.end_part(self.part, self.begun)
             self.begun = None
 
 
@@ -177,8 +193,11 @@ def active_profile() -> StageProfile | None:
 
 
 @contextmanager
-def profiled(stage: str, folder: Path) -> Iterator[None]:
-    """Measure the stage inside, write its profile into `folder` and show it as a table on stderr."""
+def profiled(stage: str, folder: Path) -> Iterator[StageProfile]:
+    """Measure the stage inside, write its profile into `folder` and show it as a table on stderr.
+
+    A stage that finds itself up to date sets `nothing_ran`; what was written when it ran is then left alone.
+    """
     from glta_cli.terminal import remarks
 
     # Read when torch is imported; otherwise its profiler writes remarks of its own between ours.
@@ -188,11 +207,13 @@ def profiled(stage: str, folder: Path) -> Iterator[None]:
     profile.begin()
     _active.append(profile)
     try:
-        yield
+        yield profile
     finally:
         _active.remove(profile)
-        profile.end()
-    remarks().print(profile_table(profile))
+        if not profile.nothing_ran:
+            profile.end()
+    if not profile.nothing_ran:
+        remarks().print(profile_table(profile))
 
 
 # --------------------------------------------------------------------------------------------------- figures
@@ -230,8 +251,15 @@ def peak_memory() -> int:
 def _status(name: str) -> int | None:
     if not STATUS.is_file():
         return None
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
+    lines = (line for line in STATUS.read_text().splitlines() if line.startswith(name))
+    found = next(lines, None)  # not every system that has the file counts a peak
+    return None if found is None else int(found.split()[1]) * 1024
+
+
+def device_in_use() -> bool:
+    """Whether this process has put anything on a GPU."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
 
 
 def profile_table(profile: StageProfile) -> RenderableType:
@@ -243,8 +271,12 @@ def profile_table(profile: StageProfile) -> RenderableType:
 
     title = (
         f"profile of {profile.stage}: {profile.wall:.1f} s, {profile.cpu:.1f} processor s, "
-        f"peak {_mebibytes(profile.memory_peak)} ({_mebibytes(profile.memory_peak - profile.memory_before)} its own)"
+        f"peak {_mebibytes(profile.memory_peak)}"
     )
+    if profile.memory_before:
+        title += f" ({_mebibytes(profile.memory_peak - profile.memory_before)} its own)"
+    if profile.device_peak:
+        title += f", {_mebibytes(profile.device_peak)} on the GPU"
     parts = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     parts.add_column("part", style="cyan")
     for name in ("seconds", "share", "done", "per second"):
@@ -259,16 +291,20 @@ def profile_table(profile: StageProfile) -> RenderableType:
         if not part.operators:
             continue
         total = sum(operator.seconds for operator in part.operators)
-        title = f"{escape(part.name)}: operators in {part.recorded_steps} steps, {total:.2f} s; {part.trace}"
+        title = (
+            f"{escape(part.name)}: operators in {part.recorded_steps} steps, {total:.2f} s; {escape(str(part.trace))}"
+        )
         shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         shown.add_column("operator", style="cyan")
         for name in ("calls", "own ms", "share", "own memory"):
             shown.add_column(name, justify="right")
         for operator in part.operators[:SHOWN_OPERATORS]:
             milliseconds, share = f"{operator.seconds * 1e3:,.1f}", f"{operator.seconds / total:.0%}"
-            shown.add_row(operator.name, f"{operator.calls:,}", milliseconds, share, _mebibytes(operator.memory))
+            shown.add_row(
+                escape(operator.name), f"{operator.calls:,}", milliseconds, share, _mebibytes(operator.memory)
+            )
         tables.append(shown)
-    return Group(*tables, f"written: {profile.folder}")
+    return Group(*tables, f"written: {escape(str(profile.folder))}")
 
 
 def _mebibytes(count: int) -> str:

@@ -53,8 +53,17 @@ def styled(text: str, style: str) -> str:
 
 
 def results_width() -> int | None:
-    """Columns of the terminal stdout is; None where it is a file or a pipe, which has no edge."""
-    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+    """Columns of the terminal stdout is; None where it has no edge: a file, a pipe, a terminal that has no size."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns or None if sys.stdout.isatty() else None
+
+
+# C0 and C1 controls, line and paragraph separators, and the marks that turn the direction of what follows.
+CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)], " ")
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with a blank for each character that would command the terminal rather than be shown."""
+    return text.translate(CONTROLS)
 
 
 def cells(text: str) -> int:
@@ -66,20 +75,31 @@ def cells(text: str) -> int:
     return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
+def shortened(text: str, width: int | None) -> str:
+    """`text`, cut with an ellipsis where it takes more than `width` columns; None cuts nothing."""
+    if width is None or cells(text) <= width:
+        return text
+    left = width - 1
+    kept = ""
+    for each in text:
+        left -= cells(each)
+        if left < 0:
+            break
+        kept += each
+    return kept + "…"
+
+
 def padded(text: str, width: int) -> str:
     """`text` filled with blanks to `width` columns, or cut there with an ellipsis."""
-    if cells(text) > width:
-        while cells(text) >= width:
-            text = text[:-1]
-        text += "…"
+    text = shortened(text, width)
     return text + " " * (width - cells(text))
 
 
 # --------------------------------------------------------------------------------------------------------- progress
 
 
-def progress_bar(total: int, description: str, unit: str) -> tqdm[Any]:
-    """A bar on stderr with rate and remaining time; calm where stderr is a file."""
+def progress_bar(total: int, description: str, unit: str, *, done: int = 0) -> tqdm[Any]:
+    """A bar on stderr with rate and remaining time; calm where stderr is a file. `done` was done before."""
     from tqdm import tqdm
 
     from glta_cli.profiling import WatchedBar, active_profile
@@ -87,6 +107,7 @@ def progress_bar(total: int, description: str, unit: str) -> tqdm[Any]:
     interactive = sys.stderr.isatty()
     settings: dict[str, Any] = {
         "total": total,
+        "initial": done,
         "desc": f"  {description}",
         "unit": f" {unit}",
         "file": sys.stderr,

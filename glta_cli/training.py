@@ -109,9 +109,8 @@ def train(task: TrainingTask, settings: TrainingSettings, *, state_folder: Path,
     keep_freed_memory()
     loop = _Loop(task, settings, state_folder)
     loop.resume(description)
-    total = settings.epochs * loop.steps_an_epoch
-    with _stop_signals() as received, progress_bar(total, description, "steps") as bar:
-        bar.update(loop.progress.step)
+    total, done = settings.epochs * loop.steps_an_epoch, loop.progress.step
+    with _stop_signals() as received, progress_bar(total, description, "steps", done=done) as bar:
         loop.validate_start()
         while not loop.finished():
             for batch in loop.remaining_batches():
@@ -137,9 +136,9 @@ def keep_freed_memory() -> None:
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library on Linux is glibc
-    if mallopt is not None:
+    # An older glibc takes no larger threshold than 32 MiB, and to trim less without a threshold would make it worse.
+    if mallopt is not None and (mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, 32 << 20)):
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
 
 
 class _Loop:

@@ -76,8 +76,10 @@ def prepare(
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
     base, resolved = _resolved(dataset, recipe, changes)
     workspace = Workspace(data_dir)
-    with profiled("prepare", workspace.root / "profiles" / base.name) if profile else nullcontext():
+    with profiled("prepare", workspace.root / "profiles" / base.name) if profile else nullcontext() as measured:
         prepared, up_to_date = prepare_dataset(resolved.dataset, workspace)
+        if measured is not None:
+            measured.nothing_ran = up_to_date
     for warning in prepared.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
     if as_json:

@@ -48,6 +48,7 @@ class Outcome:
     """What a step showed.
 
     Attributes:
+        equal: whether both sides agree; None where they were not compared.
         problem: why there is no comparison: the results differ, or a side failed.
         growth: our cost by size.
     """
@@ -56,10 +57,12 @@ class Outcome:
     name: str
     peer_name: str
     targets: Mapping[Measure, float]
+    limits: Mapping[Measure, float]
     runs: int
     note: str
     ours: Cost | None = None
     peer: Cost | None = None
+    equal: bool | None = None
     problem: str | None = None
     growth: dict[int, Cost] = field(default_factory=dict)
 
@@ -117,7 +120,9 @@ class Worker:
 def run_step(located: Located, peers: Path | None, *, runs: int | None, growth: bool) -> Outcome:
     """Check that both sides agree, time them in turn, then time ours at the larger sizes."""
     step = located.step
-    outcome = Outcome(located.module, step.name, step.peer_name, step.targets, runs or step.runs, step.note)
+    outcome = Outcome(
+        located.module, step.name, step.peer_name, step.targets, step.limits, runs or step.runs, step.note
+    )
     interpreter = Path(sys.executable) if step.peer_interpreter == "ours" else peers
     if interpreter is None:
         outcome.problem = "the peers are not installed"
@@ -135,9 +140,9 @@ def compare(located: Located, peer_interpreter: Path, outcome: Outcome) -> None:
     """Fill the outcome's costs; memory is that of the first call, when nothing is left over from one before."""
     with worker(Path(sys.executable), located, "ours", 1) as ours, worker(peer_interpreter, located, "peer", 1) as peer:
         first = {"ours": ours[0].call(), "peer": peer[0].call()}
-        problem = difference(located.step, ours[1], peer[1])
-        if problem is not None:
-            outcome.problem = problem
+        outcome.problem = difference(located.step, ours[1], peer[1])
+        outcome.equal = outcome.problem is None
+        if not outcome.equal:
             return
         costs: dict[str, list[Cost]] = {"ours": [], "peer": []}
         for _ in range(outcome.runs):
@@ -159,7 +164,7 @@ def difference(step: Step, ours: Path, peer: Path) -> str | None:
     with np.load(ours) as our_result, np.load(peer) as peer_result:
         try:
             step.check(dict(our_result), dict(peer_result))
-        except AssertionError as error:
+        except (AssertionError, KeyError, ValueError) as error:
             text = " ".join(str(error).split())
             return f"the results differ: {text[:200]}" if text else "the results differ"
     return None

@@ -19,6 +19,7 @@ from rich.table import Table
 from step import Measure
 
 PACKAGES = ("glta", "torch", "transformers", "torch-geometric", "polars", "numpy")
+USUAL_RUNS = 5
 INK = "#010203"
 """The plots' colour of text and lines until it is replaced by the page's own."""
 
@@ -65,9 +66,14 @@ def line(outcome: Outcome, measure: Measure) -> Line:
     named, target = (outcome.name, outcome.peer_name, measure), outcome.targets[measure]
     ratio = outcome.ratio(measure)
     if ratio is None or outcome.ours is None or outcome.peer is None:
-        return Line((*named, "", "", "", f"{target:g}", "no", outcome.problem or ""), None)
+        equal = "no" if outcome.equal is False else "not compared"
+        return Line((*named, "", "", "", f"{target:g}", equal, outcome.problem or ""), None)
     costs = (shown_cost(cost, measure) for cost in (outcome.ours, outcome.peer))
-    return Line((*named, *costs, f"{ratio:.3g}", f"{target:g}", "yes", outcome.note), ratio >= target)
+    met, aim = ratio >= target, f"{target:g}"
+    if measure in outcome.limits:
+        limit = outcome.limits[measure]
+        met, aim = met and outcome.ours.of(measure) <= limit, f"{aim}, {limit:g} s"
+    return Line((*named, *costs, f"{ratio:.3g}", aim, "yes", outcome.note), met)
 
 
 def shown_cost(cost: Cost, measure: Measure) -> str:
@@ -79,8 +85,9 @@ def shown_cost(cost: Cost, measure: Measure) -> str:
 
 def table(outcomes: Sequence[Outcome]) -> Table:
     """The comparison; what misses its target is red."""
-    runs = min((outcome.runs for outcome in outcomes), default=0)
-    shown = Table(title=f"medians of at least {runs} calls in turn", title_justify="left", box=box.SIMPLE_HEAD)
+    fewer = {outcome.name: outcome.runs for outcome in outcomes if outcome.runs < USUAL_RUNS}
+    title = f"medians of {USUAL_RUNS} or more calls in turn" + "".join(f"; {name}: {n}" for name, n in fewer.items())
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in HEADER[:-1]:
         shown.add_column(name, justify="left" if name in HEADER[:3] else "right")
     for each in lines(outcomes):

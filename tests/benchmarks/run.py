@@ -17,12 +17,13 @@ sys.path.insert(0, str(FOLDER))
 from measure import Located, Outcome, run_step  # noqa: E402 (found by the line above)
 from report import table, write_report  # noqa: E402
 from rich.console import Console  # noqa: E402
-
-SHARED_DATA = "GLTA_SHARED_DATA"
+from step import SHARED_DATA  # noqa: E402
 
 
 def main() -> int:
     options = arguments()
+    if sys.platform != "linux":
+        sys.exit("the benchmarks measure memory by Linux's /proc")
     os.environ.setdefault(SHARED_DATA, str(FOLDER.parents[2] / "shared" / "data"))
     console = Console()
     outcomes: list[Outcome] = []

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Measure = Literal["wall", "cpu", "memory"]
 Work = Callable[[], Mapping[str, Any]]
 """The timed part; returns arrays or numbers by name, so that results of two processes can be compared."""
 
-PEERS_FOLDER = "GLTA_PEERS"
+SHARED_DATA = "GLTA_SHARED_DATA"
+"""The environment variable that names the folder of real datasets; the runner sets it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Step:
         peer: the same for the peer.
         check: raises AssertionError unless (our result, the peer's result) are the same.
         targets: least ratio peer / ours of each measure: wall seconds, processor seconds, extra peak memory.
+        limits: most that ours may cost, in seconds.
         peer_interpreter: whether the peer runs in our environment or in the peers' own.
         sizes: at which ours is measured for the report on growth; the comparison is made at size 1.
         runs: timed calls of each side, in turn.
@@ -40,6 +42,7 @@ class Step:
     peer: Callable[[int], Work]
     check: Callable[[Mapping[str, Any], Mapping[str, Any]], None]
     targets: Mapping[Measure, float]
+    limits: Mapping[Measure, float] = field(default_factory=dict)
     peer_interpreter: Literal["ours", "peers"] = "ours"
     sizes: tuple[int, ...] = (1,)
     runs: int = 5

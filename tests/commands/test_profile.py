@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 
 import numpy as np
+import pytest
 
 from glta_cli.profiling import profiled
 from glta_cli.workspace import read_json
@@ -30,7 +32,7 @@ def test_a_profile_says_where_the_time_of_each_stage_went(glta, tiny_recipe_file
         profile = read_json(folder / f"{stage}.json")
         assert f"profile of {stage}:" in finished.err
         assert profile["processor_seconds"] > 0
-        assert profile["memory_peak"] >= profile["memory_before"] > 0
+        assert profile["memory_peak"] >= profile["memory_before"]
         assert profile["parts"]
         for part in profile["parts"]:
             assert 0 < part["seconds"] <= profile["seconds"]
@@ -50,9 +52,11 @@ def test_a_stage_that_is_up_to_date_has_nothing_to_profile(glta, tiny_recipe_fil
     assert glta(*arguments).code == 0
     again = glta(*arguments, "--profile")
     assert again.code == 0, again.err
-    assert "profile of pretrain-graph" not in again.err
+    assert "profile of" not in again.err
+    assert not list(workspace_root.glob("profiles/**/*.json"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a peak anew")
 def test_memory_is_a_stages_own_peak(tmp_path):
     with profiled("large", tmp_path):
         np.ones(64 << 20, dtype=np.uint8)
