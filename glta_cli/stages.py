@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
+import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 from torch import nn
@@ -21,6 +22,7 @@ from glta_cli.evaluation.ranking import Scorer
 from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.graph.pretraining import Embeddings, embeddings_of, pretrain
 from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
+from glta_cli.language.architecture import choose_dtype
 from glta_cli.language.finetuning import Examples, FinetuningTask
 from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.interests import generate_interests
@@ -182,7 +184,7 @@ class EncodeItems(Stage):
         backbone = backbone_of(recipe)
         means = text_vectors(
             partial(backbone.load, context.device),
-            fingerprint([frozen_backbone_settings(recipe), backbone.identity()]),
+            model_identity(recipe, context.device),
             context.prepared.texts,
             recipe.text,
             context.workspace.folder("encodings"),
@@ -256,7 +258,7 @@ class DescribeUsers(Stage):
         ]
         profiles, predictions = generate_interests(
             partial(backbone.load, context.device, full_depth=True),
-            fingerprint([frozen_backbone_settings(recipe) | {"layers": None}, backbone.identity()]),
+            model_identity(recipe, context.device, full_depth=True),
             descriptions,
             recipe.prompts,
             recipe.interests,
@@ -401,6 +403,16 @@ def frozen_backbone_settings(recipe: Recipe) -> dict[str, Any]:
 def _plugin_version(kind: Kind, name: str) -> list[str]:
     component = installed().find(kind, name)
     return [component.declaration.target, component.origin.distribution, component.origin.version]
+
+
+def model_identity(recipe: Recipe, device: torch.device, *, full_depth: bool = False) -> str:
+    """Changes with whatever decides what the frozen model computes: weights, tokenizer, depth and resolved dtype."""
+    settings = frozen_backbone_settings(recipe)
+    if full_depth:
+        settings["layers"] = None
+    # Under `auto` the same recipe computes in another dtype on another device.
+    dtype = str(choose_dtype(recipe.backbone.dtype, device))
+    return fingerprint([settings, backbone_of(recipe).identity(), dtype])
 
 
 def backbone_fingerprint(recipe: Recipe) -> str:

@@ -68,6 +68,19 @@ def stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
+def remembered_sha256(path: Path) -> str:
+    """As `file_sha256`, but a file that was not written since is not read again: a language model is gigabytes."""
+    path = path.resolve()
+    record, now = cache_root() / "digests" / f"{fingerprint(str(path))}.json", stamp(path)
+    known = read_json(record) if record.is_file() else {}
+    if known.get("stamp") == now:
+        return str(known["sha256"])
+    digest = file_sha256(path)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_json(record, {"path": str(path), "stamp": now, "sha256": digest})
+    return digest
+
+
 def fingerprint(content: Any) -> str:
     """20 hexadecimal digits that name JSON-like content; equal content, equal digits."""
     import hashlib

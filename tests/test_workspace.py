@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from glta_cli.errors import GltaError, InputError
-from glta_cli.workspace import Artefact, Run, Workspace, file_sha256, fingerprint
+from glta_cli.workspace import Artefact, Run, Workspace, file_sha256, fingerprint, remembered_sha256
 
 HOLD_LOCK = """
 import sys
@@ -201,3 +203,17 @@ def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--data-dir"):
         Workspace(tmp_path / "file").folder("stages")
+
+
+def test_a_remembered_digest_is_that_of_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLTA_CACHE_DIR", str(tmp_path / "cache"))
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"first")
+    assert remembered_sha256(weights) == file_sha256(weights)
+    with monkeypatch.context() as patch:
+        patch.setattr("glta_cli.workspace.file_sha256", lambda path: pytest.fail("read again"))
+        assert remembered_sha256(weights) == hashlib.sha256(b"first").hexdigest()
+    before = weights.stat().st_mtime_ns
+    weights.write_bytes(b"other")
+    os.utime(weights, ns=(before + 1, before + 1))
+    assert remembered_sha256(weights) == hashlib.sha256(b"other").hexdigest()

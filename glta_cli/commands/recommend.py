@@ -21,7 +21,20 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import stage_table, stages_up_to
-from glta_cli.terminal import BOLD, CYAN, DIM, cells, padded, remarks, results_width, say, show_json, styled
+from glta_cli.terminal import (
+    BOLD,
+    CYAN,
+    DIM,
+    cells,
+    padded,
+    printable,
+    remarks,
+    results_width,
+    say,
+    shortened,
+    show_json,
+    styled,
+)
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
@@ -65,6 +78,8 @@ def recommend(
     found = None
     if recipe is None and not overrides and seed is None:
         found = published_index(run, data_dir)
+        if found is not None and profile:
+            say("nothing to profile: the index is up to date")
     if found is None:
         pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
         announce(pipeline)
@@ -117,13 +132,15 @@ def announce(pipeline: Pipeline) -> None:
 
 def show_answer(answer: Mapping[str, Any]) -> None:
     """The user's recent items, then the ranked list, on stdout."""
+    width = results_width()
+    user, run = printable(answer["user"]), printable(answer["run"])
     lines = []
     if answer["history"]:
-        lines.append(styled(f"user {answer['user']}, most recent first", DIM))
-        lines += [f"  {entry['title']}" for entry in answer["history"][:HISTORY_SHOWN]]
+        lines.append(styled(f"user {user}, most recent first", DIM))
+        lines += [shortened(f"  {printable(entry['title'])}", width) for entry in answer["history"][:HISTORY_SHOWN]]
         lines.append("")
-    lines.append(styled(f"recommended to user {answer['user']} by run {answer['run']}", BOLD))
-    print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], results_width())]))
+    lines.append(styled(f"recommended to user {user} by run {run}", BOLD))
+    print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
 
 
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
@@ -132,7 +149,7 @@ def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> li
     Written out here because importing rich would take longer than finding the items.
     """
     columns = ("rank", "item", "title", "score")
-    rows = [(str(e["rank"]), e["item"], e["title"], f"{e['score']:.3f}") for e in entries]
+    rows = [(str(e["rank"]), printable(e["item"]), printable(e["title"]), f"{e['score']:.3f}") for e in entries]
     ranks, items, titles, scores = (max(map(cells, column)) for column in zip(columns, *rows, strict=True))
     if width is not None:
         titles = max(len("title"), min(titles, width - ranks - items - scores - 11))

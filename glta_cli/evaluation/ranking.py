@@ -13,11 +13,13 @@ from glta_cli.errors import GltaError
 Scorer = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """User indices [B] -> scores [B, I]; the array is the caller's to change."""
 
-# Users a block: enough for a full-speed matrix product, few enough that their scores stay in the cache and below
-# the size at which the allocator would fetch fresh pages for every block.
+# Users a block: enough for a full-speed matrix product, few enough that their scores stay near the cache and, up to
+# some 65,000 items (32 MiB), below the size at which the allocator would fetch fresh pages for every block.
 BLOCK = 128
 # Items a group: their maximum decides whether any of them is looked at.
 GROUP = 16
+# Groups a row may gather, as a multiple of k: without ties k reach the threshold.
+CROWD = 2
 
 
 def product_scorer(users: NDArray[np.float32], items: NDArray[np.float32]) -> Scorer:
@@ -30,28 +32,42 @@ def top_k(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
     """The k best columns of each row [B, I] -> [B, min(k, I)]: score descending, then column ascending.
 
     Columns are grouped, and the k-th largest group maximum is a threshold: k groups reach it, so at least k scores
-    do, and the k best scores stand in groups that reach it. Nothing is selected from the other groups.
+    do, and the k best scores stand in groups that reach it. Nothing is selected from the other groups. Scores above
+    the threshold stand in fewer than k groups; where ties let many more groups reach it, as in a constant row or one
+    with fewer than k finite scores, only the first k of the scores equal to it are candidates.
 
     Raises:
         GltaError: a score is NaN.
     """
     rows, columns = scores.shape
     k = min(k, columns)
+    if rows == 0 or k == 0:
+        return np.empty((rows, k), dtype=np.int64)
     size = max(1, min(GROUP, columns // (4 * k)))
     groups = -(-columns // size)
     maxima = group_maxima(scores, groups)  # [B, groups]
     if np.isnan(maxima).any():  # a NaN is the maximum of its group
         raise GltaError("a score is NaN, so there is no ranking", hint="the model diverged: lower its learning rate")
     threshold = np.partition(maxima, groups - k, axis=1)[:, groups - k]  # [B]
-    row, group = np.divmod(np.flatnonzero(maxima >= threshold[:, None]), groups)  # [n] each
+    reached = maxima >= threshold[:, None]  # [B, groups]
+    tied = np.flatnonzero(np.count_nonzero(reached, axis=1) > CROWD * k)
+    reached[tied] = False
+    row, group = np.divmod(np.flatnonzero(reached), groups)  # [n] each
     members = group[:, None] + groups * np.arange(size)  # [n, size]; the last of a group may lie beyond the catalogue
     values = scores[row[:, None], np.minimum(members, columns - 1)]
     kept = np.nonzero((values >= threshold[row, None]) & (members < columns))
-    row, column, value = row[kept[0]], members[kept], values[kept]
-    order = np.lexsort((column, -value, row))
-    first = np.searchsorted(row, np.arange(rows))
+    found = [first_candidates(scores[each], threshold[each], k) for each in tied]
+    row = np.concatenate([row[kept[0]], np.repeat(tied, [len(each) for each in found])])
+    column = np.concatenate([members[kept], *found])
+    order = np.lexsort((column, -scores[row, column], row))
+    first = np.searchsorted(row[order], np.arange(rows))
     best: NDArray[np.int64] = column[order[first[:, None] + np.arange(k)]]
     return best
+
+
+def first_candidates(scores: NDArray[np.floating], threshold: np.floating, k: int) -> NDArray[np.int64]:
+    """The columns of one row [I] above the threshold, and the first k of those equal to it."""
+    return np.concatenate([np.flatnonzero(scores > threshold), np.flatnonzero(scores == threshold)[:k]])
 
 
 def group_maxima(scores: NDArray[np.floating], groups: int) -> NDArray[np.floating]:
@@ -77,7 +93,9 @@ def mask_seen(scores: NDArray[np.float32], users: NDArray[np.int64], *seen: Inte
 def rank_users(
     score: Scorer, users: NDArray[np.int64], k: int, *seen: Interactions, batch_size: int = BLOCK
 ) -> NDArray[np.int64]:
-    """The k best unseen items of each user: [n] -> [n, min(k, I)]."""
+    """The k best unseen items of each user: [n] -> [n, min(k, I)]; [0, k] of no users, who are not scored."""
+    if len(users) == 0:
+        return np.empty((0, k), dtype=np.int64)
     ranked = []
     for start in range(0, len(users), batch_size):
         batch = users[start : start + batch_size]

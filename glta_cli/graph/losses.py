@@ -46,17 +46,23 @@ def catalogue_softmax_loss(
 
     loss = mean over (b, i) of log Σ_j exp z[b, j] - z[b, i],  z[b, j] = <queries[b], items[j]> + bias[j]
 
-    Beside the gradients it needs `CHUNK_LOGITS` numbers of memory, never [B, I].
+    Beside the gradients it needs `CHUNK_LOGITS` numbers of memory (or a row of logits, where that is more), never
+    [B, I]; with a sample of S items, a few times [B, S].
 
     Args:
         queries: [B, D].
         items: [I, D].
-        positives: what each row should find; a row may have several.
+        positives: what each row should find, one pair at least; a row may have several, or none.
         bias: [I].
         excluded: pairs left out of the sum over the catalogue; none of them is a positive.
         sample: where the catalogue is larger, the positives' part of the sum is exact and the rest is estimated
             from this many items drawn uniformly, corrected by log Q (Bengio and Senécal, 2008).
+
+    Raises:
+        ValueError: there is no positive to average over.
     """
+    if not len(positives.rows):
+        raise ValueError("the loss is a mean over positives, and there is none")
     if sample is not None and sample < len(items):
         return _sampled_softmax_loss(queries, items, positives, bias, excluded, sample)
     loss: Tensor = _CatalogueCrossEntropy.apply(queries, items, bias, positives, excluded)

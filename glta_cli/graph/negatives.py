@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
 
-# Marks of the filter for every known pair: one draw in sixteen, at most, is looked up in vain.
+# Marks of the filter, a byte each, for every known pair: one draw in sixteen, at most, is looked up in vain.
 MARKS_A_PAIR = 16
+# A power of two: 256 MiB. From 16 million pairs on, more draws are looked up in vain instead.
+MOST_MARKS = 1 << 28
 # 2^64 divided by the golden ratio: multiples of it, cut to their highest bits, are spread evenly.
 GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 
@@ -27,7 +29,8 @@ class NegativeSampler:
         self.width = interactions.item_count
         self.complete = interactions.counts >= self.width  # [U], users who know the whole catalogue
         self.known = np.sort(interactions.users * self.width + interactions.items)  # [n]
-        bits = max(1, math.ceil(math.log2(MARKS_A_PAIR * max(1, len(self.known)))))
+        wanted = MARKS_A_PAIR * max(1, len(self.known))
+        bits = math.ceil(math.log2(min(wanted, MOST_MARKS)))
         self.shift = np.uint64(64 - bits)
         self.marks = np.zeros(1 << bits, dtype=bool)
         self.marks[self._slots(self.known)] = True

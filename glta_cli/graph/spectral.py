@@ -12,6 +12,8 @@ from glta_cli.graph.interaction_graph import InteractionGraph
 # Columns beyond those asked for, and passes over the edges: the error of the range finder falls with both.
 OVERSAMPLING = 16
 PASSES = 4
+# Of the largest singular value: what float32 leaves of a value that is zero is well below it.
+NEGLIGIBLE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class SingularVectors:
 
 def singular_vectors(graph: InteractionGraph, rank: int) -> SingularVectors:
     """Of R[u, i] = 1 / sqrt(degree(u) · degree(i)), at most `rank` of them; drawn from torch's own generator.
+
+    Where R has a lower rank there are no more than that: vectors of the value zero say nothing about R.
 
     Source: Halko, Martinsson and Tropp, Finding structure with randomness, SIAM Review 2011, algorithms 4.4, 5.1.
     """
@@ -41,4 +45,5 @@ def singular_vectors(graph: InteractionGraph, rank: int) -> SingularVectors:
     for _ in range(PASSES):
         basis = torch.linalg.qr(to_items(to_users(basis)))[0]
     left, values, right = torch.linalg.svd(to_users(basis), full_matrices=False)
-    return SingularVectors(left[:, :rank], values[:rank], (basis @ right.T)[:, :rank])
+    kept = int((values[:rank] > NEGLIGIBLE * values[:1]).sum())
+    return SingularVectors(left[:, :kept], values[:kept], (basis @ right.T)[:, :kept])

@@ -104,7 +104,10 @@ class AlignmentTask:
         return [groups[index] for index in generator.permutation(len(groups))]
 
     def loss(self, batch: list[AlignmentPrompt]) -> Tensor:
-        queries, labels = self._queries(batch)
+        return self._cross_entropy(*self._queries(batch))
+
+    def _cross_entropy(self, queries: Tensor, labels: Tensor) -> Tensor:
+        """Mean over queries [P, D] and the item each should name [P], against the whole catalogue."""
         head = self.module.head
         rows = torch.arange(len(labels), device=labels.device)
         return catalogue_softmax_loss(queries, head.item_matrix(), Positives(rows, labels), bias=head.bias)
@@ -112,13 +115,25 @@ class AlignmentTask:
     def validate(self) -> dict[str, float]:
         """Mean log-likelihood of the labels, and how often the label is first among the prompt's own items."""
         losses, right, total = 0.0, 0, 0
-        for batch in self._grouped(self.validation):
-            queries, labels = self._queries(batch)
-            logits = queries @ self.module.head.item_matrix().T + self.module.head.bias  # [P, I]
-            losses += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            right += _first_among_own(logits, batch)
-            total += len(labels)
+        with torch.no_grad():
+            for batch in self._grouped(self.validation):
+                queries, labels = self._queries(batch)
+                losses += len(labels) * float(self._cross_entropy(queries, labels))
+                right += self._first_among_own(queries, batch)
+                total += len(labels)
         return {"log_likelihood": -losses / total, "accuracy_in_prompt": right / total}
+
+    def _first_among_own(self, queries: Tensor, batch: list[AlignmentPrompt]) -> int:
+        """Number of queries [P, D] whose label scores highest among the items of its own prompt."""
+        head = self.module.head
+        items = head.item_matrix()
+        right, start = 0, 0
+        for prompt in batch:
+            own = torch.from_numpy(np.sort(prompt.labels)).to(queries.device)
+            among = queries[start : start + len(prompt.labels)] @ items[own].T + head.bias[own]  # [T, T]
+            right += int((own[among.argmax(1)].cpu().numpy() == prompt.labels).sum())
+            start += len(prompt.labels)
+        return right
 
     def _queries(self, batch: list[AlignmentPrompt]) -> tuple[Tensor, Tensor]:
         """Queries [P, D] at all item tokens of a batch, and their labels [P]."""
@@ -136,14 +151,3 @@ class AlignmentTask:
         size = self.settings.training.batch_size
         ordered = sorted(prompts, key=lambda prompt: len(prompt.ids))
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
-
-
-def _first_among_own(logits: Tensor, batch: list[AlignmentPrompt]) -> int:
-    """Positions [P] whose label scores highest among the items of its own prompt."""
-    right, start = 0, 0
-    for prompt in batch:
-        own = torch.from_numpy(np.sort(prompt.labels)).to(logits.device)
-        among = logits[start : start + len(prompt.labels)][:, own]  # [T, T]
-        right += int((own[among.argmax(1)].cpu().numpy() == prompt.labels).sum())
-        start += len(prompt.labels)
-    return right

@@ -120,7 +120,7 @@ class FinetuningTask:
         dimension = self.module.users.shape[1]
         states, targets = [], []
         with torch.no_grad(), progress_bar(len(examples), "warm start", "users") as bar:
-            for rows in length_batches(self.prompts.own_lengths(written), self.inference_batch):
+            for rows in length_batches([len(prompt) for prompt in written], self.inference_batch):
                 batch = [examples[row] for row in rows]
                 prompts = [written[row] for row in rows]
                 states.append(prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0])  # [B, h]

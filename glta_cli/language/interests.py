@@ -47,7 +47,7 @@ def generate_interests(
 
     Args:
         load_model: the whole model, without early exit; called only when an answer is missing.
-        identity: of the model's weights and tokenizer; answers of another model are never used.
+        identity: of the model's weights, dtype and tokenizer; answers of another model are never used.
         descriptions: of each user's training items, whole texts; beyond the first `settings.items` ignored.
         cache: folder of the generated answers, shared by all runs of a workspace.
 

@@ -12,12 +12,14 @@ from rich.table import Table
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from glta_cli.graph.losses import CHUNK_LOGITS
 from glta_cli.language.adapters import attach_adapters
 from glta_cli.language.architecture import choose_dtype, exit_after
 from glta_cli.recipe import BackboneSettings, Recipe, component_options
 from glta_cli.registry import installed
 
 FLOAT32 = 4
+INT64 = 8
 # Adam keeps two moments; with the weight itself and its gradient that makes four float32 values.
 TRAINED = 4 * FLOAT32
 CHARACTERS_PER_TOKEN = 3
@@ -43,7 +45,7 @@ class StageMemory:
         trained: weights, gradients and Adam's moments of the trainable parameters.
         activations: what the backward pass keeps.
         tables: graph embeddings and item vectors.
-        logits: item logits, their softmax and their gradient.
+        logits: the loss's item logits and what is computed from them; see `logit_bytes`.
     """
 
     stage: str
@@ -199,7 +201,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             trained=TRAINED * trainable + FLOAT32 * (loaded - trainable),
             activations=batch_size * activations,
             tables=tables,
-            logits=None if logits is None else 3 * FLOAT32 * logits,
+            logits=logits,
         )
 
     rows = finetune.positions if finetune.loss == "positions" else 1
@@ -212,8 +214,9 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             loaded=own + adapters,
             trainable=(1 if carried_over else 2) * projector + (head or 0) + adapters,
             activations=_finetune_tokens(recipe) * adapted_activations,
-            # Beyond softmax_items the catalogue is sampled.
-            logits=None if items is None else finetune.training.batch_size * rows * min(items, finetune.softmax_items),
+            logits=None
+            if items is None
+            else logit_bytes(finetune.training.batch_size * rows, items, finetune.softmax_items),
         )
     ]
     if align.enabled:
@@ -227,7 +230,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             # No gradient flows into the descriptions, which stand before the items.
             activations=shown * frozen_activations + (_align_tokens(recipe) - shown) * described,
             # Stage 2 scores the whole catalogue, however large.
-            logits=None if items is None else batch * shown * items,
+            logits=None if items is None else logit_bytes(batch * shown, items),
         )
         stages.insert(0, aligned)
     return Plan(
@@ -311,6 +314,19 @@ def attended_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     """
     text: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
     return int(text.num_hidden_layers * 2 * text.num_attention_heads * _head_width(text) * dtype.itemsize)
+
+
+def logit_bytes(queries: int, items: int, sample: int | None = None) -> int:
+    """Bytes of a step's logits at their most, with `catalogue_softmax_loss` of so many queries.
+
+    Args:
+        sample: where the catalogue is larger, so many of its items are scored: logits, exponentials and gradient,
+            beside a permutation of the catalogue and its inverse. Otherwise one chunk of whole rows is overwritten
+            again and again.
+    """
+    if sample is not None and sample < items:
+        return 3 * FLOAT32 * queries * sample + 2 * INT64 * items
+    return FLOAT32 * items * min(queries, max(1, CHUNK_LOGITS // max(1, items)))
 
 
 def _head_width(text: Any) -> int:

@@ -108,11 +108,16 @@ class GraphLanguageModel(nn.Module):
         """What the language model continues after; None where every prompt is run whole."""
         if self._prefix_ids is None:
             return None
-        if any(parameter.requires_grad for parameter in self.language_module.parameters()):
-            return self.language_model.prefix(self._prefix_ids)
-        if self._frozen_prefix is None:
-            self._frozen_prefix = self.language_model.prefix(self._prefix_ids)
-        return self._frozen_prefix
+        frozen = not any(parameter.requires_grad for parameter in self.language_module.parameters())
+        if frozen and self._frozen_prefix is not None:
+            return self._frozen_prefix
+        prefix = self.language_model.prefix(self._prefix_ids)
+        if prefix is None:
+            # A model that gives none never does: it is not asked again.
+            self._prefix_ids = None
+        elif frozen:
+            self._frozen_prefix = prefix
+        return prefix
 
     def _embedded(self, prompts: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
         """Input embeddings [B, L, h] of prompts, padded on the right, and their mask [B, L]."""

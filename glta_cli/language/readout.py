@@ -60,10 +60,6 @@ class UserPrompts:
         """The id of an item's token."""
         return node_token(self.user_count + item)
 
-    def own_lengths(self, written: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-        """Tokens of each prompt [B] behind the start all prompts share, which is run once."""
-        return np.array([len(prompt) for prompt in written]) - len(self.template.literals[0])
-
     def extended(self, prompt: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
         """The prompt followed by `rows` - 1 placeholders, the positions of rows 2 to k."""
         return np.concatenate([prompt, np.repeat(np.asarray(self.placeholder, dtype=np.int64), rows - 1)])
@@ -115,7 +111,8 @@ def encode_users(
     """
     model.eval()
     written = [prompts.write(int(user), history.of(int(user))) for user in users]
-    lengths = prompts.own_lengths(written) + rows - 1
+    # Placeholders, or the items chosen so far, follow the prompt.
+    lengths = [len(prompt) + rows - 1 for prompt in written]
     result: NDArray[np.float32] | None = None
     with torch.inference_mode():
         for batch in length_batches(lengths, batch_size):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from glta_cli.errors import GltaError
 from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
 from glta_cli.plugin import LanguageModel
@@ -21,6 +24,8 @@ from glta_cli.workspace import fingerprint, write_bytes
 # To be raised when a text's vector is computed in another way: older vectors are then left alone.
 ENCODING_FORM = 1
 MOST_STORED_BYTES = 2**30
+# Each time the whole file is written; what a stopped run loses is at most this much work.
+SECONDS_BETWEEN_WRITES = 120.0
 
 
 def text_vectors(
@@ -33,11 +38,15 @@ def text_vectors(
     """`encode_texts`, but for the texts whose vectors the cache holds: [n] -> [n, h].
 
     Vectors are kept by text, so that another split of the same items encodes nothing, and a new item only itself.
+    While texts are encoded, the file is written every `SECONDS_BETWEEN_WRITES`, so that a stopped run goes on there.
 
     Args:
         load_model: called only when a vector is missing.
-        identity: of the model's weights, depth and tokenizer; vectors of another model are never used.
+        identity: of the model's weights, dtype, depth and tokenizer; vectors of another model are never used.
         cache: folder of the vectors, shared by all runs of a workspace; a file holds at most `MOST_STORED_BYTES`.
+
+    Raises:
+        GltaError: the cache file is damaged.
     """
     path = cache / f"{fingerprint([ENCODING_FORM, identity, settings.tokens])}.safetensors"
     distinct = list(dict.fromkeys(texts))
@@ -45,21 +54,42 @@ def text_vectors(
     keys = [hashlib.sha256(text.encode()).digest() for text in distinct]
     missing = [row for row, key in enumerate(keys) if key not in known]
     if missing:
-        encoded = encode_texts(load_model(), [distinct[row] for row in missing], settings)
-        # These texts first: what does not fit are the vectors no run has asked for lately.
-        known = {key: known[key] for key in keys if key in known} | known
-        known = {keys[row]: vector for row, vector in zip(missing, encoded, strict=True)} | known
+        # These texts first: what does not fit are vectors this run has no use for.
+        stored = {key: known[key] for key in keys if key in known} | known
+        new: dict[bytes, NDArray[np.float32]] = {}
+        written = time.monotonic()
+
+        def keep(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+            nonlocal written
+            new.update((keys[missing[row]], vector) for row, vector in zip(rows, vectors, strict=True))
+            if time.monotonic() - written >= SECONDS_BETWEEN_WRITES:
+                write_vectors(path, new | stored)
+                written = time.monotonic()
+
+        encode_texts(load_model(), [distinct[row] for row in missing], settings, keep)
+        known = new | stored
         write_vectors(path, known)
     row_of = {text: known[key] for text, key in zip(distinct, keys, strict=True)}
     return np.stack([row_of[text] for text in texts])
 
 
 def read_vectors(path: Path) -> dict[bytes, NDArray[np.float32]]:
-    """Vectors [h] by the SHA-256 of their text; none where there is no file."""
+    """Vectors [h] by the SHA-256 of their text; none where there is no file.
+
+    Raises:
+        GltaError: the file is not what `write_vectors` wrote.
+    """
     if not path.is_file():
         return {}
-    stored = load_file(path)
-    return dict(zip(map(bytes, stored["keys"]), stored["vectors"], strict=True))
+    try:
+        stored = load_file(path)
+        return dict(zip(map(bytes, stored["keys"]), stored["vectors"], strict=True))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise GltaError(
+            f"no vectors of texts can be read: {error}",
+            location=str(path),
+            hint="remove the file; its texts are encoded again",
+        ) from error
 
 
 def write_vectors(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None:
@@ -70,8 +100,17 @@ def write_vectors(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None
     write_bytes(path, save({"keys": keys, "vectors": np.stack([vectors[key] for key in kept])}))
 
 
-def encode_texts(model: LanguageModel, texts: Sequence[str], settings: TextSettings) -> NDArray[np.float32]:
-    """The mean of the model's last states over each text's tokens: [n] -> [n, h]."""
+def encode_texts(
+    model: LanguageModel,
+    texts: Sequence[str],
+    settings: TextSettings,
+    keep: Callable[[NDArray[np.int64], NDArray[np.float32]], object] = lambda rows, vectors: None,
+) -> NDArray[np.float32]:
+    """The mean of the model's last states over each text's tokens: [n] -> [n, h].
+
+    Args:
+        keep: called after each batch with the rows [B] of its texts and their vectors [B, h].
+    """
     prompts = [np.asarray(ids, dtype=np.int64) for ids in encode_cut(model.tokenizer, texts, settings.tokens)]
     means = np.empty((len(prompts), model.hidden_size), dtype=np.float32)
     device = next(model.module.parameters()).device
@@ -82,6 +121,7 @@ def encode_texts(model: LanguageModel, texts: Sequence[str], settings: TextSetti
             states = model.hidden(model.embed(torch.from_numpy(padded).to(device)), weights).float()  # [B, L, h]
             total = (states * weights[:, :, None]).sum(1)  # [B, h]
             means[rows] = (total / weights.sum(1, keepdim=True)).cpu().numpy()
+            keep(rows, means[rows])
             bar.update(len(rows))
     return means
 

@@ -106,8 +106,9 @@ class CausalLanguageModel:
         self._takes_positions = "position_ids" in inspect.signature(self._body.forward).parameters
         self._stops = _stop_tokens(model, tokenizer)
         self._depth: int = model.config.get_text_config().num_hidden_layers
-        # A layer that is run again in the backward pass would append to the keys and values a second time.
-        self._takes_prefix = not settings.gradient_checkpointing
+        # A layer that is run again in the backward pass would append to the keys and values a second time, and a
+        # sliding window or a recurrent state cannot be continued from plain keys and values.
+        self._takes_prefix = not settings.gradient_checkpointing and keeps_all_tokens(model.config)
 
         model.requires_grad_(False)
         # Adapters are injected into `model` in place, so `_body` and `_causal` run through them too.
@@ -134,11 +135,7 @@ class CausalLanguageModel:
         # Inference tensors could not take part in a later backward pass.
         with torch.inference_mode(False), torch.set_grad_enabled(gradients):
             output = self._body(inputs_embeds=self.embed(token_ids.clone())[None], use_cache=True)
-        layers = output.past_key_values.layers
-        # A sliding window or a recurrent state cannot be continued from plain keys and values.
-        if any(type(layer) is not DynamicLayer for layer in layers):
-            return None
-        return Prefix([(layer.keys, layer.values) for layer in layers])
+        return Prefix([(layer.keys, layer.values) for layer in output.past_key_values.layers])
 
     def extend(self, prefix: Prefix, inputs_embeds: Tensor, attention_mask: Tensor) -> Prefix:
         """The prefix followed by tokens whose own states are not needed: the last layer ends at keys and values.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,19 +70,22 @@ def continue_greedily(
 def shared_starts(prompts: Sequence[Tokens]) -> tuple[list[Tokens], list[int]]:
     """Starts that prompts have in common, and which of them each prompt has.
 
-    A start is shared where it is at least half of each prompt; a prompt that shares none is its own start, but for
-    its last token.
+    A start is shared where it is at least half of each prompt that has it; a prompt that shares none is its own
+    start, but for its last token.
     """
     starts: list[Tokens] = []
+    longest: list[int] = []  # tokens of the longest prompt of each start
     start_of = [0] * len(prompts)
     # In alphabetical order neighbours are those with the longest common start.
     for row in sorted(range(len(prompts)), key=lambda row: prompts[row]):
         own = prompts[row][:-1]
         common = common_length(starts[-1], own) if starts else 0
-        if starts and 2 * common >= max(len(starts[-1]), len(own)):
+        if starts and 2 * common >= max(longest[-1], len(prompts[row])):
             starts[-1] = own[:common]
+            longest[-1] = max(longest[-1], len(prompts[row]))
         else:
             starts.append(own)
+            longest.append(len(prompts[row]))
         start_of[row] = len(starts) - 1
     return starts, start_of
 
@@ -92,8 +96,11 @@ def common_length(first: Tokens, second: Tokens) -> int:
     return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
-def keeps_all_tokens(config: Any, tokens: int) -> bool:
-    """Whether every layer of a model attends to all of so many tokens: no recurrent state, no shorter window."""
+def keeps_all_tokens(config: Any, tokens: float = math.inf) -> bool:
+    """Whether every layer of a model attends to all of so many tokens: no recurrent state, no shorter window.
+
+    Without a number: of however many tokens, so that no layer has a window at all.
+    """
     layers = DynamicCache(config=config).layers
     return all(
         type(layer) is DynamicLayer or (type(layer) is DynamicSlidingWindowLayer and layer.sliding_window > tokens)

@@ -14,7 +14,7 @@ from glta_backbones.hub import fetch
 from glta_backbones.settings import HuggingFaceOptions
 from glta_cli.errors import GltaError, InputError
 from glta_cli.recipe import BackboneSettings
-from glta_cli.workspace import file_sha256, fingerprint
+from glta_cli.workspace import fingerprint, remembered_sha256
 
 BYTES = "bytes"
 
@@ -105,7 +105,7 @@ def local_folder(model: str) -> Path | None:
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a checkpoint folder that decides what the model computes."""
     suffixes = {".safetensors", ".json", ".jinja", ".model", ".txt"}
-    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.suffix in suffixes}
+    return {path.name: remembered_sha256(path) for path in sorted(folder.iterdir()) if path.suffix in suffixes}
 
 
 def _plain(config: Any) -> dict[str, Any]:

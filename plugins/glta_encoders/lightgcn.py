@@ -53,10 +53,10 @@ class LightGCN(nn.Module):
 
 
 def start_at_singular_vectors(nodes: Tensor, graph: InteractionGraph, scale: float) -> None:
-    """Replace embeddings [U+I, d] by the nodes' rows of the leading singular vectors, each of length scale·√d.
+    """Replace embeddings [U+I, d] by the nodes' rows of the k <= d leading singular vectors, of length scale·√k each.
 
     The rows' own lengths say how many neighbours a node has; their directions say which. Nodes without an edge, and
-    columns beyond the matrix's rank, keep what they have.
+    the columns from k on where the matrix's rank k is below d, keep what they have.
 
     Source: Shen et al., How Powerful is Graph Convolution for Recommendation?, CIKM 2021 (GF-CF): the leading
     singular vectors are the low-pass filter that training approaches.
@@ -65,5 +65,5 @@ def start_at_singular_vectors(nodes: Tensor, graph: InteractionGraph, scale: flo
     rows = torch.cat([vectors.users, vectors.items])  # [U+I, k]
     lengths = rows.norm(dim=1)
     found = lengths > NO_LENGTH
-    width = rows.shape[1]
-    nodes[found, :width] = rows[found] * (scale * math.sqrt(width) / lengths[found])[:, None]
+    rank = rows.shape[1]
+    nodes[found, :rank] = rows[found] * (scale * math.sqrt(rank) / lengths[found])[:, None]

@@ -99,6 +99,65 @@ def test_ranking_takes_no_more_memory_for_more_users() -> None:
     assert peaks[1] < 2.5 * block
 
 
+def half_tied(rows: int, columns: int) -> NDArray[np.float32]:
+    """Every second score is the same; a third of the others lie above it."""
+    scores = np.full((rows, columns), 0.25, dtype=np.float32)
+    others = np.random.default_rng(0).normal(-0.2, size=(rows, columns // 2)).astype(np.float32)
+    scores[:, 1 : 2 * (columns // 2) : 2] = others
+    return scores
+
+
+def few_finite(rows: int, columns: int) -> NDArray[np.float32]:
+    """Three scores a row, as of a user who saw nearly everything."""
+    scores = np.full((rows, columns), -np.inf, dtype=np.float32)
+    places = np.random.default_rng(0).permuted(np.tile(np.arange(columns), (rows, 1)), axis=1)[:, :3]
+    np.put_along_axis(scores, places, np.float32([[1, 2, 1]]), axis=1)
+    return scores
+
+
+TIED: dict[str, Callable[[int, int], NDArray[np.float32]]] = {
+    "constant": lambda rows, columns: np.zeros((rows, columns), dtype=np.float32),
+    "all masked": lambda rows, columns: np.full((rows, columns), -np.inf, dtype=np.float32),
+    "few finite": few_finite,
+    "half tied below the best": half_tied,
+    "half tied at the best": lambda rows, columns: np.minimum(half_tied(rows, columns), np.float32(0.25)),
+}
+
+
+@pytest.mark.parametrize("kind", TIED)
+@pytest.mark.parametrize("k", [1, 20])
+def test_tied_rows_among_others_are_ranked_as_a_full_sort_ranks_them(kind: str, k: int) -> None:
+    scores = np.random.default_rng(1).normal(size=(12, 3001)).astype(np.float32)
+    scores[1::2] = TIED[kind](6, 3001)
+    assert_array_equal(top_k(scores, k), sorted_whole(scores, k))
+    assert_array_equal(top_k(scores[1::2], k), sorted_whole(scores[1::2], k))
+
+
+@pytest.mark.parametrize("kind", TIED)
+def test_tied_rows_take_little_memory_beside_their_scores(kind: str) -> None:
+    scores = TIED[kind](BLOCK, 20_000)
+    tracemalloc.start()
+    ranked = top_k(scores, 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_array_equal(ranked, sorted_whole(scores, 20))
+    assert peak < 0.75 * scores.nbytes
+
+
+@pytest.mark.parametrize(("shape", "k"), [((3, 5), 0), ((3, 0), 4), ((0, 5), 2), ((0, 0), 2)])
+def test_nothing_to_rank_gives_an_empty_ranking(shape: tuple[int, int], k: int) -> None:
+    ranked = top_k(np.zeros(shape, dtype=np.float32), k)
+    assert ranked.shape == (shape[0], min(k, shape[1]))
+    assert ranked.dtype == np.int64
+
+
+def test_no_users_have_an_empty_ranking(random_interactions: Draw) -> None:
+    vectors = np.ones((4, 2), dtype=np.float32)
+    ranked = rank_users(product_scorer(vectors, vectors), np.empty(0, dtype=np.int64), 3, random_interactions(4, 4))
+    assert ranked.shape == (0, 3)
+    assert ranked.dtype == np.int64
+
+
 def test_top_k_leaves_the_scores_alone_and_takes_both_precisions() -> None:
     scores = np.random.default_rng(0).random((4, 50))
     before = scores.copy()

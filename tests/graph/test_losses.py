@@ -174,6 +174,13 @@ def test_a_sample_as_large_as_the_catalogue_is_the_catalogue() -> None:
     assert catalogue_softmax_loss(queries, items, positives, sample=50_000) == whole
 
 
+@pytest.mark.parametrize("sample", [None, 5])
+def test_a_mean_over_no_positive_is_refused(sample: int | None) -> None:
+    nothing = torch.empty(0, dtype=torch.int64)
+    with pytest.raises(ValueError, match="mean over positives"):
+        catalogue_softmax_loss(drawn(3, 4), drawn(7, 4), Positives(nothing, nothing), sample=sample)
+
+
 def sampled_mean(sample: int, *arguments: Tensor | Positives, **named: Tensor | Positives | None) -> float:
     torch.manual_seed(0)
     losses = [float(catalogue_softmax_loss(*arguments, sample=sample, **named)) for _ in range(400)]

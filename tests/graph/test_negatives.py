@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
+from glta_cli.graph import negatives as negatives_module
 from glta_cli.graph.negatives import NegativeSampler
 
 Draw = Callable[..., Interactions]
@@ -53,3 +56,21 @@ def test_without_any_interaction_every_item_is_a_negative() -> None:
     nothing = Interactions.from_pairs([], [], user_count=2, item_count=3)
     negatives = NegativeSampler(nothing).draw(np.array([0, 1] * 50), np.random.default_rng(0))
     assert set(negatives) == {0, 1, 2}
+
+
+def test_with_fewer_marks_than_pairs_exactly_the_positives_are_drawn_again(
+    random_interactions: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(negatives_module, "MOST_MARKS", 4)
+    interactions = random_interactions(50, 40, share=0.3)
+    asked = np.tile(np.arange(50), 40)
+    sampler = NegativeSampler(interactions)
+    assert sampler.marks.nbytes == 4
+    negatives = sampler.draw(asked, np.random.default_rng(0))
+
+    def known(items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.array([item in interactions.of(user) for user, item in zip(asked, items, strict=True)])
+
+    first = np.random.default_rng(0).integers(0, 40, len(asked))
+    np.testing.assert_array_equal(negatives[~known(first)], first[~known(first)])
+    assert not known(negatives).any()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from glta_encoders.lightgcn import LightGCN
 from glta_encoders.settings import LightGCNSettings
 from torch import Tensor
@@ -63,6 +64,40 @@ def test_lightgcn_tells_two_tastes_apart_before_any_training() -> None:
     scores = users[:60] @ items[:30].T
     assert scores[:30, :15].min() > scores[:30, 15:].max()
     assert scores[30:, 15:].min() > scores[30:, :15].max()
+
+
+def five_blocks() -> Interactions:
+    """Everyone of users 20b to 20b + 19 met every one of items 16b to 16b + 15, b = 0..4: a matrix of rank 5."""
+    met = torch.block_diag(*[torch.ones(20, 16)] * 5)
+    users, items = met.nonzero().T
+    return Interactions.from_pairs(users, items, user_count=100, item_count=80)
+
+
+def test_there_are_no_more_of_them_than_the_rank() -> None:
+    torch.manual_seed(0)
+    found = singular_vectors(InteractionGraph(five_blocks()), 64)
+    torch.testing.assert_close(found.values, torch.ones(5))
+    rebuilt = (found.users * found.values) @ found.items.T
+    torch.testing.assert_close(rebuilt, normalised(five_blocks()), rtol=0, atol=1e-5)
+
+
+def test_without_an_edge_there_are_none() -> None:
+    graph = InteractionGraph(Interactions.from_pairs([], [], user_count=3, item_count=2))
+    found = singular_vectors(graph, 4)
+    assert (found.users.shape, found.values.shape, found.items.shape) == ((3, 0), (0,), (2, 0))
+
+
+def test_equal_neighbourhoods_start_at_equal_rows_and_foreign_ones_do_not() -> None:
+    torch.manual_seed(0)
+    graph = InteractionGraph(five_blocks())
+    start = LightGCN(graph, LightGCNSettings(dimension=64)).embeddings.detach()
+    block = torch.cat([torch.arange(5).repeat_interleave(20), torch.arange(5).repeat_interleave(16)])
+    alike = (block[:, None] == block).float()
+    rows = F.normalize(start[:, :5], dim=1)  # the columns the rank fills
+    torch.testing.assert_close(rows @ rows.T, alike, rtol=0, atol=1e-4)
+    # The others are noise, and that is no larger and no smaller than what was found.
+    for part in (start[:, :5], start[:, 5:]):
+        torch.testing.assert_close(part.square().mean().sqrt(), torch.tensor(0.1), rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize("start", ["spectral", "random"])

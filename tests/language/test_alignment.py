@@ -144,3 +144,19 @@ def test_the_validation_likelihood_does_not_depend_on_the_batch_size(task: Align
     assert found[0]["log_likelihood"] == pytest.approx(found[1]["log_likelihood"], abs=1e-5)
     assert found[0]["log_likelihood"] == pytest.approx(found[2]["log_likelihood"], abs=1e-5)
     assert found[0]["accuracy_in_prompt"] == found[1]["accuracy_in_prompt"] == found[2]["accuracy_in_prompt"]
+
+
+def test_validation_is_the_plain_formula_over_all_logits(task: AlignmentTask) -> None:
+    found = task.validate()
+    head = task.module.head
+    likelihoods, right = [], []
+    for prompt in task.validation:
+        rows = np.zeros(len(prompt.positions), dtype=np.int64)
+        with torch.no_grad():
+            states = task.module.states_at([prompt.ids], rows, prompt.positions)
+            logits = head.queries(states) @ head.item_matrix().T + head.bias  # [T, I]
+        likelihoods += logits.log_softmax(dim=1)[torch.arange(len(rows)), torch.from_numpy(prompt.labels)].tolist()
+        own = np.sort(prompt.labels)
+        right += (own[logits[:, own].argmax(1).numpy()] == prompt.labels).tolist()
+    assert found["log_likelihood"] == pytest.approx(np.mean(likelihoods), abs=1e-5)
+    assert found["accuracy_in_prompt"] == np.mean(right)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from rich.console import Console
 
 from glta_cli.errors import InputError
+from glta_cli.graph.losses import Positives, catalogue_softmax_loss
 from glta_cli.language.memory_plan import activation_bytes, attended_bytes, plan, plan_table
 from glta_cli.recipe import Recipe, component_options, load_recipe, recipe_from
 from glta_cli.registry import installed
@@ -79,11 +81,27 @@ def test_alignment_knows_no_adapters() -> None:
     assert adapted.stages[1].activations > plain.stages[1].activations
 
 
-def test_alignment_scores_the_whole_catalogue_and_stage_3_a_sample_of_it() -> None:
-    recipe = tiny_recipe(finetune={"softmax_items": 100})
-    align, finetune = plan(recipe, users=10, items=1000, graph_dimension=8).stages
-    assert align.logits == 3 * 4 * recipe.align.training.batch_size * recipe.align.most_items * 1000
-    assert finetune.logits == 3 * 4 * recipe.finetune.training.batch_size * 100
+@pytest.mark.parametrize("items", [5_000, 100_000])
+def test_the_logits_are_near_what_a_loss_allocates(items: int) -> None:
+    """Stage 2 scores the whole catalogue, in chunks where it is large, and stage 3 a sample of it."""
+    recipe = tiny_recipe(finetune={"softmax_items": 4000})
+    align, finetune = plan(recipe, users=10, items=items, graph_dimension=8).stages
+    queries = recipe.align.training.batch_size * recipe.align.most_items
+    assert _allocated(queries, items, None) == pytest.approx(align.logits, rel=0.35)
+    assert (align.logits == 4 * queries * items) == (items == 5_000)
+    assert _allocated(recipe.finetune.training.batch_size, items, 4000) == pytest.approx(finetune.logits, rel=0.35)
+
+
+def _allocated(queries: int, items: int, sample: int | None) -> int:
+    """Most bytes of tensors at once during a loss and its gradients."""
+    vectors, catalogue = torch.randn(queries, 2, requires_grad=True), torch.randn(items, 2)
+    bias = torch.zeros(items, requires_grad=True)
+    positives = Positives(torch.arange(queries), torch.randint(items, (queries,)))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        catalogue_softmax_loss(vectors, catalogue, positives, bias=bias, sample=sample).backward()
+    results: Any = profile.profiler
+    events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
+    return max(accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
 
 
 @pytest.mark.parametrize(

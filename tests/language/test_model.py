@@ -174,6 +174,16 @@ def test_a_shared_prefix_can_be_used_again_and_again(model: GraphLanguageModel) 
     torch.testing.assert_close(model.states_at(PROMPTS, *ends(PROMPTS)), first, rtol=0, atol=0)
 
 
+def test_a_model_that_gives_no_prefix_is_asked_once(model: GraphLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = model.states_at(PROMPTS, *ends(PROMPTS))
+    asked: list[Tensor] = []
+    monkeypatch.setattr(model.language_model, "prefix", asked.append)
+    model.share_prefix([40, 41])
+    for _ in range(2):
+        torch.testing.assert_close(model.states_at(PROMPTS, *ends(PROMPTS)), expected, rtol=0, atol=0)
+    assert len(asked) == 1
+
+
 def test_gradients_reach_both_projectors_and_no_weight_of_the_language_model(model: GraphLanguageModel) -> None:
     model.states_at(PROMPTS, *ends(PROMPTS)).sin().sum().backward()
     for projector in (model.user_projector, model.item_projector):

@@ -130,6 +130,27 @@ def test_row_t_names_its_best_item_that_is_new(toy_context: Callable[..., StageC
     assert taken_before > 60
 
 
+@pytest.mark.parametrize("batch_size", [2, 7])
+def test_no_batch_holds_more_tokens_than_so_many_of_the_longest_prompts(
+    toy_context: Callable[..., StageContext], monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """The shared prefix included, whose keys and values lie in every row."""
+    context = toy_context(stage="pretrain-graph")
+    model, prompts = readable(context)
+    batches: list[list[int]] = []
+    forward = GraphLanguageModel.states_at
+
+    def recorded(model: GraphLanguageModel, prompts: Any, *rest: Any) -> Any:
+        batches.append([len(prompt) for prompt in prompts])
+        return forward(model, prompts, *rest)
+
+    monkeypatch.setattr(GraphLanguageModel, "states_at", recorded)
+    encode_users(model, prompts, context.train, EVERYONE, rows=3, batch_size=batch_size)
+    allowed = batch_size * max(map(max, batches))
+    assert len(batches) > 1
+    assert all(len(batch) * max(batch) <= allowed for batch in batches)
+
+
 def test_more_rows_than_the_catalogue_has_items_are_no_error() -> None:
     generator = np.random.default_rng(0)
     rows = generator.normal(size=(2, 9, 3)).astype(np.float32)

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
+from glta_cli import stages
+from glta_cli.errors import GltaError
 from glta_cli.language import text_vectors as text_vectors_module
 from glta_cli.language.text_vectors import encode_texts, text_vectors, whiten
 from glta_cli.plugin import LanguageModel
 from glta_cli.recipe import BackboneSettings, Recipe, TextSettings, component_options
 from glta_cli.registry import installed
+from glta_cli.stages import model_identity
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +100,9 @@ class Counted:
     def vectors(self, cache: Path, texts: Sequence[str], identity: str = "m", **settings: int) -> np.ndarray:
         before = text_vectors_module.encode_texts
 
-        def counting(model: LanguageModel, missing: Sequence[str], chosen: TextSettings) -> np.ndarray:
+        def counting(model: LanguageModel, missing: Sequence[str], chosen: TextSettings, keep: Any) -> np.ndarray:
             self.texts += len(missing)
-            return before(model, missing, chosen)
+            return before(model, missing, chosen, keep)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(text_vectors_module, "encode_texts", counting)
@@ -126,7 +129,7 @@ def test_another_model_and_another_cut_encode_anew_and_another_batch_does_not(mo
     assert counted.texts == 6
 
 
-def test_the_file_is_bounded_and_forgets_what_was_not_asked_for_lately(
+def test_the_file_is_bounded_and_forgets_what_the_last_writer_did_not_ask_for(
     model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_vectors_module, "MOST_STORED_BYTES", 3 * 4 * model.hidden_size)
@@ -139,6 +142,51 @@ def test_the_file_is_bounded_and_forgets_what_was_not_asked_for_lately(
     assert counted.vectors(tmp_path, ["a", "b", "c", "d", "e"]).shape == (5, model.hidden_size)
     (file,) = tmp_path.iterdir()
     assert file.stat().st_size < 3 * (4 * model.hidden_size + 32) + 512
+
+
+def test_a_stopped_run_goes_on_where_the_file_was_written_last(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_vectors_module, "SECONDS_BETWEEN_WRITES", 0.0)
+    texts = [f"number {number}" for number in range(10, 16)]
+    passes: list[int] = []
+
+    class Stopped:
+        tokenizer, module, hidden_size, embed = model.tokenizer, model.module, model.hidden_size, model.embed
+
+        def hidden(self, *given: Any) -> Any:
+            if len(passes) == 2:
+                raise KeyboardInterrupt
+            passes.append(1)
+            return model.hidden(*given)
+
+    with pytest.raises(KeyboardInterrupt):
+        text_vectors(Stopped, "m", texts, TextSettings(batch_size=2), tmp_path)  # type: ignore[arg-type]
+    counted = Counted(model)
+    found = counted.vectors(tmp_path, texts, batch_size=2)
+    assert counted.texts == 2
+    assert_allclose(found, encode_texts(model, texts, TextSettings()), atol=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", "cut", save({"keys": np.zeros((1, 32), np.uint8)})])
+def test_a_damaged_file_is_named_with_the_way_out(model: Any, tmp_path: Path, content: Any) -> None:
+    counted = Counted(model)
+    counted.vectors(tmp_path, ["a film", "a book"])
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-5] if content == "cut" else content)
+    with pytest.raises(GltaError, match="remove the file") as caught:
+        counted.vectors(tmp_path, ["a film"])
+    assert caught.value.location == str(file)
+
+
+def test_the_same_recipe_in_another_dtype_is_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` is float32 on one device and bfloat16 on another."""
+    recipe = Recipe(backbone=BackboneSettings(name="tiny"))
+    cpu = torch.device("cpu")
+    before = [model_identity(recipe, cpu, full_depth=full_depth) for full_depth in (False, True)]
+    monkeypatch.setattr(stages, "choose_dtype", lambda name, device: torch.bfloat16)
+    after = [model_identity(recipe, cpu, full_depth=full_depth) for full_depth in (False, True)]
+    assert not set(before) & set(after)
 
 
 def test_another_split_of_the_same_items_encodes_nothing(run_toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

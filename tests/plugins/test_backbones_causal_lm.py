@@ -207,6 +207,19 @@ def test_a_pass_continued_twice_equals_one_over_whole_prompts(family: str) -> No
         torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_with_a_window_gives_no_prefix_and_runs_nothing_to_find_out() -> None:
+    architecture = {
+        "model_type": "mistral", "vocab_size": 258, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "sliding_window": 8,
+    }  # fmt: skip
+    options = HuggingFaceOptions(model=None, revision=None, architecture=architecture, tokenizer="bytes")
+    model = HuggingFace("huggingface", BackboneSettings(weights="random"), options).load(CPU)
+    runs = []
+    model.module.model.register_forward_pre_hook(lambda *given: runs.append(given))  # type: ignore[operator, union-attr]
+    assert model.prefix(torch.tensor([5, 6, 7])) is None
+    assert not runs
+
+
 def test_adapters_can_be_kept_to_the_top_layers() -> None:
     model = tiny(BackboneSettings(lora=LoraSettings(rank=2, layers=2)))
     trained = [name for name, parameter in model.module.named_parameters() if parameter.requires_grad]

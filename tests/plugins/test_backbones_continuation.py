@@ -94,8 +94,18 @@ def test_every_start_is_the_start_of_its_prompts_and_leaves_a_token(prompts: lis
         start = starts[number]
         assert prompt[: len(start)] == start
         assert len(start) < len(prompt)
-        # A start that is not all but the last token is shared, and worth it.
-        assert len(start) == len(prompt) - 1 or start_of.count(number) > 1
+        # A start that is shared is worth it, and one that is not is all but the last token.
+        if start_of.count(number) > 1:
+            assert 2 * len(start) >= len(prompt)
+        else:
+            assert len(start) == len(prompt) - 1
+
+
+def test_a_start_that_shrinks_stays_half_of_the_longest_prompt_that_has_it() -> None:
+    longest, middle, short = [1] * 8, [1] * 4 + [2], [1] * 2 + [3]
+    starts, start_of = shared_starts([longest, middle, short])
+    assert starts == [[1] * 4, [1] * 2]
+    assert start_of == [0, 0, 1]
 
 
 @pytest.mark.smollm2

@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 
-from glta_cli.commands.recommend import published_index, ranking_lines
+from glta_cli.commands.recommend import published_index, ranking_lines, show_answer
 from glta_cli.errors import GltaError, InputError
 from glta_cli.evaluation.ranking import rank_users
 from glta_cli.serving.index import Index, LanguageScores, mapped_tensors
@@ -172,6 +172,27 @@ def test_titles_are_cut_to_the_width_of_the_terminal() -> None:
     lines = ranking_lines(ENTRIES, 40)
     assert lines[3] == "   10   item11   A much longe…   -0.250"
     assert max(map(cells, lines)) <= 40
+
+
+@pytest.mark.parametrize("width", [None, 40])
+def test_titles_neither_break_a_line_nor_command_the_terminal(
+    width: int | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_cli.commands.recommend.results_width", lambda: width)
+    title = "\x1b[2JTwo\nlines, and then so many words that it ends nowhere"
+    entry = {"item": "i\t7", "title": title}
+    answer = {"user": "u\n7", "run": "toy", "history": [entry], "recommendations": [{"rank": 1, **entry, "score": 1.0}]}
+    show_answer(answer)
+    lines = capsys.readouterr().out.splitlines()
+    # A head and an item of the history, a blank, a head, a blank, then the table's head, its rule and its one row.
+    assert len(lines) == 8
+    assert all(line.isprintable() for line in lines)
+    assert lines[0] == "user u 7, most recent first"
+    assert lines[1].startswith("   [2JTwo lines,")
+    if width is None:
+        assert lines[1].endswith("nowhere")
+    else:
+        assert max(map(cells, [lines[1], *lines[5:]])) == width
 
 
 def test_answering_from_an_index_imports_nothing_heavy_but_numpy(run_toy: Any, toy_root: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from step import Step, Work
+from step import SHARED_DATA, Step, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,13 +26,16 @@ REGULARIZATION = 1e-4
 LEARNING_RATE = 1e-3
 STEPS_TIMED = 2
 QUERIES = 4096
-SOFTMAX_EPOCHS = 8
-BPR_EPOCHS = 270
+# A run with patience found bpr's best at 270 epochs; both sides train one validation's interval beyond their best.
+SOFTMAX_EPOCHS = 9
+BPR_EPOCHS = 300
+# The factor by which epochs are to be fewer, and by which validations of the peer are sparser.
+FEWER_EPOCHS = 30
 
 
 def gowalla(size: int = 1) -> tuple[NDArray[np.int64], NDArray[np.int64], int, int]:
     """Users and items of LightGCN's official training set, and their numbers; `size` copies with ids of their own."""
-    folder = Path(os.environ["GLTA_SHARED_DATA"]) / "lightgcn-gowalla"
+    folder = Path(os.environ[SHARED_DATA]) / "lightgcn-gowalla"
     users, items = [], []
     for name in ("train.txt", "valid.txt"):
         for line in (folder / name).read_text().splitlines():
@@ -293,7 +296,7 @@ def scientific() -> tuple[Interactions, Interactions]:
     from glta_cli.data.interactions import Interactions
     from glta_cli.data.splits import TRAIN, VALID, split_by_ratio
 
-    path = Path(os.environ["GLTA_SHARED_DATA"]) / "amazon-scientific-2018" / "Scientific.inter.json"
+    path = Path(os.environ[SHARED_DATA]) / "amazon-scientific-2018" / "Scientific.inter.json"
     histories = [list(dict.fromkeys(items)) for items in json.loads(path.read_text()).values()]
     users = np.repeat(np.arange(len(histories)), [len(items) for items in histories])
     items = np.concatenate(histories)
@@ -332,29 +335,33 @@ def training(options: Mapping[str, Any], **settings: Any) -> Work:
                 state_folder=Path(folder),
                 description="LightGCN",
             )
-        return {"ndcg": trained.progress.best_metric, "epochs": trained.progress.epoch}
+        progress = trained.progress
+        return {"ndcg": progress.best_metric, "best_epoch": progress.best_epoch, "epochs": progress.epoch}
 
     return work
 
 
 def softmax_training(size: int) -> Work:
-    """The product's defaults, stopped early."""
+    """The product's defaults, stopped early, and validated as often as the peer for its number of epochs."""
     from glta_cli.recipe import GraphSettings
 
     defaults = GraphSettings().training.model_dump()
-    return training({}, training=defaults | {"epochs": SOFTMAX_EPOCHS, "validate_every": SOFTMAX_EPOCHS})
+    shortened = {"epochs": SOFTMAX_EPOCHS, "validate_every": 1, "patience": SOFTMAX_EPOCHS}
+    return training({}, training=defaults | shortened)
 
 
 def bpr_training(size: int) -> Work:
-    """LightGCN as published, up to the epoch that a run with patience found to be its best."""
-    steps = {"epochs": BPR_EPOCHS, "batch_size": BATCH, "learning_rate": LEARNING_RATE, "validate_every": 30}
+    """LightGCN as published."""
+    steps = {"epochs": BPR_EPOCHS, "batch_size": BATCH, "learning_rate": LEARNING_RATE, "validate_every": FEWER_EPOCHS}
     published = {"layers": LAYERS, "start": "random", "regularization": REGULARIZATION}
     return training(published, loss="bpr", training=steps | {"patience": BPR_EPOCHS})
 
 
 def sooner_and_no_worse(ours: Mapping[str, Any], peer: Mapping[str, Any]) -> None:
     assert ours["ndcg"] >= peer["ndcg"], (ours, peer)
-    assert 30 * ours["epochs"] <= peer["epochs"], (ours, peer)
+    # A peer that is best at its last epoch might have become better still.
+    assert peer["best_epoch"] < peer["epochs"], (ours, peer)
+    assert FEWER_EPOCHS * ours["best_epoch"] <= peer["best_epoch"], (ours, peer)
 
 
 STEPS: tuple[Step, ...] = (
@@ -365,6 +372,8 @@ STEPS: tuple[Step, ...] = (
         peer=pyg_bpr_step,
         check=same_bpr_step,
         targets={"cpu": 20.0},
+        note="The peer's LGConv is as it comes: it normalises the adjacency anew at each layer of each step, about a "
+        "tenth of its time.",
         sizes=(1, 4, 16),
     ),
     Step(
@@ -405,7 +414,9 @@ STEPS: tuple[Step, ...] = (
         check=sooner_and_no_worse,
         targets={"cpu": 10.0},
         runs=1,
-        note=f"{SOFTMAX_EPOCHS} epochs beside {BPR_EPOCHS}; equal means a validation NDCG@10 at least as high. Ours: "
-        "softmax, two layers, spectral start; the peer: bpr, three layers, random start.",
+        note="One timed run of each, one seed; equal means a best validation NDCG@10 at least as high, at an epoch "
+        f"{FEWER_EPOCHS} times earlier at least. Ours: softmax, two layers, spectral start, {SOFTMAX_EPOCHS} epochs, "
+        f"validated after each; the peer: our implementation of bpr, three layers, random start, {BPR_EPOCHS} epochs, "
+        f"validated after every {FEWER_EPOCHS}. Validations count on both sides.",
     ),
 )

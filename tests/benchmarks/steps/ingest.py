@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from step import Step, Work
+from step import SHARED_DATA, Step, Work
 
 REVIEWS = "reviews_Sports_and_Outdoors_5.json.gz"
 FIELDS = ("reviewerID", "asin", "overall", "unixReviewTime")
@@ -35,7 +35,7 @@ class Column:
 
 
 def shared(*parts: str) -> Path:
-    return Path(os.environ["GLTA_SHARED_DATA"]).joinpath(*parts)
+    return Path(os.environ[SHARED_DATA]).joinpath(*parts)
 
 
 def made(name: str, write: Callable[[Path], None]) -> Path:
