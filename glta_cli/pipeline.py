@@ -81,8 +81,9 @@ class Pipeline:
         if not self.profile:
             return nullcontext()
         from glta_cli.profiling import profiled
+        from glta_cli.terminal import remarks
 
-        return profiled(stage, self.workspace.root / "profiles" / self.name)
+        return profiled(stage, self.workspace.root / "profiles" / self.name, remarks().print)
 
     def status(self) -> list[tuple[str, Artefact | None]]:
         """Every stage with what this run published for it, as long as its settings are still the recipe's."""

@@ -14,7 +14,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -193,13 +193,11 @@ def active_profile() -> StageProfile | None:
 
 
 @contextmanager
-def profiled(stage: str, folder: Path) -> Iterator[StageProfile]:
-    """Measure the stage inside, write its profile into `folder` and show it as a table on stderr.
+def profiled(stage: str, folder: Path, show: Callable[[RenderableType], None]) -> Iterator[StageProfile]:
+    """Measure the stage inside, write its profile into `folder` and `show` it as tables.
 
     A stage that finds itself up to date sets `nothing_ran`; what was written when it ran is then left alone.
     """
-    from glta_cli.terminal import remarks
-
     # Read when torch is imported; otherwise its profiler writes remarks of its own between ours.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -213,7 +211,7 @@ def profiled(stage: str, folder: Path) -> Iterator[StageProfile]:
         if not profile.nothing_ran:
             profile.end()
     if not profile.nothing_ran:
-        remarks().print(profile_table(profile))
+        show(profile_table(profile))
 
 
 # --------------------------------------------------------------------------------------------------- figures

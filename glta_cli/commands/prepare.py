@@ -62,7 +62,7 @@ def prepare(
 
     from glta_cli.data.preparation import prepare as prepare_dataset
     from glta_cli.profiling import profiled
-    from glta_cli.terminal import say, show_json
+    from glta_cli.terminal import remarks, say, show_json
     from glta_cli.workspace import Workspace
 
     named = {
@@ -76,7 +76,8 @@ def prepare(
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
     base, resolved = _resolved(dataset, recipe, changes)
     workspace = Workspace(data_dir)
-    with profiled("prepare", workspace.root / "profiles" / base.name) if profile else nullcontext() as measured:
+    folder = workspace.root / "profiles" / base.name
+    with profiled("prepare", folder, remarks().print) if profile else nullcontext() as measured:
         prepared, up_to_date = prepare_dataset(resolved.dataset, workspace)
         if measured is not None:
             measured.nothing_ran = up_to_date

@@ -25,7 +25,7 @@ def main() -> int:
     if sys.platform != "linux":
         sys.exit("the benchmarks measure memory by Linux's /proc")
     os.environ.setdefault(SHARED_DATA, str(FOLDER.parents[2] / "shared" / "data"))
-    console = Console()
+    console = Console(width=max(110, Console().width))
     outcomes: list[Outcome] = []
     for located in steps(options.only):
         console.print(f"[dim]{located.module}: {located.step.name} / {located.step.peer_name}[/]", highlight=False)

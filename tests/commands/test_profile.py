@@ -58,9 +58,9 @@ def test_a_stage_that_is_up_to_date_has_nothing_to_profile(glta, tiny_recipe_fil
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a peak anew")
 def test_memory_is_a_stages_own_peak(tmp_path):
-    with profiled("large", tmp_path):
+    with profiled("large", tmp_path, lambda table: None):
         np.ones(64 << 20, dtype=np.uint8)
-    with profiled("small", tmp_path):
+    with profiled("small", tmp_path, lambda table: None):
         np.ones(1 << 20, dtype=np.uint8)
     own = {}
     for stage in ("large", "small"):
