@@ -18,7 +18,6 @@ import numpy as np
 from step import Measure, Step
 
 FOLDER = Path(__file__).parent
-GROWTH_RUNS = 3
 Side = Literal["ours", "peer"]
 
 
@@ -153,10 +152,10 @@ def compare(located: Located, peer_interpreter: Path, outcome: Outcome) -> None:
 
 
 def cost_at(located: Located, size: int) -> Cost:
-    """What our side costs at another size."""
+    """What our side costs at another size: the time of the second call, the memory of the first."""
     with worker(Path(sys.executable), located, "ours", size) as (ours, _):
         first = ours.call()
-        return median([ours.call() for _ in range(GROWTH_RUNS)], first)
+        return median([ours.call()], first)
 
 
 def difference(step: Step, ours: Path, peer: Path) -> str | None:
