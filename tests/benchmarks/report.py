@@ -32,7 +32,8 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem aut
 .wide {{ overflow-x: auto; }} table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }}
 th:nth-child(-n+3), td:nth-child(-n+3) {{ text-align: left; }}
-td:last-child {{ white-space: normal; text-align: left; min-width: 16rem; }}
+td:nth-child(-n+2) {{ white-space: normal; min-width: 8rem; }}
+dt {{ font-weight: 600; margin-top: .6rem; }}
 .missed {{ color: light-dark(#b3261e, #ff897d); }} .met {{ color: light-dark(#1b6e3c, #6fdc9b); }}
 svg {{ max-width: 100%; height: auto; }}
 </style>
@@ -41,12 +42,15 @@ svg {{ max-width: 100%; height: auto; }}
 <div class="wide"><table><tr>{header}</tr>
 {rows}
 </table></div>
+<dl>
+{notes}
+</dl>
 <h2>Growth</h2>
 <p>Our side at 1, 4 and 16 times the data: seconds, and extra peak memory. The dotted line is linear growth.</p>
 {plots}
 </html>
 """
-HEADER = ("step", "peer", "measure", "ours", "peer", "ratio", "target", "equal", "")
+HEADER = ("step", "peer", "measure", "ours", "peer", "ratio", "target", "equal")
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,13 @@ def line(outcome: Outcome, measure: Measure) -> Line:
     ratio = outcome.ratio(measure)
     if ratio is None or outcome.ours is None or outcome.peer is None:
         equal = "no" if outcome.equal is False else "not compared"
-        return Line((*named, "", "", "", f"{target:g}", equal, outcome.problem or ""), None)
+        return Line((*named, "", "", "", f"{target:g}", equal), None)
     costs = (shown_cost(cost, measure) for cost in (outcome.ours, outcome.peer))
     met, aim = ratio >= target, f"{target:g}"
     if measure in outcome.limits:
         limit = outcome.limits[measure]
         met, aim = met and outcome.ours.of(measure) <= limit, f"{aim}, {limit:g} s"
-    return Line((*named, *costs, f"{ratio:.3g}", aim, "yes", outcome.note), met)
+    return Line((*named, *costs, f"{ratio:.3g}", aim, "yes"), met)
 
 
 def shown_cost(cost: Cost, measure: Measure) -> str:
@@ -88,11 +92,11 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     fewer = {outcome.name: outcome.runs for outcome in outcomes if outcome.runs < USUAL_RUNS}
     title = f"medians of {USUAL_RUNS} or more calls in turn" + "".join(f"; {name}: {n}" for name, n in fewer.items())
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in HEADER[:-1]:
+    for name in HEADER:
         shown.add_column(name, justify="left" if name in HEADER[:3] else "right")
     for each in lines(outcomes):
         cells = each.cells
-        shown.add_row(*cells[:5], f"[{'green' if each.met else 'red'}]{cells[5]}[/]", *cells[6:8])
+        shown.add_row(*cells[:5], f"[{'green' if each.met else 'red'}]{cells[5]}[/]", *cells[6:])
     return shown
 
 
@@ -130,6 +134,12 @@ def html_page(outcomes: Sequence[Outcome]) -> str:
         machine=html.escape(", ".join(f"{name} {value}" for name, value in described.items()) + f"; {packages}"),
         header="".join(f"<th>{name}</th>" for name in HEADER),
         rows="\n".join(rows),
+        notes="\n".join(
+            f"<dt>{html.escape(f'{outcome.name} / {outcome.peer_name}')}</dt><dd>{html.escape(text)}</dd>"
+            for outcome in outcomes
+            for text in (outcome.note, outcome.problem)
+            if text
+        ),
         plots="\n".join(growth_plot(outcome) for outcome in outcomes if len(outcome.growth) > 1),
     )
 
