@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
 from measure import Cost, Outcome
@@ -19,7 +20,6 @@ from rich.table import Table
 from step import Measure
 
 PACKAGES = ("glta", "torch", "transformers", "torch-geometric", "polars", "numpy")
-USUAL_RUNS = 5
 INK = "#010203"
 """The plots' colour of text and lines until it is replaced by the page's own."""
 
@@ -89,8 +89,9 @@ def shown_cost(cost: Cost, measure: Measure) -> str:
 
 def table(outcomes: Sequence[Outcome]) -> Table:
     """The comparison; what misses its target is red."""
-    fewer = {outcome.name: outcome.runs for outcome in outcomes if outcome.runs < USUAL_RUNS}
-    title = f"medians of {USUAL_RUNS} or more calls in turn" + "".join(f"; {name}: {n}" for name, n in fewer.items())
+    usual = mode(outcome.runs for outcome in outcomes)
+    others = {outcome.name: outcome.runs for outcome in outcomes if outcome.runs != usual}
+    title = f"medians of {usual} calls in turn" + "".join(f"; {name}: {runs}" for name, runs in others.items())
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in HEADER:
         shown.add_column(name, justify="left" if name in HEADER[:3] else "right")
