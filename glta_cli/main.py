@@ -33,6 +33,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 
+ANYWHERE = frozenset({"--debug", "--no-plugins"})
+
 app.command()(prepare)
 app.command()(pretrain_graph)
 app.command()(align)
@@ -57,6 +59,9 @@ def first_screen(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (also GLTA_DEBUG=1).")] = False,
+    no_plugins: Annotated[
+        bool, typer.Option("--no-plugins", help="Load glta's own plugins only (GLTA_LOAD_PLUGINS=a,b loads some).")
+    ] = False,
 ) -> None:
     """Train and serve recommendation models by Graph-Language Token Alignment.
 
@@ -78,7 +83,10 @@ def first_screen(
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 75 busy, 130 or 143 interrupted."""
-    arguments, debug = _split_debug(sys.argv[1:])
+    arguments, flags = _split_flags(sys.argv[1:])
+    debug = "--debug" in flags or os.environ.get("GLTA_DEBUG") == "1"
+    if "--no-plugins" in flags:
+        os.environ["GLTA_LOAD_PLUGINS"] = ""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app(arguments, prog_name="glta")
@@ -111,11 +119,12 @@ def report(error: Exception, *, debug: bool) -> int:
             return 1
 
 
-def _split_debug(arguments: list[str]) -> tuple[list[str], bool]:
-    """`--debug` is taken wherever it stands, so that it can be added to the end of a command that failed."""
+def _split_flags(arguments: list[str]) -> tuple[list[str], frozenset[str]]:
+    """These are taken wherever they stand, so that they can be added to the end of a command that failed."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    kept = [argument for argument in arguments[:end] if argument != "--debug"]
-    return kept + arguments[end:], len(kept) < end or os.environ.get("GLTA_DEBUG") == "1"
+    flags = ANYWHERE.intersection(arguments[:end])
+    kept = [argument for argument in arguments[:end] if argument not in flags]
+    return kept + arguments[end:], flags
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from glta_cli.recipe import Recipe
 from glta_cli.workspace import SCHEMA_VERSION, Artefact, Run, Workspace, fingerprint
 
 if TYPE_CHECKING:
+    from glta_cli.loggers import Loggers
     from glta_cli.profiling import StageProfile
 
 STAGES = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune", "index")
@@ -74,6 +76,8 @@ class Pipeline:
                 say(f"[yellow]warning[/]: {escape(warning)}")
             self._artefacts["prepare"] = prepared.artefact
             self._save()
+            if not was_there:
+                self._log(prepared.artefact)
         return PreparedDataset(self._artefacts["prepare"])
 
     def profiled(self, stage: str) -> AbstractContextManager[StageProfile | None]:
@@ -85,11 +89,18 @@ class Pipeline:
 
         return profiled(stage, self.workspace.root / "profiles" / self.name, remarks().print)
 
+    @cached_property
+    def loggers(self) -> Loggers:
+        """Those the recipe lists."""
+        from glta_cli.loggers import Loggers
+
+        return Loggers(self.name, self.recipe, self.workspace.root / "logs" / self.name)
+
     def status(self) -> list[tuple[str, Artefact | None]]:
         """Every stage with what this run published for it, as long as its settings are still the recipe's."""
         run = self.workspace.run(self.name)
         published: list[tuple[str, Artefact | None]] = []
-        same = run is not None and run.recipe == self.recipe.model_dump(mode="json")
+        same = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
         for stage in STAGES:
             name = run.stages.get(stage) if run is not None and same else None
             published.append((stage, self.workspace.published(stage, name) if name else None))
@@ -128,7 +139,11 @@ class Pipeline:
                     seed=self.recipe.seed,
                 )
         say(f"[green]✓[/] {stage.name}: done in {artefact.manifest['seconds']:.0f} s")
+        self._log(artefact)
         return artefact
+
+    def _log(self, artefact: Artefact) -> None:
+        self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
 
     def _context(self) -> Any:
         from glta_cli.stage_context import StageContext
@@ -151,14 +166,21 @@ class Pipeline:
         recipe = self.recipe.model_dump(mode="json")
         stages = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         before = self.workspace.run(self.name)
-        if before is not None and before.recipe != recipe:
+        same = before is not None and deciding(before.recipe) == deciding(recipe)
+        if before is not None and not same:
             say(
                 f"[yellow]warning[/]: run {escape(self.name)} had other settings until now; what it published stays, "
                 "and --run with a new name keeps both"
             )
-        if before is not None and before.recipe == recipe and all(before.stages.get(n) == f for n, f in stages.items()):
+        if before is not None and same and all(before.stages.get(n) == f for n, f in stages.items()):
             stages = before.stages
         self.workspace.save_run(Run(self.name, recipe, stages))
+
+
+def deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a stored recipe that decides what the stages publish: not who is told, nor what is compared with."""
+    evaluate = {name: value for name, value in recipe["evaluate"].items() if name != "baselines"}
+    return {**recipe, "evaluate": evaluate, "loggers": None}
 
 
 def _lineage(stage: str) -> set[str]:

@@ -5,19 +5,10 @@ names its target as text, so nothing heavy is imported before a recipe selects i
 
     # pyproject.toml of the plugin
     [project.entry-points.glta]
-    my-encoders = "my_package.registration"
+    my-encoders = "my_package"
 
-    # my_package/registration.py
-    from glta_cli.plugin import EncoderDeclaration, hookimpl
-
-    @hookimpl
-    def glta_graph_encoders():
-        yield EncoderDeclaration(
-            name="mine",
-            summary="LightGCN with one layer",
-            target="my_package.encoder:MyEncoder",
-            config="my_package.settings:MySettings",
-        )
+`glta plugins new KIND NAME` writes such a package, and `glta_cli.testing` checks what it declares. The examples
+below run as they stand; the tests of glta run them.
 """
 
 from __future__ import annotations
@@ -25,26 +16,54 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 import pluggy
+
+from glta_cli.errors import GltaError as GltaError
+from glta_cli.errors import InputError as InputError
+from glta_cli.errors import did_you_mean as did_you_mean
 
 if TYPE_CHECKING:
     import polars
     import torch
+    from numpy.typing import NDArray
     from pydantic import BaseModel
     from torch import Tensor
 
-    from glta_cli.graph.interaction_graph import InteractionGraph
-    from glta_cli.recipe import BackboneSettings
+    from glta_cli.data.interactions import Interactions as Interactions
+    from glta_cli.evaluation.ranking import Scorer as Scorer
+    from glta_cli.graph.interaction_graph import InteractionGraph as InteractionGraph
+    from glta_cli.recipe import BackboneSettings as BackboneSettings
+    from glta_cli.recipe import Settings as Settings
 
 API_VERSION = 1
+"""A plugin module may claim the version it was written for: `GLTA_API_VERSION = 1`. Another one is not loaded."""
+
 ENTRY_POINT_GROUP = "glta"
 
 hookspec = pluggy.HookspecMarker(ENTRY_POINT_GROUP)
 hookimpl = pluggy.HookimplMarker(ENTRY_POINT_GROUP)
 
-Kind = Literal["encoder", "backbone", "dataset"]
+Kind = Literal["encoder", "backbone", "dataset", "baseline", "logger"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+# Part of the API, but imported when asked for: a declaration needs neither pydantic nor torch.
+_IMPORTED_WHEN_ASKED_FOR = {
+    "BackboneSettings": "glta_cli.recipe",
+    "InteractionGraph": "glta_cli.graph.interaction_graph",
+    "Interactions": "glta_cli.data.interactions",
+    "Scorer": "glta_cli.evaluation.ranking",
+    "Settings": "glta_cli.recipe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _IMPORTED_WHEN_ASKED_FOR:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_IMPORTED_WHEN_ASKED_FOR[name]), name)
 
 
 # ------------------------------------------------------------------------------------------- declarations
@@ -55,10 +74,11 @@ class Declaration:
     """What a plugin says about one component before any of its code is imported.
 
     Attributes:
-        name: what a recipe writes to select the component.
+        name: what a recipe writes to select the component: letters, digits, `-`, `_`, `.`.
         summary: one line for `glta plugins`.
         target: `package.module:Class`, imported when selected.
-        config: `package.module:Model`, a pydantic model of the component's own settings, free of torch.
+        config: `package.module:Model`, the component's own settings: a subclass of `Settings` in a module that
+            imports no torch, since recipes are checked with it.
         extra: the pip extra or package to name when importing the target fails.
     """
 
@@ -95,28 +115,119 @@ class DatasetDeclaration(Declaration):
     kind: ClassVar[Kind] = "dataset"
 
 
+@dataclass(frozen=True, kw_only=True)
+class BaselineDeclaration(Declaration):
+    """A recommender `glta evaluate` compares with; its target satisfies `Baseline`."""
+
+    kind: ClassVar[Kind] = "baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerDeclaration(Declaration):
+    """Something told of every stage that ends; its target satisfies `StageLogger`."""
+
+    kind: ClassVar[Kind] = "logger"
+
+
 # -------------------------------------------------------------------------------------------------- hooks
 
 
 @hookspec
 def glta_graph_encoders() -> Iterable[EncoderDeclaration]:  # type: ignore[empty-body]
-    """Yield the graph encoders of this plugin."""
+    """Yield the graph encoders of this plugin; a recipe selects one by `graph.encoder`.
+
+    Example:
+        from glta_cli.plugin import EncoderDeclaration, hookimpl
+
+        @hookimpl
+        def glta_graph_encoders():
+            yield EncoderDeclaration(
+                name="mf",
+                summary="matrix factorisation",
+                target="my_package.encoder:MatrixFactorisation",
+                config="my_package.settings:MatrixFactorisationSettings",
+            )
+    """
 
 
 @hookspec
 def glta_backbones() -> Iterable[BackboneDeclaration]:  # type: ignore[empty-body]
-    """Yield the language-model backbones of this plugin."""
+    """Yield the language models of this plugin; a recipe selects one by `backbone.name`.
+
+    Example:
+        from glta_cli.plugin import BackboneDeclaration, hookimpl
+
+        @hookimpl
+        def glta_backbones():
+            yield BackboneDeclaration(
+                name="small-qwen",
+                summary="a small Qwen2 with random weights",
+                target="my_package.backbone:SmallQwen",
+                config="my_package.settings:SmallQwenSettings",
+            )
+    """
 
 
 @hookspec
 def glta_datasets() -> Iterable[DatasetDeclaration]:  # type: ignore[empty-body]
-    """Yield the dataset loaders of this plugin."""
+    """Yield the datasets of this plugin; a recipe selects one by `dataset.name`.
+
+    Example:
+        from glta_cli.plugin import DatasetDeclaration, hookimpl
+
+        @hookimpl
+        def glta_datasets():
+            yield DatasetDeclaration(
+                name="library-loans",
+                summary="who borrowed which book",
+                target="my_package.dataset:LibraryLoans",
+                config="my_package.settings:LibraryLoansSettings",
+            )
+    """
+
+
+@hookspec
+def glta_baselines() -> Iterable[BaselineDeclaration]:  # type: ignore[empty-body]
+    """Yield the baselines of this plugin; a recipe lists them in `evaluate.baselines`.
+
+    Example:
+        from glta_cli.plugin import BaselineDeclaration, hookimpl
+
+        @hookimpl
+        def glta_baselines():
+            yield BaselineDeclaration(
+                name="neighbours",
+                summary="items that stand in the same histories",
+                target="my_package.baseline:Neighbours",
+                config="my_package.settings:NeighboursSettings",
+            )
+    """
+
+
+@hookspec
+def glta_loggers() -> Iterable[LoggerDeclaration]:  # type: ignore[empty-body]
+    """Yield the loggers of this plugin; a recipe lists them in `loggers`.
+
+    Example:
+        from glta_cli.plugin import LoggerDeclaration, hookimpl
+
+        @hookimpl
+        def glta_loggers():
+            yield LoggerDeclaration(
+                name="diary",
+                summary="a line of text a stage",
+                target="my_package.logger:Diary",
+                config="my_package.settings:DiarySettings",
+            )
+    """
 
 
 HOOK_OF_KIND: Mapping[Kind, str] = {
     "encoder": "glta_graph_encoders",
     "backbone": "glta_backbones",
     "dataset": "glta_datasets",
+    "baseline": "glta_baselines",
+    "logger": "glta_loggers",
 }
 
 
@@ -128,6 +239,27 @@ class GraphEncoder(Protocol):
 
     Its parameters must not depend on the edges, only on the numbers of users and items: the aligned model
     is trained on a graph without its targets and served on the whole training graph with the same parameters.
+
+    Example:
+        import torch
+        from torch import nn
+
+        from glta_cli.plugin import Settings
+
+        class MatrixFactorisationSettings(Settings):
+            dimension: int = 64
+
+        class MatrixFactorisation(nn.Module):
+            def __init__(self, graph, settings):
+                super().__init__()
+                self.users = nn.Parameter(0.1 * torch.randn(graph.user_count, settings.dimension))
+                self.items = nn.Parameter(0.1 * torch.randn(graph.item_count, settings.dimension))
+
+            def forward(self):  # -> [U, d], [I, d]
+                return self.users, self.items
+
+            def extra_loss(self, users, items):
+                return 1e-4 * (self.users[users].square().mean() + self.items[items].square().mean())
     """
 
     def __init__(self, graph: InteractionGraph, settings: BaseModel) -> None: ...
@@ -145,7 +277,20 @@ class GraphEncoder(Protocol):
 
 
 class LanguageModel(Protocol):
-    """A loaded causal language model, frozen except for adapters its settings ask for."""
+    """A loaded causal language model, frozen except for adapters its settings ask for.
+
+    Example:
+        import torch
+
+        from glta_cli.recipe import Recipe
+        from glta_cli.stage_context import backbone_of
+
+        recipe = Recipe.model_validate({"backbone": {"name": "tiny"}})
+        language_model = backbone_of(recipe).load(torch.device("cpu"))
+        token_ids = torch.tensor(language_model.tokenizer.encode("a film about space"))[None]  # [1, L]
+        states = language_model.hidden(language_model.embed(token_ids), torch.ones_like(token_ids))
+        assert states.shape == (1, token_ids.shape[1], language_model.hidden_size)
+    """
 
     hidden_size: int
     tokenizer: Any
@@ -179,7 +324,43 @@ class LanguageModel(Protocol):
 
 
 class Backbone(Protocol):
-    """Where a language model comes from. Constructing one is cheap; `load` is not."""
+    """Where a language model comes from. Constructing one is cheap; `load` is not.
+
+    Example:
+        from transformers import Qwen2Config
+
+        from glta_backbones.byte_tokenizer import VOCABULARY_SIZE, byte_tokenizer
+        from glta_backbones.causal_lm import load_causal_lm
+        from glta_cli.plugin import Settings
+
+        class SmallQwenSettings(Settings):
+            hidden_size: int = 32
+
+        class SmallQwen:
+            def __init__(self, name, settings, options):
+                self.settings, self.options = settings, options
+
+            def identity(self):
+                return f"small-qwen-{self.options.hidden_size}"
+
+            def architecture(self):
+                return Qwen2Config(
+                    vocab_size=VOCABULARY_SIZE,
+                    hidden_size=self.options.hidden_size,
+                    intermediate_size=64,
+                    num_hidden_layers=2,
+                    num_attention_heads=2,
+                    num_key_value_heads=2,
+                    eos_token_id=VOCABULARY_SIZE - 1,
+                    pad_token_id=VOCABULARY_SIZE - 2,
+                )
+
+            def load(self, device, *, full_depth=False):
+                weights = None  # or a folder with safetensors
+                return load_causal_lm(
+                    self.architecture(), weights, byte_tokenizer(), self.settings, device, full_depth=full_depth
+                )
+    """
 
     def __init__(self, name: str, settings: BackboneSettings, options: BaseModel) -> None: ...
 
@@ -219,7 +400,22 @@ class RawDataset:
 
 
 class Fetch(Protocol):
-    """Downloads into the workspace, with progress, resume and checks; returns the local file."""
+    """Downloads into the workspace, with progress, resume and checks; returns the local file.
+
+    Example:
+        from pathlib import Path
+
+        class Mirror:
+            # Serves a loader from a folder, for its tests.
+            def __init__(self, folder):
+                self.folder = folder
+
+            def url(self, url, *, size=None, sha256=None):
+                return self.folder / Path(url).name
+
+            def pypi(self, requirement, *, sha256):
+                return self.folder / f"{requirement.replace('==', '-')}.whl"
+    """
 
     def url(self, url: str, *, size: int | None = None, sha256: str | None = None) -> Path:
         """The file behind `url`; raises `GltaError` naming the file to put where when it cannot be had."""
@@ -235,14 +431,167 @@ class DatasetLoader(Protocol):
 
     A loader that can fetch nothing has an attribute `needs_source`, true; one without it is taken to fetch.
     Datasets of the former are told apart by their source; for the latter a local copy stands for the download.
+
+    Example:
+        import polars as pl
+
+        from glta_cli.plugin import InputError, RawDataset, Settings
+
+        class LibraryLoansSettings(Settings):
+            separator: str = ";"
+
+        class LibraryLoans:
+            needs_source = True
+
+            def __init__(self, name, options):
+                self.name, self.options = name, options
+
+            def locate(self, source, fetch):
+                if source is None:
+                    raise InputError(f"{self.name} has no download", hint="--source takes the library's export")
+                return {"loans": source}
+
+            def read(self, files):
+                loans = pl.scan_csv(files["loans"], separator=self.options.separator, infer_schema=False)
+                return RawDataset(
+                    interactions=loans.select(user="reader", item="book"),
+                    items=loans.select("title", item="book").unique("item", maintain_order=True),
+                )
     """
 
     def __init__(self, name: str, options: BaseModel) -> None: ...
 
     def locate(self, source: Path | None, fetch: Fetch) -> Mapping[str, Path]:
-        """The files to read, by role; from `source` (a file or folder) or, when None, fetched."""
+        """The files to read, by role; from `source` (a file or folder) or, when None, fetched.
+
+        Raises:
+            InputError: `source` lacks a file, or there is none and nothing to fetch.
+        """
         ...
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         """Parse the files `locate` found."""
+        ...
+
+
+# ----------------------------------------------------------------------------------------------- baselines
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineData:
+    """What a baseline may learn from; test interactions are not part of it.
+
+    Attributes:
+        train: interactions of U users and I items.
+        validation: of the same users and items, to choose settings by; masked when testing.
+        texts: title and description of each item, [I]; None where the dataset has no item texts.
+        seed: of whatever is drawn at random.
+        device: where to compute, for baselines on torch.
+    """
+
+    train: Interactions
+    validation: Interactions
+    texts: Sequence[str] | None
+    seed: int
+    device: torch.device
+
+
+class Baseline(Protocol):
+    """A recommender to compare with. What it learns is arrays, so that it is saved and never fitted twice.
+
+    Example:
+        import numpy as np
+
+        from glta_cli.plugin import Settings
+
+        class NeighboursSettings(Settings):
+            shrink: float = 10.0
+
+        class Neighbours:
+            def __init__(self, settings):
+                self.settings = settings
+
+            def fit(self, data):
+                together = self.histories(data.train, np.arange(data.train.user_count))
+                together = together.T @ together  # [I, I]
+                popularity = together.diagonal()
+                similar = together / (np.sqrt(np.outer(popularity, popularity)) + self.settings.shrink)
+                return {"similar": similar - np.diag(similar.diagonal())}
+
+            def scorer(self, learnt, train):
+                return lambda users: self.histories(train, users) @ learnt["similar"]  # [B, I]
+
+            def histories(self, interactions, users):
+                rows = np.zeros((len(users), interactions.item_count), dtype=np.float32)
+                for row, user in enumerate(users):
+                    rows[row, interactions.of(user)] = 1
+                return rows
+    """
+
+    def __init__(self, settings: BaseModel) -> None: ...
+
+    def fit(self, data: BaselineData) -> Mapping[str, NDArray[Any]]:
+        """What was learnt, as named arrays."""
+        ...
+
+    def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
+        """From what `fit` returned and the training histories: user indices [B] -> float32 scores [B, I].
+
+        The scores are the caller's to change.
+        """
+        ...
+
+
+# ------------------------------------------------------------------------------------------------- loggers
+
+
+@dataclass(frozen=True)
+class StageEnd:
+    """A stage, or an evaluation, that has just ended. What was up to date already did not run and is not told.
+
+    Attributes:
+        run: name of the run.
+        stage: as `glta runs --json` calls it, or `evaluate`.
+        seconds: it took.
+        metrics: every number it reported, by dotted name: `full.best_metric`, `models.glta.ndcg@10`.
+        history: for each training, by dotted name, one record an epoch: `epoch`, `loss`, validation metrics.
+        recipe: every setting of the run, as the values of its YAML.
+        artefact: the folder it published; None for an evaluation.
+    """
+
+    run: str
+    stage: str
+    seconds: float
+    metrics: Mapping[str, float]
+    history: Mapping[str, Sequence[Mapping[str, float]]]
+    recipe: Mapping[str, Any]
+    artefact: Path | None
+
+
+class StageLogger(Protocol):
+    """Told of every stage of a run that ends.
+
+    What it raises in `stage_ended` becomes a warning, and the run goes on.
+
+    Example:
+        from glta_cli.plugin import Settings
+
+        class DiarySettings(Settings):
+            file: str = "diary.txt"
+
+        class Diary:
+            def __init__(self, settings, folder):
+                self.path = folder / settings.file
+
+            def stage_ended(self, end):
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(f"{end.stage} of {end.run} took {end.seconds:.0f} s\\n")
+    """
+
+    def __init__(self, settings: BaseModel, folder: Path) -> None:
+        """`folder` is the run's own for logs, `logs/RUN` in the data folder; it exists."""
+        ...
+
+    def stage_ended(self, end: StageEnd) -> None:
+        """Record it."""
         ...

@@ -6,12 +6,12 @@ duplicate keys and values of the wrong type are errors with file, line and colum
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.positioned_yaml import Key, Position, read_yaml
@@ -27,6 +27,19 @@ class Settings(BaseModel):
     """Base of every settings model: strict types, no unknown keys, immutable once read."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _by_name(listed: Any) -> Any:
+    """Components as a mapping of names to settings, where they are given as a list, or a name without settings."""
+    if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
+        return {name: {} for name in listed}
+    if isinstance(listed, dict):
+        return {name: {} if options is None else options for name, options in listed.items()}
+    return listed
+
+
+Components = Annotated[dict[str, dict[str, Any]], BeforeValidator(_by_name)]
+"""Several components of one kind: names, each with its own settings; a list of names will do."""
 
 
 class SplitSettings(Settings):
@@ -216,13 +229,16 @@ class FinetuneSettings(Settings):
 class EvaluateSettings(Settings):
     """What `glta evaluate` reports."""
 
+    baselines: Components = Field(
+        {"popularity": {}}, description="baselines of `glta plugins` to compare with: names, or names with settings"
+    )
     cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
     bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
     batch_size: int = Field(64, ge=1, description="longest prompts a forward pass; of shorter ones as many tokens")
 
 
 class Recipe(Settings):
-    """A whole run: nine sections and the seed."""
+    """A whole run: nine sections, the seed, and who is told."""
 
     seed: int = Field(0, ge=0, description="of initialisation, sampling and prompts")
     dataset: DatasetSettings = DatasetSettings()
@@ -234,6 +250,7 @@ class Recipe(Settings):
     interests: InterestSettings = InterestSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    loggers: Components = Field({}, description="loggers of `glta plugins`: names, or names with settings")
 
 
 # -------------------------------------------------------------------------------- reading and overriding
@@ -286,8 +303,8 @@ def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]
     except InputErrors as several:
         errors += several.errors
     # From the values: a plugin's settings are checked even where the schema found errors.
-    for kind, (section, name_field) in COMPONENT_KEYS.items():
-        errors += _component_errors(kind, section, name_field, values.get(section), positions)
+    for selection in selections(values):
+        errors += _selection_errors(selection, positions)
     if recipe is not None:
         errors += _contradictions(recipe, positions)
     if recipe is None or errors:
@@ -295,11 +312,30 @@ def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]
     return recipe
 
 
-def component_options(recipe: Recipe, kind: Kind) -> BaseModel:
-    """The validated own settings of the component a recipe selects for `kind`."""
+def component_options(recipe: Recipe, kind: Literal["dataset", "encoder", "backbone"]) -> BaseModel:
+    """The validated own settings of the one component a recipe selects for `kind`."""
     section, name_field = COMPONENT_KEYS[kind]
     settings = getattr(recipe, section)
-    return _component_options(kind, section, getattr(settings, name_field), settings.options, {})
+    return own_settings(kind, getattr(settings, name_field), settings.options, (section, "options"))
+
+
+def own_settings(
+    kind: Kind,
+    name: str,
+    options: Mapping[str, Any],
+    key: Key,
+    positions: Mapping[Key, Position] | None = None,
+) -> BaseModel:
+    """The settings model of a component, filled with what a recipe says under `key`.
+
+    Raises:
+        InputError: there is no such component.
+        InputErrors: everything wrong with the settings.
+        GltaError: their model cannot be imported.
+    """
+    from glta_cli.registry import installed
+
+    return validated(installed().find(kind, name).config(), options, key, positions or {})
 
 
 # Kind of component -> the section that selects it, and that section's key for its name.
@@ -308,34 +344,58 @@ COMPONENT_KEYS: Mapping[Kind, tuple[str, str]] = {
     "encoder": ("graph", "encoder"),
     "backbone": ("backbone", "name"),
 }
+# Kind -> the key that lists any number of its components.
+COMPONENTS_KEYS: Mapping[Kind, Key] = {
+    "baseline": ("evaluate", "baselines"),
+    "logger": ("loggers",),
+}
 
 
-def _component_options(
-    kind: Kind, section: str, name: str, options: Mapping[str, Any], positions: Mapping[Key, Position]
-) -> BaseModel:
-    from glta_cli.registry import installed
+@dataclass(frozen=True)
+class Selection:
+    """A component a recipe names, and where: the keys of its name and of its own settings."""
 
-    return validated(installed().find(kind, name).config(), options, (section, "options"), positions)
+    kind: Kind
+    name: str
+    options: Mapping[str, Any]
+    name_key: Key
+    options_key: Key
 
 
-def _component_errors(
-    kind: Kind, section: str, name_field: str, given: Any, positions: Mapping[Key, Position]
-) -> list[GltaError]:
+def selections(values: Mapping[str, Any]) -> Iterator[Selection]:
+    """The components that plain values of a recipe select, defaults included; none where the schema is broken."""
+    for kind, (section, name_field) in COMPONENT_KEYS.items():
+        given = values.get(section)
+        held = Recipe.model_fields[section].default.model_dump() | (given if isinstance(given, dict) else {})
+        name, options = held[name_field], held["options"]
+        if isinstance(name, str) and isinstance(options, dict):
+            yield Selection(kind, name, options, (section, name_field), (section, "options"))
+    for kind, key in COMPONENTS_KEYS.items():
+        listed = _by_name(_value_at(values, key))
+        for name, options in listed.items() if isinstance(listed, dict) else ():
+            if isinstance(options, dict):
+                yield Selection(kind, name, options, (*key, name), (*key, name))
+
+
+def _value_at(values: Any, key: Key) -> Any:
+    """What stands under a key, without defaults: those name components that ship with glta."""
+    for part in key:
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _selection_errors(selection: Selection, positions: Mapping[Key, Position]) -> list[GltaError]:
     """What is wrong with the name and the own settings of a component; nothing where the schema says it."""
-    values = {
-        **Recipe.model_fields[section].default.model_dump(),
-        **(given if isinstance(given, dict) else {}),
-    }
-    name, options = values[name_field], values["options"]
-    if not isinstance(name, str) or not isinstance(options, dict):
-        return []
     try:
-        _component_options(kind, section, name, options, positions)
+        own_settings(selection.kind, selection.name, selection.options, selection.options_key, positions)
     except InputErrors as several:
         return several.errors
     except GltaError as error:
-        location = place((section, name_field), positions) if error.location is None else error.location
-        return [InputError(f"{section}.{name_field}: {error.problem}", location=location, hint=error.hint)]
+        name = ".".join(map(str, selection.name_key))
+        location = place(selection.name_key, positions) if error.location is None else error.location
+        found = InputError(f"{name}: {error.problem}", location=location, hint=error.hint)
+        found.__cause__ = error.__cause__
+        return [found]
     return []
 
 

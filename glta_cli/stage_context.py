@@ -122,9 +122,7 @@ class StageContext:
 def backbone_of(recipe: Recipe) -> Backbone:
     """The recipe's backbone, constructed but not loaded."""
     component = installed().find("backbone", recipe.backbone.name)
-    backbone: Backbone = component.target()(
-        recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone")
-    )
+    backbone: Backbone = component.build(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
     return backbone
 
 

@@ -160,7 +160,7 @@ class PretrainGraph(Stage):
     @staticmethod
     def _encoder(recipe: Recipe, graph: InteractionGraph) -> nn.Module:
         component = installed().find("encoder", recipe.graph.encoder)
-        encoder: nn.Module = component.target()(graph, component_options(recipe, "encoder"))
+        encoder: nn.Module = component.build(graph, component_options(recipe, "encoder"))
         return encoder
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from glta_cli.commands.options import (
     DataDirOption,
@@ -21,6 +24,7 @@ from glta_cli.terminal import show_json, show_table
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
+    from glta_cli.recipe import Recipe
 
 USUAL_USER = "42"
 
@@ -32,28 +36,55 @@ def evaluate(
     data_dir: DataDirOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    baselines: Annotated[
+        str | None,
+        typer.Option("--baselines", metavar="A,B", help="Compare with these (`glta plugins --kind baseline`)."),
+    ] = None,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rank the catalogue for every test user; show metrics.
 
-    Popularity, the graph encoder alone, the language model's own ranking and the fused ranking stand side by
+    Baselines, the graph encoder alone, the language model's own ranking and the fused ranking stand side by
     side, on one split. Without --recipe or --run it takes the latest run.
 
-    Example: glta evaluate --recipe movielens-1m
+    Example: glta evaluate --baselines popularity,ease
     """
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
+    compared = None if baselines is None else listed_baselines(baselines, pipeline.recipe)
 
     from glta_cli.evaluation.evaluate import evaluate_run, report_table
 
     pipeline.ensure("index")
+    started = time.monotonic()
     with pipeline.profiled("evaluate"):
-        report = evaluate_run(pipeline)
+        report = evaluate_run(pipeline, compared)
+    pipeline.loggers.stage_ended("evaluate", round(time.monotonic() - started, 3), report, None)
     if as_json:
         show_json(report)
     else:
         show_table(report_table(report))
     say_next(f"recommend --user {shlex.quote(some_user(pipeline.prepared()))}", pipeline.name, data_dir)
+
+
+def listed_baselines(names: str, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The baselines named, each with the settings the recipe has for it.
+
+    Raises:
+        InputError: one is unknown, or the recipe's settings for it are wrong; said before anything runs.
+    """
+    from glta_cli.errors import InputError
+    from glta_cli.recipe import own_settings
+
+    listed = {}
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        listed[name] = recipe.evaluate.baselines.get(name, {})
+        try:
+            own_settings("baseline", name, listed[name], ("evaluate", "baselines", name))
+        except InputError as error:
+            error.location = error.location or "--baselines"
+            raise
+    return listed
 
 
 def some_user(prepared: PreparedDataset) -> str:

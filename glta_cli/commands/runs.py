@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.commands.options import DataDirOption, JsonOption
+from glta_cli.details import histories, scalars
 from glta_cli.terminal import say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -58,14 +59,13 @@ def _stage_report(workspace: Workspace, stage: str, fingerprint: str) -> dict[st
     }
 
 
-def _best_metrics(details: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def _best_metrics(details: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The validation metrics of the epoch each training kept, under dotted names."""
-    for name, value in details.items():
-        if name == "history":
-            kept = [epoch for epoch in value if epoch["epoch"] == details["best_epoch"]]
-            yield from ((f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric)
-        elif isinstance(value, Mapping):
-            yield from _best_metrics(value, f"{prefix}{name}.")
+    best = dict(scalars(details))
+    for training, epochs in histories(details):
+        prefix = f"{training}." if training else ""
+        kept = [epoch for epoch in epochs if epoch["epoch"] == best[f"{prefix}best_epoch"]]
+        yield from ((f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric)
 
 
 def run_table(found: Sequence[dict[str, Any]]) -> Table:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glta_cli.details import scalars
 from glta_cli.terminal import results, say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -82,15 +83,6 @@ def report_table(run: str, artefact: Artefact) -> Table:
         table.add_row(name, _shown(value))
     table.add_row("seconds", f"{artefact.manifest['seconds']:.1f}")
     return table
-
-
-def scalars(details: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The numbers and words among nested details, under dotted names; lists are left to the JSON."""
-    for name, value in details.items():
-        if isinstance(value, Mapping):
-            yield from scalars(value, f"{prefix}{name}.")
-        elif isinstance(value, (str, bool, int, float)):
-            yield f"{prefix}{name}", value
 
 
 def _shown(value: str | bool | int | float) -> str:

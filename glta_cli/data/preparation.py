@@ -73,10 +73,8 @@ def prepared_before(settings: DatasetSettings, workspace: Workspace) -> Prepared
 
 def loader_of(settings: DatasetSettings) -> DatasetLoader:
     """The loader the settings select, with its own settings checked."""
-    target = installed().find("dataset", settings.name).target()
-    loader: DatasetLoader = target(
-        settings.name, component_options(Recipe.model_validate({"dataset": settings}), "dataset")
-    )
+    options = component_options(Recipe.model_validate({"dataset": settings}), "dataset")
+    loader: DatasetLoader = installed().find("dataset", settings.name).build(settings.name, options)
     return loader
 
 

@@ -1,7 +1,8 @@
-"""Evaluation on the test split: the model, its parts and popularity, by full ranking."""
+"""Evaluation on the test split: baselines, the model and its parts, by full ranking."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
+from glta_cli.evaluation.baselines import baseline_scorer
 from glta_cli.evaluation.metrics import bootstrap_intervals, ranking_metrics
 from glta_cli.evaluation.ranking import Scorer, rank_users
 from glta_cli.recipe import EvaluateSettings
@@ -23,14 +25,11 @@ if TYPE_CHECKING:
 SHOWN_METRICS = ("ndcg", "recall", "precision")
 
 
-def popularity_scorer(train: Interactions) -> Scorer:
-    """Every user gets the items with the most training interactions."""
-    counts = np.bincount(train.items, minlength=train.item_count).astype(np.float32)
-    return lambda users: np.tile(counts, (len(users), 1))
-
-
-def evaluate_run(pipeline: Pipeline) -> dict[str, Any]:
+def evaluate_run(pipeline: Pipeline, baselines: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
     """Rank the catalogue for every user with a test item; training and validation items are masked.
+
+    Args:
+        baselines: names and own settings; None takes the recipe's.
 
     Returns:
         `{"dataset", "split", "run", "users", "left_out", "models": {name: {"ndcg@10", ...}},
@@ -39,8 +38,9 @@ def evaluate_run(pipeline: Pipeline) -> dict[str, Any]:
     index = Index(pipeline.ensure("index"))
     prepared = pipeline.prepared()
     train, validation, test = prepared.split("train"), prepared.split("valid"), prepared.split("test")
-    models = {
-        "popularity": popularity_scorer(train),
+    listed = pipeline.recipe.evaluate.baselines if baselines is None else baselines
+    models = {name: baseline_scorer(name, options, pipeline) for name, options in listed.items()}
+    models |= {
         index.encoder: index.graph_scorer(),
         "glta-llm": index.language_scorer(train, validation),
     }

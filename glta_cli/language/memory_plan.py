@@ -343,7 +343,7 @@ def _adapter_activation_bytes(model: nn.Module) -> int:
 
 def _architecture(recipe: Recipe) -> Any:
     component = installed().find("backbone", recipe.backbone.name)
-    backbone = component.target()(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
+    backbone = component.build(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
     return backbone.architecture()
 
 

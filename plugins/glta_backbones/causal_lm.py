@@ -18,10 +18,9 @@ from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer
 
 from glta_backbones.continuation import continue_greedily, keeps_all_tokens
-from glta_cli.errors import GltaError, InputError
 from glta_cli.language.adapters import attach_adapters
 from glta_cli.language.architecture import choose_dtype, exit_after
-from glta_cli.recipe import BackboneSettings
+from glta_cli.plugin import BackboneSettings, GltaError, InputError
 
 RANDOM_SEED = 0
 

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils import build_hf_headers
 
-from glta_cli.errors import GltaError
+from glta_cli.plugin import GltaError
 
 PROBE_SECONDS = 4.0
 WEIGHTS = ["*.safetensors"]

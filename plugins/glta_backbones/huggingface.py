@@ -12,8 +12,7 @@ from glta_backbones.byte_tokenizer import byte_tokenizer
 from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm, quiet_transformers
 from glta_backbones.hub import fetch
 from glta_backbones.settings import HuggingFaceOptions
-from glta_cli.errors import GltaError, InputError
-from glta_cli.recipe import BackboneSettings
+from glta_cli.plugin import BackboneSettings, GltaError, InputError
 from glta_cli.workspace import fingerprint, remembered_sha256
 
 BYTES = "bytes"

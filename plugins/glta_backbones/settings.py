@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from glta_cli.recipe import Settings
+from glta_cli.plugin import Settings
 
 
 class HuggingFaceOptions(Settings):

@@ -19,8 +19,7 @@ from glta_backbones.hub import HubError, fetch
 from glta_backbones.huggingface import HuggingFace, file_hashes
 from glta_backbones.settings import HuggingFaceOptions, SmolLM2Options
 from glta_cli.data.download import Downloads
-from glta_cli.errors import GltaError
-from glta_cli.recipe import BackboneSettings
+from glta_cli.plugin import BackboneSettings, GltaError
 from glta_cli.terminal import say
 from glta_cli.workspace import cache_root, read_json, write_json
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from glta_cli.errors import InputError
+from glta_cli.plugin import InputError
 from glta_datasets.files import first_line
 
 SUFFIXES: Final = (".json", ".jsonl", ".csv")

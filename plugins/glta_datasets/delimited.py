@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from glta_cli.errors import InputError
+from glta_cli.plugin import InputError
 
 UNREADABLE: Final = "unreadable line"
 NUMBERS: Final[Mapping[str, type[pl.DataType]]] = {"rating": pl.Float64, "timestamp": pl.Int64}

@@ -10,7 +10,7 @@ from typing import IO, Final
 
 from isal import igzip, isal_zlib
 
-from glta_cli.errors import InputError
+from glta_cli.plugin import InputError
 
 # Large enough that a parser's cost per call does not count, small enough that four of them are no memory at all.
 CHUNK_BYTES: Final = 1 << 21

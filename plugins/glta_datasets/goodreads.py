@@ -11,8 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from glta_cli.errors import InputError
-from glta_cli.plugin import Fetch, RawDataset
+from glta_cli.plugin import Fetch, InputError, RawDataset
 from glta_datasets.catalogue import GOODREADS_GENRES
 from glta_datasets.delimited import UNREADABLE
 from glta_datasets.json_lines import Record, columns_of, records_of, required

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from glta_cli.errors import InputError
+from glta_cli.plugin import InputError
 from glta_datasets.delimited import UNREADABLE
 from glta_datasets.files import FETCH_AGAIN, chunks_of, filled_lines, lines_of
 

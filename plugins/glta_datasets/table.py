@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from glta_cli.errors import InputError, did_you_mean
-from glta_cli.plugin import Fetch, RawDataset
+from glta_cli.plugin import Fetch, InputError, RawDataset, did_you_mean
 from glta_datasets.delimited import UNREADABLE, read_delimited, with_numbers
 from glta_datasets.files import read_bytes
 from glta_datasets.json_lines import Record, records_of

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.graph.spectral import singular_vectors
+from glta_cli.plugin import InteractionGraph
 from glta_encoders.settings import LightGCNSettings
 
 # A row of singular vectors is shorter only where the node has no edge; rounding leaves it this long.

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from glta_cli.recipe import Settings
+from glta_cli.plugin import Settings
 
 
 class LightGCNSettings(Settings):

@@ -7,15 +7,10 @@ import pytest
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.evaluate import evaluate_models, evaluate_run, popularity_scorer, report_table
+from glta_cli.evaluation.evaluate import evaluate_models, evaluate_run, report_table
 from glta_cli.recipe import EvaluateSettings
 
 METRICS = ("ndcg", "recall", "precision", "hit", "mrr", "map")
-
-
-def test_popularity_counts_training_interactions_for_everyone() -> None:
-    train = Interactions.from_pairs([0, 1, 2, 0, 1, 0], [3, 3, 3, 1, 1, 0], user_count=3, item_count=5)
-    assert popularity_scorer(train)(np.array([2, 0])).tolist() == [[1, 2, 0, 3, 0]] * 2
 
 
 def test_users_without_a_test_item_are_left_out() -> None:

@@ -1,0 +1,31 @@
+"""JSON lines."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from glta_cli.plugin import StageEnd
+from glta_loggers.settings import JsonLinesSettings
+
+
+class JsonLines:
+    """Appends one line of JSON a stage: time, run, stage, seconds, metrics, epochs and the folder published."""
+
+    def __init__(self, settings: JsonLinesSettings, folder: Path) -> None:
+        self.path = folder / settings.file
+
+    def stage_ended(self, end: StageEnd) -> None:
+        line: dict[str, Any] = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "run": end.run,
+            "stage": end.stage,
+            "seconds": end.seconds,
+            "metrics": dict(end.metrics),
+            "history": {training: list(epochs) for training, epochs in end.history.items()},
+            "artefact": None if end.artefact is None else str(end.artefact),
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
