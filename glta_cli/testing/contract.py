@@ -1,0 +1,107 @@
+"""Promises of a component, checked one by one, and all that are broken reported together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel
+
+from glta_cli.errors import GltaError
+from glta_cli.plugin import Kind
+from glta_cli.recipe import own_settings
+from glta_cli.registry import Component, installed, reason_of
+
+HEAVY = ("torch", "transformers")
+
+MODULES_AFTER_SELECTION = """
+import sys
+from glta_cli.registry import installed
+installed().find({kind!r}, {name!r}).config()
+print(*sys.modules)
+"""
+
+
+class ContractError(AssertionError):
+    """A component breaks the contract of its kind; the message holds every promise it breaks, and how."""
+
+
+class Contract:
+    """Collects what a component breaks.
+
+    Args:
+        component: whose promises are checked, as the report names it.
+    """
+
+    def __init__(self, component: str) -> None:
+        self.component = component
+        self.promises = 0
+        self.breaches: list[str] = []
+
+    @contextmanager
+    def promise(self, text: str, *, decisive: bool = False) -> Iterator[None]:
+        """What is raised inside breaks the promise `text`; after a `decisive` one nothing else is checked."""
+        self.promises += 1
+        try:
+            yield
+        except Exception as error:
+            found = str(error) if isinstance(error, (AssertionError, GltaError)) and str(error) else reason_of(error)
+            self.breaches.append("\n      ".join([text, *found.splitlines()]))
+            if decisive:
+                self._raise(error)
+
+    def settle(self) -> None:
+        """Raise `ContractError` if any promise was broken."""
+        if self.breaches:
+            self._raise(None)
+
+    def _raise(self, cause: Exception | None) -> None:
+        count = len(self.breaches)
+        title = f"{self.component} breaks {count} promise{'s' if count > 1 else ''} of its kind"
+        raise ContractError("\n  - ".join([title, *self.breaches])) from cause
+
+
+def declared(
+    contract: Contract, kind: Kind, name: str, options: Mapping[str, Any] | None = None
+) -> tuple[Component, BaseModel]:
+    """The component of that kind and name with its settings, after the promises every kind makes.
+
+    Args:
+        options: settings that differ from their defaults, as a recipe would hold them.
+    """
+    with contract.promise("a plugin that is installed declares it", decisive=True):
+        component = installed().find(kind, name)
+    with contract.promise(
+        "its settings are an importable subclass of glta_cli.plugin.Settings", decisive=True
+    ):
+        model = component.config()
+    with contract.promise("every setting has a description, for `glta plugins show`"):
+        silent = [field for field, info in model.model_fields.items() if not info.description]
+        assert not silent, f"without: {', '.join(silent)}"
+    with contract.promise("its settings need nothing but what the test gives, and take that", decisive=True):
+        settings = own_settings(kind, name, dict(options or {}), ("options",))
+    with contract.promise("its code is imported when a run needs it: declaring and checking settings import no torch"):
+        _check_laziness(component)
+    with contract.promise("its target can be imported", decisive=True):
+        component.target()
+    return component, settings
+
+
+def _check_laziness(component: Component) -> None:
+    code = MODULES_AFTER_SELECTION.format(kind=component.kind, name=component.name)
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert finished.returncode == 0, finished.stderr.strip()
+    modules = set(finished.stdout.split())
+    target = component.declaration.target.partition(":")[0]
+    early = [module for module in (*HEAVY, target) if module in modules]
+    assert not early, f"imported at once: {', '.join(early)}"
