@@ -31,7 +31,8 @@ def validated(model: type[M], values: Mapping[str, Any], prefix: Key, positions:
     Raises:
         InputErrors: everything wrong with them, in the file's order.
     """
-    completed = _merged(_section_defaults(model), values)
+    sections = {name: field.default for name, field in model.model_fields.items() if _is_section(field.default)}
+    completed = _completed(sections, values)
     try:
         # YAML has lists only: strict mode would refuse them for tuples, JSON mode does not.
         return model.model_validate_json(json.dumps(completed))
@@ -61,25 +62,23 @@ def place(path: Key, positions: Mapping[Key, Position]) -> str | None:
     return None
 
 
-def _section_defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """What each section holds where it is left out.
+def _completed(sections: Mapping[str, BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, each section filled with what it holds where it is left out.
 
-    A section given in part has to keep the rest of its own defaults, such as the learning rate of stage 1,
-    where pydantic alone would fall back on those of the section's class.
+    A section given in part has to keep the rest of its own defaults, such as the learning rate of stage 1, where
+    pydantic alone would fall back on those of the section's class. A mapping that is no section is taken as given.
     """
-    return {
-        name: field.default.model_dump(mode="json")
-        for name, field in model.model_fields.items()
-        if isinstance(field.default, BaseModel)
-    }
+    completed = dict(values)
+    for name, default in sections.items():
+        given = values.get(name, {})
+        if isinstance(given, dict):
+            nested = {key: value for key, value in default if _is_section(value)}
+            completed[name] = default.model_dump(mode="json") | _completed(nested, given)
+    return completed
 
 
-def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**defaults, **values}
-    for name, value in values.items():
-        if isinstance(value, dict) and isinstance(defaults.get(name), dict):
-            merged[name] = _merged(defaults[name], value)
-    return merged
+def _is_section(default: Any) -> bool:
+    return isinstance(default, BaseModel)
 
 
 # ------------------------------------------------------------------------------------------------- errors

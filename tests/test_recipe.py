@@ -14,6 +14,7 @@ from glta_cli.recipe import (
     describe_first_line,
     find_recipe,
     load_recipe,
+    own_settings,
     recipe_folder,
     recipe_from,
     recipe_name,
@@ -216,3 +217,49 @@ def leaves(values: dict, prefix: str = ""):
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+# --------------------------------------------------------------------------------- components with own settings
+
+
+def test_own_settings_of_a_plugin_are_checked_like_the_core_s(written):
+    reference = written("graph:\n  encoder: lightgcn\n  options:\n    layres: 3\n    dimension: 0\n")
+    assert problems(reference) == [
+        "mine.yaml:4:5: graph.options.layres: unknown key\n  hint: did you mean 'layers'?",
+        "mine.yaml:5:5: graph.options.dimension: has to be greater than or equal to 1, not 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "listed", ["[popularity, ease]", "{popularity: , ease: }", "{popularity: {}, ease: {regularization: 300.0}}"]
+)
+def test_components_are_listed_as_names_or_with_settings(written, listed):
+    recipe = load_recipe(written(f"evaluate: {{baselines: {listed}}}\n")).recipe
+    assert list(recipe.evaluate.baselines) == ["popularity", "ease"]
+    settings = own_settings("baseline", "ease", recipe.evaluate.baselines["ease"], ())
+    assert settings.model_dump() == {"regularization": 300.0}
+
+
+def test_what_is_wrong_with_a_listed_component_is_placed(written):
+    reference = written(
+        "evaluate:\n  baselines:\n    eaze:\n    ease:\n      regularisation: 3\n"
+        "loggers:\n  jsonl: {file: 7}\n  tensorbord:\n"
+    )
+    assert problems(reference) == [
+        "mine.yaml:3:5: evaluate.baselines.eaze: no baseline is called 'eaze'\n  hint: did you mean 'ease'?",
+        "mine.yaml:5:7: evaluate.baselines.ease.regularisation: unknown key\n  hint: did you mean 'regularization'?",
+        "mine.yaml:7:11: loggers.jsonl.file: has to be a valid string, not 7",
+        "mine.yaml:8:3: loggers.tensorbord: no logger is called 'tensorbord'\n  hint: did you mean 'tensorboard'?",
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["3", "[3]", "{jsonl: 3}"])
+def test_a_list_of_components_of_the_wrong_type_is_an_error(written, wrong):
+    [problem] = problems(written(f"loggers: {wrong}\n"))
+    assert problem.startswith("mine.yaml:1:1: loggers") or problem.startswith("mine.yaml:1:11: loggers.jsonl")
+
+
+def test_a_listed_component_is_set_on_the_command_line():
+    recipe = load_recipe("quickstart", ["evaluate.baselines.ease.regularization=100", "loggers=[jsonl]"]).recipe
+    assert recipe.evaluate.baselines == {"ease": {"regularization": 100}}
+    assert recipe.loggers == {"jsonl": {}}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PathDistribution
+from importlib.metadata import EntryPoint, PathDistribution
 from pathlib import Path
 
 import pytest
 
 from glta_cli.errors import GltaError, InputError
+from glta_cli.plugin import KINDS
 from glta_cli.registry import Registry
 
 GOOD = """
@@ -17,31 +18,43 @@ from glta_cli.plugin import EncoderDeclaration, hookimpl
 @hookimpl
 def glta_graph_encoders():
     yield EncoderDeclaration(
-        name="{name}", summary="for a test", target="{module}_code:Encoder", config="{module}_code:Settings",
+        name="{name}", summary="for a test", target="{module}_code:Encoder", config="{module}_code:Own",
         extra="{name}[gpu]",
     )
 """
-MISSPELT_HOOK = """
-from glta_cli.plugin import hookimpl
+CODE = """
+from glta_cli.plugin import GltaError, Settings
+
+class Own(Settings):
+    dimension: int = 8
+
+class Encoder:
+    def __init__(self, graph, settings):
+        if graph is None:
+            raise ValueError("no graph")
+        if graph == "refused":
+            raise GltaError("graphs like this are not supported")
+        self.graph = graph
+
+class Loose:
+    pass
+"""
+HOOK = """
+import glta_cli.plugin
+from glta_cli.plugin import BackboneDeclaration, DatasetDeclaration, EncoderDeclaration, hookimpl
 
 @hookimpl
-def glta_graph_encoder():
-    yield None
+def {name}({argument}):
+    {body}
 """
-WRONG_YIELD = """
-from glta_cli.plugin import DatasetDeclaration, hookimpl
 
-@hookimpl
-def glta_graph_encoders():
-    yield DatasetDeclaration(name="x", summary="", target="a:B", config="a:C")
-"""
-NO_DECLARATION = """
-from glta_cli.plugin import hookimpl
 
-@hookimpl
-def glta_backbones():
-    yield "a name alone"
-"""
+def hook(body: str, *, name: str = "glta_graph_encoders", argument: str = "") -> str:
+    return HOOK.format(name=name, argument=argument, body=body)
+
+
+def declared(target: str = "a:B", *, kind: str = "Encoder", name: str = '"x"') -> str:
+    return f'{kind}Declaration(name={name}, summary="one line", target="{target}", config="a:C")'
 
 
 @pytest.fixture
@@ -71,12 +84,19 @@ def test_a_component_knows_its_distribution(site):
     assert component.origin.entry_point == "entry-of-stranger"
 
 
-def test_nothing_of_a_component_is_imported_before_it_is_selected(site, tmp_path):
-    (tmp_path / "stranger_code.py").write_text("class Encoder: ...\nclass Settings: ...\n")
-    component = Registry([site("stranger", GOOD)]).find("encoder", "mine")
+# ------------------------------------------------------------------------------------------- selecting a component
+
+
+@pytest.fixture
+def component(site, tmp_path):
+    (tmp_path / "stranger_code.py").write_text(CODE)
+    return Registry([site("stranger", GOOD)]).find("encoder", "mine")
+
+
+def test_nothing_of_a_component_is_imported_before_it_is_selected(component):
     assert "stranger_code" not in sys.modules
     assert component.target().__name__ == "Encoder"
-    assert component.config().__name__ == "Settings"
+    assert component.config().__name__ == "Own"
 
 
 def test_selecting_what_cannot_be_imported_names_the_cause_and_the_extra(site):
@@ -84,33 +104,121 @@ def test_selecting_what_cannot_be_imported_names_the_cause_and_the_extra(site):
     with pytest.raises(GltaError) as caught:
         component.target()
     assert str(caught.value) == (
-        "encoder 'mine' of stranger cannot be imported: No module named 'stranger_code'\n  hint: pip install mine[gpu]"
+        "encoder 'mine' of stranger 1.2 cannot be imported: ModuleNotFoundError: No module named 'stranger_code'\n"
+        "  hint: pip install mine[gpu]"
     )
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"),
+    ("code", "reason"),
     [
-        ("import a_package_nobody_has\n", "ModuleNotFoundError: No module named 'a_package_nobody_has'"),
-        ("raise SystemExit(3)\n", "SystemExit: 3"),
-        ("this is no python\n", "SyntaxError"),
-        (MISSPELT_HOOK, "glta_graph_encoder"),
-        (WRONG_YIELD, "TypeError: glta_graph_encoders yielded DatasetDeclaration"),
-        (NO_DECLARATION, "TypeError: glta_backbones yielded 'a name alone', which declares no backbone"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("this is no python", "SyntaxError: invalid syntax"),
+        ("", "AttributeError: module 'stranger_code' has no attribute 'Encoder'"),
     ],
 )
+def test_whatever_the_targets_module_raises_is_the_cause(site, tmp_path, code, reason):
+    (tmp_path / "stranger_code.py").write_text(code)
+    with pytest.raises(GltaError, match=reason):
+        Registry([site("stranger", GOOD)]).find("encoder", "mine").target()
+
+
+def test_settings_have_to_refuse_unknown_keys(site, tmp_path):
+    (tmp_path / "stranger_code.py").write_text("import pydantic\nclass Own(pydantic.BaseModel): ...")
+    with pytest.raises(GltaError, match=r"no subclass of glta_cli\.plugin\.Settings: stranger_code:Own"):
+        Registry([site("stranger", GOOD)]).find("encoder", "mine").config()
+
+
+def test_building_a_component_blames_the_plugin_for_what_it_raises(component):
+    assert component.build("graph", component.config()()).graph == "graph"
+    with pytest.raises(GltaError, match=r"encoder 'mine' of stranger 1\.2 cannot be made: ValueError: no graph"):
+        component.build(None, component.config()())
+    with pytest.raises(GltaError, match=r"^graphs like this are not supported$"):
+        component.build("refused", component.config()())
+
+
+# -------------------------------------------------------------------------------------------------- broken plugins
+
+BROKEN = {
+    "import a_package_nobody_has": "ModuleNotFoundError: No module named 'a_package_nobody_has'",
+    "raise SystemExit(3)": "SystemExit: 3",
+    "raise SystemExit": "SystemExit",
+    "this is no python": "SyntaxError: invalid syntax",
+    "def f(): return f()\nf()": "RecursionError: maximum recursion depth exceeded",
+    "GLTA_API_VERSION = 2": "was written for version 2 of the plugin API; this glta speaks 1",
+    hook("yield", name="glta_graph_encoder"): (
+        "there is no hook called 'glta_graph_encoder'; did you mean 'glta_graph_encoders'?"
+    ),
+    hook("yield", argument="config"): "Argument(s) {'config'} are declared in the hookimpl but can not be found",
+    hook("1 / 0"): "ZeroDivisionError: division by zero",
+    hook("return 3"): "TypeError: 'int' object is not iterable",
+    hook("return []"): "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
+    "def glta_graph_encoders(): yield": "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
+    hook("yield 'a name'", name="glta_backbones"): "glta_backbones yields 'a name', which declares no backbone",
+    hook(f"yield {declared(kind='Dataset')}"): "glta_graph_encoders yields DatasetDeclaration(",
+    hook("yield EncoderDeclaration(name='x')"): "TypeError: ",
+    hook(f"yield {declared(target='a.B')}"): "a declaration whose target is 'a.B', not package.module:Name",
+    hook(f"yield {declared(name='None')}"): "a declaration whose name is None, not a name",
+    hook(f"yield {declared(name='chr(10)')}"): "a declaration whose name is '\\n', not a name",
+    hook(f"yield from [{declared()}] * 2"): "encoder 'x' is declared twice",
+}
+
+
+@pytest.mark.parametrize(("source", "reason"), BROKEN.items(), ids=list(BROKEN.values()))
 def test_a_broken_plugin_is_named_and_harms_no_other(site, capsys, source, reason):
     registry = Registry([site("wrecked", source.replace("{", "{{").replace("}", "}}")), site("stranger", GOOD)])
     assert [component.name for component in registry.of_kind("encoder")] == ["mine"]
     assert reason in registry.broken[0].reason
     registry.warn_of_broken()
-    assert capsys.readouterr().err.startswith("warning: plugin wrecked 1.2 is disabled: ")
+    [warning] = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: plugin wrecked 1.2 is disabled: ")
 
 
-def test_strict_mode_raises(site, monkeypatch):
+def test_a_hook_that_may_be_missing_is_no_error(site):
+    source = GOOD + "\n@hookimpl(optionalhook=True)\ndef glta_hook_of_the_future():\n    yield\n"
+    assert Registry([site("stranger", source)]).find("encoder", "mine")
+
+
+def test_an_entry_point_may_name_what_its_module_lacks(site, tmp_path):
+    entry = site("stranger", GOOD)
+    lacking = EntryPoint(entry.name, "stranger:plugin", entry.group)._for(entry.dist)
+    assert "has no attribute 'plugin'" in Registry([lacking]).broken[0].reason
+
+
+def test_what_a_plugin_prints_does_not_reach_stdout(site, capsys):
+    Registry([site("loud", "print('hello')\n" + GOOD)])
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "hello\n")
+
+
+def test_choosing_what_a_broken_plugin_declared_gives_its_cause(site):
+    source = hook(f"yield {declared(name=repr('fine'))}\n    1 / 0")
+    with pytest.raises(InputError) as caught:
+        Registry([site("wrecked", source)]).find("encoder", "fine")
+    assert str(caught.value) == (
+        "encoder 'fine' belongs to the plugin wrecked 1.2, which is disabled: ZeroDivisionError: division by zero"
+    )
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_an_unknown_name_suggests_the_nearest_and_says_what_is_disabled(site):
+    registry = Registry([site("stranger", GOOD), site("wrecked", "import a_package_nobody_has\n")])
+    with pytest.raises(InputError) as caught:
+        registry.find("encoder", "mien")
+    assert str(caught.value) == (
+        "no encoder is called 'mien'\n  hint: did you mean 'mine'?\n"
+        "  disabled: plugin wrecked 1.2: ModuleNotFoundError: No module named 'a_package_nobody_has'"
+    )
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_strict_mode_raises_whatever_is_wrong(site, monkeypatch):
     monkeypatch.setenv("GLTA_STRICT_PLUGINS", "1")
-    with pytest.raises(ModuleNotFoundError):
-        Registry([site("wrecked", "import a_package_nobody_has\n")])
+    with pytest.raises(GltaError, match=r"plugin wrecked 1\.2 is broken: SystemExit: 0") as caught:
+        Registry([site("wrecked", "raise SystemExit(0)")])
+    assert isinstance(caught.value.__cause__, SystemExit)
 
 
 def test_an_interrupt_is_no_broken_plugin(site):
@@ -118,19 +226,14 @@ def test_an_interrupt_is_no_broken_plugin(site):
         Registry([site("slow", "raise KeyboardInterrupt\n")])
 
 
-def test_a_clash_names_both_distributions(site):
+# --------------------------------------------------------------------------------------------- several plugins
+
+
+def test_a_clash_names_both_distributions_once_the_name_is_chosen(site):
     registry = Registry([site("first", GOOD), site("second", GOOD)])
+    assert registry.broken == []
     with pytest.raises(InputError, match=r"encoder 'mine' is declared by first 1\.2 and second 1\.2"):
         registry.find("encoder", "mine")
-
-
-def test_an_unknown_name_suggests_the_nearest_and_mentions_what_is_broken(site):
-    registry = Registry([site("stranger", GOOD), site("wrecked", "import a_package_nobody_has\n")])
-    with pytest.raises(InputError) as caught:
-        registry.find("encoder", "mien")
-    assert str(caught.value) == (
-        "no encoder is called 'mien'\n  hint: did you mean 'mine'?; wrecked could not be loaded (`glta plugins`)"
-    )
 
 
 def test_one_name_may_serve_two_kinds(site):
@@ -140,8 +243,37 @@ def test_one_name_may_serve_two_kinds(site):
     assert registry.find("backbone", "mine").kind == "backbone"
 
 
+@pytest.mark.parametrize(
+    ("listed", "loaded"),
+    [
+        (None, {"glta", "first-one", "second"}),
+        ("", {"glta"}),
+        ("second", {"glta", "second"}),
+        ("First_One, second", {"glta", "first-one", "second"}),
+        ("entry-of-first-one", {"glta", "first-one"}),
+    ],
+)
+def test_the_environment_chooses_which_plugins_are_loaded(site, monkeypatch, listed, loaded):
+    site("first-one", GOOD), site("second", GOOD)
+    if listed is not None:
+        monkeypatch.setenv("GLTA_LOAD_PLUGINS", listed)
+    assert {component.origin.distribution for component in Registry().components} == loaded
+
+
+def test_a_plugin_to_load_that_is_not_installed_is_the_users_error(site, monkeypatch):
+    site("first-one", GOOD)
+    monkeypatch.setenv("GLTA_LOAD_PLUGINS", "first-on")
+    with pytest.raises(InputError) as caught:
+        Registry()
+    assert str(caught.value) == (
+        "GLTA_LOAD_PLUGINS: no plugin is called first-on\n  hint: installed beside glta's own: first-one"
+    )
+
+
 def test_first_party_components_are_declared_through_entry_points():
     registry = Registry()
     assert registry.broken == []
-    for kind, name in [("encoder", "lightgcn"), ("backbone", "smollm2"), ("dataset", "movielens-100k")]:
+    some = {"encoder": "lightgcn", "backbone": "smollm2", "dataset": "table", "baseline": "ease", "logger": "jsonl"}
+    assert tuple(some) == KINDS
+    for kind, name in some.items():
         assert registry.find(kind, name).origin.distribution == "glta"
