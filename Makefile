@@ -23,7 +23,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/glta recommend --user 42 --recipe quickstart
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadgroup
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow

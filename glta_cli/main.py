@@ -113,10 +113,19 @@ def report(error: Exception, *, debug: bool) -> int:
             print(error, file=sys.stderr)
             return error.exit_code
         case _:
-            print(f"internal error: {type(error).__name__}: {error}", file=sys.stderr)
+            where = _guilty_plugin(error)
+            print(f"{where or 'internal error'}: {type(error).__name__}: {error}", file=sys.stderr)
             if not debug:
-                print("  hint: run it again with --debug and report the traceback", file=sys.stderr)
+                to_whom = " to its author" if where else ""
+                print(f"  hint: run it again with --debug and report the traceback{to_whom}", file=sys.stderr)
             return 1
+
+
+def _guilty_plugin(error: Exception) -> str | None:
+    """The plugin that raised an unexpected error, where that was one; what loaded none has none to blame."""
+    registry = sys.modules.get("glta_cli.registry")
+    origin = None if registry is None else registry.culprit(error)
+    return None if origin is None else f"error in plugin {origin}"
 
 
 def _split_flags(arguments: list[str]) -> tuple[list[str], frozenset[str]]:

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -209,6 +210,20 @@ def installed() -> Registry:
     return registry
 
 
+def culprit(error: BaseException) -> Origin | None:
+    """The plugin, other than glta's own, in whose code an error was raised last; None where there is none."""
+    if not installed.cache_info().currsize:
+        return None
+    packages = {
+        component.declaration.target.partition(":")[0].partition(".")[0]: component.origin
+        for component in installed().components
+        if component.origin.distribution != OWN_DISTRIBUTION
+    }
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    found = [packages[name] for module in frames if (name := module.partition(".")[0]) in packages]
+    return found[-1] if found else None
+
+
 def reason_of(cause: BaseException) -> str:
     """What was raised, on one line."""
     text = " ".join(str(cause).split())
@@ -294,6 +309,8 @@ def _check(declaration: Any, kind: Kind, hook: str) -> None:
     """Raise `PluginError` unless `declaration` is one of that kind and says what it has to."""
     if not isinstance(declaration, Declaration) or declaration.kind != kind:
         raise PluginError(f"{hook} yields {declaration!r}, which declares no {kind}")
+    if not isinstance(declaration.extra, str | None):
+        raise PluginError(f"{hook} yields a declaration whose extra is {declaration.extra!r}, not text")
     expected = {
         "name": r"[A-Za-z0-9][A-Za-z0-9._-]*",
         "summary": r"[^\n]+",

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from glta_cli.errors import GltaError, InputError
+from glta_cli.main import report
 from glta_cli.plugin import KINDS
-from glta_cli.registry import Registry
+from glta_cli.registry import Registry, installed
 
 GOOD = """
 from glta_cli.plugin import EncoderDeclaration, hookimpl
@@ -63,9 +64,16 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
 
-    def install(distribution: str, source: str, *, module: str | None = None):
-        module = module or distribution.replace("-", "_")
-        (tmp_path / f"{module}.py").write_text(source.format(name="mine", module=module))
+    def install(distribution: str, source: str, *, package: str | None = None):
+        """A module of the distribution's name; with `package` a folder, that text its module `code`."""
+        module = distribution.replace("-", "_")
+        text = source.format(name="mine", module=module)
+        if package is None:
+            (tmp_path / f"{module}.py").write_text(text)
+        else:
+            (tmp_path / module).mkdir()
+            (tmp_path / module / "__init__.py").write_text(text)
+            (tmp_path / module / "code.py").write_text(package)
         info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
@@ -224,6 +232,42 @@ def test_strict_mode_raises_whatever_is_wrong(site, monkeypatch):
 def test_an_interrupt_is_no_broken_plugin(site):
     with pytest.raises(KeyboardInterrupt):
         Registry([site("slow", "raise KeyboardInterrupt\n")])
+
+
+CRASHING = """
+from glta_cli.plugin import Settings
+
+class Own(Settings):
+    dimension: int = 8
+
+class Encoder:
+    def __init__(self, graph, settings):
+        super().__init__()
+
+    def forward(self):
+        return [][0]
+"""
+
+
+def test_an_error_in_the_code_of_a_plugin_is_blamed_on_it(site, tmp_path, monkeypatch, capsys):
+    site("stranger", GOOD.replace("{module}_code", "stranger.code"), package=CRASHING)
+    installed.cache_clear()
+    try:
+        encoder = installed().find("encoder", "mine").build(None, None)
+        with pytest.raises(IndexError) as caught:
+            encoder.forward()
+        assert report(caught.value, debug=False) == 1
+        with pytest.raises(IndexError) as own:
+            [][0]
+        assert report(own.value, debug=False) == 1
+    finally:
+        installed.cache_clear()
+    assert capsys.readouterr().err.splitlines() == [
+        "error in plugin stranger 1.2: IndexError: list index out of range",
+        "  hint: run it again with --debug and report the traceback to its author",
+        "internal error: IndexError: list index out of range",
+        "  hint: run it again with --debug and report the traceback",
+    ]
 
 
 # --------------------------------------------------------------------------------------------- several plugins

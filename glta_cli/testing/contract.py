@@ -75,9 +75,7 @@ def declared(
     """
     with contract.promise("a plugin that is installed declares it", decisive=True):
         component = installed().find(kind, name)
-    with contract.promise(
-        "its settings are an importable subclass of glta_cli.plugin.Settings", decisive=True
-    ):
+    with contract.promise("its settings are an importable subclass of glta_cli.plugin.Settings", decisive=True):
         model = component.config()
     with contract.promise("every setting has a description, for `glta plugins show`"):
         silent = [field for field, info in model.model_fields.items() if not info.description]
