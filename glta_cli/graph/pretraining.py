@@ -81,7 +81,8 @@ def embeddings_of(encoder: nn.Module, settings: GraphSettings) -> Embeddings:
         users, items = encoder()
         if settings.loss == "softmax":
             users, items = F.normalize(users, dim=-1), F.normalize(items, dim=-1)
-    return Embeddings(users.float().cpu().numpy(), items.float().cpu().numpy())
+    # An encoder may return its parameters themselves.
+    return Embeddings(users.detach().float().cpu().numpy(), items.detach().float().cpu().numpy())
 
 
 def validation_users(validation: Interactions) -> NDArray[np.int64]:
