@@ -41,6 +41,7 @@ class Contract:
         self.component = component
         self.promises = 0
         self.breaches: list[str] = []
+        self.raised: list[Exception] = []
 
     @contextmanager
     def promise(self, text: str, *, decisive: bool = False) -> Iterator[None]:
@@ -49,19 +50,23 @@ class Contract:
         try:
             yield
         except Exception as error:
-            found = str(error) if isinstance(error, (AssertionError, GltaError)) and str(error) else reason_of(error)
+            told = isinstance(error, (AssertionError, GltaError)) and str(error)
+            found = str(error) if told else reason_of(error)
             self.breaches.append("\n      ".join([text, *found.splitlines()]))
+            if not isinstance(error, AssertionError):
+                self.raised.append(error)
             if decisive:
-                self._raise(error)
+                self.settle()
 
     def settle(self) -> None:
-        """Raise `ContractError` if any promise was broken."""
-        if self.breaches:
-            self._raise(None)
-
-    def _raise(self, cause: Exception | None) -> None:
+        """Raise `ContractError` if any promise was broken; what the component raised is its cause."""
+        if not self.breaches:
+            return
         count = len(self.breaches)
         title = f"{self.component} breaks {count} promise{'s' if count > 1 else ''} of its kind"
+        # Its traceback leads to the place in the component's code.
+        several = len(self.raised) > 1
+        cause = ExceptionGroup("what was raised", self.raised) if several else next(iter(self.raised), None)
         raise ContractError("\n  - ".join([title, *self.breaches])) from cause
 
 

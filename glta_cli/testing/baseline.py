@@ -1,0 +1,220 @@
+"""What a baseline promises (`glta_cli.plugin.Baseline`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from safetensors.numpy import load, save
+
+from glta_cli.data.interactions import Interactions
+from glta_cli.errors import GltaError
+from glta_cli.evaluation.baselines import checked_arrays
+from glta_cli.evaluation.ranking import Scorer, rank_users
+from glta_cli.plugin import BaselineData
+from glta_cli.testing.contract import Contract, declared
+from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split
+
+FEWEST_TEXTS = 10
+SUBJECTS = ("a voyage to the stars", "a garden in spring", "two thieves and a bank")
+TEXTS = tuple(f"Title {item}: {SUBJECTS[item % len(SUBJECTS)]}" for item in range(ITEMS))
+
+
+def check_baseline(name: str, *, options: Mapping[str, Any] | None = None, texts: Sequence[str] | None = TEXTS) -> None:
+    """Check the baseline of that name, of an installed plugin, on small random interactions.
+
+    Args:
+        options: settings that differ from their defaults, as `evaluate.baselines.NAME` of a recipe holds them.
+        texts: of the items of a catalogue as large as this, ten at least; None where the dataset has none.
+
+    Raises:
+        ContractError: it breaks a promise; the message holds all that are broken.
+    """
+    contract = Contract(f"baseline '{name}'")
+    component, settings = declared(contract, "baseline", name, options)
+    baseline_promises(contract, component.target(), settings, texts)
+    contract.settle()
+
+
+def baseline_promises(
+    contract: Contract, target: Callable[..., Any], settings: BaseModel, texts: Sequence[str] | None = TEXTS
+) -> None:
+    """Check the class of a baseline with the given settings.
+
+    Args:
+        target: makes a baseline from settings.
+
+    Raises:
+        ContractError: a promise is broken without which the others cannot be checked.
+        ValueError: too few texts to check anything with.
+    """
+    if texts is not None and len(texts) < FEWEST_TEXTS:
+        raise ValueError(f"{len(texts)} texts are too few: give {FEWEST_TEXTS}, one an item")
+    subject = _Subject(target, settings, texts)
+    _fit_promises(contract, subject)
+    _scorer_promises(contract, subject)
+    _given_promises(contract, subject)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A class of baselines, its settings, and what it is fitted on."""
+
+    target: Callable[..., Any]
+    settings: Any
+    texts: Sequence[str] | None
+
+    def made(self) -> Any:
+        return self.target(self.settings)
+
+    def data(self) -> BaselineData:
+        """Interactions drawn anew, the same each time; all users but one have something to validate on."""
+        train, validation = draw_split(0, ITEMS if self.texts is None else len(self.texts))
+        return BaselineData(train=train, validation=validation, texts=self.texts, seed=7, device=torch.device("cpu"))
+
+
+def _learnt(subject: _Subject) -> tuple[Any, Mapping[str, NDArray[Any]]]:
+    """A fitted baseline and what it learnt."""
+    baseline = subject.made()
+    return baseline, baseline.fit(subject.data())
+
+
+# -------------------------------------------------------------------------------------------------------- fit
+
+
+def _fit_promises(contract: Contract, subject: _Subject) -> None:
+    with contract.promise("its target makes a baseline from its settings alone", decisive=True):
+        subject.made()
+    with contract.promise(
+        "fit(data) returns a mapping of names to numpy arrays of numbers, at least one", decisive=True
+    ):
+        learnt = checked_arrays(_learnt(subject)[1], "checked")
+        assert learnt, "the mapping is empty"
+    with contract.promise("the same data and seed give the same again"):
+        again = _learnt(subject)[1]
+        differing = [name for name in learnt.keys() | again.keys() if not _equal(learnt.get(name), again.get(name))]
+        assert not differing, f"learnt differently: {', '.join(sorted(differing))}"
+    with contract.promise("fit(data) leaves the data as they are"):
+        data, untouched = subject.data(), subject.data()
+        subject.made().fit(data)
+        changed = [name for name in ("train", "validation") if not _same(getattr(data, name), getattr(untouched, name))]
+        assert not changed, f"changed: {', '.join(changed)}"
+
+
+def _equal(first: NDArray[Any] | None, second: NDArray[Any] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return first.dtype == second.dtype and np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+
+
+def _same(first: Interactions, second: Interactions) -> bool:
+    return (
+        first.item_count == second.item_count
+        and np.array_equal(first.indptr, second.indptr)
+        and np.array_equal(first.items, second.items)
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- scorer
+
+
+def _scorer_promises(contract: Contract, subject: _Subject) -> None:
+    baseline, learnt = _learnt(subject)
+    users = np.delete(np.arange(USERS), LONELY_USER)
+
+    def scorer() -> Scorer:
+        """Of its own for each promise: what one does to scores or arrays must not show in the next."""
+        made: Scorer = baseline.scorer(_copied(learnt), subject.data().train)
+        return made
+
+    with contract.promise(
+        "scorer(learnt, train)(users) gives float32 [B, I], every score finite: not even minus infinity", decisive=True
+    ):
+        scores = scorer()(users)
+        _check_scores(scores, (len(users), subject.data().train.item_count))
+        scores = np.array(scores)
+    with contract.promise("a user without history gets scores like any other"):
+        _check_scores(scorer()(np.array([LONELY_USER])), (1, scores.shape[1]))
+    with contract.promise("a user's scores are the same alone, among others and in any order"):
+        _check_batches(scorer(), dict(zip(users.tolist(), scores, strict=True)))
+    with contract.promise("scores are the caller's to change"):
+        score = scorer()
+        score(users)[:] = -np.inf
+        assert _close(score(users), scores), "changed scores come back at the next call"
+    with contract.promise("what it learnt, through safetensors, is all that another instance needs to score"):
+        stored = load(save(checked_arrays(learnt, "checked")))
+        found = subject.made().scorer(stored, subject.data().train)(users)
+        assert _close(found, scores), "its scores differ"
+    with contract.promise("the scorer leaves what was learnt and the histories as they are"):
+        train = subject.data().train
+        given = _copied(learnt)
+        baseline.scorer(given, train)(users)
+        changed = [name for name in learnt.keys() | given.keys() if not _equal(learnt.get(name), given.get(name))]
+        assert not changed, f"changed: {', '.join(sorted(changed))}"
+        assert _same(train, subject.data().train), "changed: the training histories"
+    with contract.promise("glta evaluate ranks the catalogue by it"):
+        _check_ranking(scorer(), subject.data())
+
+
+def _copied(learnt: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: np.array(array) for name, array in learnt.items()}
+
+
+def _check_scores(scores: Any, shape: tuple[int, int]) -> None:
+    assert type(scores) is np.ndarray, f"it gives a {type(scores).__name__}"
+    assert scores.shape == shape, f"its shape is {list(scores.shape)}, not {list(shape)}"
+    assert scores.dtype == np.float32, f"it gives {scores.dtype}"
+    wild = np.unique(scores[~np.isfinite(scores)])
+    assert not len(wild), f"among the scores: {', '.join(map(str, wild))}"
+
+
+def _check_batches(score: Scorer, expected: Mapping[int, NDArray[np.float32]]) -> None:
+    """Compare scores of batches of every kind with those expected, [I] of each user."""
+    shuffled = np.random.default_rng(0).permutation(list(expected))
+    for users in (shuffled, np.repeat(shuffled[:2], 2), *shuffled[:, None]):
+        for user, row in zip(users.tolist(), score(users), strict=True):
+            assert _close(row, expected[user]), (
+                f"user {user} among {users.tolist()}: scores differ by up to {np.abs(row - expected[user]).max():.3g}"
+            )
+
+
+def _close(first: NDArray[np.float32], second: NDArray[np.float32]) -> bool:
+    """As far as scores of two batches are: products of float32 are summed in another order."""
+    return np.allclose(first, second, rtol=1e-4, atol=1e-5)
+
+
+def _check_ranking(score: Scorer, data: BaselineData) -> None:
+    users = np.arange(USERS)[::-1].copy()
+    ranked = rank_users(score, users, 5, data.train, data.validation, batch_size=4)
+    for user, items in zip(users.tolist(), ranked, strict=True):
+        seen = np.intersect1d(items, np.concatenate([data.train.of(user), data.validation.of(user)]))
+        assert not len(seen), f"user {user} has items {seen.tolist()} already, and they are ranked among the first"
+
+
+# ------------------------------------------------------------------------------------------ less data than usual
+
+
+def _given_promises(contract: Contract, subject: _Subject) -> None:
+    validation = subject.data().validation
+    half = validation.users < USERS // 2
+    some = Interactions.from_pairs(
+        validation.users[half], validation.items[half], user_count=USERS, item_count=validation.item_count
+    )
+    none = Interactions.from_pairs([], [], user_count=USERS, item_count=validation.item_count)
+    with contract.promise("fit works where many users have nothing to validate on"):
+        subject.made().fit(replace(subject.data(), validation=some))
+    with contract.promise("without any validation interaction fit works, or says by a GltaError what it needs"):
+        _fit_or_say(subject, replace(subject.data(), validation=none))
+    with contract.promise("without item texts fit works, or says by a GltaError that it needs them"):
+        _fit_or_say(subject, replace(subject.data(), texts=None))
+
+
+def _fit_or_say(subject: _Subject, data: BaselineData) -> None:
+    with suppress(GltaError):
+        subject.made().fit(data)
