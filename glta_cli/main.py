@@ -43,7 +43,7 @@ app.command()(evaluate)
 app.command()(recommend)
 app.add_typer(recipes, name="recipes")
 app.command()(runs)
-app.command()(plugins)
+app.add_typer(plugins, name="plugins")
 
 
 def _print_version(asked: bool) -> None:

@@ -213,10 +213,10 @@ class Workspace:
             inputs: names and hashes of what it read, parent stages among them.
         """
         import shutil
-        import tempfile
 
         parent = self.folder(f"stages/{stage}")
-        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+        temporary = _temporary(parent / name)
+        temporary.mkdir()
         try:
             started = datetime.now(UTC)
             details = write(temporary)
@@ -328,18 +328,23 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes so that a reader sees the old file or the new one, never a part."""
-    import tempfile
-
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    temporary = _temporary(path)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` that nothing has; what is made under it gets the user's own permissions."""
+    import secrets
+
+    return path.with_name(f".{path.name}-{secrets.token_hex(4)}")
 
 
 def _sync(path: Path) -> None:

@@ -16,7 +16,7 @@ from glta_cli.errors import BusyError, GltaError, InputError, InputErrors, Inter
 from glta_cli.main import report
 
 HEAVY = {"torch", "transformers", "pydantic", "polars", "numpy", "rich", "tqdm", "pluggy", "yaml"}
-PLUGINS = {"glta_datasets", "glta_encoders", "glta_backbones"}
+PLUGINS = {"glta_datasets", "glta_encoders", "glta_backbones", "glta_baselines", "glta_loggers"}
 MODULES_AFTER = """
 import atexit, sys
 atexit.register(lambda: print("\\n".join(sys.modules), file=sys.stderr))
@@ -59,7 +59,10 @@ def modules_of(*arguments: str) -> set[str]:
     return {name.partition(".")[0] for name in finished.stderr.split()}
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), (), ("recommend", "--help"), ("recipes", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("--version",), (), ("recommend", "--help"), ("recipes", "--help"), ("plugins", "--help")],
+)
 def test_a_first_look_imports_nothing_heavy(arguments):
     assert modules_of(*arguments) & (HEAVY | PLUGINS) == set()
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from glta_cli.errors import GltaError, InputError
-from glta_cli.workspace import Artefact, Run, Workspace, file_sha256, fingerprint, remembered_sha256
+from glta_cli.workspace import Artefact, Run, Workspace, file_sha256, fingerprint, remembered_sha256, write_bytes
 
 HOLD_LOCK = """
 import sys
@@ -217,3 +218,15 @@ def test_a_remembered_digest_is_that_of_the_bytes(tmp_path: Path, monkeypatch: p
     weights.write_bytes(b"other")
     os.utime(weights, ns=(before + 1, before + 1))
     assert remembered_sha256(weights) == hashlib.sha256(b"other").hexdigest()
+
+
+def test_what_is_written_has_the_permissions_of_the_user(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "file", b"text")
+        artefact = Workspace(tmp_path).publish("stage", "name", lambda folder: {}, settings={}, inputs={}, seed=0)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+    assert stat.S_IMODE(artefact.path.stat().st_mode) == 0o750
+    assert stat.S_IMODE((artefact.path / "manifest.json").stat().st_mode) == 0o640
