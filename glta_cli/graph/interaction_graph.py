@@ -52,8 +52,9 @@ class InteractionGraph(nn.Module):
         return self.user_count + self.item_count
 
     def propagate(self, nodes: Tensor) -> Tensor:
-        """A·nodes: [N, d] -> [N, d]."""
-        return F.embedding_bag(self.neighbours, nodes, self.indptr, mode="sum", per_sample_weights=self.weights)
+        """A·nodes: [N, d] -> [N, d], differentiable."""
+        product: Tensor = _Propagation.apply(nodes, self)
+        return product
 
     def layer_mean(self, nodes: Tensor, layers: int) -> Tensor:
         """Mean of nodes, A·nodes, ..., A^layers·nodes: [N, d] -> [N, d], differentiable.
@@ -62,6 +63,20 @@ class InteractionGraph(nn.Module):
         """
         mean: Tensor = _LayerMean.apply(nodes, self, layers)
         return mean
+
+
+class _Propagation(torch.autograd.Function):
+    """A·nodes."""
+
+    @staticmethod
+    def forward(ctx: Any, nodes: Tensor, graph: InteractionGraph) -> Tensor:
+        ctx.graph = graph
+        return _product(nodes, graph)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # A is symmetric: its transpose is itself. The backward pass torch has for a bag is many times slower.
+        return _product(gradients[0].contiguous(), ctx.graph), None
 
 
 class _LayerMean(torch.autograd.Function):
@@ -74,7 +89,7 @@ class _LayerMean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        # A is symmetric, and so is a polynomial of it: the backward pass is the forward pass of the gradient.
+        # A polynomial of a symmetric matrix is symmetric: the backward pass is the forward pass of the gradient.
         return _polynomial(gradients[0].contiguous(), ctx.graph, ctx.layers), None, None
 
 
@@ -83,8 +98,12 @@ def _polynomial(nodes: Tensor, graph: InteractionGraph, layers: int) -> Tensor:
     mean = nodes
     for layer in range(1, layers + 1):
         # In place: an interpolation is cheap, a fresh [N, d] from the operating system is not.
-        mean = graph.propagate(mean).lerp_(nodes, 1 / (layer + 1))
+        mean = _product(mean, graph).lerp_(nodes, 1 / (layer + 1))
     return mean
+
+
+def _product(nodes: Tensor, graph: InteractionGraph) -> Tensor:
+    return F.embedding_bag(graph.neighbours, nodes, graph.indptr, mode="sum", per_sample_weights=graph.weights)
 
 
 def _hetero_data(users: Tensor, items: Tensor, user_count: int, item_count: int) -> HeteroData:

@@ -72,10 +72,11 @@ def test_the_layer_mean_and_its_gradient_are_those_of_the_dense_formula(
     torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-6, atol=1e-7)
 
 
-def test_the_gradient_passes_the_numerical_check(interactions: Interactions) -> None:
+def test_the_gradients_pass_the_numerical_check(interactions: Interactions) -> None:
     graph = InteractionGraph(interactions).double()
     nodes = nodes_of(graph, dimension=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda value: graph.layer_mean(value, 3), (nodes,))
+    assert torch.autograd.gradcheck(lambda value: graph.propagate(graph.propagate(value)), (nodes,))
 
 
 @pytest.mark.parametrize("layers", [1, 3])
