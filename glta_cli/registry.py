@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import reprlib
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -288,7 +289,12 @@ def _declarations(entry: EntryPoint) -> Iterator[Declaration]:
         raise PluginError(f"was written for version {claimed!r} of the plugin API; this glta speaks {API_VERSION}")
     manager = pluggy.PluginManager(ENTRY_POINT_GROUP)
     manager.add_hookspecs(plugin_api)
-    manager.register(plugin, name=entry.name)
+    try:
+        manager.register(plugin, name=entry.name)
+    except pluggy.PluginValidationError as error:
+        # Between them stands the whole signature.
+        which, *_, what = str(error).splitlines()
+        raise PluginError(f"{which.partition(' for ')[2]}: {what}") from error
     _check_hook_names(manager)
     for kind, hook in HOOK_OF_KIND.items():
         for batch in getattr(manager.hook, hook)():
@@ -308,7 +314,9 @@ def _check_hook_names(manager: pluggy.PluginManager) -> None:
 def _check(declaration: Any, kind: Kind, hook: str) -> None:
     """Raise `PluginError` unless `declaration` is one of that kind and says what it has to."""
     if not isinstance(declaration, Declaration) or declaration.kind != kind:
-        raise PluginError(f"{hook} yields {declaration!r}, which declares no {kind}")
+        named = isinstance(declaration, Declaration)
+        shown = f"{declaration.kind} '{declaration.name}'" if named else reprlib.repr(declaration)
+        raise PluginError(f"{hook} yields {shown}, which declares no {kind}")
     if not isinstance(declaration.extra, str | None):
         raise PluginError(f"{hook} yields a declaration whose extra is {declaration.extra!r}, not text")
     expected = {

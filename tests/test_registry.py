@@ -159,13 +159,15 @@ BROKEN = {
     hook("yield", name="glta_graph_encoder"): (
         "there is no hook called 'glta_graph_encoder'; did you mean 'glta_graph_encoders'?"
     ),
-    hook("yield", argument="config"): "Argument(s) {'config'} are declared in the hookimpl but can not be found",
+    hook("yield", argument="config"): (
+        "hook 'glta_graph_encoders': Argument(s) {'config'} are declared in the hookimpl but can not be found"
+    ),
     hook("1 / 0"): "ZeroDivisionError: division by zero",
     hook("return 3"): "TypeError: 'int' object is not iterable",
     hook("return []"): "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
     "def glta_graph_encoders(): yield": "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
     hook("yield 'a name'", name="glta_backbones"): "glta_backbones yields 'a name', which declares no backbone",
-    hook(f"yield {declared(kind='Dataset')}"): "glta_graph_encoders yields DatasetDeclaration(",
+    hook(f"yield {declared(kind='Dataset')}"): ("glta_graph_encoders yields dataset 'x', which declares no encoder"),
     hook("yield EncoderDeclaration(name='x')"): "TypeError: ",
     hook(f"yield {declared(target='a.B')}"): "a declaration whose target is 'a.B', not package.module:Name",
     hook(f"yield {declared(name='None')}"): "a declaration whose name is None, not a name",

@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from glta_cli.training import trainable
 # Users with a positive and a negative item each; users 0 and 3 and item 2 stand there twice.
 BATCH_USERS = (0, 1, 3, 0, 12, 3)
 BATCH_ITEMS = ((2, 0, 16, 2, 7, 1), (4, 5, 6, 15, 2, 9))
+
+RESUMED_LOSS: Final = "bpr"
 
 Outputs = tuple[Tensor, Tensor]
 
@@ -56,7 +58,7 @@ def encoder_promises(contract: Contract, target: Callable[..., Any], settings: B
         ContractError: a promise is broken without which the others cannot be checked.
     """
     encoders = _Encoders(target, settings)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         _form_promises(contract, encoders)
         _extra_loss_promises(contract, encoders)
         _state_promises(contract, encoders)
@@ -168,13 +170,15 @@ def _extra_loss_promises(contract: Contract, encoders: _Encoders) -> None:
         for given in (distinct[0], distinct):
             _check_extra_loss(encoders, torch.arange(6), given)
     users, items = batch()
-    with contract.promise("extra_loss takes batches in which users and items stand more than once"):
+    with contract.promise("extra_loss takes batches in which users and items stand more than once", decisive=True):
         for given in (items[0], items):
             _check_extra_loss(encoders, users, given)
     with contract.promise("extra_loss takes a batch of one"):
         for given in (items[0], items):
             _check_extra_loss(encoders, users[:1], given[..., :1])
-    with contract.promise("every parameter that requires a gradient gets a finite one from forward() and extra_loss()"):
+    with contract.promise(
+        "every parameter that requires a gradient gets a finite one from forward() and extra_loss()", decisive=True
+    ):
         _check_gradients(encoders.draw())
 
 
@@ -343,7 +347,10 @@ def _training_promises(contract: Contract, encoders: _Encoders) -> None:
     ):
         _check_seeded(encoders)
     for loss in ("softmax", "bpr"):
-        with contract.promise(f"glta pretrain-graph trains it with the loss {loss}"), TemporaryDirectory() as folder:
+        with (
+            TemporaryDirectory() as folder,
+            contract.promise(f"glta pretrain-graph trains it with the loss {loss}", decisive=loss == RESUMED_LOSS),
+        ):
             trained = _pretrained(encoders, loss, Path(folder), epochs=2)
             assert trained.progress.epoch == 2, f"it stopped after epoch {trained.progress.epoch}"
             for vectors in (trained.embeddings.users, trained.embeddings.items):
@@ -352,11 +359,11 @@ def _training_promises(contract: Contract, encoders: _Encoders) -> None:
         contract.promise("a training that is interrupted and resumed ends where an uninterrupted one does"),
         TemporaryDirectory() as folder,
     ):
-        whole = _pretrained(encoders, "bpr", Path(folder) / "whole", epochs=2)
-        _pretrained(encoders, "bpr", Path(folder) / "parts", epochs=1)
-        resumed = _pretrained(encoders, "bpr", Path(folder) / "parts", epochs=2)
+        whole = _pretrained(encoders, RESUMED_LOSS, Path(folder) / "whole", epochs=2)
+        _pretrained(encoders, RESUMED_LOSS, Path(folder) / "parts", epochs=1)
+        resumed = _pretrained(encoders, RESUMED_LOSS, Path(folder) / "parts", epochs=2)
         assert resumed.progress.history == whole.progress.history, (
-            f"epochs differ: {resumed.progress.history[-1]} after {whole.progress.history[-1]}"
+            f"the last epoch is {resumed.progress.history[-1]}, not {whole.progress.history[-1]}"
         )
         for expected, found in zip(embeddings(whole.module), embeddings(resumed.module), strict=True):
             assert torch.equal(expected, found), f"embeddings differ by up to {_distance(expected, found):.3g}"

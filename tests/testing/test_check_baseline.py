@@ -40,12 +40,16 @@ def dense(train: Interactions, users: Any) -> Any:
     return rows
 
 
+def check(contract: Contract, target: Callable[..., Any], texts: Any = TEXTS) -> None:
+    baseline_promises(contract, target, NoSettings(), texts)
+    contract.settle()
+
+
 def breaches(target: Callable[..., Any], texts: Any = TEXTS) -> list[str]:
     """What a baseline is told, promise by promise."""
     contract = Contract("baseline 'mine'")
     with pytest.raises(ContractError) as told:
-        baseline_promises(contract, target, NoSettings(), texts)
-        contract.settle()
+        check(contract, target, texts)
     assert all(breach in str(told.value) for breach in contract.breaches)
     return contract.breaches
 
@@ -57,7 +61,7 @@ def test_shipped_baselines_keep_every_promise(name: str, options: Any) -> None:
 
 
 def test_settings_that_are_refused_are_told() -> None:
-    with pytest.raises(ContractError, match="take that\n.*options.regularisation: unknown key"):
+    with pytest.raises(ContractError, match=r"take that\n.*options[.]regularisation: unknown key"):
         check_baseline("ease", options={"regularisation": 1})
 
 
@@ -299,9 +303,7 @@ class SaysWhatItNeeds(Together):
 
 def test_a_baseline_may_say_what_it_needs() -> None:
     for texts in (TEXTS, [f"a longer catalogue: {item}" for item in range(40)]):
-        contract = Contract("mine")
-        baseline_promises(contract, SaysWhatItNeeds, NoSettings(), texts)
-        contract.settle()
+        check(Contract("mine"), SaysWhatItNeeds, texts)
 
 
 def test_a_baseline_that_needs_texts_is_checked_with_some() -> None:

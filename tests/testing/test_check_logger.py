@@ -33,12 +33,16 @@ class Diary:
             file.write(text + "\n")
 
 
+def check(contract: Contract, target: Callable[..., Any]) -> None:
+    logger_promises(contract, target, NoSettings())
+    contract.settle()
+
+
 def breaches(target: Callable[..., Any]) -> list[str]:
     """What a logger is told, promise by promise."""
     contract = Contract("logger 'mine'")
     with pytest.raises(ContractError) as told:
-        logger_promises(contract, target, NoSettings())
-        contract.settle()
+        check(contract, target)
     assert all(breach in str(told.value) for breach in contract.breaches)
     return contract.breaches
 
@@ -49,7 +53,7 @@ def test_shipped_loggers_keep_every_promise(name: str) -> None:
 
 
 def test_options_reach_the_logger(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="in its folder alone.*\n.*written outside: beside.jsonl"):
+    with pytest.raises(ContractError, match=r"in its folder alone.*\n.*written outside: beside[.]jsonl"):
         check_logger("jsonl", options={"file": "../../beside.jsonl"})
 
 
