@@ -51,6 +51,12 @@ class InteractionGraph(nn.Module):
     def node_count(self) -> int:
         return self.user_count + self.item_count
 
+    def _apply(self, fn: Any, recurse: bool = True) -> InteractionGraph:
+        # `data` is no module, so `.to(device)` would leave it behind.
+        self.data = self.data.apply(fn)
+        super()._apply(fn, recurse)
+        return self
+
     def propagate(self, nodes: Tensor) -> Tensor:
         """A·nodes: [N, d] -> [N, d], differentiable."""
         product: Tensor = _Propagation.apply(nodes, self)

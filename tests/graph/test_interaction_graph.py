@@ -127,3 +127,9 @@ def test_the_graph_shows_every_interaction_both_ways(interactions: Interactions)
     np.testing.assert_array_equal(there.numpy(), np.stack([interactions.users, interactions.items]))
     assert torch.equal(there.flip(0), back)
     assert len(graph.neighbours) == 2 * len(interactions)
+
+
+def test_torch_geometrics_graph_moves_along(interactions: Interactions) -> None:
+    graph = InteractionGraph(interactions).to("meta")
+    assert graph.data["user", "interacts", "item"].edge_index.device.type == "meta"
+    assert InteractionGraph(interactions).double().data["user", "interacts", "item"].edge_index.dtype == torch.int64

@@ -1,0 +1,200 @@
+"""Promises are checked one by one and told together; those of every kind are checked on plugins that are installed."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glta_cli.errors import InputError
+from glta_cli.registry import installed
+from glta_cli.testing.contract import Contract, ContractError, declared
+
+
+def test_a_contract_that_is_kept_settles() -> None:
+    contract = Contract("encoder 'mine'")
+    with contract.promise("it works"):
+        pass
+    contract.settle()
+    assert contract.promises == 1
+
+
+def test_every_broken_promise_is_told_with_what_was_seen() -> None:
+    contract = Contract("encoder 'mine'")
+    with contract.promise("it is right"):
+        raise AssertionError("it is wrong\nand odd")
+    with contract.promise("it works"):
+        pass
+    with contract.promise("it has a name"):
+        {}["name"]
+    with contract.promise("it can be had"):
+        raise InputError("there is none", location="--source", hint="make one")
+    with contract.promise("it is so"):
+        raise AssertionError
+    with pytest.raises(ContractError) as told:
+        contract.settle()
+    assert str(told.value) == (
+        "encoder 'mine' breaks 4 promises of its kind\n"
+        "  - it is right\n"
+        "      it is wrong\n"
+        "      and odd\n"
+        "  - it has a name\n"
+        "      KeyError: 'name'\n"
+        "  - it can be had\n"
+        "      --source: there is none\n"
+        "        hint: make one\n"
+        "  - it is so\n"
+        "      AssertionError"
+    )
+
+
+def test_after_a_decisive_promise_nothing_else_is_checked() -> None:
+    contract = Contract("encoder 'mine'")
+    with contract.promise("it works", decisive=True):
+        pass
+    with contract.promise("it is small"):
+        raise AssertionError("it is large")
+    with pytest.raises(ContractError, match=r"breaks 2 promises (.|\n)*it is large(.|\n)*ValueError: odd") as told:  # noqa: SIM117
+        with contract.promise("it can be made", decisive=True):
+            raise ValueError("odd")
+    assert isinstance(told.value.__cause__, ValueError)
+
+
+def test_the_cause_is_what_the_component_raised() -> None:
+    contract = Contract("encoder 'mine'")
+    first, second = ValueError("one"), KeyError("two")
+    for each in (first, AssertionError("seen"), second):
+        with contract.promise("it works"):
+            raise each
+    with pytest.raises(ContractError) as told:
+        contract.settle()
+    cause = told.value.__cause__
+    assert isinstance(cause, ExceptionGroup)
+    assert cause.exceptions == (first, second)
+
+
+def test_an_interrupt_is_no_breach() -> None:
+    contract = Contract("encoder 'mine'")
+    with pytest.raises(KeyboardInterrupt), contract.promise("it works"):
+        raise KeyboardInterrupt
+    assert contract.breaches == []
+
+
+# ------------------------------------------------------------------------------------------- what every kind promises
+
+PLUGIN = """
+    from glta_cli.plugin import LoggerDeclaration, hookimpl
+
+    @hookimpl
+    def glta_loggers():
+        yield LoggerDeclaration(
+            name="diary", summary="a line a stage", target="{package}.logger:Diary", config="{package}.settings:Diary"
+        )
+"""
+SETTINGS = """
+    from pydantic import Field
+
+    from glta_cli.plugin import Settings
+
+    class Diary(Settings):
+        file: str = Field("diary.txt", description="of the diary")
+"""
+LOGGER = """
+    class Diary:
+        pass
+"""
+
+
+@pytest.fixture
+def plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., None]]:
+    """Install a plugin with the logger `diary`; its files may be replaced."""
+    before = set(sys.modules)
+
+    def install(**replaced: str) -> None:
+        package = tmp_path / "their_diary"
+        package.mkdir()
+        files = {"__init__": PLUGIN, "settings": SETTINGS, "logger": LOGGER} | replaced
+        for name, text in files.items():
+            (package / f"{name}.py").write_text(textwrap.dedent(text).replace("{package}", "their_diary"))
+        information = tmp_path / "their_diary-1.0.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: their-diary\nVersion: 1.0\n")
+        (information / "entry_points.txt").write_text("[glta]\ndiary = their_diary\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        installed.cache_clear()
+
+    yield install
+    for name in [name for name in set(sys.modules) - before if name.partition(".")[0] == "their_diary"]:
+        del sys.modules[name]
+    monkeypatch.undo()
+    installed.cache_clear()
+
+
+def told_of_diary(options: dict[str, Any] | None = None) -> list[str]:
+    """What the logger `diary` is told of the promises every kind makes."""
+    contract = Contract("logger 'diary'")
+    with suppress(ContractError):  # of a decisive promise
+        declared(contract, "logger", "diary", options)
+    return contract.breaches
+
+
+def test_a_declared_component_comes_with_its_settings(plugin: Callable[..., None]) -> None:
+    plugin()
+    contract = Contract("logger 'diary'")
+    component, settings = declared(contract, "logger", "diary", {"file": "mine.txt"})
+    contract.settle()
+    assert str(component.origin) == "their-diary 1.0"
+    assert settings.model_dump() == {"file": "mine.txt"}
+
+
+NEEDS_A_VALUE = SETTINGS.replace('"diary.txt", ', "")
+
+
+@pytest.mark.parametrize(
+    ("replaced", "promise", "seen"),
+    [
+        ({"__init__": "import no_such_package"}, "a plugin that is installed declares it", "no_such_package"),
+        (
+            {"__init__": PLUGIN.replace("diary", "dairy")},
+            "a plugin that is installed declares it",
+            "did you mean 'dairy'",
+        ),
+        ({"settings": "import no_such_package"}, "its settings are an importable subclass", "no_such_package"),
+        (
+            {"settings": "class Diary: pass"},
+            "its settings are an importable subclass",
+            "no subclass of glta_cli.plugin",
+        ),
+        ({"settings": NEEDS_A_VALUE}, "its settings need nothing but what the test gives", "options.file"),
+        ({"settings": SETTINGS.replace("of the diary", "")}, "every setting has a description", "without: file"),
+        ({"settings": f"import torch\n{textwrap.dedent(SETTINGS)}"}, "its code is imported when", "at once: torch"),
+        (
+            {"__init__": f"import {{package}}.logger\n{textwrap.dedent(PLUGIN)}"},
+            "its code is imported when",
+            "at once: their_diary.logger",
+        ),
+        ({"logger": "import no_such_package"}, "its target can be imported", "no_such_package"),
+        ({"logger": "class Dairy: pass"}, "its target can be imported", "Diary"),
+    ],
+)
+def test_a_component_is_told_what_every_kind_promises(
+    plugin: Callable[..., None], replaced: dict[str, str], promise: str, seen: str
+) -> None:
+    plugin(**replaced)
+    [breach] = told_of_diary()
+    assert breach.startswith(promise)
+    assert seen in breach
+
+
+def test_what_the_test_gives_is_taken(plugin: Callable[..., None]) -> None:
+    plugin(settings=NEEDS_A_VALUE)
+    assert told_of_diary({"file": "mine.txt"}) == []
+    [breach] = told_of_diary({"file": "mine.txt", "fiel": 1})
+    assert "did you mean 'file'" in breach
