@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from glta_cli import testing
 from glta_cli.main import app
+from glta_cli.plugin import HOOK_OF_KIND
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +59,8 @@ def test_make_quickstart_runs_the_quickstart_whatever_ran_last(repository: Path)
     assert shlex.split(recommend) == ["recommend", "--user", "42", "--recipe", "quickstart"]
 
 
-def glta(folder: Path, *arguments: str, plugins: Path | None = None) -> str:
+def glta(folder: Path, *arguments: str) -> str:
     environment = os.environ | {"GLTA_DATA_DIR": str(folder / "workspace")}
-    if plugins is not None:
-        environment["PYTHONPATH"] = str(plugins)
     return subprocess.run(
         [sys.executable, "-m", "glta_cli", *arguments],
         cwd=folder,
@@ -95,26 +95,22 @@ def test_own_data_in_five_lines(readme: str, toy_table: Path, tmp_path: Path) ->
     assert len(answer["recommendations"]) == 10
 
 
-def test_the_plugin_of_the_readme_is_listed_and_trains(readme: str, toy_table: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    for block in blocks(readme, "python"):
-        path = site / block.splitlines()[0].removeprefix("# ")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block)
-    project = next(block for block in blocks(readme, "toml") if "entry-points" in block)
-    [entry] = re.findall(r'^(\w+) = "(\w+)"$', project.split("[project.entry-points.glta]")[1], flags=re.MULTILINE)
-    metadata = site / "glta_mf-0.1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: glta-mf\nVersion: 0.1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[glta]\n{entry[0]} = {entry[1]}\n")
+def test_the_plugin_of_the_readme_is_the_example(readme: str, repository: Path) -> None:
+    shown = dict(re.findall(r"^`(plugins/[^`]+)`:\n\n```\w+\n(.*?)```", readme, flags=re.DOTALL | re.MULTILINE))
+    package = repository / "plugins" / "glta-example"
+    files = [package / "pyproject.toml", *sorted((package / "glta_example").glob("*.py"))]
+    assert shown == {file.relative_to(repository).as_posix(): file.read_text(encoding="utf-8") for file in files}
 
-    listed = json.loads(glta(tmp_path, "plugins", "--json", plugins=site))
-    assert {"name": "mf", "kind": "encoder", "distribution": "glta-mf"}.items() <= next(
-        row for row in listed if row["name"] == "mf"
-    ).items()
 
-    source = f"dataset={{name: table, source: {toy_table}}}"
-    trained = glta(
-        tmp_path, "pretrain-graph", "--set", source, "--set", "graph.encoder=mf", *SMALL, "--json", plugins=site
-    )
-    assert json.loads(trained)["details"]["encoder"] == "mf"
+def test_the_test_of_the_readmes_plugin_is_the_examples(readme: str, repository: Path) -> None:
+    [block] = [block for block in blocks(readme, "python") if block.startswith("from glta_cli.testing")]
+    import_line, test = block.split("\n\n\n")
+    written = (repository / "plugins/glta-example/tests/test_simgcl.py").read_text(encoding="utf-8")
+    assert import_line in written
+    assert test in written
+
+
+def test_the_readme_lists_every_kind_of_plugin_with_its_hook_and_check(readme: str) -> None:
+    rows = re.findall(r"^\| (\w+) \| `(glta_\w+)` \|.*\| `(check_\w+)` \|$", readme, flags=re.MULTILINE)
+    assert rows == [(kind, hook, f"check_{kind}") for kind, hook in HOOK_OF_KIND.items()]
+    assert set(testing.__all__) == {check for _, _, check in rows} | {"ContractError"}
