@@ -296,6 +296,9 @@ def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Rec
 
 def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
     """Check values against the schema and against the settings of the plugins they select."""
+    from glta_cli.registry import installed
+
+    installed()  # what is wrong with the plugins as a whole is no error of a setting
     errors: list[GltaError] = []
     recipe = None
     try:

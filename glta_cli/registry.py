@@ -245,7 +245,7 @@ def wanted(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
     listed = os.environ.get("GLTA_LOAD_PLUGINS")
     own: list[EntryPoint] = []
     others: list[EntryPoint] = []
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: (_origin(entry).distribution, entry.name)):
         (own if _origin(entry).distribution == OWN_DISTRIBUTION else others).append(entry)
     if listed is None:
         return own + others

@@ -81,7 +81,7 @@ def validate(
             load_recipe(name)
         except InputErrors as several:
             problems += several.errors
-        except GltaError as problem:
+        except InputError as problem:
             problems.append(problem)
         else:
             print(f"{name}: ok")
