@@ -52,6 +52,8 @@ def attach_adapters(model: Any, settings: LoraSettings) -> Any:
         with warnings.catch_warnings():
             # peft asks transformers by an old name whether gradients are checkpointed.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+            # GPT-2's layers hold their weights transposed, which peft notices and sees to.
+            warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
             return get_peft_model(model, config, low_cpu_mem_usage=on_meta)
     except ValueError as error:
         linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)})

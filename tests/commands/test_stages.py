@@ -7,15 +7,14 @@ import yaml
 from glta_cli.recipe import load_recipe, recipe_from
 
 OWN_ENCODER = """
-from pydantic import BaseModel
-from glta_cli.plugin import EncoderDeclaration, hookimpl
+from glta_cli.plugin import EncoderDeclaration, Settings, hookimpl
 
-class Settings(BaseModel):
+class OwnSettings(Settings):
     size: int = 8
 
 @hookimpl
 def glta_graph_encoders():
-    yield EncoderDeclaration(name="own", summary="for a test", target="own:Encoder", config="own:Settings")
+    yield EncoderDeclaration(name="own", summary="for a test", target="own:Encoder", config="own:OwnSettings")
 """
 
 

@@ -151,7 +151,7 @@ def test_a_silent_hub_costs_five_seconds_at_most(silent_server: str, monkeypatch
 
 @pytest.mark.usefixtures("empty_hub_cache")
 def test_a_name_server_that_does_not_answer_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(8))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(8) or [])
     monkeypatch.setattr(constants, "ENDPOINT", "http://unresolvable.invalid")
     started = time.monotonic()
     with pytest.raises(GltaError, match="no answer within"):
