@@ -10,8 +10,9 @@ from typing import Any
 from glta_cli.details import histories, numbers
 from glta_cli.errors import GltaError
 from glta_cli.plugin import StageEnd, StageLogger
-from glta_cli.recipe import Recipe, own_settings
+from glta_cli.recipe import Recipe
 from glta_cli.registry import installed, reason_of
+from glta_cli.selection import own_settings
 from glta_cli.terminal import say
 
 

@@ -1,24 +1,13 @@
 """Recipes: the settings of a whole run, and the only place where a default lives.
 
-A recipe is a YAML file. Every key is optional; what it leaves out is the default written here. Unknown keys,
-duplicate keys and values of the wrong type are errors with file, line and column, all of a file at once.
+Every key is optional; what a recipe leaves out is the default written here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
-from glta_cli.positioned_yaml import Key, Position, read_yaml
-from glta_cli.validation import in_file_order, place, validated
-
-if TYPE_CHECKING:
-    from glta_cli.plugin import Kind
 
 # --------------------------------------------------------------------------------------------- the schema
 
@@ -29,7 +18,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def _by_name(listed: Any) -> Any:
+def listed_by_name(listed: Any) -> Any:
     """Components as a mapping of names to settings, where they are given as a list, or a name without settings."""
     if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
         return {name: {} for name in listed}
@@ -38,7 +27,7 @@ def _by_name(listed: Any) -> Any:
     return listed
 
 
-Components = Annotated[dict[str, dict[str, Any]], BeforeValidator(_by_name)]
+Components = Annotated[dict[str, dict[str, Any]], BeforeValidator(listed_by_name)]
 """Several components of one kind: names, each with its own settings; a list of names will do."""
 
 
@@ -251,234 +240,3 @@ class Recipe(Settings):
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     loggers: Components = Field({}, description="loggers of `glta plugins`: names, or names with settings")
-
-
-# -------------------------------------------------------------------------------- reading and overriding
-
-
-@dataclass(frozen=True)
-class LoadedRecipe:
-    """A validated recipe, its name, and what it was read from."""
-
-    name: str
-    recipe: Recipe
-    path: Path | None
-
-
-def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """Read a recipe by path or shipped name and apply `key=value` overrides.
-
-    Raises:
-        InputError: no such recipe.
-        InputErrors: everything wrong inside it, and in the overrides.
-    """
-    path = find_recipe(reference)
-    values, positions = read_yaml(read_text(path), str(path))
-    for override in overrides:
-        _apply_override(override, values, positions)
-    return LoadedRecipe(recipe_name(path), validate_recipe(values, positions), path)
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe by the schema alone: the plugins it selects need not be installed."""
-    values, positions = read_yaml(read_text(path), str(path))
-    return validated(Recipe, values, (), positions)
-
-
-def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from plain values, such as those of a manifest, with overrides applied."""
-    merged = dict(values)
-    positions: dict[Key, Position] = {}
-    for override in overrides:
-        _apply_override(override, merged, positions)
-    return validate_recipe(merged, positions)
-
-
-def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
-    """Check values against the schema and against the settings of the plugins they select."""
-    from glta_cli.registry import installed
-
-    installed()  # what is wrong with the plugins as a whole is no error of a setting
-    errors: list[GltaError] = []
-    recipe = None
-    try:
-        recipe = validated(Recipe, values, (), positions)
-    except InputErrors as several:
-        errors += several.errors
-    # From the values: a plugin's settings are checked even where the schema found errors.
-    for selection in selections(values):
-        errors += _selection_errors(selection, positions)
-    if recipe is not None:
-        errors += _contradictions(recipe, positions)
-    if recipe is None or errors:
-        raise InputErrors(in_file_order(errors))
-    return recipe
-
-
-def component_options(recipe: Recipe, kind: Literal["dataset", "encoder", "backbone"]) -> BaseModel:
-    """The validated own settings of the one component a recipe selects for `kind`."""
-    section, name_field = COMPONENT_KEYS[kind]
-    settings = getattr(recipe, section)
-    return own_settings(kind, getattr(settings, name_field), settings.options, (section, "options"))
-
-
-def own_settings(
-    kind: Kind,
-    name: str,
-    options: Mapping[str, Any],
-    key: Key,
-    positions: Mapping[Key, Position] | None = None,
-) -> BaseModel:
-    """The settings model of a component, filled with what a recipe says under `key`.
-
-    Raises:
-        InputError: there is no such component.
-        InputErrors: everything wrong with the settings.
-        GltaError: their model cannot be imported.
-    """
-    from glta_cli.registry import installed
-
-    return validated(installed().find(kind, name).config(), options, key, positions or {})
-
-
-# Kind of component -> the section that selects it, and that section's key for its name.
-COMPONENT_KEYS: Mapping[Kind, tuple[str, str]] = {
-    "dataset": ("dataset", "name"),
-    "encoder": ("graph", "encoder"),
-    "backbone": ("backbone", "name"),
-}
-# Kind -> the key that lists any number of its components.
-COMPONENTS_KEYS: Mapping[Kind, Key] = {
-    "baseline": ("evaluate", "baselines"),
-    "logger": ("loggers",),
-}
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A component a recipe names, and where: the keys of its name and of its own settings."""
-
-    kind: Kind
-    name: str
-    options: Mapping[str, Any]
-    name_key: Key
-    options_key: Key
-
-
-def selections(values: Mapping[str, Any]) -> Iterator[Selection]:
-    """The components that plain values of a recipe select, defaults included; none where the schema is broken."""
-    for kind, (section, name_field) in COMPONENT_KEYS.items():
-        given = values.get(section)
-        held = Recipe.model_fields[section].default.model_dump() | (given if isinstance(given, dict) else {})
-        name, options = held[name_field], held["options"]
-        if isinstance(name, str) and isinstance(options, dict):
-            yield Selection(kind, name, options, (section, name_field), (section, "options"))
-    for kind, key in COMPONENTS_KEYS.items():
-        listed = _by_name(_value_at(values, key))
-        for name, options in listed.items() if isinstance(listed, dict) else ():
-            if isinstance(options, dict):
-                yield Selection(kind, name, options, (*key, name), (*key, name))
-
-
-def _value_at(values: Any, key: Key) -> Any:
-    """What stands under a key, without defaults: those name components that ship with glta."""
-    for part in key:
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
-
-
-def _selection_errors(selection: Selection, positions: Mapping[Key, Position]) -> list[GltaError]:
-    """What is wrong with the name and the own settings of a component; nothing where the schema says it."""
-    try:
-        own_settings(selection.kind, selection.name, selection.options, selection.options_key, positions)
-    except InputErrors as several:
-        return several.errors
-    except GltaError as error:
-        name = ".".join(map(str, selection.name_key))
-        location = place(selection.name_key, positions) if error.location is None else error.location
-        found = InputError(f"{name}: {error.problem}", location=location, hint=error.hint)
-        found.__cause__ = error.__cause__
-        return [found]
-    return []
-
-
-def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
-    """Settings that are right one by one and wrong together."""
-    found: list[GltaError] = []
-    align, finetune = recipe.align, recipe.finetune
-    if align.least_items > align.most_items:
-        problem = f"align.least_items: {align.least_items} is more than align.most_items, {align.most_items}"
-        found.append(InputError(problem, location=place(("align", "least_items"), positions)))
-    if finetune.readout == "positions" and finetune.loss == "first":
-        problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
-        location = place(("finetune", "readout"), positions)
-        found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
-    return found
-
-
-def recipe_folder() -> Path:
-    """Where the shipped recipes lie: in the installed package, or the repository of an editable install."""
-    package = Path(__file__).parent
-    inside = package / "recipes"
-    return inside if inside.is_dir() else package.parent / "recipes"
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Every shipped recipe by name; nested ones as `folder/name`."""
-    folder = recipe_folder()
-    return {recipe_name(path): path for path in sorted(folder.rglob("*.yaml"))}
-
-
-def recipe_name(path: Path) -> str:
-    """The name of a recipe file: relative to the shipped folder, else its stem."""
-    folder = recipe_folder().resolve()
-    resolved = path.resolve()
-    relative = resolved.relative_to(folder) if resolved.is_relative_to(folder) else Path(path.name)
-    return relative.with_suffix("").as_posix()
-
-
-def find_recipe(reference: str) -> Path:
-    """A path as it is, or the file of a shipped name; raises `InputError` with the nearest name."""
-    path = Path(reference)
-    if path.is_file():
-        return path
-    shipped = shipped_recipes()
-    if reference in shipped:
-        return shipped[reference]
-    # A checkout's path, such as recipes/quickstart.yaml, also works from an installed package.
-    named = path.with_suffix("").as_posix().removeprefix("recipes/")
-    if path.suffix == ".yaml" and named in shipped:
-        return shipped[named]
-    hint = did_you_mean(named, list(shipped)) or f"shipped recipes: {', '.join(shipped)}"
-    raise InputError("no such recipe", location=reference, hint=hint)
-
-
-def describe_first_line(path: Path) -> str:
-    """The command a recipe starts with: its first line without the comment mark."""
-    lines = read_text(path).splitlines()
-    return lines[0].lstrip("# ").strip() if lines else ""
-
-
-def read_text(path: Path) -> str:
-    """The text of a recipe file; raises `InputError` where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", location=str(path)) from error
-
-
-def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, Position]) -> None:
-    name, equals, text = override.partition("=")
-    if not equals or not name:
-        raise InputError("an override is KEY=VALUE", location=f"--set {override}", hint="such as --set seed=1")
-    path = name.strip().split(".")
-    parsed, _ = read_yaml(f"value: {text}", f"--set {override}")
-    target = values
-    for part in path[:-1]:
-        if not isinstance(target.get(part), dict):
-            target[part] = {}
-        # Copied on the way down, so that values shared with a manifest stay as they were.
-        target[part] = dict(target[part])
-        target = target[part]
-    target[path[-1]] = parsed["value"]
-    positions[tuple(path)] = Position(f"--set {name}", 1, 1)

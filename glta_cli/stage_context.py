@@ -20,8 +20,9 @@ from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin import Backbone, LanguageModel
-from glta_cli.recipe import Recipe, component_options
+from glta_cli.recipe import Recipe
 from glta_cli.registry import installed
+from glta_cli.selection import component_options
 from glta_cli.workspace import Artefact, Workspace
 
 FULL_GRAPH = "full.safetensors"

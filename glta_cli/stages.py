@@ -30,8 +30,9 @@ from glta_cli.language.model import load_own_tensors, own_tensors
 from glta_cli.language.readout import encode_users
 from glta_cli.language.text_vectors import text_vectors, whiten
 from glta_cli.plugin import Kind
-from glta_cli.recipe import Recipe, component_options
+from glta_cli.recipe import Recipe
 from glta_cli.registry import installed
+from glta_cli.selection import component_options
 from glta_cli.serving.fusion import choose_weights
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stage_context import (

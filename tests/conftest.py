@@ -99,7 +99,7 @@ def tiny_recipe(tiny_settings: dict[str, Any]) -> Callable[..., Recipe]:
     """Make the toy recipe with `key=value` overrides, as `--set` takes them."""
 
     def make(*overrides: str) -> Recipe:
-        from glta_cli.recipe import recipe_from
+        from glta_cli.recipe_files import recipe_from
 
         return recipe_from(tiny_settings, overrides)
 

@@ -27,7 +27,7 @@ main()
 
 HELD_IN_A_COMMAND = """
 import sys, time
-import glta_cli.main, glta_cli.recipe
+import glta_cli.main, glta_cli.recipe_files
 
 def hold(name):
     open(pipe, "w").close()
@@ -35,7 +35,7 @@ def hold(name):
 
 pipe = sys.argv[1]
 sys.argv = ["glta", "recipes", "copy", "quickstart"]
-glta_cli.recipe.find_recipe = hold
+glta_cli.recipe_files.find_recipe = hold
 glta_cli.main.main()
 """
 

@@ -19,7 +19,8 @@ from glta_cli.commands.evaluate import some_user
 from glta_cli.errors import BusyError, GltaError, InputError
 from glta_cli.main import app
 from glta_cli.pipeline import STAGES, Pipeline
-from glta_cli.recipe import Recipe, load_recipe
+from glta_cli.recipe import Recipe
+from glta_cli.recipe_files import load_recipe
 from glta_cli.serving.index import Index
 from glta_cli.workspace import Workspace
 

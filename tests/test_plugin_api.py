@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from glta_cli.testing.backbone import backbone_promises
-from glta_cli.testing.baseline import baseline_promises
-from glta_cli.testing.dataset import dataset_promises
-from glta_cli.testing.encoder import encoder_promises
-from glta_cli.testing.logger import logger_promises
 
 from glta_cli import plugin
 from glta_cli.plugin import HOOK_OF_KIND, KINDS, Kind
 from glta_cli.recipe import BackboneSettings
 from glta_cli.registry import Component, Registry, installed
+from glta_cli.testing.backbone import backbone_promises
+from glta_cli.testing.baseline import baseline_promises
 from glta_cli.testing.contract import Contract
+from glta_cli.testing.dataset import dataset_promises
+from glta_cli.testing.encoder import encoder_promises
+from glta_cli.testing.logger import logger_promises
 
 PROTOCOL_OF_KIND: dict[Kind, type] = {
     "encoder": plugin.GraphEncoder,

@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 
 from glta_cli.errors import InputError, InputErrors
-from glta_cli.recipe import (
-    Recipe,
-    component_options,
+from glta_cli.recipe import Recipe
+from glta_cli.recipe_files import (
     describe_first_line,
     find_recipe,
     load_recipe,
-    own_settings,
     recipe_folder,
     recipe_from,
     recipe_name,
     shipped_recipes,
 )
+from glta_cli.selection import component_options, own_settings
 
 SHIPPED = 9
 

@@ -74,7 +74,7 @@ def listed_baselines(names: str, recipe: Recipe) -> dict[str, dict[str, Any]]:
         InputError: one is unknown, or the recipe's settings for it are wrong; said before anything runs.
     """
     from glta_cli.errors import InputError
-    from glta_cli.recipe import own_settings
+    from glta_cli.selection import own_settings
 
     listed = {}
     for name in filter(None, (part.strip() for part in names.split(","))):

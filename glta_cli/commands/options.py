@@ -87,7 +87,7 @@ def open_pipeline(
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
     """
     from glta_cli.pipeline import Pipeline
-    from glta_cli.recipe import load_recipe, recipe_from
+    from glta_cli.recipe_files import load_recipe, recipe_from
     from glta_cli.workspace import Workspace
 
     workspace = Workspace(data_dir)

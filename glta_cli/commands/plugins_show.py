@@ -71,7 +71,7 @@ def described(component: Component) -> dict[str, Any]:
 
 def recipe_line(kind: Kind, name: str, options: Mapping[str, Any]) -> str:
     """A line of YAML that selects the component and changes the settings `options`, by dotted name."""
-    from glta_cli.recipe import COMPONENT_KEYS, COMPONENTS_KEYS
+    from glta_cli.selection import COMPONENT_KEYS, COMPONENTS_KEYS
 
     nested = _nested(options)
     if kind in COMPONENT_KEYS:
@@ -86,7 +86,7 @@ def recipe_line(kind: Kind, name: str, options: Mapping[str, Any]) -> str:
 
 def set_options(kind: Kind, name: str, options: Mapping[str, Any]) -> str:
     """The same as options of a command, quoted for a shell."""
-    from glta_cli.recipe import COMPONENT_KEYS, COMPONENTS_KEYS
+    from glta_cli.selection import COMPONENT_KEYS, COMPONENTS_KEYS
 
     if kind in COMPONENT_KEYS:
         section, name_field = COMPONENT_KEYS[kind]

@@ -14,7 +14,8 @@ from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption,
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
-    from glta_cli.recipe import LoadedRecipe, Recipe
+    from glta_cli.recipe import Recipe
+    from glta_cli.recipe_files import LoadedRecipe
 
 
 def prepare(
@@ -99,7 +100,7 @@ def _yaml(key: str, value: str | int) -> str:
 def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tuple[LoadedRecipe, Recipe]:
     """The recipe later commands start from, and the recipe with this command's changes."""
     from glta_cli.errors import InputError
-    from glta_cli.recipe import load_recipe, recipe_from
+    from glta_cli.recipe_files import load_recipe, recipe_from
 
     if recipe is not None:
         base = load_recipe(recipe)
@@ -121,7 +122,7 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
 
 def _recipe_about(dataset: str) -> LoadedRecipe:
     """The shipped recipe a dataset starts from; `quickstart` where none is about it."""
-    from glta_cli.recipe import load_recipe, shipped_recipes
+    from glta_cli.recipe_files import load_recipe, shipped_recipes
 
     top = sorted(name for name in shipped_recipes() if "/" not in name)
     for name in sorted(top, key=lambda name: (name != dataset, name != DEFAULT_RECIPE)):
@@ -152,7 +153,7 @@ def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -
 
 
 def _is_shipped(base: LoadedRecipe) -> bool:
-    from glta_cli.recipe import shipped_recipes
+    from glta_cli.recipe_files import shipped_recipes
 
     return base.path is not None and shipped_recipes().get(base.name) == base.path
 

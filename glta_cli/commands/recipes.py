@@ -29,7 +29,7 @@ def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from glta_cli.recipe import describe_first_line, read_recipe, shipped_recipes
+    from glta_cli.recipe_files import describe_first_line, read_recipe, shipped_recipes
 
     found = [
         {
@@ -59,7 +59,7 @@ def show(
     Example: glta recipes show quickstart --resolved
     """
     from glta_cli.commands.stage import recipe_yaml
-    from glta_cli.recipe import find_recipe, load_recipe, read_text
+    from glta_cli.recipe_files import find_recipe, load_recipe, read_text
 
     text = recipe_yaml(load_recipe(name).recipe) if resolved else read_text(find_recipe(name)).rstrip()
     results().print(text, markup=False, soft_wrap=True)
@@ -73,7 +73,7 @@ def validate(
 
     Example: glta recipes validate mine.yaml
     """
-    from glta_cli.recipe import load_recipe
+    from glta_cli.recipe_files import load_recipe
 
     problems: list[GltaError] = []
     for name in names:
@@ -101,7 +101,7 @@ def copy(
 
     Example: glta recipes copy quickstart mine.yaml
     """
-    from glta_cli.recipe import find_recipe, read_text
+    from glta_cli.recipe_files import find_recipe, read_text
     from glta_cli.workspace import write_bytes
 
     source = find_recipe(name)

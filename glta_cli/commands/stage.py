@@ -192,7 +192,7 @@ def _prepared(pipeline: Pipeline) -> PreparedDataset | None:
 
 def _graph_dimension(recipe: Recipe) -> int:
     from glta_cli.errors import InputError
-    from glta_cli.recipe import component_options
+    from glta_cli.selection import component_options
 
     dimension = component_options(recipe, "encoder").model_dump().get("dimension")
     if not isinstance(dimension, int):

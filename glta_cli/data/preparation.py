@@ -18,8 +18,9 @@ from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, Pr
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.errors import InputError
 from glta_cli.plugin import DatasetLoader, RawDataset
-from glta_cli.recipe import DatasetSettings, Recipe, component_options
+from glta_cli.recipe import DatasetSettings, Recipe
 from glta_cli.registry import Component, installed
+from glta_cli.selection import component_options
 from glta_cli.workspace import SCHEMA_VERSION, Workspace, file_sha256, fingerprint, read_json, write_json
 
 STAGE: Final = "prepare"

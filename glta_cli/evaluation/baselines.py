@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 from glta_cli.errors import GltaError
 from glta_cli.evaluation.ranking import Scorer
 from glta_cli.plugin import Baseline, BaselineData
-from glta_cli.recipe import own_settings
 from glta_cli.registry import installed
+from glta_cli.selection import own_settings
 from glta_cli.terminal import say
 from glta_cli.workspace import SCHEMA_VERSION, fingerprint
 

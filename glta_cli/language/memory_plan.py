@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM
 from glta_cli.graph.losses import CHUNK_LOGITS
 from glta_cli.language.adapters import attach_adapters
 from glta_cli.language.architecture import choose_dtype, exit_after
-from glta_cli.recipe import BackboneSettings, Recipe, component_options
+from glta_cli.recipe import BackboneSettings, Recipe
 from glta_cli.registry import installed
+from glta_cli.selection import component_options
 
 FLOAT32 = 4
 INT64 = 8

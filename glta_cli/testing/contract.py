@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from glta_cli.errors import GltaError
 from glta_cli.plugin import Kind
-from glta_cli.recipe import own_settings
 from glta_cli.registry import Component, installed, reason_of
+from glta_cli.selection import own_settings
 
 HEAVY = ("torch", "transformers")
 

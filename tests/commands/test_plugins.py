@@ -15,8 +15,10 @@ from pydantic import Field
 from glta_cli import __version__
 from glta_cli.commands.plugins_show import described, example_of, recipe_line, set_options, settings_of
 from glta_cli.plugin import KINDS, Settings
-from glta_cli.recipe import Recipe, recipe_from, selections
+from glta_cli.recipe import Recipe
+from glta_cli.recipe_files import recipe_from
 from glta_cli.registry import Registry
+from glta_cli.selection import selections
 
 SECOND_LIGHTGCN = """
 from glta_cli.plugin import EncoderDeclaration, hookimpl

@@ -9,7 +9,7 @@ import typer
 
 from glta_cli.commands.options import checked_device, open_pipeline
 from glta_cli.errors import InputError
-from glta_cli.recipe import load_recipe
+from glta_cli.recipe_files import load_recipe
 from glta_cli.workspace import Run, Workspace
 
 

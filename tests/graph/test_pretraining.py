@@ -16,7 +16,8 @@ from glta_cli.evaluation.baselines import baseline_scorer
 from glta_cli.evaluation.evaluate import evaluate_models
 from glta_cli.graph.pretraining import Embeddings, pretrain, validation_users
 from glta_cli.pipeline import Pipeline
-from glta_cli.recipe import Recipe, load_recipe
+from glta_cli.recipe import Recipe
+from glta_cli.recipe_files import load_recipe
 from glta_cli.registry import installed
 from glta_cli.workspace import Workspace
 

@@ -22,8 +22,9 @@ from glta_cli.language.interests import (
     generate_interests,
 )
 from glta_cli.plugin import LanguageModel
-from glta_cli.recipe import BackboneSettings, InterestSettings, PromptSettings, Recipe, component_options
+from glta_cli.recipe import BackboneSettings, InterestSettings, PromptSettings, Recipe
 from glta_cli.registry import installed
+from glta_cli.selection import component_options
 
 PROMPTS = PromptSettings()
 USERS = [["Heat, a crime film", "Fargo"], ["Toy Story"], [], ["Alien", "Aliens", "Alien 3"], ["Big"]]

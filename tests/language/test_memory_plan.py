@@ -15,8 +15,10 @@ from rich.console import Console
 from glta_cli.errors import InputError
 from glta_cli.graph.losses import Positives, catalogue_softmax_loss
 from glta_cli.language.memory_plan import activation_bytes, attended_bytes, plan, plan_table
-from glta_cli.recipe import Recipe, component_options, load_recipe, recipe_from
+from glta_cli.recipe import Recipe
+from glta_cli.recipe_files import load_recipe, recipe_from
 from glta_cli.registry import installed
+from glta_cli.selection import component_options
 
 CPU = torch.device("cpu")
 

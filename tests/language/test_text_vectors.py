@@ -17,8 +17,9 @@ from glta_cli.errors import GltaError
 from glta_cli.language import text_vectors as text_vectors_module
 from glta_cli.language.text_vectors import encode_texts, text_vectors, whiten
 from glta_cli.plugin import LanguageModel
-from glta_cli.recipe import BackboneSettings, Recipe, TextSettings, component_options
+from glta_cli.recipe import BackboneSettings, Recipe, TextSettings
 from glta_cli.registry import installed
+from glta_cli.selection import component_options
 from glta_cli.stages import model_identity
 
 

@@ -28,7 +28,7 @@ PEER_BATCH = 32
 def item_texts(count: int) -> list[str]:
     """Texts of Amazon's Sports and Outdoors, in the catalogue's order."""
     from glta_cli.data.preparation import prepare
-    from glta_cli.recipe import load_recipe
+    from glta_cli.recipe_files import load_recipe
     from glta_cli.workspace import Workspace
 
     source = f"dataset.source={Path(os.environ[SHARED_DATA]) / 'amazon-sports-2014'}"

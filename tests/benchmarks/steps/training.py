@@ -32,7 +32,7 @@ TOP_ADAPTED = ("backbone.lora.rank=8", "backbone.lora.layers=1")
 
 def recipe_of(*overrides: str) -> Recipe:
     """Amazon Sports in float32: the peer computes in the same dtype."""
-    from glta_cli.recipe import load_recipe
+    from glta_cli.recipe_files import load_recipe
 
     source = f"dataset.source={Path(os.environ[SHARED_DATA]) / 'amazon-sports-2014'}"
     fixed = (source, f"backbone.layers={LAYERS}", "backbone.dtype=float32")

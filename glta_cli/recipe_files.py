@@ -1,0 +1,158 @@
+"""Recipes as files: found by path or name, read, overridden and checked.
+
+Unknown keys, duplicate keys and values of the wrong type are errors with file, line and column, all of a file at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
+from glta_cli.positioned_yaml import Key, Position, read_yaml
+from glta_cli.recipe import Recipe
+from glta_cli.selection import selection_errors, selections
+from glta_cli.validation import in_file_order, place, validated
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A validated recipe, its name, and what it was read from."""
+
+    name: str
+    recipe: Recipe
+    path: Path | None
+
+
+def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read a recipe by path or shipped name and apply `key=value` overrides.
+
+    Raises:
+        InputError: no such recipe.
+        InputErrors: everything wrong inside it, and in the overrides.
+    """
+    path = find_recipe(reference)
+    values, positions = read_yaml(read_text(path), str(path))
+    for override in overrides:
+        _apply_override(override, values, positions)
+    return LoadedRecipe(recipe_name(path), validate_recipe(values, positions), path)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe by the schema alone: the plugins it selects need not be installed."""
+    values, positions = read_yaml(read_text(path), str(path))
+    return validated(Recipe, values, (), positions)
+
+
+def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from plain values, such as those of a manifest, with overrides applied."""
+    merged = dict(values)
+    positions: dict[Key, Position] = {}
+    for override in overrides:
+        _apply_override(override, merged, positions)
+    return validate_recipe(merged, positions)
+
+
+def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
+    """Check values against the schema and against the settings of the plugins they select."""
+    from glta_cli.registry import installed
+
+    installed()  # what is wrong with the plugins as a whole is no error of a setting
+    errors: list[GltaError] = []
+    recipe = None
+    try:
+        recipe = validated(Recipe, values, (), positions)
+    except InputErrors as several:
+        errors += several.errors
+    # From the values: a plugin's settings are checked even where the schema found errors.
+    for selection in selections(values):
+        errors += selection_errors(selection, positions)
+    if recipe is not None:
+        errors += _contradictions(recipe, positions)
+    if recipe is None or errors:
+        raise InputErrors(in_file_order(errors))
+    return recipe
+
+
+def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
+    """Settings that are right one by one and wrong together."""
+    found: list[GltaError] = []
+    align, finetune = recipe.align, recipe.finetune
+    if align.least_items > align.most_items:
+        problem = f"align.least_items: {align.least_items} is more than align.most_items, {align.most_items}"
+        found.append(InputError(problem, location=place(("align", "least_items"), positions)))
+    if finetune.readout == "positions" and finetune.loss == "first":
+        problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
+        location = place(("finetune", "readout"), positions)
+        found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
+    return found
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes lie: in the installed package, or the repository of an editable install."""
+    package = Path(__file__).parent
+    inside = package / "recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Every shipped recipe by name; nested ones as `folder/name`."""
+    folder = recipe_folder()
+    return {recipe_name(path): path for path in sorted(folder.rglob("*.yaml"))}
+
+
+def recipe_name(path: Path) -> str:
+    """The name of a recipe file: relative to the shipped folder, else its stem."""
+    folder = recipe_folder().resolve()
+    resolved = path.resolve()
+    relative = resolved.relative_to(folder) if resolved.is_relative_to(folder) else Path(path.name)
+    return relative.with_suffix("").as_posix()
+
+
+def find_recipe(reference: str) -> Path:
+    """A path as it is, or the file of a shipped name; raises `InputError` with the nearest name."""
+    path = Path(reference)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if reference in shipped:
+        return shipped[reference]
+    # A checkout's path, such as recipes/quickstart.yaml, also works from an installed package.
+    named = path.with_suffix("").as_posix().removeprefix("recipes/")
+    if path.suffix == ".yaml" and named in shipped:
+        return shipped[named]
+    hint = did_you_mean(named, list(shipped)) or f"shipped recipes: {', '.join(shipped)}"
+    raise InputError("no such recipe", location=reference, hint=hint)
+
+
+def describe_first_line(path: Path) -> str:
+    """The command a recipe starts with: its first line without the comment mark."""
+    lines = read_text(path).splitlines()
+    return lines[0].lstrip("# ").strip() if lines else ""
+
+
+def read_text(path: Path) -> str:
+    """The text of a recipe file; raises `InputError` where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", location=str(path)) from error
+
+
+def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, Position]) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name:
+        raise InputError("an override is KEY=VALUE", location=f"--set {override}", hint="such as --set seed=1")
+    path = name.strip().split(".")
+    parsed, _ = read_yaml(f"value: {text}", f"--set {override}")
+    target = values
+    for part in path[:-1]:
+        if not isinstance(target.get(part), dict):
+            target[part] = {}
+        # Copied on the way down, so that values shared with a manifest stay as they were.
+        target[part] = dict(target[part])
+        target = target[part]
+    target[path[-1]] = parsed["value"]
+    positions[tuple(path)] = Position(f"--set {name}", 1, 1)
