@@ -60,6 +60,10 @@ class InterruptedRunError(GltaError):
         self.signal_number = signal_number
 
 
+class Terminated(SystemExit):
+    """SIGTERM arrived: nobody's error."""
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str | None:
     """The hint that names the known word closest to `word`, or None when none is close."""
     close = get_close_matches(word, known, n=1, cutoff=0.6)

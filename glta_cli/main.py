@@ -22,7 +22,7 @@ from glta_cli.commands.pretrain_graph import pretrain_graph
 from glta_cli.commands.recipes import recipes
 from glta_cli.commands.recommend import recommend
 from glta_cli.commands.runs import runs
-from glta_cli.errors import GltaError, InterruptedRunError
+from glta_cli.errors import GltaError, InterruptedRunError, Terminated
 
 # Plain help: rich's panels cost `glta --help` more time than all its other imports together.
 app = typer.Typer(
@@ -93,6 +93,9 @@ def main() -> None:
     except SystemExit as end:
         if end.code == 130:
             print("interrupted", file=sys.stderr)
+        elif not isinstance(end, Terminated) and _guilty_plugin(end):
+            # Code of a plugin may not decide that all went well.
+            sys.exit(report(end, debug=debug))
         raise
     except Exception as error:
         sys.exit(report(error, debug=debug))
@@ -101,7 +104,7 @@ def main() -> None:
         gc.freeze()
 
 
-def report(error: Exception, *, debug: bool) -> int:
+def report(error: BaseException, *, debug: bool) -> int:
     """Print an error on stderr, with its traceback where `debug`, and return its exit code."""
     if debug:
         traceback.print_exception(error)
@@ -114,14 +117,22 @@ def report(error: Exception, *, debug: bool) -> int:
             return error.exit_code
         case _:
             where = _guilty_plugin(error)
-            print(f"{where or 'internal error'}: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"{where or 'internal error'}: {_shown(error)}", file=sys.stderr)
             if not debug:
                 to_whom = " to its author" if where else ""
                 print(f"  hint: run it again with --debug and report the traceback{to_whom}", file=sys.stderr)
             return 1
 
 
-def _guilty_plugin(error: Exception) -> str | None:
+def _shown(error: BaseException) -> str:
+    """The error as it shows itself, if it can."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return "an exception that cannot be shown"
+
+
+def _guilty_plugin(error: BaseException) -> str | None:
     """The plugin that raised an unexpected error, where that was one; what loaded none has none to blame."""
     registry = sys.modules.get("glta_cli.registry")
     origin = None if registry is None else registry.culprit(error)
@@ -139,4 +150,4 @@ def _split_flags(arguments: list[str]) -> tuple[list[str], frozenset[str]]:
 def _terminate(number: int, frame: FrameType | None) -> None:
     """SIGTERM as an exception, so that half-written folders are removed on the way out."""
     print("terminated", file=sys.stderr)
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)

@@ -71,7 +71,7 @@ def __getattr__(name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What a plugin says about one component before any of its code is imported.
+    """What a plugin says about one component before the component's own code is imported.
 
     Attributes:
         name: what a recipe writes to select the component: letters, digits, `-`, `_`, `.`.

@@ -6,26 +6,49 @@ import importlib
 import os
 import re
 import reprlib
+import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points, packages_distributions
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from glta_cli import plugin as plugin_api
-from glta_cli.errors import GltaError, InputError, did_you_mean
-from glta_cli.plugin import API_VERSION, ENTRY_POINT_GROUP, HOOK_OF_KIND, Declaration, Kind
+from glta_cli.errors import GltaError, InputError, Terminated, did_you_mean
+from glta_cli.plugin import (
+    API_VERSION,
+    ENTRY_POINT_GROUP,
+    HOOK_OF_KIND,
+    BackboneDeclaration,
+    BaselineDeclaration,
+    DatasetDeclaration,
+    Declaration,
+    EncoderDeclaration,
+    Kind,
+    LoggerDeclaration,
+)
+from glta_cli.terminal import printable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 OWN_DISTRIBUTION = "glta"
 LONGEST_REASON = 240
+# What a person or the system ends a process with; everything else a plugin raises is its own.
+ENDED = (KeyboardInterrupt, Terminated)
+DECLARATIONS = (
+    EncoderDeclaration,
+    BackboneDeclaration,
+    DatasetDeclaration,
+    BaselineDeclaration,
+    LoggerDeclaration,
+)
 
 
 class PluginError(Exception):
@@ -67,16 +90,17 @@ class Component:
         """Import and return the pydantic model of the component's settings.
 
         Raises:
-            GltaError: it cannot be imported, or is no subclass of `Settings`.
+            GltaError: it cannot be imported, is no subclass of `Settings`, or takes unknown keys.
         """
         from glta_cli.recipe import Settings
 
         model: type[BaseModel] = self._imported(self.declaration.config)
-        if not (isinstance(model, type) and issubclass(model, Settings)):
-            # A plain pydantic model would take a misspelt key without a word.
+        strict = isinstance(model, type) and issubclass(model, Settings) and model.model_config.get("extra") == "forbid"
+        if not strict:
+            # Other models would take a misspelt key without a word.
             raise GltaError(
-                f"{self._full_name()} has settings that are no subclass of glta_cli.plugin.Settings: "
-                f"{self.declaration.config}",
+                f"{self._full_name()} has settings that are no subclass of glta_cli.plugin.Settings, or take unknown "
+                f"keys: {self.declaration.config}",
                 hint="tell its author",
             )
         return model
@@ -85,10 +109,11 @@ class Component:
         """An instance of the target; raises `GltaError` that names the plugin and the original cause."""
         target = self.target()
         try:
-            return target(*arguments)
-        except GltaError:
+            with redirect_stdout(sys.stderr):
+                return target(*arguments)
+        except (GltaError, *ENDED):
             raise
-        except Exception as cause:
+        except BaseException as cause:
             raise GltaError(
                 f"{self._full_name()} cannot be made: {reason_of(cause)}", hint="--debug shows where; tell its author"
             ) from cause
@@ -98,13 +123,13 @@ class Component:
         try:
             with redirect_stdout(sys.stderr):
                 return getattr(importlib.import_module(module_name), attribute)
-        except KeyboardInterrupt:
+        except ENDED:
             raise
         except BaseException as cause:
             extra = self.declaration.extra
             raise GltaError(
                 f"{self._full_name()} cannot be imported: {reason_of(cause)}",
-                hint=f"pip install {extra}" if extra else None,
+                hint=f"pip install {shlex.quote(extra)}" if extra else None,
             ) from cause
 
     def _full_name(self) -> str:
@@ -130,7 +155,10 @@ class Registry:
     def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
         self.components: list[Component] = []
         self.broken: list[BrokenPlugin] = []
-        for entry in wanted(entry_points(group=ENTRY_POINT_GROUP)) if entries is None else entries:
+        if entries is None:
+            found, self.broken = discovered()
+            entries = wanted(found)
+        for entry in entries:
             self._add(entry)
 
     def _add(self, entry: EntryPoint) -> None:
@@ -138,14 +166,14 @@ class Registry:
         declared: list[Declaration] = []
         try:
             # What a plugin prints while it is loaded must not end up among results.
-            with redirect_stdout(sys.stderr):
+            with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
                 for declaration in _declarations(entry):
                     if any((d.kind, d.name) == (declaration.kind, declaration.name) for d in declared):
                         raise PluginError(f"{declaration.kind} '{declaration.name}' is declared twice")
                     declared.append(declaration)
                 if not declared:
                     raise PluginError("declares nothing: is @hookimpl missing, or does its hook yield nothing?")
-        except KeyboardInterrupt:
+        except ENDED:
             raise
         except BaseException as cause:
             broken = BrokenPlugin(origin, cause, tuple(declared))
@@ -215,25 +243,65 @@ def culprit(error: BaseException) -> Origin | None:
     """The plugin, other than glta's own, in whose code an error was raised last; None where there is none."""
     if not installed.cache_info().currsize:
         return None
-    packages = {
-        component.declaration.target.partition(":")[0].partition(".")[0]: component.origin
-        for component in installed().components
-        if component.origin.distribution != OWN_DISTRIBUTION
-    }
-    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    found = [packages[name] for module in frames if (name := module.partition(".")[0]) in packages]
-    return found[-1] if found else None
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        found = _origin_of_module(frame.f_globals.get("__name__", "")) or found
+    return found
+
+
+def _origin_of_module(module: str) -> Origin | None:
+    """The distribution of a component that lives in the module, or in the module's package."""
+    components = installed().components
+    if any(c.origin.distribution == OWN_DISTRIBUTION and _is_within(module, c) for c in components):
+        return None
+    for component in components:
+        if _is_within(module, component):
+            owners = packages_distributions().get(module.partition(".")[0], [])
+            # A target may be a class of a library, such as torch, whose errors are not the plugin's.
+            return component.origin if not owners or component.origin.distribution in owners else None
+    return None
+
+
+def _is_within(module: str, component: Component) -> bool:
+    target = component.declaration.target.partition(":")[0]
+    package = target.rpartition(".")[0] or target
+    return module == package or module.startswith(f"{package}.")
 
 
 def reason_of(cause: BaseException) -> str:
-    """What was raised, on one line."""
-    text = " ".join(str(cause).split())
+    """What was raised, on one line that a terminal and JSON can take."""
+    try:
+        text, kind = str(cause), type(cause).__name__
+    except Exception:
+        text, kind = "", "an exception that cannot be shown"
+    text = " ".join(printable(text).encode("utf-8", "backslashreplace").decode().split())
     if not isinstance(cause, PluginError):
-        text = f"{type(cause).__name__}: {text}" if text else type(cause).__name__
+        text = f"{kind}: {text}" if text else kind
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
 
 # ------------------------------------------------------------------------------------------ which plugins
+
+
+def discovered() -> tuple[list[EntryPoint], list[BrokenPlugin]]:
+    """The entry points of all distributions, and those distributions whose list of them cannot be read."""
+    try:
+        return list(entry_points(group=ENTRY_POINT_GROUP)), []
+    except Exception:
+        # One damaged file is enough to end up here, whichever package it belongs to.
+        return _discovered_one_by_one()
+
+
+def _discovered_one_by_one() -> tuple[list[EntryPoint], list[BrokenPlugin]]:
+    found: list[EntryPoint] = []
+    broken: list[BrokenPlugin] = []
+    for distribution in distributions():
+        try:
+            found += distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+        except Exception as cause:
+            name, version = _name_and_version(distribution)
+            broken.append(BrokenPlugin(Origin("entry_points.txt", name or "a package without a name", version), cause))
+    return found, broken
 
 
 def wanted(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
@@ -249,7 +317,7 @@ def wanted(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
         (own if _origin(entry).distribution == OWN_DISTRIBUTION else others).append(entry)
     if listed is None:
         return own + others
-    names = {_normalised(name) for name in listed.split(",") if name.strip()}
+    names = {_normalised(name) for name in listed.split(",") if name.strip()} - {OWN_DISTRIBUTION}
     chosen = [entry for entry in others if _names(entry) & names]
     unknown = names.difference(*map(_names, chosen))
     if unknown:
@@ -272,10 +340,18 @@ def _normalised(name: str) -> str:
 
 
 def _origin(entry: EntryPoint) -> Origin:
-    distribution = entry.dist
-    if distribution is None:
-        return Origin(entry.name, entry.value, "unknown")
-    return Origin(entry.name, distribution.name, distribution.version)
+    name, version = (None, "unknown") if entry.dist is None else _name_and_version(entry.dist)
+    return Origin(entry.name, name or entry.value, version)
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str | None, str]:
+    """As its metadata has them: a package half removed may have none."""
+    try:
+        metadata = distribution.metadata
+        name, version = (next(iter(metadata.get_all(key) or []), None) for key in ("Name", "Version"))
+        return name, version or "unknown"
+    except Exception:
+        return None, "unknown"
 
 
 # ----------------------------------------------------------------------------------------- loading one plugin
@@ -284,9 +360,12 @@ def _origin(entry: EntryPoint) -> Origin:
 def _declarations(entry: EntryPoint) -> Iterator[Declaration]:
     """Load one entry point into a plugin manager of its own and yield what its hooks yield, checked."""
     plugin = entry.load()
+    if isinstance(plugin, type):
+        raise PluginError(f"its entry point names the class {plugin.__name__}: name a module or an instance")
     claimed = getattr(plugin, "GLTA_API_VERSION", API_VERSION)
-    if claimed != API_VERSION:
-        raise PluginError(f"was written for version {claimed!r} of the plugin API; this glta speaks {API_VERSION}")
+    if type(claimed) is not int or claimed != API_VERSION:
+        shown = reprlib.repr(claimed)
+        raise PluginError(f"was written for version {shown} of the plugin API; this glta speaks {API_VERSION}")
     manager = pluggy.PluginManager(ENTRY_POINT_GROUP)
     manager.add_hookspecs(plugin_api)
     try:
@@ -299,34 +378,40 @@ def _declarations(entry: EntryPoint) -> Iterator[Declaration]:
     for kind, hook in HOOK_OF_KIND.items():
         for batch in getattr(manager.hook, hook)():
             for declaration in batch:
-                _check(declaration, kind, hook)
-                yield declaration
+                yield _checked(declaration, kind, hook)
 
 
 def _check_hook_names(manager: pluggy.PluginManager) -> None:
     for name, caller in vars(manager.hook).items():
-        if name.startswith("_") or caller.has_spec() or all(impl.optionalhook for impl in caller.get_hookimpls()):
+        if (
+            not isinstance(caller, pluggy.HookCaller)
+            or caller.has_spec()
+            or all(impl.optionalhook for impl in caller.get_hookimpls())
+        ):
             continue
         hint = did_you_mean(name, list(HOOK_OF_KIND.values()))
         raise PluginError(f"there is no hook called '{name}'" + (f"; {hint}" if hint else ""))
 
 
-def _check(declaration: Any, kind: Kind, hook: str) -> None:
-    """Raise `PluginError` unless `declaration` is one of that kind and says what it has to."""
+def _checked(declaration: Any, kind: Kind, hook: str) -> Declaration:
+    """What a hook yielded, as a plain declaration; raises `PluginError` unless it is one of that kind and complete."""
     if not isinstance(declaration, Declaration) or declaration.kind != kind:
         named = isinstance(declaration, Declaration)
         shown = f"{declaration.kind} '{declaration.name}'" if named else reprlib.repr(declaration)
         raise PluginError(f"{hook} yields {shown}, which declares no {kind}")
-    if not isinstance(declaration.extra, str | None):
-        raise PluginError(f"{hook} yields a declaration whose extra is {declaration.extra!r}, not text")
-    expected = {
-        "name": r"[A-Za-z0-9][A-Za-z0-9._-]*",
-        "summary": r"[^\n]+",
-        "target": r"[\w.]+:\w+",
-        "config": r"[\w.]+:\w+",
-    }
-    for attribute, pattern in expected.items():
-        value = getattr(declaration, attribute)
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            form = "package.module:Name" if ":" in pattern else "one line" if attribute == "summary" else "a name"
-            raise PluginError(f"{hook} yields a declaration whose {attribute} is {value!r}, not {form}")
+    values = {field.name: getattr(declaration, field.name) for field in fields(Declaration)}
+    if values["extra"] is not None:
+        _check_text(values["extra"], "extra", r"[^\n]+", "one line", hook)
+    _check_text(values["name"], "name", r"[A-Za-z0-9][A-Za-z0-9._-]*", "a name", hook)
+    _check_text(values["summary"], "summary", r"[^\n]+", "one line", hook)
+    for path in ("target", "config"):
+        _check_text(values[path], path, r"[\w.]+:\w+", "package.module:Name", hook)
+    values["summary"] = printable(values["summary"])
+    [declaration_type] = [each for each in DECLARATIONS if each.kind == kind]
+    return declaration_type(**values)
+
+
+def _check_text(value: Any, attribute: str, pattern: str, form: str, hook: str) -> None:
+    if type(value) is not str or not re.fullmatch(pattern, value):
+        shown = reprlib.repr(value)
+        raise PluginError(f"{hook} yields a declaration whose {attribute} is {shown}, not {form}")

@@ -197,3 +197,82 @@ def test_a_reader_that_leaves_early_is_no_error():
     process.stdout.close()
     process.wait(timeout=20)
     assert process.stderr.read() == b""
+
+
+# ------------------------------------------------------------------------------------------------------- plugins
+
+PLUGIN = """
+import os, sys, time
+from glta_cli.plugin import EncoderDeclaration, hookimpl
+
+if "SLOW" in os.environ:
+    print("importing", flush=True, file=sys.stderr)
+    time.sleep(30)
+
+@hookimpl
+def glta_graph_encoders():
+    yield EncoderDeclaration(name="own", summary="for a test", target="own.code:Encoder", config="own.code:Own")
+"""
+LEAVING = """
+import sys
+from glta_cli.plugin import Settings
+from torch import nn
+
+class Own(Settings):
+    dimension: int = 8
+
+class Encoder(nn.Module):
+    def __init__(self, graph, settings):
+        super().__init__()
+        self.weight = nn.Parameter(__import__("torch").zeros(1))
+
+    def forward(self):
+        sys.exit(0)
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder for PYTHONPATH with a plugin."""
+    package, metadata = tmp_path / "site" / "own", tmp_path / "site" / "own-1.0.dist-info"
+    package.mkdir(parents=True)
+    metadata.mkdir()
+    (package / "__init__.py").write_text(PLUGIN)
+    (package / "code.py").write_text(LEAVING)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[glta]\nown = own\n")
+    return package.parent
+
+
+def test_sigterm_while_a_plugin_is_imported_ends_the_command(site: Path, workspace_root: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glta_cli", "recipes", "validate", "quickstart"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(site), "SLOW": "1"},
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "importing\n"
+    process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=20)
+    assert (process.returncode, out, error) == (143, "", "terminated\n")
+
+
+def test_code_of_a_plugin_cannot_end_the_command_as_if_all_went_well(
+    site: Path, workspace_root: Path, tiny_recipe_file: Path
+) -> None:
+    finished = glta(
+        *("pretrain-graph", "--recipe", str(tiny_recipe_file), "--set", "graph={encoder: own, options: {}}"),
+        PYTHONPATH=str(site),
+    )
+    assert finished.returncode == 1
+    assert "error in plugin own 1.0: SystemExit: 0\n" in finished.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--no-plugins", "plugins", "--json"), ("plugins", "--json", "--no-plugins")])
+def test_no_plugins_beats_the_environment(site: Path, arguments: tuple[str, ...]) -> None:
+    shown = glta(*arguments, PYTHONPATH=str(site), GLTA_LOAD_PLUGINS="own").stdout
+    assert "lightgcn" in shown
+    assert '"own"' not in shown
+    assert '"own"' in glta("plugins", "--json", PYTHONPATH=str(site), GLTA_LOAD_PLUGINS="own").stdout

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.metadata import EntryPoint, PathDistribution
 from pathlib import Path
 
 import pytest
+from glta_encoders.lightgcn import LightGCN
 
-from glta_cli.errors import GltaError, InputError
+from glta_cli.errors import GltaError, InputError, Terminated
 from glta_cli.main import report
 from glta_cli.plugin import KINDS
-from glta_cli.registry import Registry, installed
+from glta_cli.registry import Registry, culprit, installed
 
 GOOD = """
 from glta_cli.plugin import EncoderDeclaration, hookimpl
@@ -113,7 +115,7 @@ def test_selecting_what_cannot_be_imported_names_the_cause_and_the_extra(site):
         component.target()
     assert str(caught.value) == (
         "encoder 'mine' of stranger 1.2 cannot be imported: ModuleNotFoundError: No module named 'stranger_code'\n"
-        "  hint: pip install mine[gpu]"
+        "  hint: pip install 'mine[gpu]'"
     )
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
@@ -133,10 +135,25 @@ def test_whatever_the_targets_module_raises_is_the_cause(site, tmp_path, code, r
         Registry([site("stranger", GOOD)]).find("encoder", "mine").target()
 
 
-def test_settings_have_to_refuse_unknown_keys(site, tmp_path):
-    (tmp_path / "stranger_code.py").write_text("import pydantic\nclass Own(pydantic.BaseModel): ...")
-    with pytest.raises(GltaError, match=r"no subclass of glta_cli\.plugin\.Settings: stranger_code:Own"):
+LOOSE = [
+    "import pydantic\nclass Own(pydantic.BaseModel): ...",
+    "from glta_cli.plugin import Settings\nclass Own(Settings, extra='allow'): ...",
+    "Own = 3",
+]
+
+
+@pytest.mark.parametrize("code", LOOSE)
+def test_settings_have_to_refuse_unknown_keys(site, tmp_path, code):
+    (tmp_path / "stranger_code.py").write_text(code)
+    with pytest.raises(GltaError, match=r"no subclass of glta_cli\.plugin\.Settings, or take unknown keys: stranger_c"):
         Registry([site("stranger", GOOD)]).find("encoder", "mine").config()
+
+
+@pytest.mark.parametrize("given", [0, "stop"])
+def test_a_constructor_cannot_end_the_process(site, tmp_path, given):
+    (tmp_path / "stranger_code.py").write_text(f"class Encoder:\n    def __init__(self): raise SystemExit({given!r})")
+    with pytest.raises(GltaError, match=rf"encoder 'mine' of stranger 1\.2 cannot be made: SystemExit: {given}"):
+        Registry([site("stranger", GOOD)]).find("encoder", "mine").build()
 
 
 def test_building_a_component_blames_the_plugin_for_what_it_raises(component):
@@ -149,12 +166,28 @@ def test_building_a_component_blames_the_plugin_for_what_it_raises(component):
 
 # -------------------------------------------------------------------------------------------------- broken plugins
 
+AS_A_CLASS = """
+from glta_cli.plugin import hookimpl
+
+class Plugin:
+    @hookimpl
+    def glta_graph_encoders(self):
+        return []
+"""
+
 BROKEN = {
     "import a_package_nobody_has": "ModuleNotFoundError: No module named 'a_package_nobody_has'",
     "raise SystemExit(3)": "SystemExit: 3",
     "raise SystemExit": "SystemExit",
     "this is no python": "SyntaxError: invalid syntax",
     "def f(): return f()\nf()": "RecursionError: maximum recursion depth exceeded",
+    "GLTA_API_VERSION = True": "was written for version True of the plugin API; this glta speaks 1",
+    "class Odd:\n    __ne__ = __repr__ = None\nGLTA_API_VERSION = Odd()": "was written for version <Odd instance at",
+    "class Odd(Exception):\n    def __str__(self): 1 / 0\nraise Odd": "an exception that cannot be shown",
+    "raise ValueError('a\\udcff\\x1b[2Jb')": "ValueError: a\\udcff [2Jb",
+    hook("yield", name="_glta_encoders"): "there is no hook called '_glta_encoders'",
+    "class Text(str):\n    __eq__ = None\n"
+    + hook(f"yield {declared(name='Text(3)')}"): "whose name is '3', not a name",
     "GLTA_API_VERSION = 2": "was written for version 2 of the plugin API; this glta speaks 1",
     hook("yield", name="glta_graph_encoder"): (
         "there is no hook called 'glta_graph_encoder'; did you mean 'glta_graph_encoders'?"
@@ -197,6 +230,45 @@ def test_an_entry_point_may_name_what_its_module_lacks(site, tmp_path):
     assert "has no attribute 'plugin'" in Registry([lacking]).broken[0].reason
 
 
+def test_an_entry_point_names_no_class(site):
+    entry = site("stranger", AS_A_CLASS)
+    broken = Registry([EntryPoint(entry.name, "stranger:Plugin", entry.group)._for(entry.dist)]).broken[0]
+    assert broken.reason == "its entry point names the class Plugin: name a module or an instance"
+
+
+@pytest.mark.parametrize("metadata", [None, "Metadata-Version: 2.1\nName: stranger\n"])
+def test_a_package_half_removed_harms_nobody(site, tmp_path, metadata):
+    site("other", GOOD)
+    site("stranger", GOOD.replace("{name}", "theirs"))
+    path = tmp_path / "stranger-1.2.dist-info" / "METADATA"
+    path.unlink() if metadata is None else path.write_text(metadata)
+    registry = Registry()
+    assert registry.broken == []
+    assert registry.find("encoder", "mine").origin.distribution == "other"
+    assert str(registry.find("encoder", "theirs").origin) == "stranger unknown"
+
+
+def test_entry_points_that_cannot_be_read_are_one_broken_plugin(site, tmp_path):
+    site("other", GOOD)
+    site("stranger", GOOD)
+    (tmp_path / "stranger-1.2.dist-info" / "entry_points.txt").write_text("[glta]\nno equals sign\n")
+    registry = Registry()
+    assert registry.find("encoder", "mine").origin.distribution == "other"
+    assert registry.find("encoder", "lightgcn").origin.distribution == "glta"
+    assert [str(broken.origin) for broken in registry.broken] == ["stranger 1.2"]
+
+
+def test_a_clumsy_wrapper_says_nothing_but_its_cause(site, recwarn):
+    source = hook("1 / 0\n    yield").replace("@hookimpl", "@hookimpl(hookwrapper=True)")
+    assert "ZeroDivisionError" in Registry([site("wrecked", source)]).broken[0].reason
+    assert len(recwarn) == 0
+
+
+def test_a_terminated_process_is_no_broken_plugin(site):
+    with pytest.raises(Terminated):
+        Registry([site("slow", "from glta_cli.errors import Terminated\nraise Terminated(143)\n")])
+
+
 def test_what_a_plugin_prints_does_not_reach_stdout(site, capsys):
     Registry([site("loud", "print('hello')\n" + GOOD)])
     shown = capsys.readouterr()
@@ -236,6 +308,8 @@ def test_an_interrupt_is_no_broken_plugin(site):
         Registry([site("slow", "raise KeyboardInterrupt\n")])
 
 
+LIBRARY = GOOD.replace("{module}_code:Encoder", "json.decoder:JSONDecoder")
+BORROWED = GOOD.replace("{module}_code:Encoder", "glta_encoders.lightgcn:LightGCN")
 CRASHING = """
 from glta_cli.plugin import Settings
 
@@ -272,6 +346,20 @@ def test_an_error_in_the_code_of_a_plugin_is_blamed_on_it(site, tmp_path, monkey
     ]
 
 
+@pytest.mark.parametrize("source", [LIBRARY, BORROWED])
+def test_the_code_a_plugin_borrows_is_not_blamed_on_it(site, monkeypatch, source):
+    site("stranger", source)
+    monkeypatch.setattr("glta_cli.registry.packages_distributions", lambda: {"json": ["a-library"]})
+    installed.cache_clear()
+    try:
+        installed()
+        with pytest.raises((ValueError, AttributeError)) as caught:
+            LightGCN(None, None) if source is BORROWED else json.JSONDecoder().decode("{")
+        assert culprit(caught.value) is None
+    finally:
+        installed.cache_clear()
+
+
 # --------------------------------------------------------------------------------------------- several plugins
 
 
@@ -297,6 +385,7 @@ def test_one_name_may_serve_two_kinds(site):
         ("second", {"glta", "second"}),
         ("First_One, second", {"glta", "first-one", "second"}),
         ("entry-of-first-one", {"glta", "first-one"}),
+        ("glta", {"glta"}),
     ],
 )
 def test_the_environment_chooses_which_plugins_are_loaded(site, monkeypatch, listed, loaded):
