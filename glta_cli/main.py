@@ -135,8 +135,8 @@ def _shown(error: BaseException) -> str:
 def _guilty_plugin(error: BaseException) -> str | None:
     """The plugin that raised an unexpected error, where that was one; what loaded none has none to blame."""
     registry = sys.modules.get("glta_cli.registry")
-    origin = None if registry is None else registry.culprit(error)
-    return None if origin is None else f"error in plugin {origin}"
+    where = None if registry is None else registry.culprit(error)
+    return None if where is None else f"error in {where}"
 
 
 def _split_flags(arguments: list[str]) -> tuple[list[str], frozenset[str]]:

@@ -66,6 +66,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_IMPORTED_WHEN_ASKED_FOR[name]), name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_IMPORTED_WHEN_ASKED_FOR})
+
+
 # ------------------------------------------------------------------------------------------- declarations
 
 
@@ -239,6 +243,7 @@ class GraphEncoder(Protocol):
 
     Its parameters must not depend on the edges, only on the numbers of users and items: the aligned model
     is trained on a graph without its targets and served on the whole training graph with the same parameters.
+    What follows from the edges is a buffer that is not saved: `register_buffer(..., persistent=False)`.
 
     Example:
         import torch
@@ -554,7 +559,8 @@ class StageEnd:
         stage: as `glta runs --json` calls it, or `evaluate`.
         seconds: it took.
         metrics: every number it reported, by dotted name: `full.best_metric`, `models.glta.ndcg@10`.
-        history: for each training, by dotted name, one record an epoch: `epoch`, `loss`, validation metrics.
+        history: for each training, by dotted name, one record an epoch: `epoch`, `loss`, validation metrics; the
+            name is "" where the stage has one training only, and epoch 0 is the validation before it.
         recipe: every setting of the run, as the values of its YAML.
         artefact: the folder it published; None for an evaluation.
     """

@@ -101,7 +101,7 @@ class Component:
             raise GltaError(
                 f"{self._full_name()} has settings that are no subclass of glta_cli.plugin.Settings, or take unknown "
                 f"keys: {self.declaration.config}",
-                hint="tell its author",
+                hint="write `class MySettings(Settings)`, with Settings from glta_cli.plugin",
             )
         return model
 
@@ -160,6 +160,8 @@ class Registry:
             entries = wanted(found)
         for entry in entries:
             self._add(entry)
+        if self.broken and strict():
+            raise self._refusal()
 
     def _add(self, entry: EntryPoint) -> None:
         origin = _origin(entry)
@@ -176,10 +178,7 @@ class Registry:
         except ENDED:
             raise
         except BaseException as cause:
-            broken = BrokenPlugin(origin, cause, tuple(declared))
-            if os.environ.get("GLTA_STRICT_PLUGINS") == "1":
-                raise GltaError(f"plugin {origin} is broken: {broken.reason}", hint="GLTA_STRICT_PLUGINS=1") from cause
-            self.broken.append(broken)
+            self.broken.append(BrokenPlugin(origin, cause, tuple(declared)))
         else:
             self.components += [Component(declaration, origin) for declaration in declared]
 
@@ -211,11 +210,23 @@ class Registry:
 
     def _unknown(self, kind: Kind, name: str) -> InputError:
         known = [component.name for component in self.of_kind(kind)]
-        hint = did_you_mean(name, known) or f"`glta plugins --kind {kind}` lists all {len(known)}"
-        for broken in self.broken:
-            # Its import failed, so nobody knows what it would have declared.
+        others = [component for component in self.components if component.name == name]
+        if others:
+            hint = " and ".join(f"{other.origin} has {_with_article(other.kind)} of that name" for other in others)
+        else:
+            hint = did_you_mean(name, known) or f"`glta plugins --kind {kind}` lists what there is"
+        if "GLTA_LOAD_PLUGINS" in os.environ:
+            hint += f"\n  left out: plugins that GLTA_LOAD_PLUGINS={os.environ['GLTA_LOAD_PLUGINS']!r} does not name"
+        # Their import failed, so nobody knows what they would have declared: the likeliest first.
+        for broken in sorted(self.broken, key=lambda broken: name not in str(broken.origin)):
             hint += f"\n  disabled: plugin {broken.origin}: {broken.reason}"
         return InputError(f"no {kind} is called '{name}'", hint=hint)
+
+    def _refusal(self) -> GltaError:
+        listed = "; ".join(f"plugin {broken.origin} is broken: {broken.reason}" for broken in self.broken)
+        error = GltaError(listed, hint="without GLTA_STRICT_PLUGINS it is left out and everything else works")
+        error.__cause__ = self._causes()
+        return error
 
     def _causes(self) -> BaseException | None:
         causes = [broken.cause for broken in self.broken]
@@ -231,6 +242,20 @@ class Registry:
             print(f"warning: plugin {broken.origin} is disabled: {broken.reason}", file=sys.stderr)
 
 
+def strict() -> bool:
+    """Whether a broken plugin, or a logger that fails, is an error: GLTA_STRICT_PLUGINS.
+
+    Raises:
+        InputError: its value is neither yes nor no.
+    """
+    value = os.environ.get("GLTA_STRICT_PLUGINS", "").strip().lower()
+    if value in ("1", "true", "yes", "on"):
+        return True
+    if value in ("", "0", "false", "no", "off"):
+        return False
+    raise InputError(f"'{value}' is neither 1 nor 0", location="GLTA_STRICT_PLUGINS")
+
+
 @cache
 def installed() -> Registry:
     """The registry of this process, read once; warns of broken plugins."""
@@ -239,13 +264,15 @@ def installed() -> Registry:
     return registry
 
 
-def culprit(error: BaseException) -> Origin | None:
-    """The plugin, other than glta's own, in whose code an error was raised last; None where there is none."""
+def culprit(error: BaseException) -> str | None:
+    """The plugin, other than glta's own, in whose code an error was raised last, and the line there; or None."""
     if not installed.cache_info().currsize:
         return None
     found = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        found = _origin_of_module(frame.f_globals.get("__name__", "")) or found
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        origin = _origin_of_module(frame.f_globals.get("__name__", ""))
+        if origin is not None:
+            found = f"plugin {origin}, {frame.f_code.co_filename}:{line}"
     return found
 
 
@@ -260,6 +287,10 @@ def _origin_of_module(module: str) -> Origin | None:
             # A target may be a class of a library, such as torch, whose errors are not the plugin's.
             return component.origin if not owners or component.origin.distribution in owners else None
     return None
+
+
+def _with_article(kind: Kind) -> str:
+    return f"an {kind}" if kind == "encoder" else f"a {kind}"
 
 
 def _is_within(module: str, component: Component) -> bool:

@@ -114,12 +114,13 @@ def train(task: TrainingTask, settings: TrainingSettings, *, state_folder: Path,
         loop.validate_start()
         while not loop.finished():
             for batch in loop.remaining_batches():
-                loss = loop.take_step(batch)
+                loop.take_step(batch)
                 bar.update(1)
-                bar.set_postfix(loop.postfix(loss), refresh=False)
+                bar.set_postfix(loop.postfix(), refresh=False)
                 loop.stop_when_asked(received)
                 loop.save_when_due()
             loop.end_epoch()
+            bar.set_postfix(loop.postfix())
             loop.stop_when_asked(received)
     # A stage of several trainings that is interrupted in a later one finds this one finished.
     loop.save()
@@ -162,6 +163,7 @@ class _Loop:
         self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self.progress = TrainingProgress()
         self.steps_an_epoch = len(task.batches(0))
+        self.last_loss = math.nan  # of the step before, for the progress bar
         self.started = time.monotonic()
         self.saved = time.monotonic()
 
@@ -174,7 +176,7 @@ class _Loop:
     def remaining_batches(self) -> Sequence[Any]:
         return self.task.batches(self.progress.epoch)[self.progress.step_in_epoch :]
 
-    def take_step(self, batch: Any) -> float:
+    def take_step(self, batch: Any) -> None:
         self.task.module.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.learning_rate_factor()
@@ -193,7 +195,7 @@ class _Loop:
         self.progress.step += 1
         self.progress.step_in_epoch += 1
         self.progress.loss_sum += value
-        return value
+        self.last_loss = value
 
     def learning_rate_factor(self) -> float:
         """Linear warm-up, then constant or half a cosine down to zero."""
@@ -232,9 +234,9 @@ class _Loop:
             self.progress.validations_without_gain += 1
         return metrics
 
-    def postfix(self, loss: float) -> dict[str, str]:
+    def postfix(self) -> dict[str, str]:
         best = self.progress.best_metric
-        shown = {"epoch": str(self.progress.epoch + 1), "loss": f"{loss:.4f}"}
+        shown = {"epoch": str(min(self.progress.epoch + 1, self.settings.epochs)), "loss": f"{self.last_loss:.4f}"}
         return shown if best == -math.inf else shown | {f"best {self.task.metric}": f"{best:.4f}"}
 
     def restore_best(self) -> None:

@@ -267,7 +267,7 @@ def test_code_of_a_plugin_cannot_end_the_command_as_if_all_went_well(
         PYTHONPATH=str(site),
     )
     assert finished.returncode == 1
-    assert "error in plugin own 1.0: SystemExit: 0\n" in finished.stderr
+    assert f"error in plugin own 1.0, {site}/own/code.py:15: SystemExit: 0\n" in finished.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--no-plugins", "plugins", "--json"), ("plugins", "--json", "--no-plugins")])

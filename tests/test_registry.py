@@ -13,7 +13,7 @@ from glta_encoders.lightgcn import LightGCN
 from glta_cli.errors import GltaError, InputError, Terminated
 from glta_cli.main import report
 from glta_cli.plugin import KINDS
-from glta_cli.registry import Registry, culprit, installed
+from glta_cli.registry import Registry, culprit, installed, strict
 
 GOOD = """
 from glta_cli.plugin import EncoderDeclaration, hookimpl
@@ -296,11 +296,28 @@ def test_an_unknown_name_suggests_the_nearest_and_says_what_is_disabled(site):
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 
-def test_strict_mode_raises_whatever_is_wrong(site, monkeypatch):
-    monkeypatch.setenv("GLTA_STRICT_PLUGINS", "1")
-    with pytest.raises(GltaError, match=r"plugin wrecked 1\.2 is broken: SystemExit: 0") as caught:
-        Registry([site("wrecked", "raise SystemExit(0)")])
-    assert isinstance(caught.value.__cause__, SystemExit)
+def test_strict_mode_names_all_that_is_wrong(site, monkeypatch):
+    monkeypatch.setenv("GLTA_STRICT_PLUGINS", "yes")
+    entries = [site("wrecked", "raise SystemExit(0)"), site("stranger", GOOD), site("torn", "1 / 0")]
+    with pytest.raises(GltaError) as caught:
+        Registry(entries)
+    assert str(caught.value) == (
+        "plugin wrecked 1.2 is broken: SystemExit: 0; plugin torn 1.2 is broken: ZeroDivisionError: division by zero\n"
+        "  hint: without GLTA_STRICT_PLUGINS it is left out and everything else works"
+    )
+    assert [type(each) for each in caught.value.__cause__.exceptions] == [SystemExit, ZeroDivisionError]
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("On", True), ("", False), ("0", False), ("no", False)])
+def test_strict_mode_is_a_yes_or_no(monkeypatch, value, expected):
+    monkeypatch.setenv("GLTA_STRICT_PLUGINS", value)
+    assert strict() is expected
+
+
+def test_another_value_of_strict_mode_is_not_taken_for_a_no(monkeypatch):
+    monkeypatch.setenv("GLTA_STRICT_PLUGINS", "2")
+    with pytest.raises(InputError, match="GLTA_STRICT_PLUGINS: '2' is neither 1 nor 0"):
+        strict()
 
 
 def test_an_interrupt_is_no_broken_plugin(site):
@@ -339,7 +356,7 @@ def test_an_error_in_the_code_of_a_plugin_is_blamed_on_it(site, tmp_path, monkey
     finally:
         installed.cache_clear()
     assert capsys.readouterr().err.splitlines() == [
-        "error in plugin stranger 1.2: IndexError: list index out of range",
+        f"error in plugin stranger 1.2, {tmp_path}/stranger/code.py:12: IndexError: list index out of range",
         "  hint: run it again with --debug and report the traceback to its author",
         "internal error: IndexError: list index out of range",
         "  hint: run it again with --debug and report the traceback",
@@ -403,6 +420,19 @@ def test_a_plugin_to_load_that_is_not_installed_is_the_users_error(site, monkeyp
     assert str(caught.value) == (
         "GLTA_LOAD_PLUGINS: no plugin is called first-on\n  hint: installed beside glta's own: first-one"
     )
+
+
+def test_a_name_of_another_kind_is_told(site):
+    with pytest.raises(InputError) as caught:
+        Registry([site("stranger", GOOD)]).find("baseline", "mine")
+    assert str(caught.value) == "no baseline is called 'mine'\n  hint: stranger 1.2 has an encoder of that name"
+
+
+def test_a_name_that_is_not_loaded_may_have_been_left_out(site, monkeypatch):
+    monkeypatch.setenv("GLTA_LOAD_PLUGINS", "")
+    site("stranger", GOOD)
+    with pytest.raises(InputError, match=r"left out: plugins that GLTA_LOAD_PLUGINS='' does not name"):
+        Registry().find("encoder", "mine")
 
 
 def test_first_party_components_are_declared_through_entry_points():

@@ -20,7 +20,13 @@ class InteractionGraph(nn.Module):
     Source: He et al., LightGCN, SIGIR 2020, equation 3.
 
     Attributes:
-        data: the same graph as torch-geometric's `HeteroData`, for encoders built on its layers.
+        user_count: U.
+        item_count: I.
+        indptr, neighbours, weights: the rows of A: those of node n stand at `indptr[n]:indptr[n + 1]`; int32 [N],
+            int32 [2E] and float32 [2E].
+        data: the same graph as torch-geometric's `HeteroData`, for encoders built on its layers, on the same device:
+            `data["user", "interacts", "item"].edge_index` is int64 [2, E] of user and item indices, and
+            `data["item", "rev_interacts", "user"].edge_index` its reverse.
     """
 
     indptr: Tensor
