@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from glta_cli.details import histories, numbers
-from glta_cli.errors import GltaError
+from glta_cli.errors import GltaError, Terminated
 from glta_cli.plugin import StageEnd, StageLogger
 from glta_cli.recipe import Recipe
-from glta_cli.registry import installed, reason_of
+from glta_cli.registry import installed, reason_of, strict
 from glta_cli.selection import own_settings
-from glta_cli.terminal import say
+from glta_cli.terminal import nothing_on_stdout, say
+from glta_cli.workspace import Workspace
 
 
 class Loggers:
     """All loggers of one run.
 
     Args:
-        folder: of the run's logs; made where the recipe lists a logger.
+        workspace: has the run's folder for logs, made where the recipe lists a logger.
 
     Raises:
+        InputError: a logger is unknown or wrongly set, or there can be no folder for a run of that name.
         GltaError: a logger cannot be imported or made: said before hours of training, not after.
     """
 
-    def __init__(self, run: str, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, run: str, recipe: Recipe, workspace: Workspace) -> None:
         self.run = run
         self.recipe = recipe.model_dump(mode="json")
         self.loggers: dict[str, StageLogger] = {}
-        if recipe.loggers:
-            folder.mkdir(parents=True, exist_ok=True)
         for name, options in recipe.loggers.items():
+            folder = workspace.run_folder("logs", run)
             settings = own_settings("logger", name, options, ("loggers", name))
             self.loggers[name] = installed().find("logger", name).build(settings, folder)
 
+    @nothing_on_stdout()
     def stage_ended(self, stage: str, seconds: float, details: Mapping[str, Any], artefact: Path | None) -> None:
-        """Tell every logger; one that fails is a warning, since what the stage did is done."""
+        """Tell every logger; one that fails is a warning, since what the stage did is done.
+
+        Raises:
+            GltaError: one failed, and GLTA_STRICT_PLUGINS is set.
+        """
         end = StageEnd(
             run=self.run,
             stage=stage,
@@ -49,9 +55,12 @@ class Loggers:
         )
         for name, logger in self.loggers.items():
             try:
-                logger.stage_ended(end)
-            except Exception as error:
-                if os.environ.get("GLTA_STRICT_PLUGINS") == "1":
+                # A copy for each: the manifest and the other loggers keep what this one changes.
+                logger.stage_ended(deepcopy(end))
+            except (KeyboardInterrupt, Terminated):
+                raise
+            except BaseException as error:
+                if strict():
                     raise GltaError(f"logger '{name}' failed: {reason_of(error)}") from error
                 from rich.markup import escape
 

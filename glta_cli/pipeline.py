@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe import Recipe
-from glta_cli.workspace import SCHEMA_VERSION, Artefact, Run, Workspace, fingerprint
+from glta_cli.terminal import nothing_on_stdout
+from glta_cli.workspace import SCHEMA_VERSION, Artefact, Run, Workspace, checked_run_name, fingerprint
 
 if TYPE_CHECKING:
     from glta_cli.loggers import Loggers
@@ -26,18 +27,22 @@ class Pipeline:
         recipe: what to run.
         device: a torch device by name; None picks one.
         profile: whether to measure the stages that run.
+
+    Raises:
+        InputError: its name would lead out of the workspace.
     """
 
     def __init__(
         self, name: str, recipe: Recipe, workspace: Workspace, *, device: str | None = None, profile: bool = False
     ) -> None:
-        self.name = name
+        self.name = checked_run_name(name)
         self.recipe = recipe
         self.workspace = workspace
         self.device = device
         self.profile = profile
         self._artefacts: dict[str, Artefact] = {}
 
+    @nothing_on_stdout()
     def ensure(self, stage: str) -> Artefact:
         """Run what is missing up to `stage`, one line on stderr for each, and return its artefact.
 
@@ -59,6 +64,7 @@ class Pipeline:
                 self._save()
         return self._artefacts[stage]
 
+    @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
         """The prepared dataset, prepared now where it is not."""
         from glta_cli.data.preparation import prepare
@@ -95,7 +101,7 @@ class Pipeline:
         """Those the recipe lists."""
         from glta_cli.loggers import Loggers
 
-        return Loggers(self.name, self.recipe, self.workspace.root / "logs" / self.name)
+        return Loggers(self.name, self.recipe, self.workspace)
 
     def status(self) -> list[tuple[str, Artefact | None]]:
         """Every stage with what this run published for it, as long as its settings are still the recipe's."""
@@ -120,18 +126,11 @@ class Pipeline:
         settings = stage.settings(self.recipe)
         weights = self._backbone_fingerprint if "backbone" in settings else None
         identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
-        found = self.workspace.published(stage.name, identity)
-        if found is not None:
-            say(f"[green]✓[/] {stage.name}: up to date")
-            return found
-        with self.workspace.locked(f"{stage.name}-{identity}"):
-            # Another process may have published it between the look and the lock.
-            found = self.workspace.published(stage.name, identity)
-            if found is not None:
-                return found
+
+        def publish() -> Artefact:
             say(f"[cyan]▸[/] {stage.name}")
             with self.profiled(stage.name):
-                artefact = self.workspace.publish(
+                return self.workspace.publish(
                     stage.name,
                     identity,
                     partial(stage.run, self._context(), self.workspace.state_folder(stage.name, identity)),
@@ -139,8 +138,13 @@ class Pipeline:
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
                 )
-        say(f"[green]✓[/] {stage.name}: done in {artefact.manifest['seconds']:.0f} s")
-        self._log(artefact)
+
+        artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)
+        if was_there:
+            say(f"[green]✓[/] {stage.name}: up to date")
+        else:
+            say(f"[green]✓[/] {stage.name}: done in {artefact.manifest['seconds']:.0f} s")
+            self._log(artefact)
         return artefact
 
     def _log(self, artefact: Artefact) -> None:
@@ -179,9 +183,11 @@ class Pipeline:
 
 
 def deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a stored recipe that decides what the stages publish: not who is told, nor what is compared with."""
-    evaluate = {name: value for name, value in recipe["evaluate"].items() if name != "baselines"}
-    return {**recipe, "evaluate": evaluate, "loggers": None}
+    """A stored recipe without the two sections no stage reads for what it publishes: how to evaluate, and who is told.
+
+    Stages read `evaluate.batch_size`, which says how many prompts go through the model at once, not what comes out.
+    """
+    return {**recipe, "evaluate": None, "loggers": None}
 
 
 def _lineage(stage: str) -> set[str]:

@@ -554,11 +554,15 @@ class Baseline(Protocol):
 class StageEnd:
     """A stage, or an evaluation, that has just ended. What was up to date already did not run and is not told.
 
+    `glta prepare` belongs to no run: it tells the loggers of its recipe, as the run that has the recipe's name.
+    A run of another name finds the dataset up to date, and its loggers are not told of it.
+
     Attributes:
         run: name of the run.
         stage: as `glta runs --json` calls it, or `evaluate`.
         seconds: it took.
-        metrics: every number it reported, by dotted name: `full.best_metric`, `models.glta.ndcg@10`.
+        metrics: every number it reported, by dotted name: `full.best_metric`, `models.glta.ndcg@10`; NaN and
+            infinities are possible.
         history: for each training, by dotted name, one record an epoch: `epoch`, `loss`, validation metrics; the
             name is "" where the stage has one training only, and epoch 0 is the validation before it.
         recipe: every setting of the run, as the values of its YAML.
@@ -577,7 +581,7 @@ class StageEnd:
 class StageLogger(Protocol):
     """Told of every stage of a run that ends.
 
-    What it raises in `stage_ended` becomes a warning, and the run goes on.
+    What it raises in `stage_ended` becomes a warning, and the run goes on. What it is told is a copy of its own.
 
     Example:
         from glta_cli.plugin import Settings

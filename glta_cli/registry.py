@@ -11,7 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points, packages_distributions
@@ -33,7 +33,7 @@ from glta_cli.plugin import (
     Kind,
     LoggerDeclaration,
 )
-from glta_cli.terminal import printable
+from glta_cli.terminal import nothing_on_stdout, printable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -109,7 +109,7 @@ class Component:
         """An instance of the target; raises `GltaError` that names the plugin and the original cause."""
         target = self.target()
         try:
-            with redirect_stdout(sys.stderr):
+            with nothing_on_stdout():
                 return target(*arguments)
         except (GltaError, *ENDED):
             raise
@@ -118,10 +118,24 @@ class Component:
                 f"{self._full_name()} cannot be made: {reason_of(cause)}", hint="--debug shows where; tell its author"
             ) from cause
 
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """What is raised inside becomes a `GltaError` that names the component and what checks its contract."""
+        try:
+            yield
+        except ENDED:
+            raise
+        except BaseException as cause:
+            problem = cause.problem if isinstance(cause, GltaError) else reason_of(cause)
+            raise GltaError(
+                f"{self._full_name()}: {problem}",
+                hint=f"glta_cli.testing.check_{self.kind}('{self.name}') says all that is wrong; --debug shows where",
+            ) from cause
+
     def _imported(self, path: str) -> Any:
         module_name, _, attribute = path.partition(":")
         try:
-            with redirect_stdout(sys.stderr):
+            with nothing_on_stdout():
                 return getattr(importlib.import_module(module_name), attribute)
         except ENDED:
             raise
@@ -168,7 +182,7 @@ class Registry:
         declared: list[Declaration] = []
         try:
             # What a plugin prints while it is loaded must not end up among results.
-            with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
+            with nothing_on_stdout(), warnings.catch_warnings(action="ignore"):
                 for declaration in _declarations(entry):
                     if any((d.kind, d.name) == (declaration.kind, declaration.name) for d in declared):
                         raise PluginError(f"{declaration.kind} '{declaration.name}' is declared twice")

@@ -24,6 +24,18 @@ def component_options(recipe: Recipe, kind: Literal["dataset", "encoder", "backb
     return own_settings(kind, getattr(settings, name_field), settings.options, (section, "options"))
 
 
+def encoder_dimension(recipe: Recipe) -> int:
+    """d, the size of the embeddings, from the encoder's own settings; raises `InputError` where they have none."""
+    dimension = getattr(component_options(recipe, "encoder"), "dimension", None)
+    if type(dimension) is not int:
+        raise InputError(
+            f"the settings of {recipe.graph.encoder} have no whole number `dimension`, so nothing can be counted",
+            location="graph.encoder",
+            hint="every encoder's settings have a field `dimension`, the size of its embeddings",
+        )
+    return dimension
+
+
 def own_settings(
     kind: Kind,
     name: str,
@@ -76,17 +88,23 @@ def selections(values: Mapping[str, Any]) -> Iterator[Selection]:
         if isinstance(name, str) and isinstance(options, dict):
             yield Selection(kind, name, options, (section, name_field), (section, "options"))
     for kind, key in COMPONENTS_KEYS.items():
-        listed = listed_by_name(_value_at(values, key))
+        listed = components_at(values, key)
         for name, options in listed.items() if isinstance(listed, dict) else ():
             if isinstance(options, dict):
                 yield Selection(kind, name, options, (*key, name), (*key, name))
 
 
-def _value_at(values: Any, key: Key) -> Any:
-    """What stands under a key, without defaults: those name components that ship with glta."""
+def components_at(values: Mapping[str, Any], key: Key) -> Any:
+    """The components listed under a key, by name; the default list where the values leave it out.
+
+    What the schema refuses is returned as it is, or as None where the section above is broken.
+    """
+    held: Any = values
+    default: Any = Recipe().model_dump()
     for part in key:
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
+        default = default[part]
+        held = held.get(part, default) if isinstance(held, Mapping) else None
+    return listed_by_name(held)
 
 
 def selection_errors(selection: Selection, positions: Mapping[Key, Position]) -> list[GltaError]:

@@ -14,11 +14,13 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 from torch import nn
 
+from glta_cli.component_identity import component_identity
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.data.splits import holdout_targets
 from glta_cli.errors import InputError
 from glta_cli.evaluation.ranking import Scorer
+from glta_cli.graph.encoder_outputs import checked_encoder
 from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.graph.pretraining import Embeddings, embeddings_of, pretrain
 from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
@@ -29,10 +31,9 @@ from glta_cli.language.interests import generate_interests
 from glta_cli.language.model import load_own_tensors, own_tensors
 from glta_cli.language.readout import encode_users
 from glta_cli.language.text_vectors import text_vectors, whiten
-from glta_cli.plugin import Kind
 from glta_cli.recipe import Recipe
 from glta_cli.registry import installed
-from glta_cli.selection import component_options
+from glta_cli.selection import component_options, encoder_dimension
 from glta_cli.serving.fusion import choose_weights
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stage_context import (
@@ -109,7 +110,7 @@ class PretrainGraph(Stage):
         return {
             "graph": recipe.graph.model_dump(mode="json", exclude=_TIMING),
             "options": component_options(recipe, "encoder").model_dump(mode="json"),
-            "plugin": _plugin_version("encoder", recipe.graph.encoder),
+            "plugin": component_identity(installed().find("encoder", recipe.graph.encoder)),
             "seed": recipe.seed,
         }
 
@@ -155,14 +156,17 @@ class PretrainGraph(Stage):
     def _on_graph(self, context: StageContext, trained: nn.Module, edges: Interactions) -> Embeddings:
         """The same parameters, propagated over another graph of the same nodes."""
         encoder = self._encoder(context.recipe, InteractionGraph(edges)).to(context.device)
-        encoder.load_state_dict(trained.state_dict())
+        with installed().find("encoder", context.recipe.graph.encoder).named():
+            # What it says of shapes that differ is that something saved follows from the edges.
+            encoder.load_state_dict(trained.state_dict())
         return embeddings_of(encoder, context.recipe.graph)
 
     @staticmethod
     def _encoder(recipe: Recipe, graph: InteractionGraph) -> nn.Module:
         component = installed().find("encoder", recipe.graph.encoder)
-        encoder: nn.Module = component.build(graph, component_options(recipe, "encoder"))
-        return encoder
+        encoder = component.build(graph, component_options(recipe, "encoder"))
+        with component.named():
+            return checked_encoder(encoder, graph, encoder_dimension(recipe))
 
 
 class EncodeItems(Stage):
@@ -398,12 +402,7 @@ _TIMING: Any = {"training": {"checkpoint_seconds"}}
 def frozen_backbone_settings(recipe: Recipe) -> dict[str, Any]:
     """The backbone without its adapters, which only stage 3 trains, and without what only saves memory."""
     settings = recipe.backbone.model_dump(mode="json", exclude={"lora", "gradient_checkpointing", "device_map"})
-    return settings | {"plugin": _plugin_version("backbone", recipe.backbone.name)}
-
-
-def _plugin_version(kind: Kind, name: str) -> list[str]:
-    component = installed().find(kind, name)
-    return [component.declaration.target, component.origin.distribution, component.origin.version]
+    return settings | {"plugin": component_identity(installed().find("backbone", recipe.backbone.name))}
 
 
 def model_identity(recipe: Recipe, device: torch.device, *, full_depth: bool = False) -> str:

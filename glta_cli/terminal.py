@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 # rich and tqdm are imported inside the functions: `glta --help` prints with neither.
@@ -40,6 +42,13 @@ def show_json(content: Any) -> None:
 def show_table(table: RenderableType) -> None:
     """A rich table on stdout."""
     results().print(table)
+
+
+@contextmanager
+def nothing_on_stdout() -> Iterator[None]:
+    """What is printed inside, such as by code of a plugin, goes to stderr: stdout holds results and nothing else."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 # ------------------------------------------------------------------ text that must not wait for the import of rich

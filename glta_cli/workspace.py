@@ -184,12 +184,37 @@ class Workspace:
             ) from error
         return path
 
+    def run_folder(self, name: str, run: str) -> Path:
+        """A run's own folder below the folder of that name, made when missing; raises `InputError` as `folder` does.
+
+        Args:
+            run: name of the run; one that leads out of the workspace is an `InputError` too.
+        """
+        return self.folder(f"{name}/{checked_run_name(run)}")
+
     # ------------------------------------------------------------------------------------------- stages
 
     def published(self, stage: str, name: str) -> Artefact | None:
         """The artefact of that stage and fingerprint, or None when it was not published."""
         path = self.root / "stages" / stage / name
         return Artefact(path) if (path / MANIFEST).is_file() else None
+
+    def published_or_made(self, stage: str, name: str, make: Callable[[], Artefact]) -> tuple[Artefact, bool]:
+        """What was published under `stage` and `name`, else what `make` publishes now; and whether it was there.
+
+        What is published is read without a lock.
+
+        Raises:
+            BusyError: another process makes it.
+        """
+        found = self.published(stage, name)
+        if found is None:
+            with self.locked(f"{stage}-{name}"):
+                # Another process may have published it between the look and the lock.
+                found = self.published(stage, name)
+                if found is None:
+                    return make(), False
+        return found, True
 
     def state_folder(self, stage: str, name: str) -> Path:
         """Where the unfinished training of that stage saves its states."""
@@ -305,9 +330,14 @@ class Workspace:
         return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
 
     def _run_path(self, name: str) -> Path:
-        if not name or name.startswith(("/", ".")) or ".." in name.split("/"):
-            raise InputError(f"'{name}' is no name for a run", hint="use letters, digits, - and _")
-        return self.root / "runs" / f"{name}.json"
+        return self.root / "runs" / f"{checked_run_name(name)}.json"
+
+
+def checked_run_name(name: str) -> str:
+    """The name as it is; raises `InputError` where it would lead out of a folder, or into a hidden one."""
+    if not name or name.startswith(("/", ".")) or ".." in name.split("/"):
+        raise InputError(f"'{name}' is no name for a run", hint="use letters, digits, - and _")
+    return name
 
 
 # -------------------------------------------------------------------------------------------------- files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -214,7 +215,9 @@ def glta_graph_encoders():
     yield EncoderDeclaration(name="own", summary="for a test", target="own.code:Encoder", config="own.code:Own")
 """
 LEAVING = """
+import os
 import sys
+import torch
 from glta_cli.plugin import Settings
 from torch import nn
 
@@ -224,10 +227,17 @@ class Own(Settings):
 class Encoder(nn.Module):
     def __init__(self, graph, settings):
         super().__init__()
-        self.weight = nn.Parameter(__import__("torch").zeros(1))
+        self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self):
+        print("hello")
+        if "TALKS" in os.environ or ("LATER" in os.environ and not hasattr(self, "called")):
+            self.called = True
+            return torch.zeros(60, 8) + self.weight, torch.zeros(40, 8) + self.weight
         sys.exit(0)
+
+    def extra_loss(self, users, items):
+        return self.weight.sum()
 """
 
 
@@ -259,15 +269,36 @@ def test_sigterm_while_a_plugin_is_imported_ends_the_command(site: Path, workspa
     assert (process.returncode, out, error) == (143, "", "terminated\n")
 
 
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [
+        ({}, "encoder 'own' of own 1.0: SystemExit: 0\n"),
+        ({"LATER": "1"}, "error in plugin own 1.0, {site}/own/code.py:21: SystemExit: 0\n"),
+    ],
+)
 def test_code_of_a_plugin_cannot_end_the_command_as_if_all_went_well(
-    site: Path, workspace_root: Path, tiny_recipe_file: Path
+    site: Path, workspace_root: Path, tiny_recipe_file: Path, later: dict[str, str], told: str
 ) -> None:
     finished = glta(
         *("pretrain-graph", "--recipe", str(tiny_recipe_file), "--set", "graph={encoder: own, options: {}}"),
         PYTHONPATH=str(site),
+        **later,
     )
     assert finished.returncode == 1
-    assert f"error in plugin own 1.0, {site}/own/code.py:15: SystemExit: 0\n" in finished.stderr
+    assert told.format(site=site) in finished.stderr
+
+
+def test_what_a_plugin_prints_while_it_runs_is_no_result(
+    site: Path, workspace_root: Path, tiny_recipe_file: Path
+) -> None:
+    finished = glta(
+        *("pretrain-graph", "--recipe", str(tiny_recipe_file), "--set", "graph={encoder: own, options: {}}", "--json"),
+        PYTHONPATH=str(site),
+        TALKS="1",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout)["details"]["encoder"] == "own"
+    assert "hello\n" in finished.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--no-plugins", "plugins", "--json"), ("plugins", "--json", "--no-plugins")])

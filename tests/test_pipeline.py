@@ -91,6 +91,30 @@ def test_a_run_that_gets_other_settings_says_so(glta: Callable[..., Any], tiny_r
     assert changed.stderr.count("run toy had other settings until now") == 1
 
 
+@pytest.mark.parametrize(
+    "change", ["evaluate.cutoffs=[3]", "evaluate.bootstrap=0", "evaluate.baselines=[ease]", "evaluate.batch_size=7"]
+)
+def test_how_a_run_is_evaluated_is_no_other_setting_of_its_stages(
+    glta: Callable[..., Any], tiny_recipe_file: Path, change: str
+) -> None:
+    glta("pretrain-graph", "--recipe", str(tiny_recipe_file))
+    again = glta("pretrain-graph", "--recipe", str(tiny_recipe_file), "--set", change)
+    assert states_of(again.stderr) == {"prepare": "up to date", "pretrain-graph": "up to date"}
+    assert "other settings" not in again.stderr
+    changed = load_recipe(str(tiny_recipe_file)).recipe
+    [graph] = [artefact for name, artefact in Pipeline("toy", changed, Workspace()).status() if name == LATER[0]]
+    assert graph is not None
+
+
+def test_a_run_called_like_a_folder_elsewhere_leaves_nothing_there(
+    glta: Callable[..., Any], tiny_recipe_file: Path, tmp_path: Path
+) -> None:
+    for name in (str(tmp_path / "elsewhere"), "../../elsewhere"):
+        with pytest.raises(InputError, match="is no name for a run"):
+            glta("pretrain-graph", "--recipe", str(tiny_recipe_file), "--run", name, "--profile")
+    assert list(tmp_path.rglob("*")) == []  # refused before anything is prepared
+
+
 def test_the_commands_one_by_one_end_in_the_same_run(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
     done = {"prepare"}
     prepared = glta("prepare", "--recipe", str(tiny_recipe_file), "--json")

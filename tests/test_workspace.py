@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from glta_cli.errors import GltaError, InputError
+from glta_cli.errors import BusyError, GltaError, InputError
 from glta_cli.workspace import Artefact, Run, Workspace, file_sha256, fingerprint, remembered_sha256, write_bytes
 
 HOLD_LOCK = """
@@ -198,6 +198,47 @@ def test_an_unknown_run_names_the_nearest(workspace):
 def test_a_run_cannot_leave_the_workspace(workspace, name):
     with pytest.raises(InputError, match="no name for a run"):
         workspace.save_run(Run(name, {}, {}))
+
+
+@pytest.mark.parametrize("name", ["", "../outside", "/absolute", "a/../../b", ".hidden"])
+def test_a_folder_of_a_run_cannot_leave_the_workspace(workspace, name):
+    with pytest.raises(InputError, match="no name for a run"):
+        workspace.run_folder("logs", name)
+    assert list(workspace.root.iterdir()) == []
+    assert workspace.run_folder("logs", "mine/first") == workspace.root / "logs" / "mine" / "first"
+
+
+def test_what_is_published_is_read_without_a_lock(workspace):
+    with workspace.locked("align-abc"):
+        with pytest.raises(BusyError):
+            workspace.published_or_made("align", "abc", lambda: publish(workspace))
+        publish(workspace)
+        artefact, was_there = workspace.published_or_made("align", "abc", lambda: pytest.fail("made again"))
+    assert was_there
+    assert artefact.details == {"lines": 1}
+
+
+def test_what_another_process_publishes_before_the_lock_is_had_is_not_made_again(workspace, monkeypatch):
+    looks = []
+    published = Workspace.published
+
+    def look(self, stage, name):
+        if looks:
+            publish(self)
+        looks.append(name)
+        return published(self, stage, name)
+
+    monkeypatch.setattr(Workspace, "published", look)
+    artefact, was_there = workspace.published_or_made("align", "abc", lambda: pytest.fail("made again"))
+    assert was_there
+    assert len(looks) == 2
+    assert artefact.details == {"lines": 1}
+
+
+def test_what_was_not_published_is_made(workspace):
+    artefact, was_there = workspace.published_or_made("align", "abc", lambda: publish(workspace))
+    assert not was_there
+    assert artefact == workspace.published("align", "abc")
 
 
 def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,7 @@ from glta_cli.terminal import show_json, show_table
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
+    from glta_cli.evaluation.baselines import MadeBaseline
     from glta_cli.recipe import Recipe
 
 USUAL_USER = "42"
@@ -51,7 +52,8 @@ def evaluate(
     Example: glta evaluate --baselines popularity,ease
     """
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
-    compared = None if baselines is None else listed_baselines(baselines, pipeline.recipe)
+    # All of them, before anything is trained for hours that they are to be compared with.
+    compared = compared_baselines(baselines, pipeline.recipe)
 
     from glta_cli.evaluation.evaluate import evaluate_run, report_table
 
@@ -59,32 +61,35 @@ def evaluate(
     started = time.monotonic()
     with pipeline.profiled("evaluate"):
         report = evaluate_run(pipeline, compared)
-    pipeline.loggers.stage_ended("evaluate", round(time.monotonic() - started, 3), report, None)
+    seconds = round(time.monotonic() - started, 3)
     if as_json:
         show_json(report)
     else:
         show_table(report_table(report))
+    # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.
+    pipeline.loggers.stage_ended("evaluate", seconds, report, None)
     say_next(f"recommend --user {shlex.quote(some_user(pipeline.prepared()))}", pipeline.name, data_dir)
 
 
-def listed_baselines(names: str, recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """The baselines named, each with the settings the recipe has for it.
+def compared_baselines(names: str | None, recipe: Recipe) -> list[MadeBaseline]:
+    """The baselines named, each with the settings the recipe has for it; all of the recipe's without names.
 
     Raises:
-        InputError: one is unknown, or the recipe's settings for it are wrong; said before anything runs.
+        InputError: one is unknown, wrongly set in the recipe, or called like a row of the model.
+        GltaError: one cannot be made.
     """
     from glta_cli.errors import InputError
-    from glta_cli.selection import own_settings
+    from glta_cli.evaluation.baselines import made_baselines
 
-    listed = {}
-    for name in filter(None, (part.strip() for part in names.split(","))):
-        listed[name] = recipe.evaluate.baselines.get(name, {})
-        try:
-            own_settings("baseline", name, listed[name], ("evaluate", "baselines", name))
-        except InputError as error:
-            error.location = error.location or "--baselines"
-            raise
-    return listed
+    listed = recipe.evaluate.baselines
+    if names is not None:
+        stripped = (part.strip() for part in names.split(","))
+        listed = {name: listed.get(name, {}) for name in stripped if name}
+    try:
+        return made_baselines(listed, recipe)
+    except InputError as error:
+        error.location = error.location or ("evaluate.baselines" if names is None else "--baselines")
+        raise
 
 
 def some_user(prepared: PreparedDataset) -> str:

@@ -62,9 +62,10 @@ def prepare(
     from rich.markup import escape
 
     from glta_cli.data.preparation import prepare as prepare_dataset
+    from glta_cli.loggers import Loggers
     from glta_cli.profiling import profiled
     from glta_cli.terminal import remarks, say, show_json
-    from glta_cli.workspace import Workspace
+    from glta_cli.workspace import Workspace, checked_run_name
 
     named = {
         "source": source,
@@ -77,7 +78,8 @@ def prepare(
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
     base, resolved = _resolved(dataset, recipe, changes)
     workspace = Workspace(data_dir)
-    folder = workspace.root / "profiles" / base.name
+    loggers = Loggers(base.name, resolved, workspace)
+    folder = workspace.root / "profiles" / checked_run_name(base.name)
     with profiled("prepare", folder, remarks().print) if profile else nullcontext() as measured:
         prepared, up_to_date = prepare_dataset(resolved.dataset, workspace)
         if measured is not None:
@@ -90,6 +92,10 @@ def prepare(
         _show(prepared)
     say(f"{'up to date' if up_to_date else 'written'}: {escape(str(prepared.artefact.path))}")
     say(f"next: [bold]{escape(_next_command(base, resolved, data_dir))}[/]")
+    if not up_to_date:
+        # The later stages of this run find it up to date, and tell nobody.
+        artefact = prepared.artefact
+        loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
 
 
 def _yaml(key: str, value: str | int) -> str:
@@ -98,7 +104,7 @@ def _yaml(key: str, value: str | int) -> str:
 
 
 def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tuple[LoadedRecipe, Recipe]:
-    """The recipe later commands start from, and the recipe with this command's changes."""
+    """The recipe later commands start from, and the same with this command's dataset and changes."""
     from glta_cli.errors import InputError
     from glta_cli.recipe_files import load_recipe, recipe_from
 
@@ -117,7 +123,7 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
         section = base.recipe.dataset.model_dump(mode="json") if about else {"name": dataset}
     else:
         raise InputError("which dataset?", location="glta prepare", hint="name one of `glta plugins --kind dataset`")
-    return base, recipe_from({"dataset": section}, changes)
+    return base, recipe_from({**base.recipe.model_dump(mode="json"), "dataset": section}, changes)
 
 
 def _recipe_about(dataset: str) -> LoadedRecipe:

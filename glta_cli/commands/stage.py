@@ -97,10 +97,11 @@ def _shown(value: str | bool | int | float) -> str:
 def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
     """The resolved recipe, the state of every stage up to `stage`, parameter counts and memory."""
     from glta_cli.language.memory_plan import plan, plan_table
+    from glta_cli.selection import encoder_dimension
 
     prepared = _prepared(pipeline)
     users, items = (None, None) if prepared is None else (prepared.user_count, prepared.item_count)
-    needs = plan(pipeline.recipe, users=users, items=items, graph_dimension=_graph_dimension(pipeline.recipe))
+    needs = plan(pipeline.recipe, users=users, items=items, graph_dimension=encoder_dimension(pipeline.recipe))
     stages = stages_up_to(stage, pipeline)
     if as_json:
         show_json(
@@ -188,17 +189,3 @@ def _prepared(pipeline: Pipeline) -> PreparedDataset | None:
     from glta_cli.data.preparation import prepared_before
 
     return prepared_before(pipeline.recipe.dataset, pipeline.workspace)
-
-
-def _graph_dimension(recipe: Recipe) -> int:
-    from glta_cli.errors import InputError
-    from glta_cli.selection import component_options
-
-    dimension = component_options(recipe, "encoder").model_dump().get("dimension")
-    if not isinstance(dimension, int):
-        raise InputError(
-            f"the settings of {recipe.graph.encoder} have no whole number `dimension`, so nothing can be counted",
-            location="graph.encoder",
-            hint="every encoder's settings have a field `dimension`, the size of its embeddings: tell its author",
-        )
-    return dimension

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from glta_cli.component_identity import component_identity
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.download import Downloads, is_url
 from glta_cli.data.interactions import Interactions
@@ -19,13 +20,15 @@ from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.errors import InputError
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.recipe import DatasetSettings, Recipe
-from glta_cli.registry import Component, installed
+from glta_cli.registry import OWN_DISTRIBUTION, Component, installed
 from glta_cli.selection import component_options
+from glta_cli.terminal import nothing_on_stdout
 from glta_cli.workspace import SCHEMA_VERSION, Workspace, file_sha256, fingerprint, read_json, write_json
 
 STAGE: Final = "prepare"
 
 
+@nothing_on_stdout()
 def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDataset, bool]:
     """Prepare a dataset, or find it prepared already.
 
@@ -45,7 +48,7 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
     loader = loader_of(settings)
     pointer = _pointer(settings, loader, workspace)
     if settings.source is None:
-        known = _known(pointer, workspace)
+        known = _known(pointer, component, workspace)
         if known is not None:
             return known, True
     with workspace.locked(f"{STAGE}-{pointer.stem}"):
@@ -63,13 +66,15 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
                 inputs=inputs,
                 seed=settings.split.seed,
             )
-        write_json(pointer, {"fingerprint": identity, "source": _absolute(settings.source)})
+        content = {"fingerprint": identity, "source": _absolute(settings.source), "loader": _loader_identity(component)}
+        write_json(pointer, content)
         return PreparedDataset(artefact), up_to_date
 
 
 def prepared_before(settings: DatasetSettings, workspace: Workspace) -> PreparedDataset | None:
     """The dataset these settings last led to, or None; looks at no source and no network."""
-    return _known(_pointer(settings, loader_of(settings), workspace), workspace)
+    component = installed().find("dataset", settings.name)
+    return _known(_pointer(settings, loader_of(settings), workspace), component, workspace)
 
 
 def loader_of(settings: DatasetSettings) -> DatasetLoader:
@@ -99,10 +104,15 @@ def _pointer(settings: DatasetSettings, loader: DatasetLoader, workspace: Worksp
     return workspace.folder("datasets") / f"{fingerprint(key)}.json"
 
 
-def _known(pointer: Path, workspace: Workspace) -> PreparedDataset | None:
+def _known(pointer: Path, component: Component, workspace: Workspace) -> PreparedDataset | None:
+    """What a pointer leads to, unless the code of another's loader has changed since."""
     if not pointer.is_file():
         return None
-    artefact = workspace.published(STAGE, read_json(pointer)["fingerprint"])
+    known = read_json(pointer)
+    own = component.origin.distribution == OWN_DISTRIBUTION
+    if not own and known.get("loader") != _loader_identity(component):
+        return None
+    artefact = workspace.published(STAGE, known["fingerprint"])
     return None if artefact is None else PreparedDataset(artefact)
 
 
@@ -113,9 +123,14 @@ def _identity(settings: DatasetSettings, inputs: Mapping[str, Mapping[str, str]]
             "schema_version": SCHEMA_VERSION,
             "settings": settings.model_dump(mode="json", exclude={"source"}),
             "inputs": {role: content["sha256"] for role, content in inputs.items()},
-            "loader": [component.declaration.target, component.origin.version],
+            "loader": _loader_identity(component),
         }
     )
+
+
+def _loader_identity(component: Component) -> list[str]:
+    """As of any component; glta's own loaders go without the distribution, so that what they prepared stays found."""
+    return [part for part in component_identity(component) if part != OWN_DISTRIBUTION]
 
 
 def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> Mapping[str, Path]:

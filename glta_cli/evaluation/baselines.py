@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,64 +12,113 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from glta_cli.errors import GltaError
+from glta_cli.component_identity import component_identity
+from glta_cli.errors import GltaError, InputError
 from glta_cli.evaluation.ranking import Scorer
 from glta_cli.plugin import Baseline, BaselineData
-from glta_cli.registry import installed
+from glta_cli.registry import Component, installed
 from glta_cli.selection import own_settings
 from glta_cli.terminal import say
-from glta_cli.workspace import SCHEMA_VERSION, fingerprint
+from glta_cli.workspace import SCHEMA_VERSION, Artefact, fingerprint
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from glta_cli.pipeline import Pipeline
+    from glta_cli.recipe import Recipe
 
 STAGE = "baseline"
 LEARNT = "learnt.safetensors"
+# The rows of the model in a report; the encoder's has the encoder's name.
+MODEL_ROW, LANGUAGE_ROW = "glta", "glta-llm"
+# Safetensors holds all real numbers of numpy but those of more bytes, long doubles.
+LARGEST_NUMBER = 8
+# Safetensors keeps words about the file under this name.
+METADATA = "__metadata__"
 
 
-def baseline_scorer(name: str, options: Mapping[str, Any], pipeline: Pipeline) -> Scorer:
-    """The scores of a baseline on the run's dataset, fitted now where it was not before.
+@dataclass(frozen=True)
+class MadeBaseline:
+    """A baseline with its settings, made and not yet fitted."""
+
+    component: Component
+    settings: BaseModel
+    baseline: Baseline
+
+    @property
+    def name(self) -> str:
+        return self.component.name
+
+
+def made_baselines(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> list[MadeBaseline]:
+    """Find, check and make all baselines, before anything is trained that they are to be compared with.
 
     Args:
-        options: the baseline's own settings, as a recipe has them.
+        listed: names and own settings.
 
     Raises:
-        InputError: no such baseline, or wrong settings.
-        GltaError: it cannot be made, or what it learnt is not named arrays.
-        BusyError: another process fits it.
+        InputError: no such baseline, wrong settings, or a name that a row of the model has.
+        GltaError: one cannot be imported or made.
     """
+    made = []
+    for name, options in listed.items():
+        baseline = made_baseline(name, options)
+        if name in (recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW):
+            raise InputError(
+                f"the baseline '{name}' of {baseline.component.origin} is called like a row the report has already",
+                hint="leave it out; its author can rename it",
+            )
+        made.append(baseline)
+    return made
+
+
+def made_baseline(name: str, options: Mapping[str, Any]) -> MadeBaseline:
+    """One baseline with its own settings, as a recipe has them; raises as `made_baselines` does."""
     component = installed().find("baseline", name)
     settings = own_settings("baseline", name, options, ("evaluate", "baselines", name))
-    baseline: Baseline = component.build(settings)
-    prepared, workspace = pipeline.prepared(), pipeline.workspace
+    return MadeBaseline(component, settings, component.build(settings))
+
+
+def fitted_scorer(made: MadeBaseline, pipeline: Pipeline) -> Scorer:
+    """The checked scores of a baseline on the run's dataset, fitted now where it was not before.
+
+    Raises:
+        GltaError: what it learnt is not named arrays; later, at scoring: its scores are not `float32` [B, I].
+        BusyError: another process fits it.
+    """
+    prepared = pipeline.prepared()
     inputs = {"prepare": prepared.artefact.fingerprint}
     depends = {
-        "baseline": name,
-        "options": settings.model_dump(mode="json"),
-        "plugin": [component.declaration.target, component.origin.distribution, component.origin.version],
+        "baseline": made.name,
+        "options": made.settings.model_dump(mode="json"),
+        "plugin": component_identity(made.component),
         "seed": pipeline.recipe.seed,
     }
     identity = fingerprint([SCHEMA_VERSION, STAGE, depends, inputs])
-    with workspace.locked(f"{STAGE}-{identity}"):
-        artefact = workspace.published(STAGE, identity)
-        if artefact is None:
-            say(f"[cyan]▸[/] {STAGE}: {name}")
-            artefact = workspace.publish(
-                STAGE,
-                identity,
-                partial(_fit, baseline, name, pipeline),
-                settings=depends,
-                inputs=inputs,
-                seed=pipeline.recipe.seed,
-            )
-    return baseline.scorer(load_file(artefact.file(LEARNT)), prepared.split("train"))
+
+    def publish() -> Artefact:
+        say(f"[cyan]▸[/] {STAGE}: {made.name}")
+        return pipeline.workspace.publish(
+            STAGE,
+            identity,
+            partial(_fit, made, pipeline),
+            settings=depends,
+            inputs=inputs,
+            seed=pipeline.recipe.seed,
+        )
+
+    artefact, _ = pipeline.workspace.published_or_made(STAGE, identity, publish)
+    # Of a new one: what it learnt is in the arrays alone, whether it was fitted now or years ago.
+    baseline: Baseline = made.component.build(made.settings)
+    score = baseline.scorer(load_file(artefact.file(LEARNT)), prepared.split("train"))
+    return checked_scorer(score, made.name, prepared.item_count)
 
 
-def _fit(baseline: Baseline, name: str, pipeline: Pipeline, folder: Path) -> dict[str, Any]:
+def _fit(made: MadeBaseline, pipeline: Pipeline, folder: Path) -> dict[str, Any]:
     from glta_cli.training import pick_device
 
     prepared = pipeline.prepared()
-    learnt = baseline.fit(
+    learnt = made.baseline.fit(
         BaselineData(
             train=prepared.split("train"),
             validation=prepared.split("valid"),
@@ -77,15 +127,61 @@ def _fit(baseline: Baseline, name: str, pipeline: Pipeline, folder: Path) -> dic
             device=pick_device(pipeline.device),
         )
     )
-    save_file(checked_arrays(learnt, name), folder / LEARNT)
-    return {"baseline": name, "arrays": {key: list(array.shape) for key, array in learnt.items()}}
+    arrays = checked_arrays(learnt, made.name)
+    save_file(arrays, folder / LEARNT)
+    return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}
+
+
+# ---------------------------------------------------------------------------------- what a baseline has to give
 
 
 def checked_arrays(learnt: Any, name: str) -> dict[str, NDArray[Any]]:
-    """What `fit` returned, contiguous; raises `GltaError` unless it is named arrays of numbers."""
+    """What `fit` returned, contiguous; raises `GltaError` unless it is named arrays of numbers, at least one."""
     if not isinstance(learnt, Mapping) or not all(
         isinstance(key, str) and isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
         for key, array in learnt.items()
     ):
         raise GltaError(f"what the baseline '{name}' learnt is not a mapping of names to arrays of numbers")
-    return {key: np.ascontiguousarray(array) for key, array in learnt.items()}
+    if not learnt:
+        raise GltaError(f"the baseline '{name}' learnt nothing: the mapping is empty")
+    if METADATA in learnt:
+        raise GltaError(f"the baseline '{name}' calls an array {METADATA}, a name safetensors keeps for itself")
+    for key, array in learnt.items():
+        if array.dtype.itemsize > LARGEST_NUMBER:
+            raise GltaError(f"the baseline '{name}' learnt '{key}' as {array.dtype}, which safetensors cannot hold")
+    return {key: np.asarray(array, order="C") for key, array in learnt.items()}
+
+
+def checked_scorer(score: Scorer, name: str, items: int) -> Scorer:
+    """The same scores, of a catalogue of so many items; raises `GltaError` that names the baseline where they are none.
+
+    The ranking masks with minus infinity: integers cannot hold it, and among scores it would let seen items in.
+    """
+
+    def checked(users: NDArray[np.int64]) -> NDArray[np.float32]:
+        scores = score(users)
+        problem = score_problem(scores, (len(users), items))
+        if problem is not None:
+            raise GltaError(
+                f"the scores of the baseline '{name}' cannot be ranked: {problem}",
+                hint="its scorer has to give float32 [B, I], every score finite; tell its author",
+            )
+        return scores
+
+    return checked
+
+
+def score_problem(scores: Any, shape: tuple[int, int]) -> str | None:
+    """What is wrong with what a scorer gave for users and items of that shape; None where nothing is."""
+    if type(scores) is not np.ndarray:
+        return f"it gives a {type(scores).__name__}"
+    if scores.shape != shape:
+        return f"its shape is {list(scores.shape)}, not {list(shape)}"
+    if scores.dtype != np.float32:
+        return f"it gives {scores.dtype}"
+    # Their sum is finite only where they are, and asks for less time than each of them.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(scores.sum()):
+            return None
+    wild = np.unique(scores[~np.isfinite(scores)])
+    return f"among the scores: {', '.join(map(str, wild))}" if len(wild) else None

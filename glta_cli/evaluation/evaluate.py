@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +12,12 @@ from rich.table import Table
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.baselines import baseline_scorer
+from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, MadeBaseline, fitted_scorer, made_baselines
 from glta_cli.evaluation.metrics import bootstrap_intervals, ranking_metrics
 from glta_cli.evaluation.ranking import Scorer, rank_users
 from glta_cli.recipe import EvaluateSettings
 from glta_cli.serving.index import Index
-from glta_cli.terminal import progress_bar
+from glta_cli.terminal import nothing_on_stdout, progress_bar
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
@@ -25,33 +25,39 @@ if TYPE_CHECKING:
 SHOWN_METRICS = ("ndcg", "recall", "precision")
 
 
-def evaluate_run(pipeline: Pipeline, baselines: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+@nothing_on_stdout()
+def evaluate_run(pipeline: Pipeline, baselines: Sequence[MadeBaseline] | None = None) -> dict[str, Any]:
     """Rank the catalogue for every user with a test item; training and validation items are masked.
 
     Args:
-        baselines: names and own settings; None takes the recipe's.
+        baselines: in the order of their rows; None makes the recipe's.
 
     Returns:
         `{"dataset", "split", "run", "users", "left_out", "models": {name: {"ndcg@10", ...}},
         "intervals": {name: {"ndcg@10": [low, high]}}}`; `left_out` counts users without a test item.
+
+    Raises:
+        InputError: a baseline of the recipe is unknown or wrongly set, or called like a row of the model.
+        GltaError: a baseline cannot be made or breaks its promises; nobody has a test item.
     """
+    recipe = pipeline.recipe
+    compared = made_baselines(recipe.evaluate.baselines, recipe) if baselines is None else baselines
     index = Index(pipeline.ensure("index"))
     prepared = pipeline.prepared()
     train, validation, test = prepared.split("train"), prepared.split("valid"), prepared.split("test")
-    listed = pipeline.recipe.evaluate.baselines if baselines is None else baselines
-    models = {name: baseline_scorer(name, options, pipeline) for name, options in listed.items()}
+    models = {made.name: fitted_scorer(made, pipeline) for made in compared}
     models |= {
         index.encoder: index.graph_scorer(),
-        "glta-llm": index.language_scorer(train, validation),
+        LANGUAGE_ROW: index.language_scorer(train, validation),
     }
     if index.fused:
-        models["glta"] = index.scorer(train, validation)
+        models[MODEL_ROW] = index.scorer(train, validation)
     else:
-        models["glta"] = models.pop("glta-llm")
-    settings = pipeline.recipe.evaluate
+        models[MODEL_ROW] = models.pop(LANGUAGE_ROW)
+    settings = recipe.evaluate
     values = evaluate_models(models, test, settings, train, validation)
     # The shares stay out: `test` is the number of test interactions.
-    split = pipeline.recipe.dataset.split.model_dump(mode="json", include={"strategy", "seed"})
+    split = recipe.dataset.split.model_dump(mode="json", include={"strategy", "seed"})
     return {
         "dataset": prepared.name,
         "split": {**split, **prepared.summary()["split"]},
@@ -59,7 +65,7 @@ def evaluate_run(pipeline: Pipeline, baselines: Mapping[str, Mapping[str, Any]] 
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
         "models": {name: {metric: float(v.mean()) for metric, v in row.items()} for name, row in values.items()},
-        "intervals": model_intervals(values, settings.bootstrap, pipeline.recipe.seed),
+        "intervals": model_intervals(values, settings.bootstrap, recipe.seed),
     }
 
 

@@ -12,7 +12,7 @@ import torch
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.baselines import baseline_scorer
+from glta_cli.evaluation.baselines import fitted_scorer, made_baseline
 from glta_cli.evaluation.evaluate import evaluate_models
 from glta_cli.graph.pretraining import Embeddings, pretrain, validation_users
 from glta_cli.pipeline import Pipeline
@@ -99,7 +99,7 @@ def ndcg(pipeline: Pipeline, folder: Path) -> dict[str, float]:
     prepared = pipeline.prepared()
     train = prepared.split("train")
     models = {
-        "popularity": baseline_scorer("popularity", {}, pipeline),
+        "popularity": fitted_scorer(made_baseline("popularity", {}), pipeline),
         "lightgcn": trained_on(prepared, pipeline.recipe, folder).scorer(),
     }
     values = evaluate_models(models, prepared.split("test"), pipeline.recipe.evaluate, train, prepared.split("valid"))

@@ -65,6 +65,27 @@ def test_lines_of_json_go_where_the_settings_say(tmp_path: Path) -> None:
     assert len(elsewhere.read_text().splitlines()) == 1
 
 
+def test_lines_of_json_may_go_into_a_folder_of_their_own(tmp_path: Path) -> None:
+    for file in ("a/b.jsonl", str(tmp_path / "elsewhere" / "all.jsonl")):
+        logger = JsonLines(JsonLinesSettings(file=file), tmp_path)
+        assert (tmp_path / file).parent.is_dir()  # what cannot be made is said before anything runs
+        logger.stage_ended(EVALUATION)
+        assert len((tmp_path / file).read_text().splitlines()) == 1
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
+    epochs = [{"epoch": 1.0, "loss": float("inf")}, {"epoch": 2.0, "loss": float("nan")}]
+    end = ended(metrics={"best": float("-inf"), "steps": 3}, history={"full": epochs})
+    JsonLines(JsonLinesSettings(), tmp_path).stage_ended(end)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    line = json.loads((tmp_path / "stages.jsonl").read_text(), parse_constant=refuse)
+    assert line["metrics"] == {"best": None, "steps": 3}
+    assert line["history"] == {"full": [{"epoch": 1.0, "loss": None}, {"epoch": 2.0, "loss": None}]}
+
+
 def test_event_files_hold_the_curves_of_every_training(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from glta_loggers.tensorboard import TensorBoard

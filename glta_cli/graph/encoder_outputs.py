@@ -1,0 +1,56 @@
+"""What a graph encoder returns, checked where it enters: a plugin's slip is named before anything is trained on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from glta_cli.errors import GltaError
+from glta_cli.graph.interaction_graph import InteractionGraph
+
+
+def checked_encoder(encoder: Any, graph: InteractionGraph, dimension: int) -> nn.Module:
+    """The encoder, after one look at what it returns; the generators of random numbers stay as they are.
+
+    Args:
+        dimension: d, as the encoder's settings have it.
+
+    Raises:
+        GltaError: it is no module, or `forward` or `extra_loss` return something else than they have to.
+    """
+    module: Any = encoder
+    if not isinstance(encoder, nn.Module):
+        raise GltaError(f"it makes a {type(encoder).__name__}, not a torch.nn.Module")
+    with torch.random.fork_rng(), torch.no_grad():
+        check_outputs(module(), graph, dimension)
+        # Node 0 of either kind: a loss of its embedding is as good as any to see what comes back.
+        users, items = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+        check_extra_loss(module.extra_loss(users, items))
+    return encoder
+
+
+def check_outputs(outputs: Any, graph: InteractionGraph, dimension: int) -> None:
+    """Raise `GltaError` unless they are users [U, d] and items [I, d], float32."""
+    wanted = f"users [{graph.user_count}, {dimension}] and items [{graph.item_count}, {dimension}], float32"
+    if not isinstance(outputs, (tuple, list)) or len(outputs) != 2:
+        raise GltaError(f"forward() returns {_described(outputs)}, not a pair: {wanted}")
+    for name, vectors, count in zip(("users", "items"), outputs, (graph.user_count, graph.item_count), strict=True):
+        right = isinstance(vectors, Tensor) and vectors.dtype == torch.float32
+        if not right or tuple(vectors.shape) != (count, dimension):
+            raise GltaError(f"forward() returns {name} that are {_described(vectors)}, not {wanted}")
+
+
+def check_extra_loss(loss: Any) -> None:
+    """Raise `GltaError` unless it is a scalar tensor of floating point."""
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
+        raise GltaError(f"extra_loss() returns {_described(loss)}, not a scalar tensor of floating point")
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, (tuple, list)):
+        return f"{len(value)} values"
+    return f"a {type(value).__name__}"
