@@ -60,6 +60,10 @@ class InterruptedRunError(GltaError):
         self.signal_number = signal_number
 
 
+class PluginError(Exception):
+    """A plugin breaks the contract of `glta_cli.plugin`; whoever catches it says which plugin."""
+
+
 class Terminated(SystemExit):
     """SIGTERM arrived: nobody's error."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 # --------------------------------------------------------------------------------------------- the schema
 
@@ -19,16 +20,49 @@ class Settings(BaseModel):
 
 
 def listed_by_name(listed: Any) -> Any:
-    """Components as a mapping of names to settings, where they are given as a list, or a name without settings."""
-    if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
-        return {name: {} for name in listed}
-    if isinstance(listed, dict):
-        return {name: {} if options is None else options for name, options in listed.items()}
-    return listed
+    """Components as a mapping of names to settings; what is no such list is returned as it is.
+
+    They are given as that mapping, in which settings may be left out, or as a list of names and of mappings of one
+    name to its settings: `[popularity, {ease: {regularization: 5}}]`. No name may stand twice.
+    """
+    pairs = _names_and_settings(listed)
+    if pairs is None or _repeated(pairs):
+        return listed
+    return {name: {} if options is None else options for name, options in pairs}
 
 
-Components = Annotated[dict[str, dict[str, Any]], BeforeValidator(listed_by_name)]
-"""Several components of one kind: names, each with its own settings; a list of names will do."""
+def _names_and_settings(listed: Any) -> list[tuple[str, Any]] | None:
+    if isinstance(listed, list):
+        entries = [{entry: None} if isinstance(entry, str) else entry for entry in listed]
+        if not all(isinstance(entry, dict) and len(entry) == 1 for entry in entries):
+            return None
+    elif isinstance(listed, dict):
+        entries = [listed]
+    else:
+        return None
+    return [(str(name), options) for entry in entries for name, options in entry.items()]
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
+    names = [name for name, _ in pairs]
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def _checked_components(listed: Any) -> Any:
+    pairs = _names_and_settings(listed)
+    if pairs is None:
+        raise PydanticCustomError("components_type", "Input should be a list of names, or names with settings")
+    if repeated := _repeated(pairs):
+        raise ValueError(f"{' and '.join(repeated)}: listed more than once")
+    return listed_by_name(listed)
+
+
+Components = Annotated[dict[str, dict[str, Any]], BeforeValidator(_checked_components)]
+"""Several components of one kind: names, each with its own settings; a list of names will do.
+
+An override of a single setting, such as `--set evaluate.baselines.ease.regularization=100`, changes that component, or
+adds it, and leaves the others as they are: those the recipe lists, or those it has by default.
+"""
 
 
 class SplitSettings(Settings):
@@ -219,7 +253,9 @@ class EvaluateSettings(Settings):
     """What `glta evaluate` reports."""
 
     baselines: Components = Field(
-        {"popularity": {}}, description="baselines of `glta plugins` to compare with: names, or names with settings"
+        {"popularity": {}},
+        description="baselines of `glta plugins` to compare with: names, or names with settings; "
+        "--set evaluate.baselines.NAME.KEY=VALUE adds to them",
     )
     cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
     bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
@@ -239,4 +275,8 @@ class Recipe(Settings):
     interests: InterestSettings = InterestSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
-    loggers: Components = Field({}, description="loggers of `glta plugins`: names, or names with settings")
+    loggers: Components = Field(
+        {},
+        description="loggers of `glta plugins`: names, or names with settings; "
+        "--set loggers.NAME.KEY=VALUE adds to them",
+    )

@@ -12,8 +12,8 @@ from typing import Any
 
 from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.positioned_yaml import Key, Position, read_yaml
-from glta_cli.recipe import Recipe
-from glta_cli.selection import selection_errors, selections
+from glta_cli.recipe import Recipe, listed_by_name
+from glta_cli.selection import COMPONENTS_KEYS, components_at, selection_errors, selections
 from glta_cli.validation import in_file_order, place, validated
 
 
@@ -35,6 +35,7 @@ def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """
     path = find_recipe(reference)
     values, positions = read_yaml(read_text(path), str(path))
+    _list_by_name(values, positions)
     for override in overrides:
         _apply_override(override, values, positions)
     return LoadedRecipe(recipe_name(path), validate_recipe(values, positions), path)
@@ -145,14 +146,40 @@ def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, 
     name, equals, text = override.partition("=")
     if not equals or not name:
         raise InputError("an override is KEY=VALUE", location=f"--set {override}", hint="such as --set seed=1")
-    path = name.strip().split(".")
+    path = tuple(name.strip().split("."))
     parsed, _ = read_yaml(f"value: {text}", f"--set {override}")
     target = values
-    for part in path[:-1]:
-        if not isinstance(target.get(part), dict):
-            target[part] = {}
+    for depth, part in enumerate(path[:-1], 1):
+        held = target.get(part)
+        if path[:depth] in COMPONENTS_KEYS.values():
+            # The setting of one component leaves the others in the list.
+            held = components_at(values, path[:depth])
+            if not isinstance(held, dict):
+                return  # the list itself is wrong, and will be told
         # Copied on the way down, so that values shared with a manifest stay as they were.
-        target[part] = dict(target[part])
+        target[part] = dict(held) if isinstance(held, dict) else {}
         target = target[part]
-    target[path[-1]] = parsed["value"]
-    positions[tuple(path)] = Position(f"--set {name}", 1, 1)
+    value = parsed["value"]
+    target[path[-1]] = listed_by_name(value) if path in COMPONENTS_KEYS.values() else value
+    # What stood there in the file is no longer what is wrong.
+    for key in [key for key in positions if key[: len(path)] == path]:
+        del positions[key]
+    positions[path] = Position(f"--set {name}", 1, 1)
+
+
+def _list_by_name(values: dict[str, Any], positions: dict[Key, Position]) -> None:
+    """Turn lists of components into mappings, so that what is wrong with a component has the place of its name."""
+    for section in COMPONENTS_KEYS.values():
+        listed = components_at(values, section)
+        if section not in positions or not isinstance(listed, dict):
+            continue
+        held: Any = values
+        for part in section[:-1]:
+            held = held[part]
+        held[section[-1]] = listed
+        names = list(listed)
+        for key, position in list(positions.items()):
+            match key[len(section) :]:
+                # An entry is a name, or a mapping whose one key is the name.
+                case (int(index), *inside) if key[: len(section)] == section:
+                    positions[(*section, names[index], *inside[1:])] = position

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from glta_cli import plugin as plugin_api
-from glta_cli.errors import GltaError, InputError, Terminated, did_you_mean
+from glta_cli.errors import GltaError, InputError, PluginError, Terminated, did_you_mean
 from glta_cli.plugin import (
     API_VERSION,
     ENTRY_POINT_GROUP,
@@ -49,10 +49,6 @@ DECLARATIONS = (
     BaselineDeclaration,
     LoggerDeclaration,
 )
-
-
-class PluginError(Exception):
-    """A plugin breaks the contract of `glta_cli.plugin`."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +116,18 @@ class Component:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """What is raised inside becomes a `GltaError` that names the component and what checks its contract."""
+        """What is raised inside names the component, unless it is meant for the user: that passes.
+
+        Raises:
+            GltaError: with the original cause, and what checks the contract as its hint.
+        """
         try:
             yield
-        except ENDED:
+        except (GltaError, *ENDED):
             raise
         except BaseException as cause:
-            problem = cause.problem if isinstance(cause, GltaError) else reason_of(cause)
             raise GltaError(
-                f"{self._full_name()}: {problem}",
+                f"{self._full_name()}: {reason_of(cause)}",
                 hint=f"glta_cli.testing.check_{self.kind}('{self.name}') says all that is wrong; --debug shows where",
             ) from cause
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from glta_cli import plugin
 from glta_cli.plugin import HOOK_OF_KIND, KINDS, Kind
-from glta_cli.recipe import BackboneSettings
-from glta_cli.registry import Component, Registry, installed
+from glta_cli.recipe import BackboneSettings, Recipe
+from glta_cli.registry import OWN_DISTRIBUTION, Component, Registry, installed
+from glta_cli.stage_context import backbone_of
 from glta_cli.testing.backbone import backbone_promises
 from glta_cli.testing.baseline import baseline_promises
 from glta_cli.testing.contract import Contract
@@ -56,9 +58,14 @@ def own_methods(protocol: type) -> list[str]:
     return [name for name in vars(protocol) if name in stated and (name == "__init__" or not name.startswith("_"))]
 
 
-def drift(implementation: type, protocol: type) -> dict[str, Any]:
-    """The methods of a protocol that an implementation lacks or spells otherwise; more parameters need defaults."""
-    found = {}
+def drift(implementation: Any, protocol: type) -> dict[str, Any]:
+    """What of a protocol an implementation lacks or spells otherwise; more parameters of a method need defaults.
+
+    A class has the attributes that are annotated in the protocol only once it is made: then give an instance.
+    """
+    missing = [name for name in vars(protocol).get("__annotations__", {}) if not hasattr(implementation, name)]
+    found: dict[str, Any] = dict.fromkeys(missing, "missing")
+    implementation = implementation if inspect.isclass(implementation) else type(implementation)
     for name in own_methods(protocol):
         method = getattr(implementation, name, None)
         wanted = parameters(getattr(protocol, name))
@@ -88,6 +95,12 @@ def example(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     yield component
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
         del sys.modules[name]
+
+
+def test_every_hook_belongs_to_a_kind() -> None:
+    # pluggy leaves its mark on a function that is declared a hook.
+    hooks = {name for name, each in vars(plugin).items() if getattr(each, "glta_spec", None) is not None}
+    assert hooks == set(HOOK_OF_KIND.values())
 
 
 def test_there_is_a_protocol_for_every_kind() -> None:
@@ -153,7 +166,8 @@ def test_the_example_of_a_fetch_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_first_party_components_are_what_their_protocol_asks_for(kind: Kind) -> None:
-    targets = {component.target() for component in installed().of_kind(kind)}
+    own = [component for component in installed().of_kind(kind) if component.origin.distribution == OWN_DISTRIBUTION]
+    targets = {component.target() for component in own}
     assert targets
     assert [(target, found) for target in targets if (found := drift(target, PROTOCOL_OF_KIND[kind]))] == []
 
@@ -163,7 +177,9 @@ def test_first_party_language_models_and_downloads_too() -> None:
 
     from glta_cli.data.download import Downloads
 
-    assert drift(CausalLanguageModel, plugin.LanguageModel) == {}
+    language_model = backbone_of(Recipe.model_validate({"backbone": {"name": "tiny"}})).load(torch.device("cpu"))
+    assert type(language_model) is CausalLanguageModel
+    assert drift(language_model, plugin.LanguageModel) == {}
     assert drift(Downloads, plugin.Fetch) == {}
 
 
@@ -173,6 +189,15 @@ def test_a_drifting_signature_is_found() -> None:
         def scorer(self, learnt: Any, train: Any, users: Any) -> None: ...
 
     assert set(drift(Drifted, plugin.Baseline)) == {"__init__", "fit", "scorer"}
+
+
+def test_a_missing_attribute_is_found() -> None:
+    class Unfinished:
+        def __init__(self) -> None:
+            self.tokenizer = None
+
+    assert {"hidden_size", "module"} <= set(drift(Unfinished(), plugin.LanguageModel))
+    assert "tokenizer" not in drift(Unfinished(), plugin.LanguageModel)
 
 
 @pytest.mark.parametrize("name", ["Settings", "InteractionGraph", "Interactions", "Scorer", "BackboneSettings"])

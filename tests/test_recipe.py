@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from glta_cli.errors import InputError, InputErrors
-from glta_cli.recipe import Recipe
+from glta_cli.positioned_yaml import read_yaml
+from glta_cli.recipe import Recipe, Settings
 from glta_cli.recipe_files import (
     describe_first_line,
     find_recipe,
@@ -18,7 +23,9 @@ from glta_cli.recipe_files import (
     recipe_name,
     shipped_recipes,
 )
+from glta_cli.registry import Origin, installed
 from glta_cli.selection import component_options, own_settings
+from glta_cli.validation import validated
 
 SHIPPED = 9
 
@@ -230,7 +237,14 @@ def test_own_settings_of_a_plugin_are_checked_like_the_core_s(written):
 
 
 @pytest.mark.parametrize(
-    "listed", ["[popularity, ease]", "{popularity: , ease: }", "{popularity: {}, ease: {regularization: 300.0}}"]
+    "listed",
+    [
+        "[popularity, ease]",
+        "{popularity: , ease: }",
+        "{popularity: {}, ease: {regularization: 300.0}}",
+        "[popularity, {ease: {regularization: 300.0}}]",
+        "[popularity, {ease: }]",
+    ],
 )
 def test_components_are_listed_as_names_or_with_settings(written, listed):
     recipe = load_recipe(written(f"evaluate: {{baselines: {listed}}}\n")).recipe
@@ -252,13 +266,172 @@ def test_what_is_wrong_with_a_listed_component_is_placed(written):
     ]
 
 
-@pytest.mark.parametrize("wrong", ["3", "[3]", "{jsonl: 3}"])
-def test_a_list_of_components_of_the_wrong_type_is_an_error(written, wrong):
-    [problem] = problems(written(f"loggers: {wrong}\n"))
-    assert problem.startswith("mine.yaml:1:1: loggers") or problem.startswith("mine.yaml:1:11: loggers.jsonl")
+@pytest.mark.parametrize(
+    ("wrong", "shown", "example"),
+    [
+        ("jsonl", "'jsonl'", "jsonl"),
+        ("3", "3", "NAME"),
+        ("", "null", "NAME"),
+        ("[3]", "[3]", "NAME"),
+        ("[[jsonl]]", '[["jsonl"]]', "NAME"),
+        ("[{jsonl: , tensorboard: }]", '[{"jsonl": null, "tensorboard": null}]', "NAME"),
+    ],
+)
+def test_a_list_of_components_of_the_wrong_type_is_an_error(written, wrong, shown, example):
+    expected = [
+        f"mine.yaml:1:1: loggers: has to be a list of names, or names with settings, not {shown}\n"
+        f"  hint: such as loggers=[{example}]"
+    ]
+    assert problems(written(f"loggers: {wrong}\n")) == expected
+    # The setting of one of them does not mend the list.
+    assert problems(written(f"loggers: {wrong}\n"), "loggers.jsonl.file=a.jsonl") == expected
+
+
+def test_a_component_is_listed_once(written):
+    reference = written("loggers: [jsonl, {jsonl: {file: a}}]\n")
+    assert problems(reference) == ["mine.yaml:1:1: loggers: jsonl: listed more than once"]
+
+
+@pytest.mark.parametrize("listed", ["{jsonl: 3}", "[{jsonl: 3}]"])
+def test_the_settings_of_a_listed_component_are_a_mapping(written, listed):
+    [problem] = problems(written(f"loggers: {listed}\n"))
+    column = 11 if listed.startswith("{") else 12
+    assert problem == f"mine.yaml:1:{column}: loggers.jsonl: has to be a mapping, not 3"
+    [problem] = problems(written("seed: 1\n"), f"loggers={listed}")
+    assert problem == "--set loggers: loggers.jsonl: has to be a mapping, not 3"
+
+
+def test_a_name_that_is_no_text_is_an_unknown_name(written):
+    [problem] = problems(written("loggers: {3: {}}\n"))
+    assert problem.startswith("mine.yaml:1:11: loggers.3: no logger is called '3'")
+
+
+def test_what_is_wrong_in_a_list_of_names_and_settings_is_placed(written):
+    reference = written("evaluate:\n  baselines:\n  - eaze\n  - ease:\n      regularisation: 3\n")
+    assert problems(reference) == [
+        "mine.yaml:3:5: evaluate.baselines.eaze: no baseline is called 'eaze'\n  hint: did you mean 'ease'?",
+        "mine.yaml:5:7: evaluate.baselines.ease.regularisation: unknown key\n  hint: did you mean 'regularization'?",
+    ]
+    # An override takes the place of what the file has.
+    assert problems(reference, "evaluate.baselines=[ease, {popularity: {x: 1}}]") == [
+        "--set evaluate.baselines: evaluate.baselines.popularity.x: unknown key"
+    ]
 
 
 def test_a_listed_component_is_set_on_the_command_line():
-    recipe = load_recipe("quickstart", ["evaluate.baselines.ease.regularization=100", "loggers=[jsonl]"]).recipe
-    assert recipe.evaluate.baselines == {"ease": {"regularization": 100}}
-    assert recipe.loggers == {"jsonl": {}}
+    recipe = load_recipe("quickstart", ["loggers=[jsonl]", "loggers.jsonl.file=a.jsonl"]).recipe
+    assert recipe.loggers == {"jsonl": {"file": "a.jsonl"}}
+
+
+@pytest.mark.parametrize("listed", ["[popularity, ease]", "{popularity: , ease: }", "[popularity, {ease: {}}]", None])
+def test_setting_one_component_on_the_command_line_leaves_the_others(written, listed):
+    file = "seed: 1\n" if listed is None else f"evaluate: {{baselines: {listed}}}\n"
+    override = "evaluate.baselines.ease.regularization=100"
+    both = {"popularity": {}, "ease": {"regularization": 100}}
+    loaded = load_recipe(written(file), [override]).recipe
+    assert loaded.evaluate.baselines == both
+    # As on a run that was stored without it.
+    stored = load_recipe(written(file)).recipe.model_dump(mode="json")
+    assert recipe_from(stored, [override]) == loaded
+    assert "regularization" not in str(stored)
+
+
+def test_defaults_are_checked_like_what_is_written(written, monkeypatch):
+    popularity = installed().find("baseline", "popularity")
+    rival = replace(popularity, origin=Origin("rival", "rival", "1.0"))
+    monkeypatch.setattr(installed(), "components", [*installed().components, rival])
+    [problem] = problems(written("seed: 1\n"))
+    assert problem.startswith("evaluate.baselines.popularity: baseline 'popularity' is declared by glta ")
+    assert problems(written("evaluate:\n  bootstrap: 5\n"))[0].startswith("mine.yaml:1:1: evaluate.baselines.popul")
+    assert load_recipe(written("evaluate: {baselines: [ease]}\n"))
+
+
+# ------------------------------------------------------------------------------- what settings of plugins may hold
+
+
+class Inner(Settings):
+    size: int = 1
+    kind: Literal["plain", "fancy"] = "plain"
+    colour: str = Field("red", validation_alias="color")
+
+
+class Peculiar(Settings):
+    """Settings such as the core has none."""
+
+    choices: dict[str, Literal["a", "b"]] = Field({})
+    inners: dict[str, Inner] = Field({})
+    nested: dict[str, dict[str, int]] = Field({})
+    many: list[Inner] = Field([])
+    either: Inner | int = 1
+    count: dict[str, int] | int = 1
+    mode: Literal["slow", "fast"] = Field("slow", alias="pace")
+    odd: int = 1
+    even: int = 2
+    section: Inner = Field(Inner(size=2), alias="part")
+    address: str = ""
+    short: str = Field("", max_length=3)
+    day: Annotated[Any, BeforeValidator(lambda text: Path(text)), AfterValidator(lambda path: refused())] = ""
+
+    @field_validator("odd")
+    @classmethod
+    def is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise AssertionError("must be odd")
+        return value
+
+    @field_validator("even")
+    @classmethod
+    def is_even(cls, value: int) -> int:
+        if value % 2:
+            raise AssertionError
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def is_address(cls, value: str) -> str:
+        if "@" not in value:
+            raise PydanticCustomError("value_error", "is no address: {given}", {"given": value})
+        return value
+
+
+def refused() -> None:
+    raise PydanticCustomError("refused", "Input should be a better day")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("choices: {q: c}", "11: options.choices.q: 'c' is not one of a, b"),
+        ("inners: {q: {sise: 1}}", "14: options.inners.q.sise: unknown key\n  hint: did you mean 'size'?"),
+        ("inners: {q: {kind: fanzy}}", "14: options.inners.q.kind: 'fanzy' is not one of plain, fancy\n"),
+        ("nested: {int: {a: x}}", "16: options.nested.int.a: has to be a valid integer, not 'x'"),
+        ("nested: {str: {none: x}}", "16: options.nested.str.none: has to be a valid integer, not 'x'"),
+        ("many: [{sise: 1}]", "9: options.many.0.sise: unknown key\n  hint: did you mean 'size'?"),
+        ("either: {sise: 1}", "10: options.either.sise: unknown key\n  hint: did you mean 'size'?"),
+        ("either: x", "1: options.either: has to be a mapping or a valid integer, not 'x'"),
+        ("count: x", "1: options.count: has to be a mapping or a valid integer, not 'x'"),
+        ("count: {int: x}", "9: options.count.int: has to be a valid integer, not 'x'"),
+        ("pace: fest", "1: options.pace: 'fest' is not one of slow, fast\n  hint: did you mean 'fast'?"),
+        ("paze: fast", "1: options.paze: unknown key\n  hint: did you mean 'pace'?"),
+        ("part: {size: x}", "8: options.part.size: has to be a valid integer, not 'x'"),
+        ("part: {sise: 1}", "8: options.part.sise: unknown key\n  hint: did you mean 'size'?"),
+        ("odd: 2", "1: options.odd: must be odd"),
+        ("even: 3", "1: options.even: 3 is refused"),
+        ("address: here", "1: options.address: is no address: here"),
+        ("short: long", "1: options.short: String should have at most 3 characters"),
+        ("day: monday", "1: options.day: has to be a better day, not"),
+    ],
+)
+def test_what_is_wrong_with_peculiar_settings_is_placed_and_explained(line, problem):
+    values, positions = read_yaml(line, "mine.yaml")
+    positions = {("options", *key): position for key, position in positions.items()}
+    with pytest.raises(InputErrors) as caught:
+        validated(Peculiar, values, ("options",), positions)
+    told = [str(error) for error in caught.value.errors]
+    assert any(error.startswith(f"mine.yaml:1:{problem}") for error in told), told
+
+
+def test_a_section_with_an_alias_keeps_its_own_defaults():
+    assert validated(Peculiar, {}, (), {}).section == Inner(size=2)
+    changed = validated(Peculiar, {"part": {"kind": "fancy", "color": "blue"}}, (), {}).section
+    assert changed == Inner.model_validate({"size": 2, "kind": "fancy", "color": "blue"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +45,7 @@ def list_plugins(
     Example: glta plugins --kind dataset
     """
     if context.invoked_subcommand is not None:
+        _refuse_before(context.invoked_subcommand, {"--kind": kind is not None, "--json": as_json})
         return
     wanted = None if kind is None else checked_kind(kind, "--kind")
 
@@ -58,6 +59,17 @@ def list_plugins(
         show_json(found)
     else:
         show_rows(found if wanted == "dataset" else folded(found))
+
+
+def _refuse_before(subcommand: str, options: Mapping[str, bool]) -> None:
+    """An option of the list does nothing for a subcommand: better an error than no word."""
+    for option, given in options.items():
+        if given:
+            raise InputError(
+                f"is an option of the list, not of `{subcommand}`",
+                location=option,
+                hint=f"`glta plugins {subcommand} --help` shows what may stand after it",
+            )
 
 
 @plugins.command()
@@ -149,10 +161,18 @@ def rows(registry: Registry) -> list[Row]:
 
 
 def _mark_clash(claims: Sequence[Row]) -> None:
-    for row in claims:
-        rivals = [f"{other['distribution']} {other['version']}" for other in claims if other is not row]
-        if rivals:
-            row["status"] = f"conflict: also declared by {' and '.join(rivals)}"
+    claimants = [_claimant(row) for row in claims]
+    for row, claimant in zip(claims, claimants, strict=True):
+        own = claimants.count(claimant)
+        rivals = dict.fromkeys(other for other in claimants if other != claimant)
+        found = [f"declared {'twice' if own == 2 else f'{own} times'} by {claimant}"] if own > 1 else []
+        found += [f"also declared by {' and '.join(rivals)}"] if rivals else []
+        if found:
+            row["status"] = f"conflict: {', '.join(found)}"
+
+
+def _claimant(row: Row) -> str:
+    return f"{row['distribution']} {row['version']}"
 
 
 def folded(listed: Iterable[Row]) -> list[Row]:
@@ -228,4 +248,4 @@ def _table() -> Table:
 def _from(row: Row) -> str:
     from rich.markup import escape
 
-    return escape(f"{row['distribution']} {row['version']}")
+    return escape(_claimant(row))

@@ -28,6 +28,12 @@ def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
     Example: glta recipes
     """
     if context.invoked_subcommand is not None:
+        if as_json:
+            raise InputError(
+                f"is an option of the list, not of `{context.invoked_subcommand}`",
+                location="--json",
+                hint=f"`glta recipes {context.invoked_subcommand} --help` shows what may stand after it",
+            )
         return
     from glta_cli.recipe_files import describe_first_line, read_recipe, shipped_recipes
 

@@ -15,6 +15,7 @@ from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.download import Downloads, is_url
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.item_text import item_text, plain
+from glta_cli.data.loader_outputs import check_files, check_raw
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.errors import InputError
@@ -52,7 +53,9 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
         if known is not None:
             return known, True
     with workspace.locked(f"{STAGE}-{pointer.stem}"):
-        files = _locate(loader, settings.source, Downloads(workspace.folder("downloads")))
+        with component.named():
+            files = _locate(loader, settings.source, Downloads(workspace.folder("downloads")))
+            check_files(files)
         inputs = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in sorted(files.items())}
         identity = _identity(settings, inputs, component)
         artefact = workspace.published(STAGE, identity)
@@ -61,7 +64,7 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
             artefact = workspace.publish(
                 STAGE,
                 identity,
-                partial(_write, settings, loader, files),
+                partial(_write, settings, component, loader, files),
                 settings=settings.model_dump(mode="json"),
                 inputs=inputs,
                 seed=settings.split.seed,
@@ -151,9 +154,13 @@ def _absolute(source: str | None) -> str | None:
 # ----------------------------------------------------------------------------------------------- the files
 
 
-def _write(settings: DatasetSettings, loader: DatasetLoader, files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+def _write(
+    settings: DatasetSettings, component: Component, loader: DatasetLoader, files: Mapping[str, Path], folder: Path
+) -> dict[str, Any]:
     """Fill `folder` with the prepared dataset and return its counts."""
-    raw = loader.read(files)
+    with component.named():
+        raw = loader.read(files)
+        check_raw(raw)
     table = clean(raw.interactions, min_rating=settings.min_rating, kcore=settings.kcore)
     dropped = _merged(raw.dropped, table.dropped)
     if table.interactions.is_empty():

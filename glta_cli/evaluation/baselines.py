@@ -141,7 +141,9 @@ def checked_arrays(learnt: Any, name: str) -> dict[str, NDArray[Any]]:
         isinstance(key, str) and isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
         for key, array in learnt.items()
     ):
-        raise GltaError(f"what the baseline '{name}' learnt is not a mapping of names to arrays of numbers")
+        raise GltaError(
+            f"what the baseline '{name}' learnt is not a mapping of names to arrays of numbers: {_seen(learnt)}"
+        )
     if not learnt:
         raise GltaError(f"the baseline '{name}' learnt nothing: the mapping is empty")
     if METADATA in learnt:
@@ -150,6 +152,16 @@ def checked_arrays(learnt: Any, name: str) -> dict[str, NDArray[Any]]:
         if array.dtype.itemsize > LARGEST_NUMBER:
             raise GltaError(f"the baseline '{name}' learnt '{key}' as {array.dtype}, which safetensors cannot hold")
     return {key: np.asarray(array, order="C") for key, array in learnt.items()}
+
+
+def _seen(learnt: Any) -> str:
+    if not isinstance(learnt, Mapping):
+        return f"a {type(learnt).__name__}"
+    return ", ".join(f"{key!r} is {_kind(array)}" for key, array in learnt.items())
+
+
+def _kind(array: Any) -> str:
+    return f"of {array.dtype}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
 
 
 def checked_scorer(score: Scorer, name: str, items: int) -> Scorer:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glta_cli.errors import GltaError
+from glta_cli.errors import PluginError
 from glta_cli.graph.interaction_graph import InteractionGraph
 
 
@@ -18,11 +18,11 @@ def checked_encoder(encoder: Any, graph: InteractionGraph, dimension: int) -> nn
         dimension: d, as the encoder's settings have it.
 
     Raises:
-        GltaError: it is no module, or `forward` or `extra_loss` return something else than they have to.
+        PluginError: it is no module, or `forward` or `extra_loss` return something else than they have to.
     """
     module: Any = encoder
     if not isinstance(encoder, nn.Module):
-        raise GltaError(f"it makes a {type(encoder).__name__}, not a torch.nn.Module")
+        raise PluginError(f"it makes a {type(encoder).__name__}, not a torch.nn.Module")
     with torch.random.fork_rng(), torch.no_grad():
         check_outputs(module(), graph, dimension)
         # Node 0 of either kind: a loss of its embedding is as good as any to see what comes back.
@@ -32,20 +32,20 @@ def checked_encoder(encoder: Any, graph: InteractionGraph, dimension: int) -> nn
 
 
 def check_outputs(outputs: Any, graph: InteractionGraph, dimension: int) -> None:
-    """Raise `GltaError` unless they are users [U, d] and items [I, d], float32."""
+    """Raise `PluginError` unless they are users [U, d] and items [I, d], float32."""
     wanted = f"users [{graph.user_count}, {dimension}] and items [{graph.item_count}, {dimension}], float32"
     if not isinstance(outputs, (tuple, list)) or len(outputs) != 2:
-        raise GltaError(f"forward() returns {_described(outputs)}, not a pair: {wanted}")
+        raise PluginError(f"forward() returns {_described(outputs)}, not a pair: {wanted}")
     for name, vectors, count in zip(("users", "items"), outputs, (graph.user_count, graph.item_count), strict=True):
         right = isinstance(vectors, Tensor) and vectors.dtype == torch.float32
         if not right or tuple(vectors.shape) != (count, dimension):
-            raise GltaError(f"forward() returns {name} that are {_described(vectors)}, not {wanted}")
+            raise PluginError(f"forward() returns {name} that are {_described(vectors)}, not {wanted}")
 
 
 def check_extra_loss(loss: Any) -> None:
-    """Raise `GltaError` unless it is a scalar tensor of floating point."""
+    """Raise `PluginError` unless it is a scalar tensor of floating point."""
     if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
-        raise GltaError(f"extra_loss() returns {_described(loss)}, not a scalar tensor of floating point")
+        raise PluginError(f"extra_loss() returns {_described(loss)}, not a scalar tensor of floating point")
 
 
 def _described(value: Any) -> str:

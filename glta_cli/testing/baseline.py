@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.baselines import checked_arrays
+from glta_cli.evaluation.baselines import checked_arrays, score_problem
 from glta_cli.evaluation.ranking import Scorer, rank_users
 from glta_cli.plugin import BaselineData
 from glta_cli.testing.contract import Contract, declared
@@ -88,14 +88,17 @@ def _learnt(subject: _Subject) -> tuple[Any, Mapping[str, NDArray[Any]]]:
 # -------------------------------------------------------------------------------------------------------- fit
 
 
+def _name_of(subject: _Subject) -> str:
+    return getattr(subject.target, "__name__", "it")
+
+
 def _fit_promises(contract: Contract, subject: _Subject) -> None:
     with contract.promise("its target makes a baseline from its settings alone", decisive=True):
         subject.made()
     with contract.promise(
         "fit(data) returns a mapping of names to numpy arrays of numbers, at least one", decisive=True
     ):
-        learnt = checked_arrays(_learnt(subject)[1], "checked")
-        assert learnt, "the mapping is empty"
+        learnt = checked_arrays(_learnt(subject)[1], _name_of(subject))
     with contract.promise("the same data and seed give the same again"):
         again = _learnt(subject)[1]
         differing = [name for name in learnt.keys() | again.keys() if not _equal(learnt.get(name), again.get(name))]
@@ -148,7 +151,7 @@ def _scorer_promises(contract: Contract, subject: _Subject) -> None:
         score(users)[:] = -np.inf
         assert _close(score(users), scores), "changed scores come back at the next call"
     with contract.promise("what it learnt, through safetensors, is all that another instance needs to score"):
-        stored = load(save(checked_arrays(learnt, "checked")))
+        stored = load(save(checked_arrays(learnt, _name_of(subject))))
         found = subject.made().scorer(stored, subject.data().train)(users)
         assert _close(found, scores), "its scores differ"
     with contract.promise("the scorer leaves what was learnt and the histories as they are"):
@@ -167,11 +170,8 @@ def _copied(learnt: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def _check_scores(scores: Any, shape: tuple[int, int]) -> None:
-    assert type(scores) is np.ndarray, f"it gives a {type(scores).__name__}"
-    assert scores.shape == shape, f"its shape is {list(scores.shape)}, not {list(shape)}"
-    assert scores.dtype == np.float32, f"it gives {scores.dtype}"
-    wild = np.unique(scores[~np.isfinite(scores)])
-    assert not len(wild), f"among the scores: {', '.join(map(str, wild))}"
+    problem = score_problem(scores, shape)
+    assert problem is None, problem
 
 
 def _check_batches(score: Scorer, expected: Mapping[int, NDArray[np.float32]]) -> None:

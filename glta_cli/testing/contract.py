@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from glta_cli.errors import GltaError
 from glta_cli.plugin import Kind
-from glta_cli.registry import Component, installed, reason_of
+from glta_cli.registry import ENDED, OWN_DISTRIBUTION, Component, installed, reason_of
 from glta_cli.selection import own_settings
 
 HEAVY = ("torch", "transformers")
+# Lines of these packages are not the author's; glta_cli's are those of the kit.
+NOT_THE_AUTHORS = frozenset(
+    {"glta_cli", "numpy", "polars", "pydantic", "safetensors", "scipy", "torch", "transformers"}
+)
 
 MODULES_AFTER_SELECTION = """
 import sys
@@ -35,13 +41,18 @@ class Contract:
 
     Args:
         component: whose promises are checked, as the report names it.
+
+    Raises:
+        ContractError: Python runs without assertions, so that every promise would seem to be kept.
     """
 
     def __init__(self, component: str) -> None:
+        if not __debug__:
+            raise ContractError(f"{component} cannot be checked: assertions are off; run Python without -O")
         self.component = component
         self.promises = 0
         self.breaches: list[str] = []
-        self.raised: list[Exception] = []
+        self.raised: list[BaseException] = []
 
     @contextmanager
     def promise(self, text: str, *, decisive: bool = False) -> Iterator[None]:
@@ -49,9 +60,11 @@ class Contract:
         self.promises += 1
         try:
             yield
-        except Exception as error:
+        except ENDED:
+            raise
+        except BaseException as error:
             told = isinstance(error, (AssertionError, GltaError)) and str(error)
-            found = str(error) if told else reason_of(error)
+            found = str(error) if told else f"{reason_of(error)}{_line_of(error)}"
             self.breaches.append("\n      ".join([text, *found.splitlines()]))
             if not isinstance(error, AssertionError):
                 self.raised.append(error)
@@ -66,8 +79,15 @@ class Contract:
         title = f"{self.component} breaks {count} promise{'s' if count > 1 else ''} of its kind"
         # Its traceback leads to the place in the component's code.
         several = len(self.raised) > 1
-        cause = ExceptionGroup("what was raised", self.raised) if several else next(iter(self.raised), None)
+        cause = BaseExceptionGroup("what was raised", self.raised) if several else next(iter(self.raised), None)
         raise ContractError("\n  - ".join([title, *self.breaches])) from cause
+
+
+def _line_of(error: BaseException) -> str:
+    """The last line that is neither glta's nor a library's, where there is one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not NOT_THE_AUTHORS & {*Path(frame.filename).parts}]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 
 
 def declared(
@@ -80,7 +100,9 @@ def declared(
     """
     with contract.promise("a plugin that is installed declares it", decisive=True):
         component = installed().find(kind, name)
-    with contract.promise("its settings are an importable subclass of glta_cli.plugin.Settings", decisive=True):
+    with contract.promise(
+        "its settings are an importable subclass of glta_cli.plugin.Settings that takes no unknown keys", decisive=True
+    ):
         model = component.config()
     with contract.promise("every setting has a description, for `glta plugins show`"):
         silent = [field for field, info in model.model_fields.items() if not info.description]
@@ -96,12 +118,15 @@ def declared(
 
 def _check_laziness(component: Component) -> None:
     code = MODULES_AFTER_SELECTION.format(kind=component.kind, name=component.name)
+    distribution = component.origin.distribution
+    # What other plugins import when they are declared is not this one's doing.
+    loaded = "" if distribution == OWN_DISTRIBUTION else distribution
     finished = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "GLTA_LOAD_PLUGINS": loaded},
     )
     assert finished.returncode == 0, finished.stderr.strip()
     modules = set(finished.stdout.split())

@@ -176,6 +176,8 @@ def _extra_loss_promises(contract: Contract, encoders: _Encoders) -> None:
     with contract.promise("extra_loss takes a batch of one"):
         for given in (items[0], items):
             _check_extra_loss(encoders, users[:1], given[..., :1])
+    with contract.promise("a loss of what forward() returns trains parameters: nothing is detached on the way"):
+        _check_attachment(encoders.draw())
     with contract.promise(
         "every parameter that requires a gradient gets a finite one from forward() and extra_loss()", decisive=True
     ):
@@ -191,6 +193,16 @@ def _check_extra_loss(encoders: _Encoders, users: Tensor, items: Tensor) -> None
     assert loss.ndim == 0, f"its shape is {list(loss.shape)} {given}"
     assert loss.is_floating_point(), f"it is {loss.dtype} {given}"
     assert bool(loss.isfinite()), f"it is {float(loss.detach())} {given}"
+
+
+def _check_attachment(encoder: Any) -> None:
+    encoder.train()
+    for name, vectors in zip(("users", "items"), encoder(), strict=True):
+        assert vectors.requires_grad, f"{name} need no gradient"
+        vectors.square().sum().backward()
+        gradients = [parameter.grad for parameter in trainable(encoder).values() if parameter.grad is not None]
+        assert any(gradient.any() for gradient in gradients), f"no parameter gets one from {name}, but for zeros"
+        encoder.zero_grad()
 
 
 def _check_gradients(encoder: Any) -> None:

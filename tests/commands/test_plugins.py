@@ -46,21 +46,39 @@ def glta_loggers():
 """
 
 
+LOGGER = """
+from glta_cli.plugin import LoggerDeclaration, hookimpl
+
+@hookimpl
+def glta_loggers():
+    yield LoggerDeclaration(name="doubled", summary="a logger", target="a:B", config="a:C")
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_plugins_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else is installed where the tests run."""
+    monkeypatch.setenv("GLTA_LOAD_PLUGINS", "")
+
+
+def distribution(folder: Path, name: str, **sources: str) -> None:
+    """Write a distribution with an entry point for each of its modules."""
+    for module, source in sources.items():
+        (folder / f"{module}.py").write_text(source)
+    info = folder / f"{name}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[glta]\n" + "".join(f"{module} = {module}\n" for module in sources))
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """A folder for PYTHONPATH with distributions that are broken in one way each, and one that clashes."""
-    for distribution, source in [
-        ("wrecked", "import a_package_nobody_has\n"),
-        ("rival", SECOND_LIGHTGCN),
-        ("lost", LOST),
-        ("half", BREAKS_HALF_WAY),
-    ]:
-        (tmp_path / f"{distribution}.py").write_text(source)
-        info = tmp_path / f"{distribution}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[glta]\n{distribution} = {distribution}\n")
-    return tmp_path
+def site(tmp_path: Path) -> dict[str, str]:
+    """The environment of a command with distributions that are broken in one way each, and one that clashes."""
+    distribution(tmp_path, "wrecked", wrecked="import a_package_nobody_has\n")
+    distribution(tmp_path, "rival", rival=SECOND_LIGHTGCN)
+    distribution(tmp_path, "lost", lost=LOST)
+    distribution(tmp_path, "half", half=BREAKS_HALF_WAY)
+    return {"PYTHONPATH": str(tmp_path), "GLTA_LOAD_PLUGINS": "wrecked,rival,lost,half"}
 
 
 def test_the_json_has_a_row_for_every_component(glta):
@@ -109,7 +127,7 @@ def test_all_kinds_are_listed_and_named_in_the_help(glta):
 
 
 def test_broken_and_clashing_plugins_are_rows_with_the_reason(glta, site):
-    rows = glta("plugins", "--json", PYTHONPATH=str(site)).json
+    rows = glta("plugins", "--json", **site).json
     [broken] = [row for row in rows if row["distribution"] == "wrecked"]
     assert broken["kind"] == "plugin"
     assert broken["status"] == "broken: ModuleNotFoundError: No module named 'a_package_nobody_has'"
@@ -120,9 +138,38 @@ def test_broken_and_clashing_plugins_are_rows_with_the_reason(glta, site):
     }
 
 
+def test_a_clash_inside_one_distribution_is_told_as_such(glta, tmp_path):
+    distribution(tmp_path, "twice", first=LOGGER, second=LOGGER)
+    distribution(tmp_path, "thrice", third=LOGGER, fourth=LOGGER, fifth=LOGGER)
+    environment = {"PYTHONPATH": str(tmp_path)}
+
+    def status(names: str) -> dict[str, str]:
+        rows = glta("plugins", "--json", **environment, GLTA_LOAD_PLUGINS=names).json
+        return {row["distribution"]: row["status"] for row in rows if row["name"] == "doubled"}
+
+    assert status("twice") == {"twice": "conflict: declared twice by twice 1.2"}
+    assert status("first") == {"twice": "ok"}
+    assert status("twice,thrice") == {
+        "twice": "conflict: declared twice by twice 1.2, also declared by thrice 1.2",
+        "thrice": "conflict: declared 3 times by thrice 1.2, also declared by twice 1.2",
+    }
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--kind", "encoder"]])
+@pytest.mark.parametrize("command", [["show", "encoder", "lightgcn"], ["new", "encoder", "mine"]])
+def test_an_option_of_the_list_is_refused_before_a_subcommand(glta, option, command):
+    finished = glta("plugins", *option, *command)
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err == (
+        f"{option[0]}: is an option of the list, not of `{command[0]}`\n"
+        f"  hint: `glta plugins {command[0]} --help` shows what may stand after it\n"
+    )
+    assert list(glta.folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", [[], ["--kind", "logger"], ["--kind", "encoder"]])
 def test_causes_are_readable_in_eighty_columns_whatever_kind_is_asked_for(glta, site, kind):
-    finished = glta("plugins", *kind, PYTHONPATH=str(site))
+    finished = glta("plugins", *kind, **site)
     assert finished.code == 0
     assert finished.err == ""
     assert max(map(len, finished.out.splitlines())) <= 80
@@ -135,7 +182,7 @@ def test_causes_are_readable_in_eighty_columns_whatever_kind_is_asked_for(glta, 
 
 
 def test_a_broken_plugin_is_a_warning_elsewhere(glta, site):
-    finished = glta("recipes", "validate", "movielens-1m", PYTHONPATH=str(site))
+    finished = glta("recipes", "validate", "movielens-1m", **site)
     warnings = [line for line in finished.err.splitlines() if line.startswith("warning: ")]
     assert [line.split()[2] for line in warnings] == ["half", "wrecked"]
     assert warnings[1] == (
@@ -239,7 +286,7 @@ def test_help_loads_nothing_heavy(command):
     ],
 )
 def test_what_cannot_be_shown_is_an_error_with_its_cause(glta, site, kind, name, code, message):
-    finished = glta("plugins", "show", kind, name, PYTHONPATH=str(site) if name != "lightgcm" else "")
+    finished = glta("plugins", "show", kind, name, **(site if name != "lightgcm" else {}))
     assert finished.code == code
     assert finished.out == ""
     assert finished.err.startswith(message)

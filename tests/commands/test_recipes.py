@@ -23,6 +23,15 @@ def test_the_list_names_what_each_recipe_is_about(glta):
     assert max(map(len, table.splitlines())) <= 80
 
 
+def test_an_option_of_the_list_is_refused_before_a_subcommand(glta):
+    finished = glta("recipes", "--json", "show", "quickstart")
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err == (
+        "--json: is an option of the list, not of `show`\n"
+        "  hint: `glta recipes show --help` shows what may stand after it\n"
+    )
+
+
 def test_show_prints_the_file_as_it_is(glta):
     assert glta("recipes", "show", "quickstart").out == shipped_recipes()["quickstart"].read_text()
 

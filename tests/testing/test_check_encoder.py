@@ -36,6 +36,18 @@ class Factors(nn.Module):
         return 1e-3 * (self.users[users].square().mean() + self.items[items].square().mean())
 
 
+class Detached(Factors):
+    """Only its regulariser would be trained."""
+
+    def forward(self) -> Any:
+        return self.users.detach(), self.items.detach()
+
+
+class ItemsDetached(Factors):
+    def forward(self) -> Any:
+        return self.users, self.items.detach()
+
+
 def degrees(graph: InteractionGraph) -> Tensor:
     """Edges of each user, [U]."""
     edges = graph.data["user", "interacts", "item"].edge_index
@@ -273,6 +285,7 @@ class RunningMean(Factors):
 MADE = "its target makes a torch.nn.Module"
 FORWARD = "forward() returns users [U, d] and items [I, d]"
 EXTRA = "extra_loss(users [B], items [B] or [2, B]) is a finite scalar"
+ATTACHED = "a loss of what forward() returns trains parameters"
 GRADIENT = "every parameter that requires a gradient gets a finite one"
 MOVES = "every tensor it holds follows .to(device)"
 GRAPH = "it leaves the graph as it is given"
@@ -296,6 +309,8 @@ RESUMED = "a training that is interrupted and resumed"
         (ExtraOfPairsAlone, EXTRA, "too many values to unpack"),
         (ExtraNeedsDistinctUsers, "extra_loss takes batches in which users and items stand", "it is inf for users [6]"),
         (ExtraSpread, "extra_loss takes a batch of one", "it is nan for users [1] and items [1]"),
+        (Detached, ATTACHED, "users need no gradient"),
+        (ItemsDetached, ATTACHED, "items need no gradient"),
         (UnusedLayer, GRADIENT, "none: unused.weight, unused.bias"),
         (RootOfZero, GRADIENT, "not finite: shift"),
         (WeightOfEachEdge, "its parameters depend on the numbers of users and items", "weights is ["),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -44,12 +45,12 @@ def test_every_broken_promise_is_told_with_what_was_seen() -> None:
         "      it is wrong\n"
         "      and odd\n"
         "  - it has a name\n"
-        "      KeyError: 'name'\n"
+        f"      KeyError: 'name' ({__file__}:35)\n"
         "  - it can be had\n"
         "      --source: there is none\n"
         "        hint: make one\n"
         "  - it is so\n"
-        "      AssertionError"
+        f"      AssertionError ({__file__}:39)"
     )
 
 
@@ -172,6 +173,11 @@ NEEDS_A_VALUE = SETTINGS.replace('"diary.txt", ', "")
             "its settings are an importable subclass",
             "no subclass of glta_cli.plugin",
         ),
+        (
+            {"settings": f"{textwrap.dedent(SETTINGS)}    model_config = {{'extra': 'allow'}}\n"},
+            "its settings are an importable subclass of glta_cli.plugin.Settings that takes no unknown keys",
+            "take unknown keys",
+        ),
         ({"settings": NEEDS_A_VALUE}, "its settings need nothing but what the test gives", "options.file"),
         ({"settings": SETTINGS.replace("of the diary", "")}, "every setting has a description", "without: file"),
         ({"settings": f"import torch\n{textwrap.dedent(SETTINGS)}"}, "its code is imported when", "at once: torch"),
@@ -198,3 +204,24 @@ def test_what_the_test_gives_is_taken(plugin: Callable[..., None]) -> None:
     assert told_of_diary({"file": "mine.txt"}) == []
     [breach] = told_of_diary({"file": "mine.txt", "fiel": 1})
     assert "did you mean 'file'" in breach
+
+
+def test_what_another_plugin_imports_is_not_held_against_a_component(plugin: Callable[..., None]) -> None:
+    plugin(__init__=f"import torch\n{textwrap.dedent(PLUGIN)}")
+    contract = Contract("logger 'jsonl'")
+    declared(contract, "logger", "jsonl")
+    contract.settle()
+
+
+def test_without_assertions_nothing_is_checked_rather_than_everything_passed() -> None:
+    code = "from glta_cli.testing.contract import Contract; Contract('encoder mine')"
+    with_assertions, without = (
+        subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True)
+        for options in ([], ["-O"])
+    )
+    assert with_assertions.returncode == 0, with_assertions.stderr
+    assert without.returncode == 1
+    assert without.stderr.splitlines()[-1] == (
+        "glta_cli.testing.contract.ContractError: encoder mine cannot be checked: "
+        "assertions are off; run Python without -O"
+    )

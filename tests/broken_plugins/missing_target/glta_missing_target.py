@@ -12,5 +12,5 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:
         summary="an encoder",
         target="a_package_nobody_has.encoder:Encoder",
         config="glta_encoders.settings:LightGCNSettings",
-        extra="'glta-missing-target[gpu]'",
+        extra="glta-missing-target[gpu]",
     )

@@ -1,0 +1,61 @@
+"""What a dataset loader returns, checked where it enters: a plugin's slip is named, not stumbled over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from glta_cli.errors import PluginError
+from glta_cli.plugin import RawDataset
+
+INTERACTION_COLUMNS = frozenset({"user", "item", "rating", "timestamp"})
+ITEM_COLUMNS = frozenset({"item", "title", "description"})
+
+
+def check_files(files: Any) -> None:
+    """Raise `PluginError` unless they are existing files by role."""
+    if not isinstance(files, Mapping) or not files:
+        raise PluginError(f"locate() returns {_described(files)}, not a mapping of roles to files")
+    for role, path in files.items():
+        if not isinstance(path, Path) or not path.is_file():
+            raise PluginError(f"locate() returns {path!r} as {role!r}, which is no file")
+
+
+def check_raw(raw: Any) -> None:
+    """Raise `PluginError` unless it is a `RawDataset` of lazy frames with the columns and types it has to have."""
+    if not isinstance(raw, RawDataset):
+        raise PluginError(f"read() returns {_described(raw)}, not a RawDataset")
+    _check_columns("interactions", raw.interactions, {"user", "item"}, INTERACTION_COLUMNS)
+    schema = raw.interactions.collect_schema()
+    for column in ("user", "item"):
+        _check_type("interactions", column, schema[column], schema[column] == pl.String, "strings")
+    if "rating" in schema:
+        _check_type("interactions", "rating", schema["rating"], schema["rating"].is_numeric(), "numbers")
+    if "timestamp" in schema:
+        _check_type("interactions", "timestamp", schema["timestamp"], schema["timestamp"].is_integer(), "whole seconds")
+    if raw.items is not None:
+        _check_columns("items", raw.items, {"item", "title"}, ITEM_COLUMNS)
+        for column, kind in raw.items.collect_schema().items():
+            _check_type("items", column, kind, kind in (pl.String, pl.Null), "strings")
+
+
+def _check_columns(name: str, frame: Any, needed: set[str], known: frozenset[str]) -> None:
+    if not isinstance(frame, pl.LazyFrame):
+        raise PluginError(f"read() returns {name} that are {_described(frame)}, not a polars LazyFrame")
+    columns = frame.collect_schema().names()
+    if not needed <= set(columns) <= known:
+        optional = ", ".join(sorted(known - needed))
+        wanted = f"{', '.join(sorted(needed))} and perhaps {optional}"
+        raise PluginError(f"read() returns {name} with the columns {', '.join(columns)}, not {wanted}")
+
+
+def _check_type(name: str, column: str, kind: pl.DataType, right: bool, wanted: str) -> None:
+    if not right:
+        raise PluginError(f"read() returns {name} whose {column} is {kind}, not {wanted}")
+
+
+def _described(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
