@@ -199,10 +199,11 @@ def _check_attachment(encoder: Any) -> None:
     encoder.train()
     for name, vectors in zip(("users", "items"), encoder(), strict=True):
         assert vectors.requires_grad, f"{name} need no gradient"
-        vectors.square().sum().backward()
-        gradients = [parameter.grad for parameter in trainable(encoder).values() if parameter.grad is not None]
-        assert any(gradient.any() for gradient in gradients), f"no parameter gets one from {name}, but for zeros"
-        encoder.zero_grad()
+        parameters = tuple(trainable(encoder).values())
+        gradients = torch.autograd.grad(vectors.square().sum(), parameters, retain_graph=True, allow_unused=True)
+        assert any(gradient is not None and gradient.any() for gradient in gradients), (
+            f"no parameter gets one from {name}, but for zeros"
+        )
 
 
 def _check_gradients(encoder: Any) -> None:
