@@ -20,7 +20,6 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
-from glta_cli.commands.plugins_new import new_package, write_package
 from glta_cli.plugin import ENTRY_POINT_GROUP
 
 pytestmark = pytest.mark.xdist_group("installed")
@@ -167,7 +166,10 @@ def example(repository: Path) -> Path:
 @pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a package that was just written from the templates."""
-    return write_package(new_package("encoder", "mine"), tmp_path_factory.mktemp("new"))
+    folder = tmp_path_factory.mktemp("new")
+    # In a process of its own: other tests of this one may have imported a package of that name.
+    run(sys.executable, "-m", "glta_cli", "plugins", "new", "encoder", "mine", folder)
+    return folder / "glta-mine"
 
 
 @pytest.fixture(scope="module")
