@@ -25,6 +25,7 @@ from glta_cli.errors import InputError as InputError
 from glta_cli.errors import did_you_mean as did_you_mean
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars
     import torch
     from numpy.typing import NDArray
@@ -492,6 +493,8 @@ class BaselineData:
         texts: title and description of each item, [I]; None where the dataset has no item texts.
         seed: of whatever is drawn at random.
         device: where to compute, for baselines on torch.
+        text_vectors: what the recipe's language model makes of each text, whitened and of unit length, float32 [I, D];
+            None but for baselines that ask for it.
     """
 
     train: Interactions
@@ -499,10 +502,13 @@ class BaselineData:
     texts: Sequence[str] | None
     seed: int
     device: torch.device
+    text_vectors: NDArray[np.float32] | None = None
 
 
 class Baseline(Protocol):
     """A recommender to compare with. What it learns is arrays, so that it is saved and never fitted twice.
+
+    One that has a true attribute `needs_text_vectors` is given them; without item texts there is nothing to fit it on.
 
     Example:
         import numpy as np

@@ -55,8 +55,10 @@ def evaluate(
     # All of them, before anything is trained for hours that they are to be compared with.
     compared = compared_baselines(baselines, pipeline.recipe)
 
+    from glta_cli.evaluation.baselines import require_texts
     from glta_cli.evaluation.evaluate import evaluate_run, report_table
 
+    require_texts(compared, pipeline.prepared())
     pipeline.ensure("index")
     started = time.monotonic()
     with pipeline.profiled("evaluate"):

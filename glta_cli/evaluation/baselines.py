@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from glta_cli.workspace import SCHEMA_VERSION, Artefact, fingerprint
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from glta_cli.data.prepared import PreparedDataset
     from glta_cli.pipeline import Pipeline
     from glta_cli.recipe import Recipe
 
@@ -88,6 +89,9 @@ def fitted_scorer(made: MadeBaseline, pipeline: Pipeline) -> Scorer:
     """
     prepared = pipeline.prepared()
     inputs = {"prepare": prepared.artefact.fingerprint}
+    vectors = _text_vectors(made, pipeline)
+    if vectors is not None:
+        inputs[vectors.stage] = vectors.fingerprint
     depends = {
         "baseline": made.name,
         "options": made.settings.model_dump(mode="json"),
@@ -101,7 +105,7 @@ def fitted_scorer(made: MadeBaseline, pipeline: Pipeline) -> Scorer:
         return pipeline.workspace.publish(
             STAGE,
             identity,
-            partial(_fit, made, pipeline),
+            partial(_fit, made, pipeline, vectors),
             settings=depends,
             inputs=inputs,
             seed=pipeline.recipe.seed,
@@ -114,7 +118,32 @@ def fitted_scorer(made: MadeBaseline, pipeline: Pipeline) -> Scorer:
     return checked_scorer(score, made.name, prepared.item_count)
 
 
-def _fit(made: MadeBaseline, pipeline: Pipeline, folder: Path) -> dict[str, Any]:
+def require_texts(compared: Sequence[MadeBaseline], prepared: PreparedDataset) -> None:
+    """Raise `InputError` where a baseline needs item texts and the dataset has none."""
+    for made in compared:
+        if needs_text_vectors(made) and not prepared.has_text:
+            raise InputError(
+                f"the baseline '{made.name}' needs item texts, and {prepared.name} was prepared without any",
+                hint="leave it out",
+            )
+
+
+def needs_text_vectors(made: MadeBaseline) -> bool:
+    return bool(getattr(made.baseline, "needs_text_vectors", False))
+
+
+def _text_vectors(made: MadeBaseline, pipeline: Pipeline) -> Artefact | None:
+    """The item vectors of the recipe's language model, made now where they are not, for a baseline that asks for them.
+
+    Raises:
+        InputError: the dataset has no item texts.
+        GltaError: the recipe leaves out encoding them.
+    """
+    require_texts([made], pipeline.prepared())
+    return pipeline.ensure("encode-items") if needs_text_vectors(made) else None
+
+
+def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folder: Path) -> dict[str, Any]:
     from glta_cli.training import pick_device
 
     prepared = pipeline.prepared()
@@ -125,11 +154,19 @@ def _fit(made: MadeBaseline, pipeline: Pipeline, folder: Path) -> dict[str, Any]
             texts=prepared.texts if prepared.has_text else None,
             seed=pipeline.recipe.seed,
             device=pick_device(pipeline.device),
+            text_vectors=None if vectors is None else _read_vectors(vectors),
         )
     )
     arrays = checked_arrays(learnt, made.name)
     save_file(arrays, folder / LEARNT)
     return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}
+
+
+def _read_vectors(artefact: Artefact) -> NDArray[np.float32]:
+    # transformers comes with it, for which those without item texts shall not wait.
+    from glta_cli.stage_context import VECTORS
+
+    return load_file(artefact.file(VECTORS))["vectors"]
 
 
 # ---------------------------------------------------------------------------------- what a baseline has to give

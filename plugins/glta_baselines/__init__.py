@@ -14,6 +14,24 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         config="glta_baselines.settings:NoSettings",
     )
     yield BaselineDeclaration(
+        name="item-knn",
+        summary="items whose users are those of the user's items, by shrunk cosine",
+        target="glta_baselines.item_knn:ItemKnn",
+        config="glta_baselines.settings:ItemKnnSettings",
+    )
+    yield BaselineDeclaration(
+        name="text-only",
+        summary="items whose texts resemble the mean of the user's items; no interactions of others",
+        target="glta_baselines.text_only:TextOnly",
+        config="glta_baselines.settings:NoSettings",
+    )
+    yield BaselineDeclaration(
+        name="ease-text",
+        summary="EASE with item texts as further rows of the histories",
+        target="glta_baselines.ease:EaseText",
+        config="glta_baselines.settings:EaseTextSettings",
+    )
+    yield BaselineDeclaration(
         name="ease",
         summary="EASE: item-item weights in closed form (Steck, WWW 2019)",
         target="glta_baselines.ease:Ease",

@@ -9,6 +9,20 @@ class NoSettings(Settings):
     """Nothing to set."""
 
 
+class ItemKnnSettings(Settings):
+    """ItemKNN."""
+
+    neighbours: int = Field(100, ge=1, description="k, the most similar items each item keeps")
+    shrink: float = Field(10.0, ge=0, description="added to the product of lengths: less trust in rare items")
+
+
+class EaseTextSettings(Settings):
+    """EASE with item texts."""
+
+    regularization: float = Field(100.0, gt=0, description="λ, added to the diagonal of the item-item counts")
+    text_weight: float = Field(5.0, ge=0, description="a, of the rows that the texts add to the histories")
+
+
 class EaseSettings(Settings):
     """EASE."""
 

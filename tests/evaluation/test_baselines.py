@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load, save
+from glta_baselines.text_only import TextOnly
+from safetensors.numpy import load, load_file, save
 from typer.testing import CliRunner
 
 from glta_cli.component_identity import source_digest
@@ -376,3 +377,42 @@ def test_a_baseline_that_cannot_be_had_is_said_before_anything_is_trained(
     assert isinstance(finished.exception, GltaError)
     assert problem in str(finished.exception)
     assert not (workspace_root / "stages").exists()
+
+
+def test_a_baseline_that_asks_for_them_is_given_the_text_vectors(
+    run_toy: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    fit = TextOnly.fit
+    monkeypatch.setattr(TextOnly, "fit", lambda self, data: given.append(data.text_vectors) or fit(self, data))
+    pipeline = run_toy(stage="pretrain-graph", name="texts")
+    baseline_scorer("text-only", {}, pipeline)
+    vectors = pipeline.ensure("encode-items")
+    np.testing.assert_array_equal(given[0], load_file(vectors.file("vectors.safetensors"))["vectors"])
+
+    # Other vectors are other data: it is fitted anew.
+    baseline_scorer("text-only", {}, run_toy("text.tokens=8", stage="pretrain-graph", name="shorter"))
+    baseline_scorer("text-only", {}, run_toy(stage="pretrain-graph", name="texts"))
+    assert len(given) == 2
+
+
+def test_a_baseline_that_needs_texts_is_refused_without_any(
+    run_toy: Callable[..., Pipeline], toy_table: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "interactions.csv").write_text((toy_table / "interactions.csv").read_text())
+    pipeline = run_toy(f"dataset.source={tmp_path}", "align.enabled=false", stage="pretrain-graph", name="wordless")
+    with pytest.raises(InputError, match="the baseline 'ease-text' needs item texts, and table was prepared without"):
+        baseline_scorer("ease-text", {}, pipeline)
+
+
+def test_missing_texts_are_said_before_anything_is_trained(
+    workspace_root: Path, tiny_recipe_file: Path, toy_table: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "interactions.csv").write_text((toy_table / "interactions.csv").read_text())
+    source = ["--set", f"dataset.source={tmp_path}", "--set", "align.enabled=false"]
+    refused = CliRunner().invoke(
+        app, ["evaluate", "--recipe", str(tiny_recipe_file), "--baselines", "ease-text", *source]
+    )
+    assert isinstance(refused.exception, InputError)
+    assert "needs item texts" in str(refused.exception)
+    assert [path.name for path in (workspace_root / "stages").iterdir()] == ["prepare"]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from glta_baselines.ease import Ease
+from glta_baselines.ease import Ease, EaseText
+from glta_baselines.item_knn import ItemKnn
 from glta_baselines.popularity import Popularity
-from glta_baselines.settings import EaseSettings, NoSettings
+from glta_baselines.settings import EaseSettings, EaseTextSettings, ItemKnnSettings, NoSettings
+from glta_baselines.text_only import TextOnly
 
-from glta_cli.plugin import BaselineData, Interactions
+from glta_cli.plugin import BaselineData, GltaError, Interactions
 
 
 def data(train: Interactions) -> BaselineData:
@@ -58,3 +61,77 @@ def test_ease_takes_items_nobody_met() -> None:
     assert not scores[2].any()
     # P = [[3, -1], [-1, 2]] / 5 is the inverse of [[2, 1], [1, 3]]: B[0, 1] = 1/2, B[1, 0] = 1/3.
     np.testing.assert_allclose(scores[:2, :2], [[1 / 3, 1 / 2], [1 / 3, 0]], atol=1e-6)
+
+
+def test_item_knn_is_the_shrunk_cosine_of_the_nearest(random_interactions: Callable[..., Interactions]) -> None:
+    train = random_interactions(40, 12)
+    histories = np.zeros((40, 12))
+    histories[train.users, train.items] = 1
+    common = histories.T @ histories
+    expected = common / (np.sqrt(np.outer(common.diagonal(), common.diagonal())) + 3)
+    np.fill_diagonal(expected, 0)
+    for row in expected:
+        row[np.argsort(-row, kind="stable")[4:]] = 0
+
+    baseline = ItemKnn(ItemKnnSettings(neighbours=4, shrink=3.0))
+    learnt = baseline.fit(data(train))
+    assert np.diff(learnt["indptr"]).tolist() == (expected > 0).sum(axis=1).tolist()
+    users = np.array([39, 0, 7])
+    np.testing.assert_allclose(baseline.scorer(learnt, train)(users), histories[users] @ expected.T, rtol=1e-5)
+
+
+def test_item_knn_is_the_same_in_blocks(
+    random_interactions: Callable[..., Interactions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = random_interactions(30, 11)
+    whole = ItemKnn(ItemKnnSettings(neighbours=3)).fit(data(train))
+    monkeypatch.setattr("glta_baselines.item_knn.BLOCK", 4)
+    in_blocks = ItemKnn(ItemKnnSettings(neighbours=3)).fit(data(train))
+    for name, array in whole.items():
+        np.testing.assert_array_equal(in_blocks[name], array)
+
+
+@pytest.fixture
+def texts() -> np.ndarray:
+    vectors = np.random.default_rng(5).standard_normal((12, 4)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_text_only_is_the_cosine_with_the_mean_of_the_history(
+    random_interactions: Callable[..., Interactions], texts: np.ndarray
+) -> None:
+    train = random_interactions(20, 12)
+    baseline = TextOnly(NoSettings())
+    learnt = baseline.fit(replace(data(train), text_vectors=texts))
+    [scores] = baseline.scorer(learnt, train)(np.array([3]))
+    mean = texts[train.of(3)].mean(axis=0)
+    np.testing.assert_allclose(scores, texts @ mean / np.linalg.norm(mean), rtol=1e-5)
+
+
+def test_ease_with_texts_is_ease_of_the_stacked_matrix(
+    random_interactions: Callable[..., Interactions], texts: np.ndarray
+) -> None:
+    train = random_interactions(20, 12)
+    histories = np.zeros((20, 12))
+    histories[train.users, train.items] = 1
+    stacked = np.concatenate([histories, 2.5 * texts.T])  # [U + D, I]
+    inverse = np.linalg.inv(stacked.T @ stacked + 7 * np.eye(12))
+    expected = np.eye(12) - inverse / inverse.diagonal()
+
+    learnt = EaseText(EaseTextSettings(regularization=7.0, text_weight=2.5)).fit(
+        replace(data(train), text_vectors=texts)
+    )
+    np.testing.assert_allclose(learnt["weights"], expected, atol=1e-5)
+    without = EaseText(EaseTextSettings(regularization=7.0, text_weight=0.0)).fit(
+        replace(data(train), text_vectors=texts)
+    )
+    alone = Ease(EaseSettings(regularization=7.0)).fit(data(train))
+    np.testing.assert_allclose(without["weights"], alone["weights"], atol=1e-6)
+
+
+@pytest.mark.parametrize("baseline", [TextOnly(NoSettings()), EaseText(EaseTextSettings())])
+def test_without_text_vectors_it_says_what_it_needs(
+    random_interactions: Callable[..., Interactions], baseline: TextOnly | EaseText
+) -> None:
+    with pytest.raises(GltaError, match="needs the vectors of item texts"):
+        baseline.fit(data(random_interactions(6, 5)))

@@ -54,7 +54,18 @@ def breaches(target: Callable[..., Any], texts: Any = TEXTS) -> list[str]:
     return contract.breaches
 
 
-@pytest.mark.parametrize(("name", "options"), [("popularity", None), ("ease", None), ("ease", {"regularization": 0.5})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("popularity", None),
+        ("item-knn", None),
+        ("item-knn", {"neighbours": 2, "shrink": 0.0}),
+        ("text-only", None),
+        ("ease", None),
+        ("ease", {"regularization": 0.5}),
+        ("ease-text", None),
+    ],
+)
 def test_shipped_baselines_keep_every_promise(name: str, options: Any) -> None:
     check_baseline(name, options=options)
     check_baseline(name, options=options, texts=None)

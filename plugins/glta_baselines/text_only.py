@@ -1,0 +1,45 @@
+"""Text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glta_baselines.histories import binary_histories
+from glta_baselines.settings import NoSettings
+from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
+
+
+class TextOnly:
+    """A user is the mean of the texts in the history, and likes what resembles it.
+
+    score[u, i] = <Σ_{j in X[u]} t_j, t_i> / |Σ_{j in X[u]} t_j|,  t the text vectors of unit length [I, D].
+
+    What the language model's vectors rank by themselves: nothing of it comes from what other users did.
+    """
+
+    needs_text_vectors = True
+
+    def __init__(self, settings: NoSettings) -> None:
+        self.settings = settings
+
+    def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
+        """`vectors`, t, float32 [I, D]."""
+        if data.text_vectors is None:
+            raise GltaError("text-only needs the vectors of item texts")
+        return {"vectors": data.text_vectors}
+
+    def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
+        vectors = learnt["vectors"]
+        histories = binary_histories(train)
+
+        def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
+            means = histories[users] @ vectors  # [B, D]
+            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+            scores: NDArray[np.float32] = means @ vectors.T  # [B, I]
+            return scores
+
+        return score
