@@ -259,6 +259,9 @@ class EvaluateSettings(Settings):
     )
     cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
     bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
+    permutations: int = Field(
+        10_000, ge=0, description="random signs for the paired test against the best baseline; 0 leaves it out"
+    )
     batch_size: int = Field(64, ge=1, description="longest prompts a forward pass; of shorter ones as many tokens")
 
 

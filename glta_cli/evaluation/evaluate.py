@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from glta_cli.errors import GltaError
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, MadeBaseline, fitted_scorer, made_baselines
 from glta_cli.evaluation.metrics import bootstrap_intervals, ranking_metrics
 from glta_cli.evaluation.ranking import Scorer, rank_users
+from glta_cli.evaluation.significance import compare_with_best
 from glta_cli.recipe import EvaluateSettings
 from glta_cli.serving.index import Index
 from glta_cli.terminal import nothing_on_stdout, progress_bar
@@ -34,7 +36,8 @@ def evaluate_run(pipeline: Pipeline, baselines: Sequence[MadeBaseline] | None = 
 
     Returns:
         `{"dataset", "split", "run", "users", "left_out", "models": {name: {"ndcg@10", ...}},
-        "intervals": {name: {"ndcg@10": [low, high]}}}`; `left_out` counts users without a test item.
+        "intervals": {name: {"ndcg@10": [low, high]}}, "comparison": {"model", "against", "metric", "difference",
+        "p"}}`; `left_out` counts users without a test item.
 
     Raises:
         InputError: a baseline of the recipe is unknown or wrongly set, or called like a row of the model.
@@ -66,7 +69,20 @@ def evaluate_run(pipeline: Pipeline, baselines: Sequence[MadeBaseline] | None = 
         "left_out": int((test.counts == 0).sum()),
         "models": {name: {metric: float(v.mean()) for metric, v in row.items()} for name, row in values.items()},
         "intervals": model_intervals(values, settings.bootstrap, recipe.seed),
+        "comparison": model_comparison(values, settings, recipe.seed),
     }
+
+
+def model_comparison(
+    values: dict[str, dict[str, NDArray[np.float64]]], settings: EvaluateSettings, seed: int
+) -> dict[str, Any] | None:
+    """The model against the best of the baselines and the encoder alone; None where the recipe leaves it out."""
+    if not settings.permutations:
+        return None
+    others = [name for name in values if name not in (MODEL_ROW, LANGUAGE_ROW)]
+    cutoff = 10 if 10 in settings.cutoffs else max(settings.cutoffs)
+    found = compare_with_best(values, MODEL_ROW, others, f"ndcg@{cutoff}", settings.permutations, seed)
+    return asdict(found)
 
 
 def model_intervals(
@@ -97,13 +113,23 @@ def evaluate_models(
     return values
 
 
+def _compared(comparison: dict[str, Any] | None) -> Iterator[str]:
+    if comparison is not None:
+        metric = comparison["metric"].replace("ndcg", "NDCG")
+        difference, p = comparison["difference"], comparison["p"]
+        yield (
+            f"{comparison['model']} less {comparison['against']}, {metric}: {difference:+.4f}, "
+            f"p = {p:.2g} (paired sign flips over users)"
+        )
+
+
 def report_table(report: dict[str, Any]) -> Table:
     """The report as a rich table: one row a model, the best of each column bold."""
     names = list(next(iter(report["models"].values())))
     shown = [name for name in names if name.split("@")[0] in SHOWN_METRICS and not name.endswith("@5")]
     table = Table(
         title=f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users",
-        caption="± half of the 95% bootstrap interval over users",
+        caption="\n".join(["± half of the 95% bootstrap interval over users", *_compared(report["comparison"])]),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )

@@ -86,6 +86,23 @@ def test_without_fusion_the_models_own_ranking_is_the_model(run_toy) -> None:
     assert alone["glta"] == fused["glta-llm"]
 
 
+def test_the_model_is_compared_with_the_best_beside_it(run_toy) -> None:
+    report = evaluate_run(run_toy())
+    ndcg = {name: metrics["ndcg@10"] for name, metrics in report["models"].items()}
+    comparison = report["comparison"]
+    assert comparison["against"] == max(("popularity", "lightgcn"), key=ndcg.__getitem__)
+    assert comparison["difference"] == pytest.approx(ndcg["glta"] - ndcg[comparison["against"]])
+    assert 0 < comparison["p"] <= 1
+    caption = report_table(report).caption
+    assert f"glta less {comparison['against']}, NDCG@10: {comparison['difference']:+.4f}, p = " in caption
+
+
+def test_the_comparison_can_be_left_out(run_toy) -> None:
+    report = evaluate_run(run_toy("evaluate.permutations=0", name="plainer"))
+    assert report["comparison"] is None
+    assert "less" not in report_table(report).caption
+
+
 def test_without_bootstrap_there_are_no_intervals(run_toy) -> None:
     report = evaluate_run(run_toy("evaluate.bootstrap=0", name="plain"))
     assert all(interval == {} for interval in report["intervals"].values())
