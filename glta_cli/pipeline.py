@@ -52,7 +52,6 @@ class Pipeline:
         """
         from glta_cli.errors import GltaError
 
-        _ = self.loggers  # one that cannot be had is said now, not after hours
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
             raise GltaError(f"this recipe leaves out {stage}", location=self.name)
@@ -70,6 +69,7 @@ class Pipeline:
         from glta_cli.data.preparation import prepare
 
         if "prepare" not in self._artefacts:
+            _ = self.loggers  # one that cannot be had is said before anything runs
             from rich.markup import escape
 
             from glta_cli.terminal import say
