@@ -64,6 +64,16 @@ class Pipeline:
         return self._artefacts[stage]
 
     @nothing_on_stdout()
+    def beside(self, stage: str) -> Artefact:
+        """The artefact of a stage that reads the prepared dataset alone, for others than this run.
+
+        Made now where it is not, even where the recipe leaves the stage out; it does not become part of the run.
+        """
+        self.prepared()
+        [found] = [each for each in self._later_stages() if each.name == stage]
+        return self._artefacts.get(stage) or self._up_to_date(found)
+
+    @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
         """The prepared dataset, prepared now where it is not."""
         from glta_cli.data.preparation import prepare

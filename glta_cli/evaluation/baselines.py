@@ -137,10 +137,9 @@ def _text_vectors(made: MadeBaseline, pipeline: Pipeline) -> Artefact | None:
 
     Raises:
         InputError: the dataset has no item texts.
-        GltaError: the recipe leaves out encoding them.
     """
     require_texts([made], pipeline.prepared())
-    return pipeline.ensure("encode-items") if needs_text_vectors(made) else None
+    return pipeline.beside("encode-items") if needs_text_vectors(made) else None
 
 
 def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folder: Path) -> dict[str, Any]:

@@ -416,3 +416,13 @@ def test_missing_texts_are_said_before_anything_is_trained(
     assert isinstance(refused.exception, InputError)
     assert "needs item texts" in str(refused.exception)
     assert [path.name for path in (workspace_root / "stages").iterdir()] == ["prepare"]
+
+
+def test_a_recipe_without_text_vectors_can_be_compared_with_texts(run_toy: Callable[..., Pipeline]) -> None:
+    pipeline = run_toy("finetune.head=linear", name="linear head")
+    report = evaluate_run(pipeline, made_baselines({"text-only": {}}, pipeline.recipe))
+    assert list(report["models"]) == ["text-only", "lightgcn", "glta-llm", "glta"]
+    # They are the baseline's, not the run's: what depends on the run's stages stays what it was.
+    run = pipeline.workspace.run(pipeline.name)
+    assert run is not None
+    assert "encode-items" not in run.stages
