@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from glta_cli.details import histories, numbers
-from glta_cli.errors import GltaError, Terminated
+from glta_cli.errors import GltaError
 from glta_cli.plugin import StageEnd, StageLogger
 from glta_cli.recipe import Recipe
-from glta_cli.registry import installed, reason_of, strict
+from glta_cli.registry import ENDED, installed, reason_of, strict
 from glta_cli.selection import own_settings
 from glta_cli.terminal import nothing_on_stdout, say
 from glta_cli.workspace import Workspace
@@ -57,7 +57,7 @@ class Loggers:
             try:
                 # A copy for each: the manifest and the other loggers keep what this one changes.
                 logger.stage_ended(deepcopy(end))
-            except (KeyboardInterrupt, Terminated):
+            except ENDED:
                 raise
             except BaseException as error:
                 if strict():

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from glta_loggers.jsonl import JsonLines
 from glta_loggers.settings import JsonLinesSettings, TensorBoardSettings
 
@@ -87,7 +86,6 @@ def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
 
 
 def test_event_files_hold_the_curves_of_every_training(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     from glta_loggers.tensorboard import TensorBoard
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

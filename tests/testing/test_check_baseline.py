@@ -190,16 +190,8 @@ class LearnsBesidesTheArrays(Together):
         return lambda users: score(users) * scale
 
 
-class AnotherScaleAfterwards(Together):
+class AnotherScaleAfterwards(LearnsBesidesTheArrays):
     scale = np.float32(1)
-
-    def fit(self, data: BaselineData) -> Any:
-        self.scale = np.float32(2)
-        return super().fit(data)
-
-    def scorer(self, learnt: Mapping[str, Any], train: Interactions) -> Any:
-        score, scale = super().scorer(learnt, train), self.scale
-        return lambda users: score(users) * scale
 
 
 class ScalesWhatWasLearnt(Together):
