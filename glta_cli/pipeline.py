@@ -51,16 +51,21 @@ class Pipeline:
             GltaError: the recipe leaves this stage out.
         """
         from glta_cli.errors import GltaError
+        from glta_cli.registry import installed
 
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
             raise GltaError(f"this recipe leaves out {stage}", location=self.name)
-        for each in self._later_stages():
-            if stage in self._artefacts:
-                break
-            if each.name in _lineage(stage) and each.needed(self.recipe, prepared):
-                self._artefacts[each.name] = self._up_to_date(each)
-                self._save()
+        if stage in self._artefacts:
+            return self._artefacts[stage]
+        lineage = _lineage(stage)
+        wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
+        if any("backbone" in each.settings(self.recipe) for each in wanted):
+            # One that cannot be imported is said before the stages that do without it have run for hours.
+            installed().find("backbone", self.recipe.backbone.name).target()
+        for each in wanted:
+            self._artefacts[each.name] = self._up_to_date(each)
+            self._save()
         return self._artefacts[stage]
 
     @nothing_on_stdout()

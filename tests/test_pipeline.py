@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from glta_cli.main import app
 from glta_cli.pipeline import STAGES, Pipeline
 from glta_cli.recipe import Recipe
 from glta_cli.recipe_files import load_recipe
+from glta_cli.registry import installed
 from glta_cli.serving.index import Index
 from glta_cli.workspace import Workspace
 
@@ -371,3 +373,18 @@ def test_the_llama_recipe_trains_and_serves_adapters(tiny_llama: Pipeline) -> No
     assert not [name for name in weights if name.startswith("language_module") and name not in adapters]
     index = tiny_llama.ensure("index")
     assert index.details["users"] == 60
+
+
+def test_a_backbone_that_cannot_be_had_is_said_before_the_encoder_is_trained(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = installed().find("backbone", "tiny")
+    gone = replace(tiny, declaration=replace(tiny.declaration, target="glta_backbones.nowhere:Nobody"))
+    changed = [gone if each is tiny else each for each in installed().components]
+    monkeypatch.setattr(installed(), "components", changed)
+    pipeline = Pipeline("toy", tiny_recipe(), Workspace(tmp_path), device="cpu")
+    with pytest.raises(GltaError, match=r"backbone 'tiny' of glta \S+ cannot be imported"):
+        pipeline.ensure("finetune")
+    assert [path.name for path in (tmp_path / "stages").iterdir()] == ["prepare"]
+    # Stage 1 does without it.
+    assert pipeline.ensure("pretrain-graph").stage == "pretrain-graph"
