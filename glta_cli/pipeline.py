@@ -40,6 +40,8 @@ class Pipeline:
         self.workspace = workspace
         self.device = device
         self.profile = profile
+        self.label = ""
+        self.recorded = True
         self._artefacts: dict[str, Artefact] = {}
 
     @nothing_on_stdout()
@@ -77,6 +79,21 @@ class Pipeline:
         self.prepared()
         [found] = [each for each in self._later_stages() if each.name == stage]
         return self._artefacts.get(stage) or self._up_to_date(found)
+
+    def sibling(self, name: str, recipe: Recipe) -> Pipeline:
+        """Another recipe on this run's prepared dataset, to be compared with it.
+
+        Its stages are published as any others, and found again; it is no run of the workspace, and no logger is told.
+
+        Args:
+            name: what tells its lines on stderr from this run's.
+        """
+        self.prepared()
+        other = Pipeline(self.name, recipe.model_copy(update={"loggers": {}}), self.workspace, device=self.device)
+        other.label = f" ({name})"
+        other.recorded = False
+        other._artefacts["prepare"] = self._artefacts["prepare"]
+        return other
 
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
@@ -118,6 +135,10 @@ class Pipeline:
 
         return Loggers(self.name, self.recipe, self.workspace)
 
+    def reached(self) -> list[tuple[str, Artefact]]:
+        """The stages that `ensure` has brought up to date, with what they published."""
+        return list(self._artefacts.items())
+
     def status(self) -> list[tuple[str, Artefact | None]]:
         """Every stage with what this run published for it, as long as its settings are still the recipe's."""
         run = self.workspace.run(self.name)
@@ -135,15 +156,18 @@ class Pipeline:
         return LATER_STAGES
 
     def _up_to_date(self, stage: Any) -> Artefact:
+        from rich.markup import escape
+
         from glta_cli.terminal import say
 
+        label = escape(self.label)
         inputs = {name: self._artefacts[name].fingerprint for name in stage.inputs if name in self._artefacts}
         settings = stage.settings(self.recipe)
         weights = self._backbone_fingerprint if "backbone" in settings else None
         identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
 
         def publish() -> Artefact:
-            say(f"[cyan]▸[/] {stage.name}")
+            say(f"[cyan]▸[/] {stage.name}{label}")
             with self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
@@ -156,9 +180,9 @@ class Pipeline:
 
         artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)
         if was_there:
-            say(f"[green]✓[/] {stage.name}: up to date")
+            say(f"[green]✓[/] {stage.name}{label}: up to date")
         else:
-            say(f"[green]✓[/] {stage.name}: done in {artefact.manifest['seconds']:.0f} s")
+            say(f"[green]✓[/] {stage.name}{label}: done in {artefact.manifest['seconds']:.0f} s")
             self._log(artefact)
         return artefact
 
@@ -179,6 +203,8 @@ class Pipeline:
 
     def _save(self) -> None:
         """Record the stages reached; later ones of the same run stay, as long as what they read is the same."""
+        if not self.recorded:
+            return
         from rich.markup import escape
 
         from glta_cli.terminal import say

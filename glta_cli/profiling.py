@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from glta_cli.process_memory import peak_memory, reset_peak_memory, resident_memory
 from glta_cli.workspace import write_json
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 SKIPPED_STEPS = 1
 RECORDED_STEPS = 10
 SHOWN_OPERATORS = 12
-STATUS = Path("/proc/self/status")
-RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,7 @@ class StageProfile:
     def begin(self) -> None:
         """Start counting."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Where the kernel does not count a stage's own peak, the process's peak so far stands for it.
-        with suppress(OSError):
-            RESET.write_text("5")
+        reset_peak_memory()
         self.memory_before = resident_memory()
         if device_in_use():
             import torch
@@ -230,28 +226,6 @@ def operators(averages: Any) -> list[Operator]:
         for event in averages
     ]
     return sorted(found, key=lambda operator: operator.seconds, reverse=True)
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory now; 0 where the system does not say."""
-    return _status("VmRSS") or 0
-
-
-def peak_memory() -> int:
-    """The most bytes this process had in memory since the count was reset."""
-    counted = _status("VmHWM")
-    if counted is not None:
-        return counted
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _status(name: str) -> int | None:
-    if not STATUS.is_file():
-        return None
-    lines = (line for line in STATUS.read_text().splitlines() if line.startswith(name))
-    found = next(lines, None)  # not every system that has the file counts a peak
-    return None if found is None else int(found.split()[1]) * 1024
 
 
 def device_in_use() -> bool:

@@ -221,6 +221,7 @@ class InterestSettings(Settings):
 class FinetuneSettings(Settings):
     """Stage 3, user-item alignment and the GLLM head."""
 
+    enabled: bool = Field(True, description="false stops after stage 1: the graph encoder is the model")
     head: Literal["tied", "linear"] = Field(
         "tied", description="tied scores items by E_i and text vectors; linear is the paper's h x I layer"
     )
@@ -249,14 +250,65 @@ class FinetuneSettings(Settings):
     )
 
 
+# What a variant may change: everything between the dataset, which all rows share, and the evaluation.
+VARIANT_SECTIONS = ("graph", "backbone", "prompts", "text", "align", "interests", "finetune")
+WORDLESS: dict[str, Any] = {"interests": {"profile": False, "prediction": False}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    # Graph encoders: the same training as the recipe's, but for these.
+    "mf-softmax": {"graph": {"encoder": "lightgcn", "loss": "softmax", "options": {"layers": 0}}},
+    "lightgcn-softmax": {"graph": {"encoder": "lightgcn", "loss": "softmax"}},
+    "lightgcn-bpr": {
+        "graph": {
+            "encoder": "lightgcn",
+            "loss": "bpr",
+            "options": {"layers": 3, "start": "random"},
+            "training": {
+                "epochs": 1000,
+                "batch_size": 2048,
+                "learning_rate": 1e-3,
+                "validate_every": 10,
+                "patience": 5,
+            },
+        }
+    },
+    # The paper's ablations: item-text alignment, user tokens, profile, prediction.
+    "wo-ia": {"align": {"enabled": False}},
+    "wo-ua": {"finetune": {"user_token": False}},
+    "wo-pf": {"interests": {"profile": False}},
+    "wo-pd": {"interests": {"prediction": False}},
+    "wo-pf-pd": WORDLESS,
+    # Controls: what is left of the result without what the language model knows.
+    "random-weights": {"backbone": {"weights": "random"}},
+    "projector-only": {
+        "backbone": {"name": "none"},
+        "text": {"vectors": False},
+        "align": {"enabled": False},
+        **WORDLESS,
+    },
+    "shuffled-text": {"text": {"shuffled": True}},
+    "shuffled-users": {"finetune": {"shuffled_users": True}},
+}
+
+
+def _beside_shipped_variants(given: Any) -> Any:
+    return VARIANTS | given if isinstance(given, dict) else given
+
+
 class EvaluateSettings(Settings):
     """What `glta evaluate` reports."""
 
     baselines: Components = Field(
         {"popularity": {}},
-        description="baselines of `glta plugins` to compare with: names, or names with settings; "
-        "--set evaluate.baselines.NAME.KEY=VALUE adds to them",
+        description="rows to compare with: baselines and graph encoders of `glta plugins`, and variants; names, or "
+        "names with settings; --set evaluate.baselines.NAME.KEY=VALUE adds to them",
     )
+    variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(_beside_shipped_variants)] = Field(
+        VARIANTS,
+        description="rows that are this recipe with other settings: of section graph alone, the encoder's ranking; of "
+        "others, the whole model's",
+    )
+    seeds: int = Field(1, ge=1, description="trainings of every row, from the recipe's seed on; figures are their mean")
+    tune: bool = Field(False, description="choose the rows' own settings from their grids, by validation NDCG@10")
     cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
     bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
     permutations: int = Field(

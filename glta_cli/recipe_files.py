@@ -12,7 +12,7 @@ from typing import Any
 
 from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.positioned_yaml import Key, Position, read_yaml
-from glta_cli.recipe import Recipe, listed_by_name
+from glta_cli.recipe import VARIANTS, Recipe, listed_by_name
 from glta_cli.selection import COMPONENTS_KEYS, components_at, selection_errors, selections
 from glta_cli.validation import in_file_order, place, validated
 
@@ -72,9 +72,24 @@ def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]
         errors += selection_errors(selection, positions)
     if recipe is not None:
         errors += _contradictions(recipe, positions)
+        errors += _variant_errors(recipe, positions)
     if recipe is None or errors:
         raise InputErrors(in_file_order(errors))
     return recipe
+
+
+def _variant_errors(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
+    """What is wrong with the variants the recipe adds to those of the schema."""
+    from glta_cli.variants import variant_of
+
+    errors: list[GltaError] = []
+    for name, changes in recipe.evaluate.variants.items():
+        if changes != VARIANTS.get(name):
+            try:
+                variant_of(recipe, changes, ("evaluate", "variants", name), positions)
+            except InputErrors as several:
+                errors += several.errors
+    return errors
 
 
 def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:

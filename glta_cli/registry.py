@@ -10,7 +10,7 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
@@ -77,6 +77,12 @@ class Component:
     @property
     def kind(self) -> Kind:
         return self.declaration.kind
+
+    @property
+    def grid(self) -> Mapping[str, Sequence[Any]]:
+        """What its own settings are chosen from where an evaluation tunes them; empty for kinds that are never tuned."""
+        grid: Mapping[str, Sequence[Any]] = getattr(self.declaration, "grid", {})
+        return grid
 
     def target(self) -> Any:
         """Import and return the component's class; raises `GltaError` with the original cause."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from glta_cli.errors import GltaError, InputError, InputErrors
 from glta_cli.positioned_yaml import Key, Position
-from glta_cli.recipe import Recipe, listed_by_name
+from glta_cli.recipe import VARIANTS, Recipe, listed_by_name
 from glta_cli.validation import place, validated
 
 if TYPE_CHECKING:
@@ -87,11 +87,27 @@ def selections(values: Mapping[str, Any]) -> Iterator[Selection]:
         name, options = held[name_field], held["options"]
         if isinstance(name, str) and isinstance(options, dict):
             yield Selection(kind, name, options, (section, name_field), (section, "options"))
+    variants = _variant_names(values)
     for kind, key in COMPONENTS_KEYS.items():
         listed = components_at(values, key)
         for name, options in listed.items() if isinstance(listed, dict) else ():
-            if isinstance(options, dict):
-                yield Selection(kind, name, options, (*key, name), (*key, name))
+            if isinstance(options, dict) and not (kind == "baseline" and name in variants):
+                found = row_kind(name) if kind == "baseline" else kind
+                yield Selection(found, name, options, (*key, name), (*key, name))
+
+
+def row_kind(name: str) -> Kind:
+    """What a row of an evaluation is called after: an encoder where there is one and no baseline of that name."""
+    from glta_cli.registry import installed
+
+    kinds = {component.kind for component in installed().components if component.name == name}
+    return "encoder" if "encoder" in kinds and "baseline" not in kinds else "baseline"
+
+
+def _variant_names(values: Mapping[str, Any]) -> set[str]:
+    evaluate = values.get("evaluate")
+    given = evaluate.get("variants") if isinstance(evaluate, Mapping) else None
+    return {*VARIANTS, *(given if isinstance(given, Mapping) else ())}
 
 
 def components_at(values: Mapping[str, Any], key: Key) -> Any:

@@ -239,12 +239,16 @@ class Workspace:
         """
         import shutil
 
+        from glta_cli.process_memory import peak_memory, reset_peak_memory
+
         parent = self.folder(f"stages/{stage}")
         temporary = _temporary(parent / name)
         temporary.mkdir()
         try:
             started = datetime.now(UTC)
+            reset_peak_memory()
             details = write(temporary)
+            peak = peak_memory()
             outputs = {
                 path.relative_to(temporary).as_posix(): file_sha256(path)
                 for path in sorted(temporary.rglob("*"))
@@ -261,6 +265,7 @@ class Workspace:
                 "details": details,
                 "started": started.isoformat(timespec="seconds"),
                 "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
+                "peak_memory": peak,
                 "environment": environment(),
             }
             for output in outputs:
@@ -276,6 +281,14 @@ class Workspace:
             raise
         shutil.rmtree(self.root / "states" / f"{stage}-{name}", ignore_errors=True)
         return Artefact(target)
+
+    def remove(self, artefact: Artefact) -> None:
+        """Unpublish an artefact; whoever needs it makes it again."""
+        import shutil
+
+        # Without its manifest it is not published, however far the removal gets.
+        (artefact.path / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(artefact.path, ignore_errors=True)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:

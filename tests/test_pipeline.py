@@ -158,7 +158,7 @@ def test_evaluate_shows_a_table_that_fits_a_terminal(
     monkeypatch.setenv("COLUMNS", "80")
     shown = glta("evaluate", "--recipe", str(tiny_recipe_file)).stdout
     assert "59 test users" in shown
-    for name in ("popularity", "lightgcn", "glta-llm", "ndcg", "precision"):
+    for name in ("popularity", "lightgcn", "glta-llm", "ndcg", "prec."):
         assert name in shown
     assert "…" not in shown
     assert max(map(len, shown.splitlines())) <= 80

@@ -24,7 +24,7 @@ from glta_cli.terminal import show_json, show_table
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
-    from glta_cli.evaluation.baselines import MadeBaseline
+    from glta_cli.evaluation.rows import Row
     from glta_cli.recipe import Recipe
 
 USUAL_USER = "42"
@@ -39,7 +39,14 @@ def evaluate(
     device: DeviceOption = None,
     baselines: Annotated[
         str | None,
-        typer.Option("--baselines", metavar="A,B", help="Compare with these (`glta plugins --kind baseline`)."),
+        typer.Option("--baselines", metavar="A,B", help="Compare with these baselines, encoders and variants."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", min=1, help="Train every row N times; show the means.")
+    ] = None,
+    tune: Annotated[
+        bool | None,
+        typer.Option("--tune/--no-tune", help="Choose the rows' settings from their grids, on validation."),
     ] = None,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
@@ -51,15 +58,16 @@ def evaluate(
 
     Example: glta evaluate --baselines popularity,ease
     """
-    pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
+    changes = [*(overrides or []), *_changes(seeds, tune)]
+    pipeline = open_pipeline(recipe, run, changes, data_dir, seed, device, profile=profile, prefer_latest=True)
     # All of them, before anything is trained for hours that they are to be compared with.
-    compared = compared_baselines(baselines, pipeline.recipe)
+    compared = rows_named(baselines, pipeline.recipe)
 
-    from glta_cli.evaluation.baselines import require_texts
-    from glta_cli.evaluation.evaluate import evaluate_run, report_table
+    from glta_cli.evaluation.evaluate import evaluate_run
+    from glta_cli.evaluation.rows import require_texts_of
+    from glta_cli.evaluation.tables import report_tables
 
-    require_texts(compared, pipeline.prepared())
-    pipeline.ensure("index")
+    require_texts_of(compared, pipeline)
     started = time.monotonic()
     with pipeline.profiled("evaluate"):
         report = evaluate_run(pipeline, compared)
@@ -67,28 +75,35 @@ def evaluate(
     if as_json:
         show_json(report)
     else:
-        show_table(report_table(report))
+        show_table(report_tables(report))
     # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)
-    say_next(f"recommend --user {shlex.quote(some_user(pipeline.prepared()))}", pipeline.name, data_dir)
+    if pipeline.recipe.finetune.enabled:
+        say_next(f"recommend --user {shlex.quote(some_user(pipeline.prepared()))}", pipeline.name, data_dir)
 
 
-def compared_baselines(names: str | None, recipe: Recipe) -> list[MadeBaseline]:
-    """The baselines named, each with the settings the recipe has for it; all of the recipe's without names.
+def _changes(seeds: int | None, tune: bool | None) -> list[str]:
+    """Options as the overrides they stand for."""
+    given = {"evaluate.seeds": seeds, "evaluate.tune": None if tune is None else str(tune).lower()}
+    return [f"{key}={value}" for key, value in given.items() if value is not None]
+
+
+def rows_named(names: str | None, recipe: Recipe) -> list[Row]:
+    """The rows named, each with the settings the recipe has for it; all of the recipe's without names.
 
     Raises:
         InputError: one is unknown, wrongly set in the recipe, or called like a row of the model.
         GltaError: one cannot be made.
     """
     from glta_cli.errors import InputError
-    from glta_cli.evaluation.baselines import made_baselines
+    from glta_cli.evaluation.rows import compared_rows
 
     listed = recipe.evaluate.baselines
     if names is not None:
         stripped = (part.strip() for part in names.split(","))
         listed = {name: listed.get(name, {}) for name in stripped if name}
     try:
-        return made_baselines(listed, recipe)
+        return compared_rows(listed, recipe)
     except InputError as error:
         error.location = error.location or ("evaluate.baselines" if names is None else "--baselines")
         raise

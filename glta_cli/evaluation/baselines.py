@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.pipeline import Pipeline
-    from glta_cli.recipe import Recipe
 
 STAGE = "baseline"
 LEARNT = "learnt.safetensors"
@@ -51,37 +50,23 @@ class MadeBaseline:
         return self.component.name
 
 
-def made_baselines(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> list[MadeBaseline]:
-    """Find, check and make all baselines, before anything is trained that they are to be compared with.
-
-    Args:
-        listed: names and own settings.
+def made_baseline(name: str, options: Mapping[str, Any]) -> MadeBaseline:
+    """One baseline with its own settings, as a recipe has them.
 
     Raises:
-        InputError: no such baseline, wrong settings, or a name that a row of the model has.
-        GltaError: one cannot be imported or made.
+        InputError: no such baseline, or wrong settings.
+        GltaError: it cannot be imported or made.
     """
-    made = []
-    for name, options in listed.items():
-        baseline = made_baseline(name, options)
-        if name in (recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW):
-            raise InputError(
-                f"the baseline '{name}' of {baseline.component.origin} is called like a row the report has already",
-                hint="leave it out; its author can rename it",
-            )
-        made.append(baseline)
-    return made
-
-
-def made_baseline(name: str, options: Mapping[str, Any]) -> MadeBaseline:
-    """One baseline with its own settings, as a recipe has them; raises as `made_baselines` does."""
     component = installed().find("baseline", name)
     settings = own_settings("baseline", name, options, ("evaluate", "baselines", name))
     return MadeBaseline(component, settings, component.build(settings))
 
 
-def fitted_scorer(made: MadeBaseline, pipeline: Pipeline) -> Scorer:
-    """The checked scores of a baseline on the run's dataset, fitted now where it was not before.
+def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> tuple[Scorer, Artefact, list[Artefact]]:
+    """A baseline on the run's dataset, fitted now where it was not before.
+
+    Returns:
+        Its checked scores, what it learnt, and what that was learnt from beside the dataset.
 
     Raises:
         GltaError: what it learnt is not named arrays; later, at scoring: its scores are not `float32` [B, I].
@@ -115,7 +100,7 @@ def fitted_scorer(made: MadeBaseline, pipeline: Pipeline) -> Scorer:
     # Of a new one: what it learnt is in the arrays alone, whether it was fitted now or years ago.
     baseline: Baseline = made.component.build(made.settings)
     score = baseline.scorer(load_file(artefact.file(LEARNT)), prepared.split("train"))
-    return checked_scorer(score, made.name, prepared.item_count)
+    return checked_scorer(score, made.name, prepared.item_count), artefact, [] if vectors is None else [vectors]
 
 
 def require_texts(compared: Sequence[MadeBaseline], prepared: PreparedDataset) -> None:

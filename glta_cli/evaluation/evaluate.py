@@ -1,64 +1,98 @@
-"""Evaluation on the test split: baselines, the model and its parts, by full ranking."""
+"""Evaluation on the test split: all rows by full ranking, over seeds, with intervals, slices and costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
-from rich.table import Table
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, MadeBaseline, fitted_scorer, made_baselines
+from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
 from glta_cli.evaluation.metrics import bootstrap_intervals, ranking_metrics
 from glta_cli.evaluation.ranking import Scorer, rank_users
+from glta_cli.evaluation.rows import FittedRow, Row, compared_rows, model_rows
 from glta_cli.evaluation.significance import compare_with_best
-from glta_cli.recipe import EvaluateSettings
-from glta_cli.serving.index import Index
+from glta_cli.evaluation.slices import Slice, slice_metrics, slices_of
+from glta_cli.evaluation.tuning import Tuned, tuned
+from glta_cli.recipe import EvaluateSettings, Recipe
 from glta_cli.terminal import nothing_on_stdout, progress_bar
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
 
-SHOWN_METRICS = ("ndcg", "recall", "precision")
+CURVES = ("ndcg", "recall", "precision")
+Values = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one ranking of all test users came to.
+
+    Attributes:
+        values: every metric at every cutoff, for each user with a test item [n].
+        curves: NDCG, recall and precision at K = 1, 2, ... up to the largest cutoff, means over users.
+        slices: of each slice, NDCG and recall at the largest cutoff for each of its users.
+        users_per_second: ranked.
+    """
+
+    values: Values
+    curves: Values
+    slices: dict[str, Values]
+    users_per_second: float
+
+
+@dataclass
+class RowResults:
+    """A row over all seeds: what was fitted, and what it measured, one each a seed."""
+
+    fitted: list[FittedRow] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
+
+    def values(self) -> Values:
+        """Each user's metrics, means over the seeds: [n]."""
+        return _mean([each.values for each in self.measured])
 
 
 @nothing_on_stdout()
-def evaluate_run(pipeline: Pipeline, baselines: Sequence[MadeBaseline] | None = None) -> dict[str, Any]:
+def evaluate_run(pipeline: Pipeline, rows: Sequence[Row] | None = None) -> dict[str, Any]:
     """Rank the catalogue for every user with a test item; training and validation items are masked.
 
+    Every row is trained from `evaluate.seeds` seeds, beginning with the recipe's; all figures are means over them. The
+    split is the same for all. A row whose training draws nothing at random is trained and ranked once.
+
     Args:
-        baselines: in the order of their rows; None makes the recipe's.
+        rows: to compare with, in their order; None makes the recipe's.
 
     Returns:
-        `{"dataset", "split", "run", "users", "left_out", "models": {name: {"ndcg@10", ...}},
-        "intervals": {name: {"ndcg@10": [low, high]}}, "comparison": {"model", "against", "metric", "difference",
-        "p"}}`; `left_out` counts users without a test item.
+        `dataset`, `split`, `run`, `users`, `left_out` (users without a test item) and `seeds`;
+        `models`: {row: {"ndcg@10": mean over users and seeds, ...}};
+        `intervals`: {row: {"ndcg@10": [low, high]}}, of the mean over users;
+        `by_seed`: {row: {"ndcg@10": [mean over users, one a seed]}};
+        `curves`: {row: {"ndcg": [at K = 1, 2, ...]}};
+        `slices`: {slice: {"users", "about", "models": {row: {"ndcg@20", "recall@20"}}}};
+        `costs`: {row: {"fit_seconds", "peak_mib", "users_per_second"}}, means over seeds, the largest peak;
+        `settings` and `tuning`: {row: its own settings}, {row: [{"settings", "ndcg@10", "seconds"}]};
+        `comparison`: the model with the best row that is none of its own, `comparisons`: with each of its variants.
 
     Raises:
-        InputError: a baseline of the recipe is unknown or wrongly set, or called like a row of the model.
-        GltaError: a baseline cannot be made or breaks its promises; nobody has a test item.
+        InputError: a row of the recipe is unknown or wrongly set, or called like a row of the model.
+        GltaError: a row cannot be made or breaks its promises; nobody has a test item.
     """
     recipe = pipeline.recipe
-    compared = made_baselines(recipe.evaluate.baselines, recipe) if baselines is None else baselines
-    index = Index(pipeline.ensure("index"))
+    compared = compared_rows(recipe.evaluate.baselines, recipe) if rows is None else rows
     prepared = pipeline.prepared()
-    train, validation, test = prepared.split("train"), prepared.split("valid"), prepared.split("test")
-    models = {made.name: fitted_scorer(made, pipeline) for made in compared}
-    models |= {
-        index.encoder: index.graph_scorer(),
-        LANGUAGE_ROW: index.language_scorer(train, validation),
-    }
-    if index.fused:
-        models[MODEL_ROW] = index.scorer(train, validation)
-    else:
-        models[MODEL_ROW] = models.pop(LANGUAGE_ROW)
-    settings = recipe.evaluate
-    values = evaluate_models(models, test, settings, train, validation)
+    test = prepared.split("test")
+    if not test.counts.any():
+        raise GltaError("no user has a test item", hint="prepare with a larger test share")
+    chosen = [tuned(row, pipeline) if recipe.evaluate.tune else Tuned(row, []) for row in compared]
+    results = _results(pipeline, [each.row for each in chosen], test)
+    values = {name: row.values() for name, row in results.items()}
+    variants = {name for each in chosen if each.row.variant for name in results if _belongs(name, each.row)}
     # The shares stay out: `test` is the number of test interactions.
     split = recipe.dataset.split.model_dump(mode="json", include={"strategy", "seed"})
     return {
@@ -67,27 +101,137 @@ def evaluate_run(pipeline: Pipeline, baselines: Sequence[MadeBaseline] | None = 
         "run": pipeline.name,
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
-        "models": {name: {metric: float(v.mean()) for metric, v in row.items()} for name, row in values.items()},
-        "intervals": model_intervals(values, settings.bootstrap, recipe.seed),
-        "comparison": model_comparison(values, settings, recipe.seed),
+        "seeds": list(_seeds(recipe)),
+        "models": {name: _means(row) for name, row in values.items()},
+        "intervals": model_intervals(values, recipe.evaluate.bootstrap, recipe.seed),
+        "by_seed": {name: _by_seed(row) for name, row in results.items()},
+        "curves": {name: _curves(row) for name, row in results.items()},
+        "slices": _slices(results, slices_of(prepared.split("train"), test)),
+        "costs": {name: _costs(row) for name, row in results.items()},
+        "settings": {name: row.fitted[0].settings for name, row in results.items()},
+        "tuning": {each.row.name: each.tried for each in chosen if each.tried},
+        **_comparisons(values, variants, recipe),
     }
 
 
-def model_comparison(
-    values: dict[str, dict[str, NDArray[np.float64]]], settings: EvaluateSettings, seed: int
-) -> dict[str, Any] | None:
-    """The model against the best of the baselines and the encoder alone; None where the recipe leaves it out."""
+def _results(pipeline: Pipeline, rows: Sequence[Row], test: Interactions) -> dict[str, RowResults]:
+    """Train and rank every row from every seed, the run's own rows last."""
+    prepared = pipeline.prepared()
+    train, validation = prepared.split("train"), prepared.split("valid")
+    slices, settings = slices_of(train, test), pipeline.recipe.evaluate
+    results: dict[str, RowResults] = {}
+    with progress_bar(len(_seeds(pipeline.recipe)) * (len(rows) + 1), "evaluate", "rows") as bar:
+        for seed in _seeds(pipeline.recipe):
+            seeded = _seeded(pipeline, seed)
+            for make in [*(row.fitted for row in rows), model_rows]:
+                for fitted in make(seeded):
+                    row = results.setdefault(fitted.name, RowResults())
+                    if len(row.fitted) > list(_seeds(pipeline.recipe)).index(seed):
+                        raise GltaError(f"two rows are called '{fitted.name}'", hint="rename the variant")
+                    again = [known.artefact == fitted.artefact for known in row.fitted]
+                    row.fitted.append(fitted)
+                    row.measured.append(
+                        row.measured[again.index(True)]
+                        if True in again
+                        else measure(fitted.score, test, settings, slices, train, validation)
+                    )
+                bar.update(1)
+    return results
+
+
+def _seeds(recipe: Recipe) -> range:
+    return range(recipe.seed, recipe.seed + recipe.evaluate.seeds)
+
+
+def _seeded(pipeline: Pipeline, seed: int) -> Pipeline:
+    """The same run from another seed; the run itself for its own."""
+    if seed == pipeline.recipe.seed:
+        return pipeline
+    return pipeline.sibling(f"seed {seed}", pipeline.recipe.model_copy(update={"seed": seed}))
+
+
+def measure(
+    score: Scorer, test: Interactions, settings: EvaluateSettings, slices: Sequence[Slice], *seen: Interactions
+) -> Measured:
+    """Rank every user with a test item once, and take everything from that ranking."""
+    users, longest = np.flatnonzero(test.counts), max(settings.cutoffs)
+    started = time.perf_counter()
+    ranked = rank_users(score, users, longest, *seen)
+    seconds = time.perf_counter() - started
+    at_every_k = ranking_metrics(ranked, users, test, range(1, longest + 1))
+    return Measured(
+        values=ranking_metrics(ranked, users, test, settings.cutoffs),
+        curves={name: np.array([at_every_k[f"{name}@{k}"].mean() for k in range(1, longest + 1)]) for name in CURVES},
+        slices={part.name: slice_metrics(ranked, users, part, longest) for part in slices},
+        users_per_second=len(users) / max(seconds, 1e-9),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- the report's parts
+
+
+def _mean(over_seeds: Sequence[Mapping[str, NDArray[np.float64]]]) -> Values:
+    return {name: np.mean([each[name] for each in over_seeds], axis=0) for name in over_seeds[0]}
+
+
+def _means(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    return {name: float(each.mean()) for name, each in values.items()}
+
+
+def _by_seed(row: RowResults) -> dict[str, list[float]]:
+    return {name: [float(each.values[name].mean()) for each in row.measured] for name in row.measured[0].values}
+
+
+def _curves(row: RowResults) -> dict[str, list[float]]:
+    return {name: curve.tolist() for name, curve in _mean([each.curves for each in row.measured]).items()}
+
+
+def _slices(results: Mapping[str, RowResults], slices: Sequence[Slice]) -> dict[str, Any]:
+    return {
+        part.name: {
+            "users": len(part.users),
+            "about": part.about,
+            "models": {
+                name: _means(_mean([each.slices[part.name] for each in row.measured])) for name, row in results.items()
+            },
+        }
+        for part in slices
+    }
+
+
+def _costs(row: RowResults) -> dict[str, float | None]:
+    peaks = [fitted.peak for fitted in row.fitted if fitted.peak is not None]
+    return {
+        "fit_seconds": round(float(np.mean([fitted.seconds for fitted in row.fitted])), 2),
+        "peak_mib": round(max(peaks) / 2**20) if peaks else None,
+        "users_per_second": round(float(np.mean([each.users_per_second for each in row.measured])), 1),
+    }
+
+
+def _belongs(name: str, row: Row) -> bool:
+    return name in (row.name, f"{row.name}-llm")
+
+
+def _comparisons(values: dict[str, Values], variants: set[str], recipe: Recipe) -> dict[str, Any]:
+    """The model against the best of the others, and against each variant; nothing where the recipe leaves it out."""
+    settings = recipe.evaluate
+    model = MODEL_ROW if MODEL_ROW in values else recipe.graph.encoder
+    others = [name for name in values if name not in (model, MODEL_ROW, LANGUAGE_ROW) and name not in variants]
     if not settings.permutations:
-        return None
-    others = [name for name in values if name not in (MODEL_ROW, LANGUAGE_ROW)]
+        return {"comparison": None, "comparisons": []}
     cutoff = 10 if 10 in settings.cutoffs else max(settings.cutoffs)
-    found = compare_with_best(values, MODEL_ROW, others, f"ndcg@{cutoff}", settings.permutations, seed)
-    return asdict(found)
+
+    def compared(against: list[str]) -> dict[str, Any]:
+        metric = f"ndcg@{cutoff}"
+        return asdict(compare_with_best(values, model, against, metric, settings.permutations, recipe.seed))
+
+    return {
+        "comparison": compared(others) if others else None,
+        "comparisons": [compared([name]) for name in values if name in variants],
+    }
 
 
-def model_intervals(
-    values: dict[str, dict[str, NDArray[np.float64]]], resamples: int, seed: int
-) -> dict[str, dict[str, tuple[float, float]]]:
+def model_intervals(values: dict[str, Values], resamples: int, seed: int) -> dict[str, dict[str, tuple[float, float]]]:
     """The interval of every metric of every model, from the same resampled users; none without resamples."""
     intervals: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in values}
     if resamples:
@@ -95,55 +239,3 @@ def model_intervals(
         for (name, metric), interval in bootstrap_intervals(columns, resamples, seed).items():
             intervals[name][metric] = interval
     return intervals
-
-
-def evaluate_models(
-    models: dict[str, Scorer], test: Interactions, settings: EvaluateSettings, *seen: Interactions
-) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Every metric of every model, one value for each user with a test item."""
-    users = np.flatnonzero(test.counts)
-    if not len(users):
-        raise GltaError("no user has a test item", hint="prepare with a larger test share")
-    values = {}
-    with progress_bar(len(models), "evaluate", "models") as bar:
-        for name, score in models.items():
-            ranked = rank_users(score, users, max(settings.cutoffs), *seen)
-            values[name] = ranking_metrics(ranked, users, test, settings.cutoffs)
-            bar.update(1)
-    return values
-
-
-def _compared(comparison: dict[str, Any] | None) -> Iterator[str]:
-    if comparison is not None:
-        metric = comparison["metric"].replace("ndcg", "NDCG")
-        difference, p = comparison["difference"], comparison["p"]
-        yield (
-            f"{comparison['model']} less {comparison['against']}, {metric}: {difference:+.4f}, "
-            f"p = {p:.2g} (paired sign flips over users)"
-        )
-
-
-def report_table(report: dict[str, Any]) -> Table:
-    """The report as a rich table: one row a model, the best of each column bold."""
-    names = list(next(iter(report["models"].values())))
-    shown = [name for name in names if name.split("@")[0] in SHOWN_METRICS and not name.endswith("@5")]
-    table = Table(
-        title=f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users",
-        caption="\n".join(["± half of the 95% bootstrap interval over users", *_compared(report["comparison"])]),
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    # Names broken at the @ and intervals on a line of their own: all of it fits into 80 columns.
-    table.add_column("model", no_wrap=True)
-    for name in shown:
-        table.add_column(name.replace("@", "\n@"), justify="right", no_wrap=True)
-    for model, metrics in report["models"].items():
-        cells = []
-        for name in shown:
-            best = max(row[name] for row in report["models"].values())
-            interval = report["intervals"][model].get(name)
-            width = f"\n±{(interval[1] - interval[0]) / 2:.4f}" if interval else ""
-            text = f"{metrics[name]:.4f}{width}"
-            cells.append(f"[bold]{text}[/bold]" if metrics[name] == best else text)
-        table.add_row(model, *cells)
-    return table

@@ -21,11 +21,11 @@ from glta_cli.errors import GltaError, InputError
 from glta_cli.evaluation.baselines import (
     checked_arrays,
     checked_scorer,
-    fitted_scorer,
+    fitted_baseline,
     made_baseline,
-    made_baselines,
 )
 from glta_cli.evaluation.evaluate import evaluate_run
+from glta_cli.evaluation.rows import BaselineRow, compared_rows
 from glta_cli.evaluation.ranking import Scorer
 from glta_cli.main import app
 from glta_cli.pipeline import Pipeline
@@ -116,7 +116,7 @@ def same(first: Interactions, second: Interactions) -> bool:
 
 
 def baseline_scorer(name: str, options: Mapping[str, Any], pipeline: Pipeline) -> Scorer:
-    return fitted_scorer(made_baseline(name, options), pipeline)
+    return fitted_baseline(made_baseline(name, options), pipeline)[0]
 
 
 def test_a_baseline_gets_what_it_may_learn_from_and_nothing_else(
@@ -218,7 +218,7 @@ def test_a_baseline_is_fitted_once_for_each_data_and_settings(
 
 def test_the_report_stands_the_listed_baselines_before_the_model(run_toy: Callable[..., Pipeline]) -> None:
     pipeline = run_toy()
-    report = evaluate_run(pipeline, made_baselines({"ease": {}, "popularity": {}}, pipeline.recipe))
+    report = evaluate_run(pipeline, compared_rows({"ease": {}, "popularity": {}}, pipeline.recipe))
     assert list(report["models"]) == ["ease", "popularity", "lightgcn", "glta-llm", "glta"]
     # Two tastes that never mix: histories tell them apart, popularity cannot.
     assert report["models"]["ease"]["ndcg@10"] > report["models"]["popularity"]["ndcg@10"]
@@ -315,7 +315,7 @@ def test_a_baseline_that_scores_wrongly_is_named_by_the_evaluation(
     made = made_baseline("recorder", {"shift": 3.0})
     monkeypatch.setattr(type(made.baseline), "scorer", lambda self, learnt, train: lambda users: np.zeros(7))
     with pytest.raises(GltaError, match=r"the baseline 'recorder' cannot be ranked: its shape is \[7\]"):
-        evaluate_run(run_toy(), [made])
+        evaluate_run(run_toy(), [BaselineRow(made)])
 
 
 # -------------------------------------------------------------------------- refused before anything is trained
@@ -420,7 +420,7 @@ def test_missing_texts_are_said_before_anything_is_trained(
 
 def test_a_recipe_without_text_vectors_can_be_compared_with_texts(run_toy: Callable[..., Pipeline]) -> None:
     pipeline = run_toy("finetune.head=linear", name="linear head")
-    report = evaluate_run(pipeline, made_baselines({"text-only": {}}, pipeline.recipe))
+    report = evaluate_run(pipeline, compared_rows({"text-only": {}}, pipeline.recipe))
     assert list(report["models"]) == ["text-only", "lightgcn", "glta-llm", "glta"]
     # They are the baseline's, not the run's: what depends on the run's stages stays what it was.
     run = pipeline.workspace.run(pipeline.name)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.evaluate import evaluate_models, evaluate_run, report_table
-from glta_cli.recipe import EvaluateSettings
+from glta_cli.evaluation.evaluate import evaluate_run, measure
+from glta_cli.evaluation.tables import metrics_table
+from glta_cli.pipeline import Pipeline
+from glta_cli.recipe import EvaluateSettings, Recipe
+from glta_cli.workspace import Workspace
 
 METRICS = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 
@@ -21,16 +27,21 @@ def test_users_without_a_test_item_are_left_out() -> None:
         asked.extend(users)
         return np.tile(np.array([0, 9, 5, 1], dtype=np.float32), (len(users), 1))
 
-    values = evaluate_models({"model": score}, test, EvaluateSettings(cutoffs=(1, 2)))
+    values = measure(score, test, EvaluateSettings(cutoffs=(1, 2)), []).values
     assert asked == [0, 2]
-    assert values["model"]["hit@1"].tolist() == [1, 0]
-    assert values["model"]["recall@2"].tolist() == [1, 0]
+    assert values["hit@1"].tolist() == [1, 0]
+    assert values["recall@2"].tolist() == [1, 0]
 
 
-def test_without_any_test_item_there_is_nothing_to_report() -> None:
-    nothing = Interactions.from_pairs([], [], user_count=2, item_count=2)
+def test_without_any_test_item_there_is_nothing_to_report(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, toy_table: Path
+) -> None:
+    lines = (toy_table / "interactions.csv").read_text().splitlines()
+    pairs = [line for line in lines[1:] if line.split(",")[0] in ("u0", "u59")][:2]
+    (tmp_path / "interactions.csv").write_text("\n".join([lines[0], *pairs]))
+    recipe = tiny_recipe(f"dataset.source={tmp_path}", "align.enabled=false")
     with pytest.raises(GltaError, match="no user has a test item"):
-        evaluate_models({}, nothing, EvaluateSettings())
+        evaluate_run(Pipeline("few", recipe, Workspace(tmp_path / "w"), device="cpu"))
 
 
 def test_validation_items_are_masked_when_testing(run_toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +78,7 @@ def test_the_report_counts_users_and_shows_the_model_beside_its_parts(run_toy) -
         assert all(0 <= value <= 1 for value in metrics.values())
         low, high = report["intervals"][name]["ndcg@10"]
         assert low <= metrics["ndcg@10"] <= high
-    table = report_table(report)
+    table = metrics_table(report)
     assert table.row_count == 4
 
 
@@ -93,17 +104,17 @@ def test_the_model_is_compared_with_the_best_beside_it(run_toy) -> None:
     assert comparison["against"] == max(("popularity", "lightgcn"), key=ndcg.__getitem__)
     assert comparison["difference"] == pytest.approx(ndcg["glta"] - ndcg[comparison["against"]])
     assert 0 < comparison["p"] <= 1
-    caption = report_table(report).caption
+    caption = metrics_table(report).caption
     assert f"glta less {comparison['against']}, NDCG@10: {comparison['difference']:+.4f}, p = " in caption
 
 
 def test_the_comparison_can_be_left_out(run_toy) -> None:
     report = evaluate_run(run_toy("evaluate.permutations=0", name="plainer"))
     assert report["comparison"] is None
-    assert "less" not in report_table(report).caption
+    assert "less" not in metrics_table(report).caption
 
 
 def test_without_bootstrap_there_are_no_intervals(run_toy) -> None:
     report = evaluate_run(run_toy("evaluate.bootstrap=0", name="plain"))
     assert all(interval == {} for interval in report["intervals"].values())
-    assert report_table(report).row_count == 4
+    assert metrics_table(report).row_count == 4

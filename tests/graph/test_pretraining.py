@@ -12,8 +12,8 @@ import torch
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.errors import GltaError
-from glta_cli.evaluation.baselines import fitted_scorer, made_baseline
-from glta_cli.evaluation.evaluate import evaluate_models
+from glta_cli.evaluation.baselines import fitted_baseline, made_baseline
+from glta_cli.evaluation.evaluate import measure
 from glta_cli.graph.pretraining import Embeddings, pretrain, validation_users
 from glta_cli.pipeline import Pipeline
 from glta_cli.recipe import Recipe
@@ -99,11 +99,12 @@ def ndcg(pipeline: Pipeline, folder: Path) -> dict[str, float]:
     prepared = pipeline.prepared()
     train = prepared.split("train")
     models = {
-        "popularity": fitted_scorer(made_baseline("popularity", {}), pipeline),
+        "popularity": fitted_baseline(made_baseline("popularity", {}), pipeline)[0],
         "lightgcn": trained_on(prepared, pipeline.recipe, folder).scorer(),
     }
-    values = evaluate_models(models, prepared.split("test"), pipeline.recipe.evaluate, train, prepared.split("valid"))
-    return {name: float(row["ndcg@20"].mean()) for name, row in values.items()}
+    test, seen = prepared.split("test"), (train, prepared.split("valid"))
+    measured = {name: measure(score, test, pipeline.recipe.evaluate, [], *seen) for name, score in models.items()}
+    return {name: float(row.values["ndcg@20"].mean()) for name, row in measured.items()}
 
 
 def test_a_few_epochs_of_lightgcn_are_far_better_than_popularity(shared_data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""A report as tables for the terminal, each within 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from statistics import stdev
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+SHOWN_METRICS = ("ndcg", "recall", "precision")
+SPREAD_METRIC = "ndcg@10"
+
+
+def report_tables(report: Mapping[str, Any]) -> Group:
+    """Metrics, slices and costs, one below the other."""
+    return Group(metrics_table(report), slices_table(report), costs_table(report))
+
+
+def metrics_table(report: Mapping[str, Any]) -> Table:
+    """One row a model, the best of each column bold; below it, how the model compares with the best of the others."""
+    names = list(next(iter(report["models"].values())))
+    shown = [name for name in names if name.split("@")[0] in SHOWN_METRICS and not name.endswith("@5")]
+    seeds = len(report["seeds"])
+    about = ["± half of the 95% bootstrap interval over users", *_compared(report)]
+    if seeds > 1:
+        about.insert(0, f"means of {seeds} seeds, {report['seeds'][0]} to {report['seeds'][-1]}")
+    table = _table(
+        f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users", "\n".join(about)
+    )
+    # Names broken at the @ and intervals on a line of their own: all of it fits into 80 columns.
+    for name in shown:
+        table.add_column(name.replace("precision", "prec.").replace("@", "\n@"), justify="right", no_wrap=True)
+
+    def width(model: str, name: str) -> str:
+        interval = report["intervals"][model].get(name)
+        return f"\n±{(interval[1] - interval[0]) / 2:.4f}" if interval else ""
+
+    _add_rows(table, report["models"], shown, width)
+    return table
+
+
+def slices_table(report: Mapping[str, Any]) -> Table:
+    """NDCG of each slice of the test interactions."""
+    slices = report["slices"]
+    metric = next(iter(next(iter(next(iter(slices.values()))["models"].values()))))
+    about = [f"{name}: {part['about']}; {part['users']:,} users" for name, part in slices.items()]
+    table = _table(f"{metric.replace('ndcg', 'NDCG')} by slice", "\n".join(about))
+    for name in slices:
+        table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+    by_model = {
+        model: {name: part["models"][model][metric] for name, part in slices.items()} for model in report["models"]
+    }
+    _add_rows(table, by_model, list(slices), lambda model, name: "")
+    return table
+
+
+def costs_table(report: Mapping[str, Any]) -> Table:
+    """What each row took, and how far its seeds lie apart."""
+    several = len(report["seeds"]) > 1
+    about = "fit: training with all it needs but the prepared data; peak: of the whole process meanwhile"
+    table = _table("cost", about)
+    for name in ("fit\nseconds", "peak\nMiB", "users ranked\na second"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if several:
+        table.add_column("NDCG@10, standard\ndeviation of seeds", justify="right", no_wrap=True)
+    for model, cost in report["costs"].items():
+        peak = "" if cost["peak_mib"] is None else f"{cost['peak_mib']:,}"
+        cells = [f"{cost['fit_seconds']:,.1f}", peak, f"{cost['users_per_second']:,.0f}"]
+        if several:
+            by_seed = report["by_seed"][model].get(SPREAD_METRIC)
+            cells.append(f"{stdev(by_seed):.4f}" if by_seed else "")
+        table.add_row(escape(model), *cells)
+    return table
+
+
+def _table(title: str, caption: str) -> Table:
+    table = Table(title=escape(title), caption=escape(caption), box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    return table
+
+
+def _add_rows(
+    table: Table,
+    models: Mapping[str, Mapping[str, float]],
+    shown: list[str],
+    below: Callable[[str, str], str],
+) -> None:
+    """A row a model, the best of each column bold, with a line below each figure where `below` gives one."""
+    for model, metrics in models.items():
+        cells = []
+        for name in shown:
+            text = f"{metrics[name]:.4f}{below(model, name)}"
+            best = max(row[name] for row in models.values())
+            cells.append(f"[bold]{text}[/bold]" if metrics[name] == best else text)
+        table.add_row(escape(model), *cells)
+
+
+def _compared(report: Mapping[str, Any]) -> Iterator[str]:
+    found = [report["comparison"]] if report["comparison"] is not None else []
+    for comparison in [*found, *report["comparisons"]]:
+        metric = comparison["metric"].replace("ndcg", "NDCG")
+        difference, p = comparison["difference"], comparison["p"]
+        yield f"{comparison['model']} less {comparison['against']}, {metric}: {difference:+.4f}, p = {p:.2g}"
+    if found:
+        yield "p: paired sign flips over users"

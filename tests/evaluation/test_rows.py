@@ -1,0 +1,305 @@
+"""What an evaluation compares: baselines, graph encoders and variants, over seeds, tuned on validation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from glta_baselines.ease import Ease
+from typer.testing import CliRunner
+
+from glta_cli.errors import GltaError, InputError, InputErrors
+from glta_cli.evaluation.evaluate import evaluate_run
+from glta_cli.evaluation.metrics import ranking_metrics
+from glta_cli.evaluation.ranking import rank_users
+from glta_cli.evaluation.rows import combinations, compared_rows
+from glta_cli.evaluation.tables import report_tables
+from glta_cli.evaluation.tuning import tuned
+from glta_cli.graph import pretraining
+from glta_cli.main import app
+from glta_cli.pipeline import Pipeline
+from glta_cli.recipe import VARIANTS, Recipe
+from glta_cli.recipe_files import recipe_from
+from glta_cli.variants import variant_of
+from glta_cli.workspace import Workspace
+
+
+def report(pipeline: Pipeline, *names: str, **settings: Any) -> dict[str, Any]:
+    evaluate = pipeline.recipe.evaluate.model_copy(update=settings)
+    pipeline.recipe = pipeline.recipe.model_copy(update={"evaluate": evaluate})
+    return evaluate_run(pipeline, compared_rows({name: {} for name in names}, pipeline.recipe))
+
+
+# ------------------------------------------------------------------------------------------------------ variants
+
+
+@pytest.mark.parametrize("name", [name for name, changes in VARIANTS.items()])
+def test_every_shipped_variant_is_a_valid_recipe_unlike_the_default(name: str) -> None:
+    recipe = Recipe()
+    variant = variant_of(recipe, VARIANTS[name])
+    assert variant.dataset == recipe.dataset
+    assert variant.evaluate == recipe.evaluate
+    # With lightgcn and the softmax the default recipe is this variant already.
+    assert (variant == recipe) == (name == "lightgcn-softmax")
+
+
+def test_a_variant_changes_one_setting_and_leaves_its_neighbours() -> None:
+    recipe = recipe_from({"graph": {"options": {"layers": 1, "dimension": 16}, "training": {"epochs": 7}}})
+    variant = variant_of(recipe, {"graph": {"options": {"layers": 3}, "training": {"patience": 1}}})
+    assert variant.graph.options == {"layers": 3, "dimension": 16}
+    assert (variant.graph.training.epochs, variant.graph.training.patience) == (7, 1)
+    assert variant.graph.training.learning_rate == recipe.graph.training.learning_rate
+
+
+def test_another_encoder_starts_from_its_own_defaults() -> None:
+    recipe = recipe_from({"backbone": {"name": "tiny", "options": {"hidden_size": 32}}})
+    assert variant_of(recipe, {"backbone": {"name": "smollm2"}}).backbone.options == {}
+    assert variant_of(recipe, {"backbone": {"name": "tiny"}}).backbone.options == {"hidden_size": 32}
+
+
+def test_what_is_wrong_with_a_variant_is_said_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "evaluate:\n  variants:\n    smaller:\n      graph:\n        los: bpr\n    other:\n      dataset:\n        kcore: 5\n"
+    )
+    finished = CliRunner().invoke(app, ["recipes", "validate", str(path)])
+    assert isinstance(finished.exception, InputErrors)
+    message = str(finished.exception)
+    assert f"{path}:5:9: evaluate.variants.smaller.graph.los: unknown key\n  hint: did you mean 'loss'?" in message
+    assert f"{path}:7:7: evaluate.variants.other.dataset: a variant cannot change this" in message
+
+
+def test_variants_of_a_recipe_stand_beside_the_shipped_ones() -> None:
+    recipe = recipe_from({}, ["evaluate.variants.deeper.graph.options.layers=3"])
+    assert set(recipe.evaluate.variants) == {*VARIANTS, "deeper"}
+    assert variant_of(recipe, recipe.evaluate.variants["deeper"]).graph.options == {"layers": 3}
+
+
+# ---------------------------------------------------------------------------------------------------------- rows
+
+
+def test_an_encoder_s_row_is_that_of_a_run_with_that_encoder(run_toy: Callable[..., Pipeline]) -> None:
+    found = report(run_toy(), "mf-softmax")["models"]
+    own = evaluate_run(run_toy("graph.options.layers=0", name="factors"), [])["models"]
+    assert list(found) == ["mf-softmax", "lightgcn", "glta-llm", "glta"]
+    # The options are those of the shipped variant alone, as far as it names them: d stays the recipe's.
+    assert found["mf-softmax"] == own["lightgcn"]
+
+
+def test_a_variant_of_the_model_has_its_own_two_rows(run_toy: Callable[..., Pipeline]) -> None:
+    found = report(run_toy(), "popularity", "wo-ia")
+    assert list(found["models"]) == ["popularity", "wo-ia-llm", "wo-ia", "lightgcn", "glta-llm", "glta"]
+    own = evaluate_run(run_toy("align.enabled=false", name="unaligned"), [])["models"]
+    assert found["models"]["wo-ia"] == own["glta"]
+    assert found["models"]["wo-ia-llm"] == own["glta-llm"]
+    # Of the paired tests, the first is with what is not the model itself.
+    assert found["comparison"]["against"] in ("popularity", "lightgcn")
+    assert [each["against"] for each in found["comparisons"]] == ["wo-ia-llm", "wo-ia"]
+
+
+def test_rows_leave_the_runs_of_the_workspace_alone(run_toy: Callable[..., Pipeline]) -> None:
+    pipeline = run_toy(name="lonely")
+    folder = pipeline.workspace.root / "runs"
+    before = {path.name for path in folder.iterdir()}
+    report(pipeline, "mf-softmax", "wo-ia", seeds=2)
+    assert {path.name for path in folder.iterdir()} == before
+    stored = pipeline.workspace.run("lonely")
+    assert stored is not None
+    assert stored.recipe["align"]["enabled"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "hint"),
+    [
+        ("hcfc", "no baseline is called 'hcfc'", None),
+        ("mf-softmx", "no baseline is called 'mf-softmx'", "did you mean 'mf-softmax'?"),
+        ("lightgcn", "'lightgcn' is called like a row the report has already", None),
+    ],
+)
+def test_a_name_that_cannot_be_a_row_is_refused(name: str, problem: str, hint: str | None) -> None:
+    with pytest.raises(InputError, match=problem) as refused:
+        compared_rows({name: {}}, Recipe())
+    if hint is not None:
+        assert (refused.value.hint or "").startswith(hint)
+
+
+def test_a_variant_takes_no_settings_beside_its_own() -> None:
+    with pytest.raises(InputError, match="takes no settings of its own"):
+        compared_rows({"wo-ia": {"layers": 2}}, Recipe())
+
+
+def test_an_encoder_s_settings_in_a_recipe_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("graph:\n  encoder: simgcl\nevaluate:\n  baselines:\n    - lightgcn:\n        layres: 2\n")
+    finished = CliRunner().invoke(app, ["recipes", "validate", str(path)])
+    assert "evaluate.baselines.lightgcn.layres: unknown key" in str(finished.exception)
+    assert f"{path}:6:9" in str(finished.exception)
+
+
+def test_two_rows_of_one_name_are_refused(run_toy: Callable[..., Pipeline]) -> None:
+    pipeline = run_toy()
+    twice = compared_rows({"popularity": {}}, pipeline.recipe) * 2
+    with pytest.raises(GltaError, match="two rows are called 'popularity'"):
+        evaluate_run(pipeline, twice)
+
+
+# --------------------------------------------------------------------------------------------------------- seeds
+
+
+def test_over_seeds_figures_are_means_and_each_is_that_of_its_own_run(run_toy: Callable[..., Pipeline]) -> None:
+    found = report(run_toy(), "popularity", "mf-softmax", seeds=2)
+    first, second = (report(run_toy(f"seed={seed}", name=f"seed{seed}"), "mf-softmax") for seed in (0, 1))
+    assert found["seeds"] == [0, 1]
+    for name in ("mf-softmax", "lightgcn", "glta-llm", "glta"):
+        each = [one["models"][name]["ndcg@10"] for one in (first, second)]
+        assert found["by_seed"][name]["ndcg@10"] == pytest.approx(each)
+        assert found["models"][name]["ndcg@10"] == pytest.approx(np.mean(each))
+    assert found["by_seed"]["glta"]["ndcg@10"][0] != found["by_seed"]["glta"]["ndcg@10"][1]
+    assert len(set(found["by_seed"]["popularity"]["ndcg@10"])) == 1
+
+
+def test_what_is_trained_already_is_not_trained_again(
+    run_toy: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = run_toy()
+    before = report(pipeline, "mf-softmax", "wo-ia", seeds=2)
+    for module, function in (("glta_cli.stages", "train"), ("glta_cli.graph.pretraining", "train")):
+        monkeypatch.setattr(f"{module}.{function}", lambda *_, **__: pytest.fail("trained again"))
+    after = report(run_toy(), "mf-softmax", "wo-ia", seeds=2)
+    assert after["models"] == before["models"]
+
+
+# -------------------------------------------------------------------------------------------------------- tuning
+
+
+def test_every_combination_of_a_grid_in_its_order() -> None:
+    assert list(combinations({"a": [1, 2], "b": "xy"})) == [
+        {"a": 1, "b": "x"},
+        {"a": 1, "b": "y"},
+        {"a": 2, "b": "x"},
+        {"a": 2, "b": "y"},
+    ]
+    assert list(combinations({})) == []
+
+
+def test_settings_are_those_that_rank_validation_items_best(
+    run_toy: Callable[..., Pipeline],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    pipeline = Pipeline("tuned", tiny_recipe(), Workspace(tmp_path / "w"), device="cpu")
+    [row] = compared_rows({"ease": {}}, pipeline.recipe)
+    found = tuned(row, pipeline)
+    prepared = pipeline.prepared()
+    train, validation = prepared.split("train"), prepared.split("valid")
+    users = np.flatnonzero(validation.counts)
+    assert [each["settings"]["regularization"] for each in found.tried] == list(
+        row.made.component.grid["regularization"]
+    )
+    for each in found.tried:
+        [candidate] = compared_rows({"ease": each["settings"]}, pipeline.recipe)
+        ranked = rank_users(candidate.fitted(pipeline)[0].score, users, 10, train)
+        expected = ranking_metrics(ranked, users, validation, [10])["ndcg@10"].mean()
+        assert each["ndcg@10"] == pytest.approx(expected)
+    best = max(found.tried, key=lambda each: each["ndcg@10"])
+    assert found.row.settings() == best["settings"]
+
+    # What was tried is kept: nothing is fitted to know it again.
+    monkeypatch.setattr(Ease, "fit", lambda *_: pytest.fail("fitted again"))
+    assert tuned(row, pipeline).tried == found.tried
+
+
+def test_of_what_was_tried_only_the_best_is_kept(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    pipeline = Pipeline("tuned", tiny_recipe(), Workspace(tmp_path / "w"), device="cpu")
+    [row] = compared_rows({"ease": {}}, pipeline.recipe)
+    best = tuned(row, pipeline).row
+    [kept] = (tmp_path / "w" / "stages" / "baseline").iterdir()
+    assert json.loads((kept / "manifest.json").read_text())["settings"]["options"] == best.settings()
+
+
+def test_an_interrupted_search_goes_on_where_it_was(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline("tuned", tiny_recipe(), Workspace(tmp_path / "w"), device="cpu")
+    [row] = compared_rows({"mf-softmax": {}}, pipeline.recipe)
+    monkeypatch.setattr(type(row), "candidates", lambda self: [self.with_options(layers=n) for n in (0, 1, 2)])
+    trained: list[int] = []
+    pretrain = pretraining.pretrain
+
+    def counted(make: Any, settings: Any, *arguments: Any, **named: Any) -> Any:
+        trained.append(settings.options["layers"])
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return pretrain(make, settings, *arguments, **named)
+
+    monkeypatch.setattr("glta_cli.stages.pretrain", counted)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(row, pipeline)
+    assert len(tuned(row, pipeline).tried) == 3
+    assert trained == [0, 1, 1, 2]
+
+
+def test_tuning_never_looks_at_test_items(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    pipeline = Pipeline("tuned", tiny_recipe(), Workspace(tmp_path / "w"), device="cpu")
+    prepared = pipeline.prepared()
+    split = type(prepared).split
+    asked: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(prepared), "split", lambda self, name: asked.append(name) or split(self, name))
+        for row in compared_rows({"ease": {}, "mf-softmax": {}}, pipeline.recipe):
+            tuned(row, pipeline)
+    assert set(asked) == {"train", "valid"}
+
+
+def test_the_report_says_what_was_tried_and_what_was_chosen(run_toy: Callable[..., Pipeline]) -> None:
+    found = report(run_toy(), "popularity", "ease", tune=True)
+    assert list(found["tuning"]) == ["ease"]  # popularity has nothing to choose
+    best = max(found["tuning"]["ease"], key=lambda each: each["ndcg@10"])
+    assert found["settings"]["ease"] == best["settings"]
+
+
+# ----------------------------------------------------------------------------------------------------- the report
+
+
+def test_the_parts_of_the_report_agree_with_each_other(run_toy: Callable[..., Pipeline]) -> None:
+    found = report(run_toy(), "popularity", "ease")
+    # No item of the toy catalogue is cold.
+    assert set(found["slices"]) == {"tail items", "head items", "short histories", "long histories"}
+    for name, metrics in found["models"].items():
+        for metric in ("ndcg", "recall", "precision"):
+            curve = found["curves"][name][metric]
+            assert len(curve) == 20
+            assert [curve[k - 1] for k in (5, 10, 20)] == pytest.approx([metrics[f"{metric}@{k}"] for k in (5, 10, 20)])
+        cost = found["costs"][name]
+        assert cost["users_per_second"] > 0
+        assert cost["fit_seconds"] >= 0
+        assert cost["peak_mib"] > 50  # a Python process with numpy takes as much
+    assert found["costs"]["glta"]["fit_seconds"] > found["costs"]["lightgcn"]["fit_seconds"]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_tables_fit_into_eighty_columns(run_toy: Callable[..., Pipeline], seeds: int) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    found = report(run_toy(), "popularity", "mf-softmax", "wo-ia", seeds=seeds)
+    written = StringIO()
+    Console(file=written, width=80).print(report_tables(found))
+    text = written.getvalue()
+    assert "…" not in text
+    for name, metrics in found["models"].items():
+        assert f"{metrics['ndcg@10']:.4f}" in text, name
+    assert ("standard" in text) == (seeds > 1)
+
+
+def test_options_are_overrides(workspace_root: Path, tiny_recipe_file: Path) -> None:
+    given = ["evaluate", "--recipe", str(tiny_recipe_file), "--baselines", "ease", "--seeds", "2", "--tune", "--json"]
+    found = json.loads(CliRunner().invoke(app, given).stdout)
+    assert found["seeds"] == [0, 1]
+    assert list(found["tuning"]) == ["ease"]
