@@ -391,8 +391,10 @@ class RawDataset:
     """What a loader read.
 
     Attributes:
-        interactions: columns `user` and `item` (strings), optionally `rating` (float) and `timestamp`
-            (integer seconds); in the source's order, ratings unfiltered, duplicates kept.
+        interactions: columns `user` and `item` (strings), optionally `rating` (float), `timestamp`
+            (integer seconds) and, where the source comes divided, `split` (`train`, `valid` or `test`), which
+            `dataset.split.strategy: given` keeps and every other strategy ignores; in the source's order, ratings
+            unfiltered, duplicates kept.
         items: columns `item` (string), `title`, optionally `description` (strings or null); None when the
             source has no item texts.
         dropped: unreadable or incomplete records by reason.

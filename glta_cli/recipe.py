@@ -68,11 +68,19 @@ adds it, and leaves the others as they are: those the recipe lists, or those it 
 class SplitSettings(Settings):
     """How interactions are divided; EVALUATION protocol: selection on validation, test read once."""
 
-    strategy: Literal["ratio", "leave-last-out", "temporal"] = Field(
-        "ratio", description="per user at random; each user's last two; or one global cut in time"
+    strategy: Literal["ratio", "leave-last-out", "temporal", "given"] = Field(
+        "ratio",
+        description="per user at random; each user's last two; one global cut in time; or the dataset's own parts",
     )
-    validation: float = Field(0.1, gt=0, lt=1, description="share of interactions for model selection")
-    test: float = Field(0.1, gt=0, lt=1, description="share of interactions for the final figures")
+    validation: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of interactions for model selection; drawn from training where a given split has none",
+    )
+    test: float = Field(
+        0.1, gt=0, lt=1, description="share of interactions for the final figures; a given split has its own"
+    )
     seed: int = Field(0, ge=0, description="seed of the random split")
 
 

@@ -35,7 +35,7 @@ def prepare(
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="ratio|leave-last-out|temporal", help="How interactions are divided."),
+        typer.Option(metavar="ratio|leave-last-out|temporal|given", help="How interactions are divided."),
     ] = None,
     option: Annotated[
         list[str] | None,

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from glta_cli.data.sorting import stable_order
+from glta_cli.data.splits import SPLITS
 from glta_cli.errors import InputError
 
 
@@ -17,8 +18,9 @@ class CleanTable:
     """Interactions without gaps or duplicates, by index, and the ids behind the indices.
 
     Attributes:
-        interactions: `user` and `item` (Int32 indices), `rating` (Float64) and `timestamp` (Int64 seconds)
-            where the source has them; user after user, each user's rows in order of time, else of the source.
+        interactions: `user` and `item` (Int32 indices), `rating` (Float64), `timestamp` (Int64 seconds) and
+            `split` (one of `SPLITS`) where the source has them; user after user, each user's rows in order of
+            time, else of the source.
         user_ids: original ids; users are numbered in the order of their first kept row in the source.
         item_ids: the same for items; an item without an interaction is not in the catalogue.
         dropped: rows removed, by reason; reasons that removed none are left out.
@@ -33,10 +35,11 @@ class CleanTable:
 def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -> CleanTable:
     """Drop incomplete rows, low ratings and duplicates, then everything outside the k-core.
 
-    Of several interactions of one user with one item the first in time counts, else the first in the source.
+    Of several interactions of one user with one item the first in time counts, else the first in the source; where
+    the source comes divided, the first of those in the earliest part: what is learnt from is not tested.
 
     Args:
-        interactions: columns `user` and `item`, optionally `rating` and `timestamp` (see `RawDataset`).
+        interactions: columns `user` and `item`, optionally `rating`, `timestamp` and `split` (see `RawDataset`).
         min_rating: least rating kept; None keeps all.
         kcore: least number of interactions of every user and item; 0 and 1 keep all.
 
@@ -55,9 +58,17 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
     by_time = stable_order(rows["timestamp"].to_numpy()) if "timestamp" in rows.columns else np.arange(rows.height)
 
     kept = np.ones(rows.height, dtype=bool)
-    kept[by_time[_repeated(users[by_time], items[by_time])]] = False
-    if not kept.all():
-        dropped["duplicate"] = int((~kept).sum())
+    if "split" in rows.columns:
+        parts = rows["split"].to_physical().to_numpy().astype(np.int64)
+        by_part = by_time[stable_order(parts[by_time])]
+        kept[by_part[_repeated(users[by_part], items[by_part])]] = False
+        within = len(_repeated(users, items * len(SPLITS) + parts))
+        counted = {"duplicate": within, "in an earlier part of the split": int((~kept).sum()) - within}
+        dropped |= {reason: count for reason, count in counted.items() if count}
+    else:
+        kept[by_time[_repeated(users[by_time], items[by_time])]] = False
+        if not kept.all():
+            dropped["duplicate"] = int((~kept).sum())
     inside = kcore_mask(users[kept], items[kept], kcore)
     if not inside.all():
         dropped["k-core"] = int((~inside).sum())
@@ -136,8 +147,14 @@ def number_in_order(codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArra
 
 
 def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
-    """The four columns in their types; a column without a single value counts as absent."""
-    types = {"user": pl.String, "item": pl.String, "rating": pl.Float64, "timestamp": pl.Int64}
+    """The five columns in their types; a column without a single value counts as absent."""
+    types: dict[str, type[pl.DataType] | pl.DataType] = {
+        "user": pl.String,
+        "item": pl.String,
+        "rating": pl.Float64,
+        "timestamp": pl.Int64,
+        "split": pl.Enum(SPLITS),
+    }
     present = interactions.collect_schema().names()
     rows = interactions.select(pl.col(name).cast(kind) for name, kind in types.items() if name in present).collect()
     optional = rows.columns[2:]

@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from glta_cli.data.splits import SPLITS
 from glta_cli.errors import PluginError
 from glta_cli.plugin import RawDataset
 
-INTERACTION_COLUMNS = frozenset({"user", "item", "rating", "timestamp"})
+INTERACTION_COLUMNS = frozenset({"user", "item", "rating", "timestamp", "split"})
 ITEM_COLUMNS = frozenset({"item", "title", "description"})
 
 
@@ -36,6 +37,9 @@ def check_raw(raw: Any) -> None:
         _check_type("interactions", "rating", schema["rating"], schema["rating"].is_numeric(), "numbers")
     if "timestamp" in schema:
         _check_type("interactions", "timestamp", schema["timestamp"], schema["timestamp"].is_integer(), "whole seconds")
+    if "split" in schema:
+        _check_type("interactions", "split", schema["split"], schema["split"] == pl.String, "strings")
+        _check_parts(raw.interactions)
     if raw.items is not None:
         _check_columns("items", raw.items, {"item", "title"}, ITEM_COLUMNS)
         for column, kind in raw.items.collect_schema().items():
@@ -55,6 +59,15 @@ def _check_columns(name: str, frame: Any, needed: set[str], known: frozenset[str
 def _check_type(name: str, column: str, kind: pl.DataType, right: bool, wanted: str) -> None:
     if not right:
         raise PluginError(f"read() returns {name} whose {column} is {kind}, not {wanted}")
+
+
+def _check_parts(interactions: pl.LazyFrame) -> None:
+    other = (
+        interactions.select(pl.col("split").filter(~pl.col("split").is_in(SPLITS, nulls_equal=True))).head(1).collect()
+    )
+    if other.height:
+        wanted = f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}"
+        raise PluginError(f"read() returns interactions whose split is {other['split'][0]!r} in a row, not {wanted}")
 
 
 def _described(value: Any) -> str:

@@ -161,7 +161,11 @@ def _write(
     with component.named():
         raw = loader.read(files)
         check_raw(raw)
-    table = clean(raw.interactions, min_rating=settings.min_rating, kcore=settings.kcore)
+    interactions = raw.interactions
+    if settings.split.strategy != "given":
+        # An ignored column must not decide which of two equal pairs is the duplicate.
+        interactions = interactions.drop("split", strict=False)
+    table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore)
     dropped = _merged(raw.dropped, table.dropped)
     if table.interactions.is_empty():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
@@ -179,8 +183,8 @@ def _write(
     items.write_parquet(folder / ITEMS_FILE)
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
-    warnings = [*raw.warnings, *_text_warnings(items)]
-    if not sizes["test"]:
+    warnings = [*raw.warnings, *_split_warnings(table, sizes), *_text_warnings(items)]
+    if not sizes["test"] and settings.split.strategy != "given":
         warnings.append(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
         )
@@ -207,7 +211,23 @@ def _split(settings: DatasetSettings, table: CleanTable) -> np.ndarray:
         item_count=len(table.item_ids),
     )
     timestamps = rows["timestamp"].to_numpy() if "timestamp" in rows.columns else None
-    return split(interactions, settings.split, timestamps)
+    given = rows["split"].to_physical().to_numpy().astype(np.int8) if "split" in rows.columns else None
+    return split(interactions, settings.split, timestamps, given)
+
+
+def _split_warnings(table: CleanTable, sizes: Mapping[str, int]) -> list[str]:
+    """What became of a given split that lacks a part."""
+    if "split" not in table.interactions.columns:
+        return []
+    parts = set(table.interactions["split"].unique())
+    warnings = []
+    if "valid" not in parts:
+        warnings.append(
+            f"the given split has no validation part: {sizes['valid']:,} of its training interactions were drawn for it"
+        )
+    if "test" not in parts:
+        warnings.append("the given split has no test part: nothing is left to test on")
+    return warnings
 
 
 def _items(raw: RawDataset, item_ids: list[str]) -> pl.DataFrame:

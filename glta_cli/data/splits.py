@@ -24,20 +24,26 @@ FEWEST_TO_SPLIT: Final = 3
 
 
 def split(
-    interactions: Interactions, settings: SplitSettings, timestamps: NDArray[np.int64] | None
+    interactions: Interactions,
+    settings: SplitSettings,
+    timestamps: NDArray[np.int64] | None,
+    given: NDArray[np.int8] | None = None,
 ) -> NDArray[np.int8]:
     """Assign every interaction to training (0), validation (1) or test (2).
 
     Args:
         interactions: each user's items in order of time.
         timestamps: seconds [n], along `interactions.items`; None when unknown.
+        given: the source's own parts [n], along `interactions.items`; None when it comes undivided.
 
     Returns:
         int8 [n].
 
     Raises:
-        InputError: the strategy needs times and there are none, or nothing would be left to learn from.
+        InputError: the strategy needs times or given parts and there are none, or nothing would be left to learn from.
     """
+    if settings.strategy == "given":
+        return split_as_given(interactions, given, settings.validation, settings.seed)
     if settings.validation + settings.test >= 1:
         raise InputError(
             f"validation {settings.validation} and test {settings.test} leave nothing for training",
@@ -60,18 +66,51 @@ def split(
 def split_by_ratio(interactions: Interactions, validation: float, test: float, seed: int) -> NDArray[np.int8]:
     """Divide each user's items at random.
 
-    A user with at least 3 items gives at least one to test, one to validation (unless its share is 0), and
+    A user with at least 3 items gives at least one to test and to validation (none where the share is 0), and
     keeps at least one; a user with fewer keeps them all in training.
     """
     counts = interactions.counts
     splits = counts >= FEWEST_TO_SPLIT
     least_valid = np.where(splits & (validation > 0), 1, 0)
-    tests = np.where(splits, np.clip(_rounded(test, counts), 1, counts - 1 - least_valid), 0)
+    least_test = 1 if test > 0 else 0
+    tests = np.where(splits, np.clip(_rounded(test, counts), least_test, counts - 1 - least_valid), 0)
     valids = np.clip(_rounded(validation, counts), least_valid, np.maximum(counts - 1 - tests, 0)) * splits
     rank = _random_rank(interactions, seed, purpose=1)
     assigned = np.full(len(interactions), TRAIN, dtype=np.int8)
     assigned[rank < (tests + valids)[interactions.users]] = VALID
     assigned[rank < tests[interactions.users]] = TEST
+    return assigned
+
+
+def split_as_given(
+    interactions: Interactions, given: NDArray[np.int8] | None, validation: float, seed: int
+) -> NDArray[np.int8]:
+    """The source's own parts [n]; where it has none for validation, each user's share is drawn from its training part.
+
+    Raises:
+        InputError: the source comes undivided, or with nothing to learn from.
+    """
+    if given is None:
+        raise InputError(
+            "this dataset comes without a split of its own",
+            location="dataset.split.strategy",
+            hint="use --split ratio",
+        )
+    training = np.flatnonzero(given == TRAIN)
+    if not len(training):
+        raise InputError(
+            "the given split leaves nothing for training", location="dataset.split.strategy", hint="use --split ratio"
+        )
+    if (given == VALID).any():
+        return given
+    train = Interactions.from_pairs(
+        interactions.users[training],
+        interactions.items[training],
+        user_count=interactions.user_count,
+        item_count=interactions.item_count,
+    )
+    assigned = given.copy()
+    assigned[training] = split_by_ratio(train, validation, 0.0, seed)
     return assigned
 
 

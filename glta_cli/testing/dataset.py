@@ -11,8 +11,10 @@ import polars as pl
 from pydantic import BaseModel
 
 from glta_cli.data.item_text import plain
+from glta_cli.data.loader_outputs import INTERACTION_COLUMNS
 from glta_cli.data.preparation import needs_source, prepare
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.data.splits import SPLITS
 from glta_cli.errors import GltaError, InputError
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.recipe import DatasetSettings
@@ -211,11 +213,11 @@ def _reading_promises(contract: Contract, loader: DatasetLoader, files: Mapping[
 def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
     rows = raw.interactions.collect()
     with contract.promise(
-        "interactions have columns user and item, optionally rating and timestamp, and no others", decisive=True
+        "interactions have columns user and item, optionally rating, timestamp and split, and no others", decisive=True
     ):
         listed = f"they have {', '.join(rows.columns) or 'none'}"
         assert {"user", "item"} <= set(rows.columns), listed
-        assert set(rows.columns) <= {"user", "item", "rating", "timestamp"}, listed
+        assert set(rows.columns) <= INTERACTION_COLUMNS, listed
     with contract.promise("users and items are strings: an id is the source's own text", decisive=True):
         for column in ("user", "item"):
             assert rows[column].dtype == pl.String, f"{column} is {rows[column].dtype}"
@@ -229,6 +231,11 @@ def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
             assert rows["timestamp"].dtype.is_integer(), f"timestamp is {rows['timestamp'].dtype}"
             latest = max(rows["timestamp"].drop_nulls().to_list(), default=0)
             assert latest < MOST_SECONDS, f"{latest} are no seconds: milliseconds?"
+    if "split" in rows.columns:
+        with contract.promise("a given split says train, valid or test of every row, and some are for training"):
+            other = sorted({str(part) for part in rows["split"]} - set(SPLITS))
+            assert not other, f"it says {other[0]}"
+            assert (rows["split"] == "train").any(), "none is"
     with contract.promise("some rows are complete: user, item and, where others have them, rating and timestamp"):
         assert rows.height, "there are no rows"
         assert _complete(rows).height, f"none of {rows.height} is"
@@ -297,11 +304,28 @@ def _preparation_promises(contract: Contract, settings: DatasetSettings, raw: Ra
         with contract.promise("prepared again from the same source, it is up to date"):
             _, up_to_date = prepare(settings, workspace)
             assert up_to_date, "it is prepared anew"
+        rows = raw.interactions.collect()
+        if "split" in rows.columns:
+            with contract.promise("`dataset.split.strategy: given` tests on the test part, without pairs of others"):
+                _assert_tested(prepare(_as_given(settings), workspace)[0], _complete(rows))
         if raw.items is not None:
             with contract.promise(
                 "the titles that were read are those of the prepared dataset, the first of each item"
             ):
                 _assert_described(dataset, raw.items.collect())
+
+
+def _as_given(settings: DatasetSettings) -> DatasetSettings:
+    return settings.model_copy(update={"split": settings.split.model_copy(update={"strategy": "given"})})
+
+
+def _assert_tested(dataset: PreparedDataset, rows: pl.DataFrame) -> None:
+    pairs = {part: set(rows.filter(split=part).select("user", "item").iter_rows()) for part in SPLITS}
+    test = dataset.split("test")
+    indices = zip(test.users.tolist(), test.items.tolist(), strict=True)
+    tested = {(dataset.user_ids[user], dataset.item_ids[item]) for user, item in indices}
+    differing = tested ^ (pairs["test"] - pairs["train"] - pairs["valid"])
+    assert not differing, f"{len(differing)} pairs are on one side only, such as {min(differing)}"
 
 
 def _assert_described(dataset: PreparedDataset, items: pl.DataFrame) -> None:

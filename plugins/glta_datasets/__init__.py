@@ -1,11 +1,11 @@
-"""First-party datasets: MovieLens, Amazon reviews, Goodreads, and a user's own table."""
+"""First-party datasets: MovieLens, Amazon reviews, Goodreads, published splits, and a user's own table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from glta_cli.plugin import DatasetDeclaration, hookimpl
-from glta_datasets.catalogue import AMAZON_CATEGORIES, GOODREADS_GENRES, MOVIELENS_EDITIONS
+from glta_datasets.catalogue import ADJACENCY_SPLITS, AMAZON_CATEGORIES, GOODREADS_GENRES, MOVIELENS_EDITIONS
 
 
 @hookimpl
@@ -32,6 +32,13 @@ def glta_datasets() -> Iterable[DatasetDeclaration]:
             summary=f"Goodreads shelves, {genre.replace('_', ' ')} (UCSD Book Graph)",
             target="glta_datasets.goodreads:Goodreads",
             config="glta_datasets.settings:GoodreadsSettings",
+        )
+    for name, summary in ADJACENCY_SPLITS.items():
+        yield DatasetDeclaration(
+            name=name,
+            summary=summary,
+            target="glta_datasets.adjacency:AdjacencySplit",
+            config="glta_datasets.settings:NoSettings",
         )
     yield DatasetDeclaration(
         name="table",

@@ -25,6 +25,11 @@ GOODREADS_GENRES: Final[Mapping[str, str]] = {
     )
 }
 
+ADJACENCY_SPLITS: Final[Mapping[str, str]] = {
+    "lightgcn-gowalla": "Gowalla in the split of NGCF and LightGCN: 29,858 users, 40,981 places, 1,027,370 visits",
+    "lightgcn-split": "any split of train.txt and test.txt with a user and its items a line: Yelp2018, Amazon-book",
+}
+
 # As the releases write them, in their own spelling.
 AMAZON_RELEASES: Final[Mapping[int, str]] = {
     2014: (

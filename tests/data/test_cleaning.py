@@ -21,6 +21,9 @@ rows = st.lists(
     max_size=40,
 )
 
+COLUMNS = ["user", "item", "split", "rating", "timestamp"]
+TYPES = [pl.String, pl.String, pl.String, pl.Float64, pl.Int64]
+
 
 def table(records: list[tuple]) -> pl.LazyFrame:
     schema = {"user": pl.String, "item": pl.String, "rating": pl.Float64, "timestamp": pl.Int64}
@@ -60,6 +63,42 @@ def test_of_two_interactions_with_one_item_the_earlier_in_time_counts():
     cleaned = clean(table([("u", "a", 1.0, 20), ("u", "a", 5.0, 10)]), min_rating=None, kcore=0)
     assert cleaned.interactions["rating"].to_list() == [5.0]
     assert cleaned.dropped == {"duplicate": 1}
+
+
+def test_a_pair_in_two_parts_of_a_split_stays_in_the_earliest():
+    records = [
+        ("u", "a", "test", 1),
+        ("u", "a", "train", 9),
+        ("u", "a", "train", 8),
+        ("u", "a", "test", 2),
+        ("u", "b", "test", 3),
+        ("v", "a", "valid", 4),
+        ("v", "a", "test", 5),
+    ]
+    frame = pl.LazyFrame(records, schema=["user", "item", "split", "timestamp"], orient="row")
+    cleaned = clean(frame, min_rating=None, kcore=0)
+    assert cleaned.interactions.select("user", "item", "timestamp", "split").rows() == [
+        (0, 1, 3, "test"),
+        (0, 0, 8, "train"),
+        (1, 0, 4, "valid"),
+    ]
+    assert cleaned.dropped == {"duplicate": 2, "in an earlier part of the split": 2}
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 5)] * 2, st.sampled_from(["train", "valid", "test"])), min_size=1))
+def test_every_pair_that_stays_keeps_its_part(records):
+    """Each pair and its part carry a rating of their own, by which the row is known again."""
+    known = {key: float(row + 1) for row, key in enumerate(records)}
+    rows = [(f"u{user}", f"i{item}", part, known[user, item, part], 0) for user, item, part in records]
+    frame = pl.LazyFrame(rows, schema=dict(zip(COLUMNS, TYPES, strict=True)), orient="row")
+    cleaned = clean(frame, min_rating=1.5, kcore=2)
+    kept = cleaned.interactions
+    for user, item, part, rating in kept.select("user", "item", "split", "rating").iter_rows() if kept.height else ():
+        pair = int(cleaned.user_ids[user][1:]), int(cleaned.item_ids[item][1:])
+        assert known[*pair, part] == rating
+        earlier = {"train": [], "valid": ["train"], "test": ["train", "valid"]}[part]
+        assert all(known.get((*pair, before), 0.0) < 1.5 for before in earlier)
+    assert kept.height + sum(cleaned.dropped.values()) == len(records)
 
 
 def test_without_times_the_first_in_the_source_counts_and_the_order_stays():

@@ -27,6 +27,7 @@ def items(**columns: Any) -> pl.LazyFrame:
         RawDataset(interactions()),
         RawDataset(interactions(rating=[1], timestamp=[7]), items(description=[None])),
         RawDataset(interactions(rating=[0.5]), items(description=["long"])),
+        RawDataset(interactions(split=["valid"])),
     ],
 )
 def test_a_right_dataset_passes(raw: RawDataset) -> None:
@@ -44,12 +45,22 @@ def test_a_right_dataset_passes(raw: RawDataset) -> None:
         ),
         (
             RawDataset(interactions().rename({"user": "usr"})),
-            "read() returns interactions with the columns usr, item, not item, user and perhaps rating, timestamp",
+            "read() returns interactions with the columns usr, item, not item, user and perhaps "
+            "rating, split, timestamp",
         ),
         (RawDataset(interactions(user=[7])), "read() returns interactions whose user is Int64, not strings"),
         (
             RawDataset(interactions(timestamp=["2020"])),
             "read() returns interactions whose timestamp is String, not whole seconds",
+        ),
+        (RawDataset(interactions(split=[1])), "read() returns interactions whose split is Int64, not strings"),
+        (
+            RawDataset(interactions(split=["dev"])),
+            "read() returns interactions whose split is 'dev' in a row, not train, valid or test",
+        ),
+        (
+            RawDataset(pl.LazyFrame({"user": ["a", "a"], "item": ["x", "y"], "split": ["train", None]})),
+            "read() returns interactions whose split is None in a row, not train, valid or test",
         ),
         (RawDataset(interactions(rating=["5"])), "read() returns interactions whose rating is String, not numbers"),
         (

@@ -87,6 +87,19 @@ def test_the_next_command_of_a_table_names_its_source(workspace_root, tmp_path):
     assert "warning: no item has a text" in again.stderr
 
 
+def test_a_given_split_is_asked_for_by_its_name_and_kept_by_the_next_command(workspace_root, tmp_path):
+    source = tmp_path / "split"
+    source.mkdir()
+    (source / "train.txt").write_text("0 1 2 3\n1 1 2 3\n")
+    (source / "test.txt").write_text("0 4\n1 5\n")
+    first = run("lightgcn-split", "--source", str(source), "--split", "given", "--json")
+    assert json.loads(first.stdout)["split"] == {"train": 4, "valid": 2, "test": 2}
+    assert "the given split has no validation part: 2 of its training interactions" in " ".join(first.stderr.split())
+    again = run("--recipe", "quickstart", *next_settings(first.stderr), "--json")
+    assert "up to date" in again.stderr
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -96,12 +109,13 @@ def test_the_next_command_of_a_table_names_its_source(workspace_root, tmp_path):
         (["movielens-100k", "--min-rating", "high"], "valid number"),
         (["movielens-100k", "--split", "ratios"], "did you mean 'ratio'"),
         (["table", "-o", "usr=x"], "did you mean 'user'"),
+        (["movielens-100k", "--source", "MOVIES", "--split", "given"], "comes without a split of its own"),
         (["movielens-100k", "--set", "dataset.split.seed=-1"], "has to be greater than or equal to 0, not -1"),
     ],
 )
-def test_wrong_input_is_explained(workspace_root, arguments, problem):
+def test_wrong_input_is_explained(workspace_root, movies, arguments, problem):
     with pytest.raises((InputError, InputErrors)) as caught:
-        run(*arguments)
+        run(*(str(movies) if word == "MOVIES" else word for word in arguments))
     assert problem in str(caught.value)
 
 

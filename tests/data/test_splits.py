@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from glta_cli.data.interactions import Interactions
-from glta_cli.data.splits import TEST, TRAIN, VALID, holdout_targets, split, split_by_ratio
+from glta_cli.data.splits import TEST, TRAIN, VALID, holdout_targets, split, split_as_given, split_by_ratio
 from glta_cli.errors import InputError
 from glta_cli.recipe import SplitSettings
 
@@ -132,3 +132,48 @@ def test_targets_are_not_the_items_the_split_would_choose():
 def test_a_crowd_at_one_time_cannot_be_cut():
     with pytest.raises(InputError, match="most interactions carry the same time"):
         split(of_counts([10]), SplitSettings(strategy="temporal"), np.array([5] * 9 + [6]))
+
+
+# --------------------------------------------------------------------------------------------- as the source divides
+
+
+def test_a_given_split_is_kept_as_it_is():
+    given_parts = np.array([TEST, TRAIN, VALID, TRAIN, TEST], dtype=np.int8)
+    settings = SplitSettings(strategy="given", validation=0.6, test=0.6)
+    assert_array_equal(split(of_counts([3, 2]), settings, None, given_parts), given_parts)
+
+
+@given(st.data(), counts, shares, seeds)
+def test_validation_that_is_not_given_is_drawn_from_training(data, items_per_user, validation, seed):
+    interactions = of_counts(items_per_user)
+    parts = data.draw(st.lists(st.sampled_from([TRAIN, TEST]), min_size=len(interactions), max_size=len(interactions)))
+    given_parts = np.array(parts, dtype=np.int8)
+    if not (given_parts == TRAIN).any():
+        return
+    assigned = split_as_given(interactions, given_parts, validation, seed)
+    assert_array_equal(assigned == TEST, given_parts == TEST)
+    training = per_user(interactions, given_parts, TRAIN)
+    drawn = per_user(interactions, assigned, VALID)
+    many = training >= 3
+    # At least one and rounded, and something is left to learn from; a user with fewer than three keeps them all.
+    assert_array_equal(drawn[many], np.clip(np.floor(validation * training[many] + 0.5 + 1e-9), 1, training[many] - 1))
+    assert (drawn[~many] == 0).all()
+    assert_array_equal(assigned, split_as_given(interactions, given_parts, validation, seed))
+
+
+def test_another_seed_draws_other_validation():
+    interactions = of_counts([30] * 30)
+    given_parts = np.where(np.arange(len(interactions)) % 5 == 0, TEST, TRAIN).astype(np.int8)
+    first, other = (split_as_given(interactions, given_parts, 0.1, seed) for seed in (1, 2))
+    assert (first != other).mean() > 0.1
+
+
+def test_a_dataset_that_is_not_divided_cannot_be_split_as_given():
+    with pytest.raises(InputError, match="comes without a split of its own") as caught:
+        split(of_counts([5]), SplitSettings(strategy="given"), None)
+    assert "--split ratio" in str(caught.value)
+
+
+def test_a_given_split_without_training_is_an_error():
+    with pytest.raises(InputError, match="the given split leaves nothing for training"):
+        split(of_counts([2]), SplitSettings(strategy="given"), None, np.array([VALID, TEST], dtype=np.int8))

@@ -253,6 +253,137 @@ def test_goodreads_has_numbers_as_strings_and_shelves_as_genres(tmp_path, prepar
     assert "Leaves of Grass. poetry. Poems & more" in dataset.texts
 
 
+# ---------------------------------------------------------------------------------------------- adjacency lists
+
+
+def lists(folder: Path, **parts: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for part, content in parts.items():
+        (folder / f"{part}.txt").write_text(content)
+    return folder
+
+
+def divided(source: Path, workspace: Path, **split: object) -> PreparedDataset:
+    values = {"name": "lightgcn-split", "source": str(source), "split": {"strategy": "given", **split}}
+    return prepare(DatasetSettings.model_validate(values), Workspace(workspace))[0]
+
+
+def part_of(dataset: PreparedDataset, name: str) -> set[tuple[str, str]]:
+    part = dataset.split(name)
+    indices = zip(part.users.tolist(), part.items.tolist(), strict=True)
+    return {(dataset.user_ids[user], dataset.item_ids[item]) for user, item in indices}
+
+
+def test_adjacency_lists_keep_their_parts_whatever_their_spaces(tmp_path):
+    source = lists(
+        tmp_path / "split", train="0 10 11 \r\n1  12\t10\n\n2\n", valid="0 12\n1\n", test="1 11\n007 10\n0 13"
+    )
+    dataset = divided(source, tmp_path)
+    assert part_of(dataset, "train") == {("0", "10"), ("0", "11"), ("1", "12"), ("1", "10")}
+    assert part_of(dataset, "valid") == {("0", "12")}
+    assert part_of(dataset, "test") == {("1", "11"), ("007", "10"), ("0", "13")}
+    assert dataset.user_ids == ["0", "1", "007"]
+    assert dataset.summary()["dropped"] == {}
+    assert not any("split" in warning for warning in dataset.warnings)
+
+
+def test_without_a_validation_list_a_share_of_training_is_drawn_and_said(tmp_path):
+    training = "".join(f"{user} {' '.join(map(str, range(20)))}\n" for user in range(10))
+    source = lists(tmp_path / "split", train=training, test="".join(f"{user} 90 91\n" for user in range(10)))
+    dataset = divided(source, tmp_path, validation=0.2)
+    assert dataset.summary()["split"] == {"train": 160, "valid": 40, "test": 20}
+    assert set(dataset.split("valid").counts.tolist()) == {4}
+    told = "the given split has no validation part: 40 of its training interactions were drawn for it"
+    assert told in dataset.warnings
+    again, other = (divided(source, tmp_path / "again", validation=0.2, seed=seed) for seed in (0, 1))
+    assert part_of(again, "valid") == part_of(dataset, "valid") != part_of(other, "valid")
+
+
+def test_a_pair_of_two_lists_is_kept_in_the_first_and_counted(tmp_path):
+    source = lists(tmp_path / "split", train="0 1 2 2\n", valid="0 3 2\n", test="0 4 3 1\n")
+    dataset = divided(source, tmp_path)
+    assert [part_of(dataset, name) for name in ("train", "valid", "test")] == [
+        {("0", "1"), ("0", "2")},
+        {("0", "3")},
+        {("0", "4")},
+    ]
+    assert dataset.summary()["dropped"] == {"duplicate": 1, "in an earlier part of the split": 3}
+    ratio = divided(source, tmp_path / "ratio", strategy="ratio")
+    assert ratio.summary()["dropped"] == {"duplicate": 4}
+
+
+def test_another_strategy_divides_a_divided_source_anew(tmp_path):
+    training = "".join(f"{user} {' '.join(map(str, range(20)))}\n" for user in range(10))
+    source = lists(tmp_path / "split", train=training, test="0 90\n")
+    dataset = divided(source, tmp_path, strategy="ratio")
+    assert dataset.summary()["split"] == {"train": 161, "valid": 20, "test": 20}
+    assert not any("given split" in warning for warning in dataset.warnings)
+
+
+def test_a_filter_leaves_the_parts_of_what_stays(tmp_path):
+    source = lists(tmp_path / "split", train="0 1 2 9\n1 1 2\n5 8\n", valid="0 3\n1 3\n", test="0 4\n1 4\n")
+    values = {"name": "lightgcn-split", "source": str(source), "kcore": 2, "split": {"strategy": "given"}}
+    dataset, _ = prepare(DatasetSettings.model_validate(values), Workspace(tmp_path))
+    assert part_of(dataset, "train") == {("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")}
+    assert part_of(dataset, "valid") == {("0", "3"), ("1", "3")}
+    assert part_of(dataset, "test") == {("0", "4"), ("1", "4")}
+    assert dataset.summary()["dropped"] == {"k-core": 2}
+
+
+def test_a_split_whose_test_list_is_filtered_away_says_so(tmp_path):
+    source = lists(tmp_path / "split", train="0 1 2\n1 1 2\n", valid="0 3\n", test="0 4\n")
+    values = {"name": "lightgcn-split", "source": str(source), "kcore": 2, "split": {"strategy": "given"}}
+    dataset, _ = prepare(DatasetSettings.model_validate(values), Workspace(tmp_path))
+    assert dataset.summary()["split"] == {"train": 4, "valid": 0, "test": 0}
+    assert "the given split has no test part: nothing is left to test on" in dataset.warnings
+
+
+class Mirror:
+    """Serves what is asked for from a folder, by file name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[tuple[str, int | None, str | None]] = []
+
+    def url(self, url: str, *, size: int | None = None, sha256: str | None = None) -> Path:
+        self.asked.append((url, size, sha256))
+        return self.folder / url.rpartition("/")[2]
+
+    def pypi(self, requirement: str, *, sha256: str) -> Path:
+        raise AssertionError(requirement)
+
+
+def test_gowalla_is_fetched_as_its_authors_divide_it(tmp_path):
+    mirror = Mirror(lists(tmp_path / "gowalla", train="0 1 2\n", test="0 3\n"))
+    gowalla = loader("lightgcn-gowalla")
+    raw = gowalla.read(gowalla.locate(None, mirror))
+    assert raw.interactions.collect().rows() == [("0", "1", "train"), ("0", "2", "train"), ("0", "3", "test")]
+    address = "https://raw.githubusercontent.com/kuandeng/LightGCN/"
+    assert [url.startswith(address) for url, _, _ in mirror.asked] == [True, True]
+    assert [url.rpartition("/Data/")[2] for url, _, _ in mirror.asked] == ["gowalla/train.txt", "gowalla/test.txt"]
+
+
+def test_gowalla_without_a_network_says_what_to_put_where_and_the_general_split_asks_for_a_source():
+    with pytest.raises(GltaError, match="put the file at HERE"):
+        loader("lightgcn-gowalla").locate(None, Offline())
+    network = Offline()
+    with pytest.raises(InputError, match="no place to be fetched from") as caught:
+        loader("lightgcn-split").locate(None, network)
+    assert network.asked == []
+    assert "glta prepare lightgcn-split --source FOLDER" in str(caught.value)
+
+
+def test_one_list_stands_for_its_folder_and_any_other_file_is_refused(tmp_path):
+    source = lists(tmp_path / "split", train="0 1 2\n", test="0 3\n", notes="0 4\n")
+    found = loader("lightgcn-split").locate(source / "train.txt", Offline())
+    assert found == {part: source / f"{part}.txt" for part in ("train", "test")}
+    with pytest.raises(InputError, match="none of the split's files"):
+        loader("lightgcn-split").locate(source / "notes.txt", Offline())
+    (source / "test.txt").unlink()
+    with pytest.raises(InputError, match=r"there is no test\.txt"):
+        loader("lightgcn-split").locate(source, Offline())
+
+
 # ---------------------------------------------------------------------------------------------------- table
 
 

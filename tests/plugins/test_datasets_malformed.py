@@ -149,6 +149,7 @@ def test_a_truncated_file_is_told_by_the_line_it_ends_at(tmp_path):
         ("amazon-software", "no file of reviews or ratings"),
         ("movielens-100k", "there is no u.data or ml-100k.inter"),
         ("goodreads-poetry", "there is no goodreads_interactions_poetry.json.gz"),
+        ("lightgcn-gowalla", r"there is no train\.txt and no test\.txt"),
         ("table", "there is no file called interactions"),
     ],
 )
@@ -157,6 +158,33 @@ def test_an_empty_folder_is_told_what_should_be_in_it(tmp_path, name, expected):
     source.mkdir()
     with pytest.raises(InputError, match=expected):
         prepared(name, source, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "problem"),
+    [
+        (b"0 1 2\n1 3 x 4\n2 y\n", ":2", "'x' is no integer"),
+        (b"0 1.0\n", ":1", "'1.0' is no integer"),
+        (b"0 -1\n", ":1", "'-1' is no integer"),
+        (b"0 1\n\n0,1,2\n", ":3", "'0,1,2' is no integer"),
+        (b"0 1\x1c2\n", ":1", "'1\x1c2' is no integer"),
+        ("0 1\n٣ 4\n".encode(), ":2", "'٣' is no integer"),
+        (b"user item\n0 1\n", ":1", "'user' is no integer"),
+        (b"0 1\n\xff 2\n", ":2", "not UTF-8"),
+        (b"", "", "the file is empty"),
+        (b" \n\n", "", "the file is empty"),
+    ],
+)
+def test_a_bad_line_of_an_adjacency_list_is_named(tmp_path, content, place, problem):
+    (tmp_path / "train.txt").write_bytes(b"0 1 2\n")
+    (tmp_path / "test.txt").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        prepared("lightgcn-split", tmp_path, tmp_path)
+    assert caught.value.location == f"{tmp_path / 'test.txt'}{place}"
+    assert problem in caught.value.problem
+    assert caught.value.hint
+    if problem.endswith("integer"):
+        assert "a line is a user and its items" in caught.value.hint
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path):

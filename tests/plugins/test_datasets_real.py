@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from glta_cli.data.preparation import prepare
@@ -19,6 +20,7 @@ FOLDERS = [
     ("amazon-allbeauty-2023-5core", "amazon-all-beauty", (253, 356, 2_535)),
     ("amazon-sports-2014", "amazon-sports", (35_598, 18_357, 296_337)),
     ("amazon-scientific-2018", "amazon-scientific", (8_317, 4_344, 58_492)),
+    ("lightgcn-gowalla", "lightgcn-gowalla", (29_858, 40_981, 1_027_370)),
 ]
 
 
@@ -122,6 +124,39 @@ def test_the_order_of_lc_rec_serves_leave_last_out(shared_data, tmp_path):
     user = dataset.user_ids.index("1")
     assert [dataset.item_ids[item] for item in dataset.history().of(user)] == ["9", "10", "11", "12", "6"]
     assert [dataset.item_ids[item] for item in dataset.split("test").of(user)] == ["6"]
+
+
+def pairs_of(*files: Path) -> set[tuple[str, str]]:
+    lines = [line.split() for file in files for line in file.read_text().splitlines()]
+    return {(user, item) for user, *items in lines for item in items}
+
+
+def test_the_parts_of_gowalla_are_its_files(shared_data, tmp_path):
+    folder = shared_data / "lightgcn-gowalla"
+    given = {"name": "lightgcn-gowalla", "source": str(folder), "split": {"strategy": "given"}}
+    dataset, _ = prepare(DatasetSettings.model_validate(given), Workspace(tmp_path))
+    assert dataset.summary()["split"] == {"train": 719_081, "valid": 91_047, "test": 217_242}
+    assert dataset.summary()["dropped"] == {}
+    users, items = np.array(dataset.user_ids), np.array(dataset.item_ids)
+    for name in ("train", "valid", "test"):
+        part = dataset.split(name)
+        found = set(zip(users[part.users].tolist(), items[part.items].tolist(), strict=True))
+        assert found == pairs_of(folder / f"{name}.txt")
+
+
+def test_gowalla_in_its_authors_two_files_is_tested_on_the_same(shared_data, tmp_path):
+    folder = shared_data / "lightgcn-gowalla"
+    joined = [file.read_text().splitlines() for file in (folder / "train.txt", folder / "valid.txt")]
+    (tmp_path / "train.txt").write_text("".join(f"{line}\n" for lines in joined for line in lines))
+    (tmp_path / "test.txt").symlink_to(folder / "test.txt")
+    given = {"name": "lightgcn-gowalla", "source": str(tmp_path), "split": {"strategy": "given"}}
+    dataset, _ = prepare(DatasetSettings.model_validate(given), Workspace(tmp_path / "workspace"))
+    sizes = dataset.summary()["split"]
+    # Every user of the official training part has at least eight items, so each gives some to validation.
+    assert sizes["test"] == 217_242
+    assert sizes["train"] + sizes["valid"] == 810_128
+    assert dataset.split("valid").counts.min() == 1
+    assert sizes["valid"] == pytest.approx(81_013, rel=0.02)
 
 
 def test_a_table_reads_the_same_files(shared_data, tmp_path):

@@ -63,7 +63,18 @@ def test_goodreads_keeps_every_promise_with_incomplete_records(tmp_path: Path) -
     check_dataset("goodreads-poetry", source=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["table", "movielens-100k", "movielens-1m", "amazon-sports", "goodreads-poetry"])
+def test_a_divided_dataset_keeps_every_promise_with_pairs_in_two_parts(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("0 1 2 3 4 2\n1 2 3\n")
+    (tmp_path / "valid.txt").write_text("0 5 1\n1 1\n")
+    (tmp_path / "test.txt").write_text("0 6 5\n1 4 4\n2\n")
+    for name in ("lightgcn-split", "lightgcn-gowalla"):
+        check_dataset(name, source=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["table", "movielens-100k", "movielens-1m", "amazon-sports", "goodreads-poetry", "lightgcn-gowalla"],
+)
 def test_without_a_source_what_needs_no_data_is_checked(name: str) -> None:
     check_dataset(name)
 
@@ -250,6 +261,9 @@ BROKEN: list[tuple[str, Callable[..., Any]]] = [
     ("ratings are floats", rows_changed(lambda rows: rows.with_columns(rating=5))),
     ("ratings are floats", rows_changed(lambda rows: rows.cast({"timestamp": pl.Float64}))),
     ("ratings are floats", rows_changed(lambda rows: rows.with_columns(timestamp=1_500_000_000_000))),
+    ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit("dev")))),
+    ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit(None, pl.String)))),
+    ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit("test")))),
     ("some rows are complete", rows_changed(lambda rows: rows.head(0))),
     ("some rows are complete", rows_changed(lambda rows: rows.with_columns(user=pl.lit(" ")))),
     ("some rows are complete", rows_changed(lambda rows: rows.with_columns(rating=float("nan")))),
