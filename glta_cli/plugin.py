@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
@@ -97,7 +98,23 @@ class Declaration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderDeclaration(Declaration):
+class TunableDeclaration(Declaration):
+    """A component whose settings can be chosen on validation.
+
+    Attributes:
+        grid: values of the component's own settings that `glta evaluate --tune` chooses from by validation NDCG@10;
+            every combination is tried, so keep it small.
+    """
+
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Every combination of the grid, the last setting varying fastest; of no grid one that changes nothing."""
+        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderDeclaration(TunableDeclaration):
     """A graph encoder; its target satisfies `GraphEncoder`.
 
     Its `config` has an integer field `dimension`, the d of the embeddings: `--dry-run` counts with it.
@@ -121,7 +138,7 @@ class DatasetDeclaration(Declaration):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineDeclaration(Declaration):
+class BaselineDeclaration(TunableDeclaration):
     """A recommender `glta evaluate` compares with; its target satisfies `Baseline`."""
 
     kind: ClassVar[Kind] = "baseline"
@@ -151,6 +168,7 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:  # type: ignore[empty
                 summary="matrix factorisation",
                 target="my_package.encoder:MatrixFactorisation",
                 config="my_package.settings:MatrixFactorisationSettings",
+                grid={"dimension": [32, 64]},
             )
     """
 
@@ -205,6 +223,7 @@ def glta_baselines() -> Iterable[BaselineDeclaration]:  # type: ignore[empty-bod
                 summary="items that stand in the same histories",
                 target="my_package.baseline:Neighbours",
                 config="my_package.settings:NeighboursSettings",
+                grid={"shrink": [0.0, 10.0, 100.0]},
             )
     """
 
@@ -511,6 +530,8 @@ class Baseline(Protocol):
     """A recommender to compare with. What it learns is arrays, so that it is saved and never fitted twice.
 
     One that has a true attribute `needs_text_vectors` is given them; without item texts there is nothing to fit it on.
+    One whose attribute `uses_seed` is false learns the same whatever the seed, and is fitted once for all seeds; one
+    without it is taken to use the seed.
 
     Example:
         import numpy as np
@@ -521,6 +542,8 @@ class Baseline(Protocol):
             shrink: float = 10.0
 
         class Neighbours:
+            uses_seed = False
+
             def __init__(self, settings):
                 self.settings = settings
 

@@ -32,6 +32,7 @@ from glta_cli.plugin import (
     EncoderDeclaration,
     Kind,
     LoggerDeclaration,
+    TunableDeclaration,
 )
 from glta_cli.terminal import nothing_on_stdout, printable
 
@@ -457,8 +458,21 @@ def _checked(declaration: Any, kind: Kind, hook: str) -> Declaration:
     for path in ("target", "config"):
         _check_text(values[path], path, r"[\w.]+:\w+", "package.module:Name", hook)
     values["summary"] = printable(values["summary"])
+    if isinstance(declaration, TunableDeclaration):
+        values["grid"] = _checked_grid(declaration.grid, hook)
     [declaration_type] = [each for each in DECLARATIONS if each.kind == kind]
     return declaration_type(**values)
+
+
+def _checked_grid(grid: Any, hook: str) -> dict[str, list[Any]]:
+    """The grid of a declaration, as a copy of its own; whether its values are settings is known when it is used."""
+    if not isinstance(grid, Mapping) or not all(
+        type(name) is str and isinstance(values, Sequence) and not isinstance(values, (str, bytes)) and len(values)
+        for name, values in grid.items()
+    ):
+        shown = reprlib.repr(grid)
+        raise PluginError(f"{hook} yields a declaration whose grid is {shown}, not lists of values by setting")
+    return {name: list(values) for name, values in grid.items()}
 
 
 def _check_text(value: Any, attribute: str, pattern: str, form: str, hook: str) -> None:

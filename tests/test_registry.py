@@ -56,8 +56,9 @@ def hook(body: str, *, name: str = "glta_graph_encoders", argument: str = "") ->
     return HOOK.format(name=name, argument=argument, body=body)
 
 
-def declared(target: str = "a:B", *, kind: str = "Encoder", name: str = '"x"') -> str:
-    return f'{kind}Declaration(name={name}, summary="one line", target="{target}", config="a:C")'
+def declared(target: str = "a:B", *, kind: str = "Encoder", name: str = '"x"', grid: str | None = None) -> str:
+    more = "" if grid is None else f", grid={grid}"
+    return f'{kind}Declaration(name={name}, summary="one line", target="{target}", config="a:C"{more})'
 
 
 @pytest.fixture
@@ -205,6 +206,10 @@ BROKEN = {
     hook(f"yield {declared(target='a.B')}"): "a declaration whose target is 'a.B', not package.module:Name",
     hook(f"yield {declared(name='None')}"): "a declaration whose name is None, not a name",
     hook(f"yield {declared(name='chr(10)')}"): "a declaration whose name is '\\n', not a name",
+    hook(f"yield {declared(grid='3')}"): "a declaration whose grid is 3, not lists of values by setting",
+    hook(f"yield {declared(grid='dict(layers=2)')}"): "a declaration whose grid is {'layers': 2}, not lists of values",
+    hook(f"yield {declared(grid='dict(start=str())')}"): "a declaration whose grid is {'start': ''}, not lists of",
+    hook(f"yield {declared(grid='dict(layers=[])')}"): "a declaration whose grid is {'layers': []}, not lists of",
     hook(f"yield from [{declared()}] * 2"): "encoder 'x' is declared twice",
 }
 

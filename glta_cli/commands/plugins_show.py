@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.errors import GltaError
+from glta_cli.plugin import TunableDeclaration
 from glta_cli.terminal import padded, results, show_table
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def described(component: Component) -> dict[str, Any]:
         "extra": declaration.extra,
         "recipe": recipe_line(component.kind, component.name, example),
         "set": set_options(component.kind, component.name, example),
+        "grid": dict(declaration.grid) if isinstance(declaration, TunableDeclaration) else {},
         "settings": settings,
     }
 
@@ -276,6 +278,8 @@ def show_component(found: Mapping[str, Any]) -> None:
     }
     if found["extra"]:
         facts["needs"] = f"pip install {shlex.quote(found['extra'])}"
+    if found["grid"]:
+        facts["--tune tries"] = as_yaml(found["grid"])
     lines = ["", *(f"  {padded(label, LABEL_WIDTH)}{fact}" for label, fact in facts.items())]
     if not found["settings"]:
         lines += ["", "It has no settings."]

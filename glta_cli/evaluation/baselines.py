@@ -81,7 +81,7 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> tuple[Scorer, Art
         "baseline": made.name,
         "options": made.settings.model_dump(mode="json"),
         "plugin": component_identity(made.component),
-        "seed": pipeline.recipe.seed,
+        "seed": pipeline.recipe.seed if uses_seed(made) else None,
     }
     identity = fingerprint([SCHEMA_VERSION, STAGE, depends, inputs])
 
@@ -115,6 +115,10 @@ def require_texts(compared: Sequence[MadeBaseline], prepared: PreparedDataset) -
 
 def needs_text_vectors(made: MadeBaseline) -> bool:
     return bool(getattr(made.baseline, "needs_text_vectors", False))
+
+
+def uses_seed(made: MadeBaseline) -> bool:
+    return bool(getattr(made.baseline, "uses_seed", True))
 
 
 def _text_vectors(made: MadeBaseline, pipeline: Pipeline) -> Artefact | None:

@@ -24,6 +24,7 @@ from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split
 FEWEST_TEXTS = 10
 SUBJECTS = ("a voyage to the stars", "a garden in spring", "two thieves and a bank")
 VECTOR_DIMENSIONS = 6
+SEED, OTHER_SEED = 7, 8
 TEXTS = tuple(f"Title {item}: {SUBJECTS[item % len(SUBJECTS)]}" for item in range(ITEMS))
 
 
@@ -84,7 +85,7 @@ class _Subject:
             train=train,
             validation=validation,
             texts=self.texts,
-            seed=7,
+            seed=SEED,
             device=torch.device("cpu"),
             text_vectors=vectors if asks else None,
         )
@@ -111,14 +112,21 @@ def _fit_promises(contract: Contract, subject: _Subject) -> None:
     ):
         learnt = checked_arrays(_learnt(subject)[1], _name_of(subject))
     with contract.promise("the same data and seed give the same again"):
-        again = _learnt(subject)[1]
-        differing = [name for name in learnt.keys() | again.keys() if not _equal(learnt.get(name), again.get(name))]
-        assert not differing, f"learnt differently: {', '.join(sorted(differing))}"
+        _check_equal(learnt, _learnt(subject)[1])
+    if not getattr(subject.target, "uses_seed", True):
+        with contract.promise("it has `uses_seed = False`: another seed gives the same"):
+            other = subject.made().fit(replace(subject.data(), seed=OTHER_SEED))
+            _check_equal(learnt, other)
     with contract.promise("fit(data) leaves the data as they are"):
         data, untouched = subject.data(), subject.data()
         subject.made().fit(data)
         changed = [name for name in ("train", "validation") if not _same(getattr(data, name), getattr(untouched, name))]
         assert not changed, f"changed: {', '.join(changed)}"
+
+
+def _check_equal(learnt: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> None:
+    differing = [name for name in learnt.keys() | other.keys() if not _equal(learnt.get(name), other.get(name))]
+    assert not differing, f"learnt differently: {', '.join(sorted(differing))}"
 
 
 def _equal(first: NDArray[Any] | None, second: NDArray[Any] | None) -> bool:

@@ -14,10 +14,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from glta_cli.errors import GltaError
-from glta_cli.plugin import Kind
+from glta_cli.plugin import Kind, TunableDeclaration
 from glta_cli.registry import ENDED, OWN_DISTRIBUTION, Component, installed, reason_of
 from glta_cli.selection import own_settings
 
+MOST_COMBINATIONS = 16
 HEAVY = ("torch", "transformers")
 # Lines of these packages are not the author's; glta_cli's are those of the kit.
 NOT_THE_AUTHORS = frozenset(
@@ -109,11 +110,23 @@ def declared(
         assert not silent, f"without: {', '.join(silent)}"
     with contract.promise("its settings need nothing but what the test gives, and take that", decisive=True):
         settings = own_settings(kind, name, dict(options or {}), ("options",))
+    if isinstance(component.declaration, TunableDeclaration):
+        with contract.promise(
+            f"its grid is of its own settings, of at most {MOST_COMBINATIONS} combinations, all valid"
+        ):
+            _check_grid(component.declaration, dict(options or {}))
     with contract.promise("its code is imported when a run needs it: declaring and checking settings import no torch"):
         _check_laziness(component)
     with contract.promise("its target can be imported", decisive=True):
         component.target()
     return component, settings
+
+
+def _check_grid(declaration: TunableDeclaration, options: Mapping[str, Any]) -> None:
+    combinations = declaration.combinations()
+    assert len(combinations) <= MOST_COMBINATIONS, f"it has {len(combinations)}"
+    for combination in combinations:
+        own_settings(declaration.kind, declaration.name, {**options, **combination}, ("grid",))
 
 
 def _check_laziness(component: Component) -> None:

@@ -23,6 +23,8 @@ class Ease:
     Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, equation 8.
     """
 
+    uses_seed = False
+
     def __init__(self, settings: EaseSettings) -> None:
         self.settings = settings
 
@@ -45,6 +47,7 @@ class EaseText:
     """
 
     needs_text_vectors = True
+    uses_seed = False
 
     def __init__(self, settings: EaseTextSettings) -> None:
         self.settings = settings

@@ -27,6 +27,8 @@ class ItemKnn:
     Bell and Koren, Scalable Collaborative Filtering with Jointly Derived Neighborhood Interpolation Weights, ICDM 2007.
     """
 
+    uses_seed = False
+
     def __init__(self, settings: ItemKnnSettings) -> None:
         self.settings = settings
 

@@ -15,6 +15,8 @@ from glta_cli.plugin import BaselineData, Interactions, Scorer
 class Popularity:
     """score[u, i] = the number of training interactions of item i, the same for every user."""
 
+    uses_seed = False
+
     def __init__(self, settings: NoSettings) -> None:
         self.settings = settings
 

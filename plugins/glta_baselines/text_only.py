@@ -22,6 +22,7 @@ class TextOnly:
     """
 
     needs_text_vectors = True
+    uses_seed = False
 
     def __init__(self, settings: NoSettings) -> None:
         self.settings = settings

@@ -224,6 +224,7 @@ def test_the_json_of_a_component(glta):
         "extra": None,
         "recipe": "loggers: {jsonl: {file: stages.jsonl}}",
         "set": "--set 'loggers={jsonl: {file: stages.jsonl}}'",
+        "grid": {},
         "settings": [{"name": "file", "type": "text", "default": "stages.jsonl", "required": False}],
     }
 
@@ -231,6 +232,14 @@ def test_the_json_of_a_component(glta):
 def test_what_a_component_needs_is_said(glta):
     assert "  needs         pip install 'glta[tensorboard]'\n" in glta("plugins", "show", "logger", "tensorboard").out
     assert "pip install" not in glta("plugins", "show", "logger", "jsonl").out
+
+
+def test_the_grid_that_is_tried_is_shown(glta):
+    grid = {"neighbours": [20, 50, 100, 200], "shrink": [0.0, 10.0, 100.0]}
+    assert glta("plugins", "show", "baseline", "item-knn", "--json").json["grid"] == grid
+    line = "  --tune tries  {neighbours: [20, 50, 100, 200], shrink: [0.0, 10.0, 100.0]}\n"
+    assert line in glta("plugins", "show", "baseline", "item-knn").out
+    assert "--tune" not in glta("plugins", "show", "baseline", "popularity").out
 
 
 def test_a_component_without_settings_says_so(glta):

@@ -216,6 +216,20 @@ def test_a_baseline_is_fitted_once_for_each_data_and_settings(
     assert not np.allclose(first, other)
 
 
+@pytest.mark.parametrize(("uses_seed", "fits"), [(None, 2), (True, 2), (False, 1)])
+def test_a_baseline_that_does_not_use_the_seed_is_fitted_once_for_all_seeds(
+    recorder: RecorderPlugin, tiny_recipe: Callable[..., Recipe], tmp_path: Path, uses_seed: bool | None, fits: int
+) -> None:
+    if uses_seed is not None:
+        path = recorder.folder / "baseline.py"
+        path.write_text(path.read_text().replace("    given = []\n", f"    given = []\n    uses_seed = {uses_seed}\n"))
+    workspace = Workspace(tmp_path / "w")
+    for seed in (0, 1, 0):
+        pipeline = Pipeline("toy", tiny_recipe(f"seed={seed}", "dataset.split.seed=5"), workspace, device="cpu")
+        baseline_scorer("recorder", {}, pipeline)
+    assert len(recorder.given) == fits
+
+
 def test_the_report_stands_the_listed_baselines_before_the_model(run_toy: Callable[..., Pipeline]) -> None:
     pipeline = run_toy()
     report = evaluate_run(pipeline, compared_rows({"ease": {}, "popularity": {}}, pipeline.recipe))

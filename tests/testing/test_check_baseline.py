@@ -103,6 +103,13 @@ class DrawsAnew(Together):
         return super().fit(data) | {"noise": np.random.default_rng().normal(size=3)}
 
 
+class ClaimsNoSeed(Together):
+    uses_seed = False
+
+    def fit(self, data: BaselineData) -> Any:
+        return super().fit(data) | {"noise": np.random.default_rng(data.seed).normal(size=3)}
+
+
 class SortsHistories(Together):
     def fit(self, data: BaselineData) -> Any:
         learnt = super().fit(data)
@@ -247,6 +254,7 @@ LEAVES = "the scorer leaves what was learnt and the histories"
         (LearnsWords, FIT, "is not a mapping of names to arrays of numbers"),
         (LearnsNothing, FIT, "the mapping is empty"),
         (DrawsAnew, "the same data and seed give the same again", "learnt differently: noise"),
+        (ClaimsNoSeed, "it has `uses_seed = False`: another seed gives the same", "learnt differently: noise"),
         (SortsHistories, "fit(data) leaves the data as they are", "changed: train"),
         (DoublePrecision, SCORES, "it gives float64"),
         (ItemsByUsers, SCORES, "its shape is [17, 12], not [12, 17]"),
@@ -289,6 +297,14 @@ def test_what_follows_from_a_broken_promise_is_told_beside_it(target: Callable[.
 
 
 # -------------------------------------------------------------------------------------------------- what is allowed
+
+
+class UsesTheSeed(ClaimsNoSeed):
+    uses_seed = True
+
+
+def test_what_is_learnt_may_depend_on_the_seed_unless_it_says_otherwise() -> None:
+    check(Contract("mine"), UsesTheSeed)
 
 
 class SaysWhatItNeeds(Together):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from glta_cli.errors import InputError
+from glta_cli.plugin import TunableDeclaration
 from glta_cli.registry import installed
 from glta_cli.testing.contract import Contract, ContractError, declared
 
@@ -45,12 +46,12 @@ def test_every_broken_promise_is_told_with_what_was_seen() -> None:
         "      it is wrong\n"
         "      and odd\n"
         "  - it has a name\n"
-        f"      KeyError: 'name' ({__file__}:35)\n"
+        f"      KeyError: 'name' ({__file__}:36)\n"
         "  - it can be had\n"
         "      --source: there is none\n"
         "        hint: make one\n"
         "  - it is so\n"
-        f"      AssertionError ({__file__}:39)"
+        f"      AssertionError ({__file__}:40)"
     )
 
 
@@ -225,3 +226,65 @@ def test_without_assertions_nothing_is_checked_rather_than_everything_passed() -
         "glta_cli.testing.contract.ContractError: encoder mine cannot be checked: "
         "assertions are off; run Python without -O"
     )
+
+
+# ---------------------------------------------------------------------------------------------------------- its grid
+
+BASELINE = """
+    from glta_cli.plugin import BaselineDeclaration, hookimpl
+
+    @hookimpl
+    def glta_baselines():
+        yield BaselineDeclaration(
+            name="near", summary="neighbours", target="{package}.logger:Diary", config="{package}.settings:Near",
+            grid=GRID,
+        )
+"""
+NEAR = """
+    from pydantic import Field
+
+    from glta_cli.plugin import Settings
+
+    class Near(Settings):
+        shrink: float = Field(1.0, ge=0, description="of rare items")
+        neighbours: int = Field(10, ge=1, description="kept of each item")
+"""
+
+
+@pytest.mark.parametrize(
+    ("grid", "seen"),
+    [
+        ({}, None),
+        ({"shrink": (0, 1.5), "neighbours": [10, 20, 30]}, None),
+        ({"shrink": [*range(16)]}, None),
+        ({"shrnk": [0.0]}, "grid.shrnk: unknown key"),
+        ({"shrink": [1.0, -1.0]}, "grid.shrink: has to be greater than or equal to 0, not -1.0"),
+        ({"shrink": [0.0], "neighbours": [5, 0.5]}, "grid.neighbours: has to be a valid integer"),
+        ({"shrink": [*range(17)]}, "it has 17"),
+        ({"shrink": [*range(5)], "neighbours": [1, 2, 3, 4]}, "it has 20"),
+    ],
+)
+def test_a_grid_is_a_few_combinations_of_valid_settings(
+    plugin: Callable[..., None], grid: dict[str, Any], seen: str | None
+) -> None:
+    plugin(__init__=BASELINE.replace("GRID", repr(grid)), settings=NEAR)
+    contract = Contract("baseline 'near'")
+    with suppress(ContractError):
+        declared(contract, "baseline", "near")
+    if seen is None:
+        assert contract.breaches == []
+    else:
+        [breach] = contract.breaches
+        assert breach.startswith("its grid is of its own settings, of at most 16 combinations, all valid")
+        assert seen in breach
+
+
+def test_the_combinations_of_a_grid() -> None:
+    item_knn = installed().find("baseline", "item-knn").declaration
+    assert isinstance(item_knn, TunableDeclaration)
+    first, second, *rest = item_knn.combinations()
+    assert (first, second) == ({"neighbours": 20, "shrink": 0.0}, {"neighbours": 20, "shrink": 10.0})
+    assert len(rest) == 10
+    popularity = installed().find("baseline", "popularity").declaration
+    assert isinstance(popularity, TunableDeclaration)
+    assert popularity.combinations() == [{}]
