@@ -74,9 +74,20 @@ class Pipeline:
     def beside(self, stage: str) -> Artefact:
         """The artefact of a stage that reads the prepared dataset alone, for others than this run.
 
-        Made now where it is not, even where the recipe leaves the stage out; it does not become part of the run.
+        Made now where it is not, even where the recipe leaves the stage out; it does not become part of the run. Where
+        the run is given shuffled texts, others are given the true ones.
+
+        Raises:
+            InputError: the stage encodes texts, and the recipe's backbone reads none.
         """
         self.prepared()
+        if self.recipe.text.shuffled:
+            text = self.recipe.text.model_copy(update={"shuffled": False})
+            recipe = self.recipe.model_copy(update={"text": text})
+            true = Pipeline(self.name, recipe, self.workspace, device=self.device, profile=self.profile)
+            true._artefacts["prepare"] = self._artefacts["prepare"]
+            return true.beside(stage)
+        self._require_reader()
         [found] = [each for each in self._later_stages() if each.name == stage]
         return self._artefacts.get(stage) or self._up_to_date(found)
 
@@ -94,6 +105,17 @@ class Pipeline:
         other.recorded = False
         other._artefacts["prepare"] = self._artefacts["prepare"]
         return other
+
+    def _require_reader(self) -> None:
+        from glta_cli.errors import InputError
+        from glta_cli.selection import reads_text
+
+        if not reads_text(self.recipe):
+            raise InputError(
+                f"{self.recipe.backbone.name} reads no text, so there are no vectors of item texts",
+                location="backbone.name",
+                hint="leave out the baselines that need them",
+            )
 
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:

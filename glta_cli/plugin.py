@@ -125,9 +125,17 @@ class EncoderDeclaration(TunableDeclaration):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneDeclaration(Declaration):
-    """A language model; its target satisfies `Backbone`."""
+    """A language model; its target satisfies `Backbone`.
+
+    Attributes:
+        reads_text: false of a control without a language model. The states of its model depend on the graph tokens
+            alone, its architecture has no layers, its `generate` raises a `GltaError`, and a recipe that has it read
+            or write words is refused.
+    """
 
     kind: ClassVar[Kind] = "backbone"
+
+    reads_text: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,6 +311,9 @@ class GraphEncoder(Protocol):
 
 class LanguageModel(Protocol):
     """A loaded causal language model, frozen except for adapters its settings ask for.
+
+    Projected graph tokens start at the root mean square of its own token embeddings. One that reads no text has none
+    to compare with, and an attribute `token_rms`, positive, in their place.
 
     Example:
         import torch

@@ -190,8 +190,12 @@ class PromptSettings(Settings):
 
 
 class TextSettings(Settings):
-    """How the language model's view of an item's text becomes a vector."""
+    """How the language model's view of an item's text becomes a vector, and which text that is."""
 
+    vectors: bool = Field(True, description="the tied head knows items by E_i and text; false: by E_i alone")
+    shuffled: bool = Field(
+        False, description="true is the control: texts are dealt out to the items at random, for every stage"
+    )
     tokens: int = Field(48, ge=4, description="an item's text is cut to this many tokens")
     dimensions: int = Field(256, ge=1, description="principal directions kept by whitening")
     batch_size: int = Field(16, ge=1, description="longest texts a forward pass; of shorter ones as many tokens")
@@ -244,6 +248,9 @@ class FinetuneSettings(Settings):
         description="largest catalogue scored whole; beyond it items are sampled, with logQ correction",
     )
     user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
+    shuffled_users: bool = Field(
+        False, description="true is the control: the user token is that of another user, always the same"
+    )
     warm_start_users: int = Field(
         4000, ge=0, description="users whose states start the tied head, by ridge regression; 0 starts it at random"
     )

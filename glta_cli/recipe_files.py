@@ -13,7 +13,7 @@ from typing import Any
 from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.positioned_yaml import Key, Position, read_yaml
 from glta_cli.recipe import VARIANTS, Recipe, listed_by_name
-from glta_cli.selection import COMPONENTS_KEYS, components_at, selection_errors, selections
+from glta_cli.selection import COMPONENTS_KEYS, components_at, reads_text, selection_errors, selections
 from glta_cli.validation import in_file_order, place, validated
 
 
@@ -103,7 +103,34 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
         location = place(("finetune", "readout"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
+    if finetune.shuffled_users and not finetune.user_token:
+        problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
+        location = place(("finetune", "shuffled_users"), positions)
+        found.append(InputError(problem, location=location, hint="set finetune.user_token=true"))
+    words = _words_used(recipe)
+    if words and not _reads_text(recipe):
+        problem = f"backbone.name: {recipe.backbone.name} reads no text, which {', '.join(words)} would have it do"
+        hint = "switch it off: " + " ".join(f"--set {key}=false" for key in words)
+        found.append(InputError(problem, location=place(("backbone", "name"), positions), hint=hint))
     return found
+
+
+def _words_used(recipe: Recipe) -> list[str]:
+    """The switches that have the language model read or write words about items."""
+    used = {
+        "text.vectors": recipe.finetune.head == "tied" and recipe.text.vectors,
+        "align.enabled": recipe.align.enabled,
+        "interests.profile": recipe.interests.profile,
+        "interests.prediction": recipe.interests.prediction,
+    }
+    return [key for key, is_used in used.items() if is_used]
+
+
+def _reads_text(recipe: Recipe) -> bool:
+    try:
+        return reads_text(recipe)
+    except GltaError:
+        return True  # there is no such backbone, which is said elsewhere
 
 
 def recipe_folder() -> Path:

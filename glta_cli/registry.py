@@ -446,21 +446,25 @@ def _check_hook_names(manager: pluggy.PluginManager) -> None:
 
 def _checked(declaration: Any, kind: Kind, hook: str) -> Declaration:
     """What a hook yielded, as a plain declaration; raises `PluginError` unless it is one of that kind and complete."""
-    if not isinstance(declaration, Declaration) or declaration.kind != kind:
+    [declaration_type] = [each for each in DECLARATIONS if each.kind == kind]
+    if not isinstance(declaration, declaration_type):
         named = isinstance(declaration, Declaration)
         shown = f"{declaration.kind} '{declaration.name}'" if named else reprlib.repr(declaration)
         raise PluginError(f"{hook} yields {shown}, which declares no {kind}")
-    values = {field.name: getattr(declaration, field.name) for field in fields(Declaration)}
+    values = {field.name: getattr(declaration, field.name) for field in fields(declaration_type)}
     if values["extra"] is not None:
         _check_text(values["extra"], "extra", r"[^\n]+", "one line", hook)
     _check_text(values["name"], "name", r"[A-Za-z0-9][A-Za-z0-9._-]*", "a name", hook)
     _check_text(values["summary"], "summary", r"[^\n]+", "one line", hook)
     for path in ("target", "config"):
         _check_text(values[path], path, r"[\w.]+:\w+", "package.module:Name", hook)
+    if type(values.get("reads_text", True)) is not bool:
+        raise PluginError(
+            f"{hook} yields a declaration whose reads_text is {values['reads_text']!r}, not true or false"
+        )
     values["summary"] = printable(values["summary"])
     if isinstance(declaration, TunableDeclaration):
         values["grid"] = _checked_grid(declaration.grid, hook)
-    [declaration_type] = [each for each in DECLARATIONS if each.kind == kind]
     return declaration_type(**values)
 
 

@@ -36,6 +36,16 @@ def encoder_dimension(recipe: Recipe) -> int:
     return dimension
 
 
+def reads_text(recipe: Recipe) -> bool:
+    """Whether the recipe's backbone knows words, as its declaration says."""
+    from glta_cli.plugin import BackboneDeclaration
+    from glta_cli.registry import installed
+
+    declaration = installed().find("backbone", recipe.backbone.name).declaration
+    assert isinstance(declaration, BackboneDeclaration)
+    return declaration.reads_text
+
+
 def own_settings(
     kind: Kind,
     name: str,

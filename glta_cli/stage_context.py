@@ -47,6 +47,21 @@ class StageContext:
         return PreparedDataset(self.artefacts["prepare"])
 
     @cached_property
+    def texts(self) -> list[str]:
+        """What is written about each item, by index, or about another one where the recipe shuffles texts.
+
+        Items without a text keep none. Titles shown to people are `prepared.titles`, which stay true.
+        """
+        texts = self.prepared.texts
+        if not self.recipe.text.shuffled:
+            return texts
+        items = np.flatnonzero(self.prepared.described)
+        dealt = list(texts)
+        for item, other in zip(items, items[derangement(len(items), (self.recipe.seed, 0))], strict=True):
+            dealt[item] = texts[other]
+        return dealt
+
+    @cached_property
     def train(self) -> Interactions:
         return self.prepared.split("train")
 
@@ -117,7 +132,14 @@ class StageContext:
             predictions,
             self.recipe.finetune,
             self.recipe.prompts,
+            self.token_users,
         )
+
+    @property
+    def token_users(self) -> NDArray[np.int64]:
+        """Whose token stands in each user's prompt, [U]: the user's own, or another's where they are shuffled."""
+        count = self.prepared.user_count
+        return derangement(count, (self.recipe.seed, 1)) if self.recipe.finetune.shuffled_users else np.arange(count)
 
 
 def backbone_of(recipe: Recipe) -> Backbone:
@@ -125,6 +147,14 @@ def backbone_of(recipe: Recipe) -> Backbone:
     component = installed().find("backbone", recipe.backbone.name)
     backbone: Backbone = component.build(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
     return backbone
+
+
+def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
+    """A random cycle through 0..count-1, [count]: nothing stays where it is, unless there is but one."""
+    order = np.random.default_rng(seed).permutation(count)
+    moved = np.empty(count, dtype=np.int64)
+    moved[order] = np.roll(order, 1)
+    return moved
 
 
 def without(interactions: Interactions, hidden: NDArray[np.bool_]) -> Interactions:

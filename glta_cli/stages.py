@@ -176,12 +176,13 @@ class EncodeItems(Stage):
     inputs = ("prepare",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        return recipe.finetune.head == "tied" and prepared.has_text
+        return recipe.finetune.head == "tied" and recipe.text.vectors and prepared.has_text
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
             "backbone": frozen_backbone_settings(recipe),
-            "text": recipe.text.model_dump(mode="json", exclude={"batch_size"}),
+            "text": recipe.text.model_dump(mode="json", exclude={"batch_size", "shuffled", "vectors"}),
+            **_dealt_texts(recipe),
         }
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
@@ -190,7 +191,7 @@ class EncodeItems(Stage):
         means = text_vectors(
             partial(backbone.load, context.device),
             model_identity(recipe, context.device),
-            context.prepared.texts,
+            context.texts,
             recipe.text,
             context.workspace.folder("encodings"),
         )
@@ -215,6 +216,7 @@ class Align(Stage):
             "prompts": {"system": recipe.prompts.system, "alignment": recipe.prompts.alignment},
             "head": recipe.finetune.head,
             "seed": recipe.seed,
+            **_dealt_texts(recipe),
         }
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
@@ -222,9 +224,7 @@ class Align(Stage):
         require_text(context.prepared, "align", "align.enabled=false")
         model = context.model(context.embeddings(serving=False), adapters=False)
         tokenizer = model.language_model.tokenizer
-        prompts = AlignmentPrompts(
-            tokenizer, context.prepared.texts, context.prepared.user_count, recipe.align, recipe.prompts
-        )
+        prompts = AlignmentPrompts(tokenizer, context.texts, context.prepared.user_count, recipe.align, recipe.prompts)
         task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
         progress = train(task, recipe.align.training, state_folder=state_folder, description="align items")
         save_tensors(own_tensors(model), folder / MODEL)
@@ -250,6 +250,7 @@ class DescribeUsers(Stage):
                 "prediction": prompts.prediction,
             },
             "backbone": frozen_backbone_settings(recipe) | {"layers": None},
+            **_dealt_texts(recipe),
         }
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
@@ -259,7 +260,7 @@ class DescribeUsers(Stage):
         shown = recipe.interests.items
         visible = context.visible
         descriptions = [
-            [prepared.texts[item] for item in visible.of(user)[-shown:]] for user in range(prepared.user_count)
+            [context.texts[item] for item in visible.of(user)[-shown:]] for user in range(prepared.user_count)
         ]
         profiles, predictions = generate_interests(
             partial(backbone.load, context.device, full_depth=True),
@@ -397,6 +398,11 @@ STAGES: tuple[Stage, ...] = (
 
 # How often a state is saved does not change what is trained.
 _TIMING: Any = {"training": {"checkpoint_seconds"}}
+
+
+def _dealt_texts(recipe: Recipe) -> dict[str, Any]:
+    """What decides which text is an item's: nothing, or the seed where texts are shuffled."""
+    return {"texts_shuffled_by": recipe.seed} if recipe.text.shuffled else {}
 
 
 def frozen_backbone_settings(recipe: Recipe) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
     recipe, prepared = pipeline.recipe, _prepared(pipeline)
     without_text = prepared is not None and not prepared.has_text
     left_out = {
-        "encode-items": recipe.finetune.head != "tied" or without_text,
+        "encode-items": recipe.finetune.head != "tied" or not recipe.text.vectors or without_text,
         "align": not recipe.align.enabled,
         "describe-users": not (recipe.interests.profile or recipe.interests.prediction),
     }

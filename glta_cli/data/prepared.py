@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.workspace import Artefact
@@ -72,6 +73,11 @@ class PreparedDataset:
     def texts(self) -> list[str]:
         """Title and description, by index; the id where there is neither."""
         return self._items.select(pl.coalesce("text", "title", "item"))["text"].to_list()
+
+    @cached_property
+    def described(self) -> NDArray[np.bool_]:
+        """Which items have a title or a description, [I]."""
+        return self._items["text"].is_not_null().to_numpy()
 
     def split(self, name: SplitName) -> Interactions:
         """The interactions of one split; user and item indices are the same in all."""

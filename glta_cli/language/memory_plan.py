@@ -12,12 +12,13 @@ from rich.table import Table
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from glta_cli.errors import InputError
 from glta_cli.graph.losses import CHUNK_LOGITS
 from glta_cli.language.adapters import attach_adapters
 from glta_cli.language.architecture import choose_dtype, exit_after
 from glta_cli.recipe import BackboneSettings, Recipe
 from glta_cli.registry import installed
-from glta_cli.selection import component_options
+from glta_cli.selection import component_options, reads_text
 
 FLOAT32 = 4
 INT64 = 8
@@ -163,16 +164,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         exit_after(config, settings.layers)
     text = config.get_text_config()
     dtype = choose_dtype(settings.dtype, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    model = meta_model(config, dtype)
-    base = count(model)
-    weights = weight_bytes(model, settings)
-    # Stage 2 loads the model without adapters, stage 3 with them.
-    frozen_activations = adapted_activations = activation_bytes(model, settings, dtype)
-    described = frozen_activations if settings.gradient_checkpointing else attended_bytes(model, dtype)
-    adapters = 0
-    if settings.lora:
-        adapters = count(attach_adapters(model, settings.lora)) - base
-        adapted_activations = activation_bytes(model, settings, dtype)
+    language = _language_model(config, settings, dtype) if reads_text(recipe) else _no_language_model(text, settings)
 
     hidden: int = text.hidden_size
     projector = graph_dimension * hidden + hidden
@@ -197,7 +189,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             batch_size=batch_size,
             prompt_tokens=tokens,
             trainable=trainable,
-            weights=weights,
+            weights=language.weights,
             # A projector this stage leaves as it is lies there too, as weights alone.
             trained=TRAINED * trainable + FLOAT32 * (loaded - trainable),
             activations=batch_size * activations,
@@ -212,9 +204,9 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             "finetune",
             finetune.training.batch_size,
             _finetune_tokens(recipe),
-            loaded=own + adapters,
-            trainable=(1 if carried_over else 2) * projector + (head or 0) + adapters,
-            activations=_finetune_tokens(recipe) * adapted_activations,
+            loaded=own + language.adapters,
+            trainable=(1 if carried_over else 2) * projector + (head or 0) + language.adapters,
+            activations=_finetune_tokens(recipe) * language.adapted_activations,
             logits=None
             if items is None
             else logit_bytes(finetune.training.batch_size * rows, items, finetune.softmax_items),
@@ -229,7 +221,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             loaded=own,
             trainable=projector + (head or 0),
             # No gradient flows into the descriptions, which stand before the items.
-            activations=shown * frozen_activations + (_align_tokens(recipe) - shown) * described,
+            activations=shown * language.activations + (_align_tokens(recipe) - shown) * language.attended,
             # Stage 2 scores the whole catalogue, however large.
             logits=None if items is None else logit_bytes(batch * shown, items),
         )
@@ -240,8 +232,8 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         dtype=str(dtype).removeprefix("torch."),
         devices=max(1, torch.cuda.device_count()) if settings.device_map else 1,
         parameters={
-            "language model": base,
-            "adapters": adapters,
+            "language model": language.parameters,
+            "adapters": language.adapters,
             "user projector": projector,
             "item projector": projector,
             "head": head,
@@ -253,6 +245,52 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             "Not counted: the allocator's reserve and temporary buffers, about a tenth; the GPU's context.",
         ),
     )
+
+
+@dataclass(frozen=True)
+class _LanguageModel:
+    """What the language model takes by itself.
+
+    Attributes:
+        parameters: without adapters.
+        adapters: parameters of theirs.
+        weights: bytes.
+        activations: bytes kept for the backward pass per token, without adapters, as stage 2 loads the model.
+        adapted_activations: with them, as stage 3 does.
+        attended: bytes kept per token that no gradient flows into.
+    """
+
+    parameters: int
+    adapters: int
+    weights: int
+    activations: int
+    adapted_activations: int
+    attended: int
+
+
+def _language_model(config: Any, settings: BackboneSettings, dtype: torch.dtype) -> _LanguageModel:
+    model = meta_model(config, dtype)
+    parameters, weights = count(model), weight_bytes(model, settings)
+    frozen = activation_bytes(model, settings, dtype)
+    attended = frozen if settings.gradient_checkpointing else attended_bytes(model, dtype)
+    if settings.lora is None:
+        return _LanguageModel(parameters, 0, weights, frozen, frozen, attended)
+    adapters = count(attach_adapters(model, settings.lora)) - parameters
+    return _LanguageModel(parameters, adapters, weights, frozen, activation_bytes(model, settings, dtype), attended)
+
+
+def _no_language_model(text: Any, settings: BackboneSettings) -> _LanguageModel:
+    """Nothing but the graph tokens themselves, in float32.
+
+    Raises:
+        InputError: adapters are asked for.
+    """
+    if settings.lora is not None:
+        raise InputError(
+            "there are no layers to adapt", location="backbone.lora", hint="leave it out: --set backbone.lora=null"
+        )
+    tokens = FLOAT32 * text.hidden_size
+    return _LanguageModel(0, 0, 0, tokens, tokens, tokens)
 
 
 def meta_model(config: Any, dtype: torch.dtype) -> nn.Module:
@@ -354,7 +392,7 @@ def _head_parameters(recipe: Recipe, items: int | None, hidden: int, graph_dimen
         return None
     if recipe.finetune.head == "linear":
         return hidden * items + items
-    columns = graph_dimension + recipe.text.dimensions
+    columns = _item_columns(recipe, graph_dimension)
     return hidden * columns + columns + items
 
 
@@ -362,8 +400,13 @@ def _table_bytes(recipe: Recipe, users: int | None, items: int | None, graph_dim
     if users is None or items is None:
         return None
     tied = recipe.finetune.head == "tied"
-    item_vectors = items * (graph_dimension + recipe.text.dimensions) if tied else 0
+    item_vectors = items * _item_columns(recipe, graph_dimension) if tied else 0
     return FLOAT32 * ((users + items) * graph_dimension + item_vectors)
+
+
+def _item_columns(recipe: Recipe, graph_dimension: int) -> int:
+    """D of the tied head's item vectors."""
+    return graph_dimension + (recipe.text.dimensions if recipe.text.vectors else 0)
 
 
 def _finetune_tokens(recipe: Recipe) -> int:

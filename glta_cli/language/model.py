@@ -133,7 +133,13 @@ class GraphLanguageModel(nn.Module):
 
 
 def _token_rms(language_model: LanguageModel) -> float:
-    """Root mean square over the first thousands of token embeddings: enough for a scale."""
+    """Root mean square over the first thousands of token embeddings: enough for a scale.
+
+    A model that reads no text has none, and says itself where projected tokens start.
+    """
+    named: float | None = getattr(language_model, "token_rms", None)
+    if named is not None:
+        return named
     ids = torch.arange(min(4096, len(language_model.tokenizer)))
     device = next(language_model.module.parameters()).device
     return float(language_model.embed(ids.to(device)).detach().float().square().mean().sqrt())

@@ -19,7 +19,13 @@ from glta_cli.recipe import FinetuneSettings, PromptSettings
 
 
 class UserPrompts:
-    """Writes a user's prompt: task line, user token, item tokens, profile, prediction, placeholders."""
+    """Writes a user's prompt: task line, user token, item tokens, profile, prediction, placeholders.
+
+    Args:
+        user_ids: original ids of the users, [U], for prompts without user tokens.
+        profiles, predictions: words about each user, [U]; "" where there are none.
+        token_users: whose token stands in each user's prompt, [U]; None for the user's own.
+    """
 
     def __init__(
         self,
@@ -29,6 +35,7 @@ class UserPrompts:
         predictions: Sequence[str],
         settings: FinetuneSettings,
         prompts: PromptSettings,
+        token_users: NDArray[np.int64] | None = None,
     ) -> None:
         self.template = PromptTemplate(
             prompts.recommendation,
@@ -41,6 +48,7 @@ class UserPrompts:
         self.tokenizer = tokenizer
         self.user_ids = user_ids
         self.user_count = len(user_ids)
+        self.token_users = np.arange(len(user_ids)) if token_users is None else token_users
         self.words = {
             "profile": _encoded_lines(tokenizer, prompts.profile_line, profiles),
             "prediction": _encoded_lines(tokenizer, prompts.prediction_line, predictions),
@@ -52,9 +60,14 @@ class UserPrompts:
         """The prompt's ids [L]; of the context, the last `context_items` are shown."""
         shown = context[max(0, len(context) - self.settings.context_items) :]
         values = {name: lines[user] for name, lines in self.words.items()}
-        values["user"] = [node_token(user)] if self.settings.user_token else encode(self.tokenizer, self.user_ids[user])
+        values["user"] = self._user(user)
         values["items"] = [self.item_token(int(item)) for item in shown]
         return self.template.fill(values)
+
+    def _user(self, user: int) -> list[int]:
+        if self.settings.user_token:
+            return [node_token(int(self.token_users[user]))]
+        return encode(self.tokenizer, self.user_ids[user])
 
     def item_token(self, item: int) -> int:
         """The id of an item's token."""

@@ -19,7 +19,7 @@ from glta_cli.errors import GltaError
 from glta_cli.language.chat import chat_text
 from glta_cli.language.memory_plan import meta_model
 from glta_cli.language.prompts import encode
-from glta_cli.plugin import Backbone, LanguageModel
+from glta_cli.plugin import Backbone, BackboneDeclaration, LanguageModel
 from glta_cli.recipe import BackboneSettings, LoraSettings
 from glta_cli.testing.contract import Contract, declared
 from glta_cli.validation import validated
@@ -58,20 +58,35 @@ def check_backbone(
     contract = Contract(f"backbone '{name}'")
     component, own = declared(contract, "backbone", name, options)
     values = {**(settings or {}), "name": name, "options": dict(options or {})}
-    backbone_promises(contract, component.target(), name, validated(BackboneSettings, values, ("backbone",), {}), own)
+    assert isinstance(component.declaration, BackboneDeclaration)
+    backbone_promises(
+        contract,
+        component.target(),
+        name,
+        validated(BackboneSettings, values, ("backbone",), {}),
+        own,
+        reads_text=component.declaration.reads_text,
+    )
     contract.settle()
 
 
 def backbone_promises(
-    contract: Contract, target: Callable[..., Backbone], name: str, settings: BackboneSettings, options: BaseModel
+    contract: Contract,
+    target: Callable[..., Backbone],
+    name: str,
+    settings: BackboneSettings,
+    options: BaseModel,
+    *,
+    reads_text: bool = True,
 ) -> None:
     """Check a class that need not be installed; what is broken is collected in `contract`.
 
     Args:
         target: the class, called with `name`, `settings` and `options`.
         settings: its adapters, if any, are those that are tried; rank 2 otherwise.
+        reads_text: as it would be declared.
     """
-    source = _Source(target, name, settings, options)
+    source = _Source(target, name, settings, options, reads_text)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(0)
         hidden_size = _description_promises(contract, source)
@@ -79,10 +94,13 @@ def backbone_promises(
         for device in devices:
             model = _load_promises(contract, source, device, hidden_size)
             _token_promises(contract, model, device)
-            _state_promises(contract, model, device)
-            _prefix_promises(contract, model, device)
+            _state_promises(contract, source, model, device)
+            _prefix_promises(contract, source, model, device)
             _frozen_promises(contract, source, model, device)
-            _generation_promises(contract, model)
+            if reads_text:
+                _generation_promises(contract, model)
+            else:
+                _wordless_promises(contract, source, model, device)
         _identity_promises(contract, source, model, devices[-1])
         _adapter_promises(contract, source, model, devices[-1])
         _exit_promises(contract, source, devices[-1])
@@ -99,6 +117,7 @@ class _Source:
     name: str
     settings: BackboneSettings
     options: BaseModel
+    reads_text: bool
 
     def made(self, **changes: Any) -> Backbone:
         """A backbone without adapters, or with other settings."""
@@ -107,11 +126,11 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Three pieces of one text.
+    """Three pieces of one text or, for a model that reads none, three rows of graph tokens.
 
     Attributes:
         ids: [B, L], int64.
-        inputs: their embeddings, [B, L, h].
+        inputs: their embeddings, or those of graph tokens in their places, [B, L, h].
         mask: [B, L], all ones.
     """
 
@@ -126,14 +145,18 @@ def _devices(settings: BackboneSettings) -> list[torch.device]:
     return gpu if gpu and needs_gpu else [torch.device("cpu"), *gpu]
 
 
-def _sample(model: LanguageModel, device: torch.device) -> _Sample:
+def _sample(source: _Source, model: LanguageModel, device: torch.device) -> _Sample:
     ids = encode(model.tokenizer, TEXT)
     while len(ids) < ROWS + LENGTH:
         ids = ids + ids
     rows = torch.tensor([ids[row : row + LENGTH] for row in range(ROWS)], device=device)
     with torch.no_grad():
-        inputs = model.embed(rows)
-    return _Sample(rows, inputs.detach(), torch.ones_like(rows))
+        inputs = model.embed(rows).detach()
+    if not source.reads_text:
+        # Words would leave every state the same.
+        generator = torch.Generator().manual_seed(2)
+        inputs = inputs + torch.randn(inputs.shape, generator=generator).to(inputs)
+    return _Sample(rows, inputs, torch.ones_like(rows))
 
 
 def _states(model: LanguageModel, inputs: Tensor, mask: Tensor | None = None, prefix: Any = None) -> Tensor:
@@ -214,13 +237,17 @@ def _description_promises(contract: Contract, source: _Source) -> int:
         for attribute in ("hidden_size", "num_hidden_layers", "vocab_size"):
             value = getattr(text, attribute, None)
             assert isinstance(value, int), f"its {attribute} is {value!r}"
-            assert value > 0, f"its {attribute} is {value}"
+            if attribute == "num_hidden_layers" and not source.reads_text:
+                assert value == 0, f"its {attribute} is {value}, and it is declared to read no text"
+            else:
+                assert value > 0, f"its {attribute} is {value}"
     with contract.promise("architecture() is that of full depth, whatever `backbone.layers` says: who asks cuts it"):
         cut = source.made(layers=1).architecture().get_text_config().num_hidden_layers
         whole = source.made(layers=None).architecture().get_text_config().num_hidden_layers
         assert cut == whole, f"{cut} layers with `layers: 1`, {whole} without"
-    with contract.promise("a model without weights can be made of architecture(), for --dry-run"):
-        meta_model(backbone.architecture(), torch.float32)
+    if source.reads_text:
+        with contract.promise("a model without weights can be made of architecture(), for --dry-run"):
+            meta_model(backbone.architecture(), torch.float32)
     with contract.promise("identity() is a text, the same for another instance"):
         with elements:
             identity = backbone.identity()
@@ -243,8 +270,9 @@ def _identity_promises(contract: Contract, source: _Source, model: LanguageModel
         except GltaError:
             told_apart = True  # refused: there are no random weights to be mistaken
         if not told_apart:
-            sample = _sample(model, device)
-            found = _states(random := other.load(device), random.embed(sample.ids))
+            sample = _sample(source, model, device)
+            random = other.load(device)
+            found = _states(random, _sample(source, random, device).inputs)
             _assert_same(found, _states(model, sample.inputs), "one identity, and the states")
 
 
@@ -295,9 +323,9 @@ def _token_promises(contract: Contract, model: LanguageModel, device: torch.devi
 # --------------------------------------------------------------------------------------------------- states
 
 
-def _state_promises(contract: Contract, model: LanguageModel, device: torch.device) -> None:
+def _state_promises(contract: Contract, source: _Source, model: LanguageModel, device: torch.device) -> None:
     with contract.promise("hidden() gives finite states [B, L, hidden_size] of a floating dtype", decisive=True):
-        sample = _sample(model, device)
+        sample = _sample(source, model, device)
         whole = _states(model, sample.inputs)
         assert whole.shape == sample.inputs.shape, f"{list(sample.inputs.shape)} become {list(whole.shape)}"
         assert whole.is_floating_point(), f"they are {whole.dtype}"
@@ -319,11 +347,13 @@ def _state_promises(contract: Contract, model: LanguageModel, device: torch.devi
         changed[:, -2:] = sample.inputs[:, :2]
         _assert_same(_states(model, changed)[:, :-2], whole[:, :-2], "earlier states")
     with contract.promise("a state depends on its own token and on those before it"):
-        changed = sample.inputs.clone()
-        changed[:, 0], changed[:, -1] = sample.inputs[:, -1], sample.inputs[:, 0]
-        found = _states(model, changed)
-        _assert_other(found[:, -1], whole[:, -1], "another last token leaves the last state as it is")
-        _assert_other(found[:, -2], whole[:, -2], "another first token leaves later states as they are")
+        # One at a time: swapped, they may have the same mean.
+        last, first = sample.inputs.clone(), sample.inputs.clone()
+        last[:, -1], first[:, 0] = sample.inputs[:, 0], sample.inputs[:, -1]
+        found = _states(model, last)[:, -1]
+        _assert_other(found, whole[:, -1], "another last token leaves the last state as it is")
+        found = _states(model, first)[:, -2]
+        _assert_other(found, whole[:, -2], "another first token leaves later states as they are")
 
 
 def _padded(sample: _Sample, side: str) -> tuple[Tensor, Tensor]:
@@ -341,13 +371,12 @@ def _padded(sample: _Sample, side: str) -> tuple[Tensor, Tensor]:
 # --------------------------------------------------------------------------------------------------- prefix
 
 
-def _prefix_promises(contract: Contract, model: LanguageModel, device: torch.device) -> None:
-    sample = _sample(model, device)
-    # All rows begin with the tokens of the first.
-    ids = sample.ids.clone()
-    ids[:, :PREFIX] = ids[0, :PREFIX]
+def _prefix_promises(contract: Contract, source: _Source, model: LanguageModel, device: torch.device) -> None:
+    sample = _sample(source, model, device)
+    ids, inputs = sample.ids, sample.inputs.clone()
+    # All rows begin with the tokens of the first, which are words: nothing else is common to all prompts.
     with torch.no_grad():
-        inputs = model.embed(ids).detach()
+        inputs[:, :PREFIX] = model.embed(ids[0, :PREFIX])
     whole = _states(model, inputs)
     prefix = None
     with contract.promise("prefix() gives None or what hidden() continues: the states equal those of whole prompts"):
@@ -397,11 +426,11 @@ def _check_extended(model: LanguageModel, inputs: Tensor, prefix: Any) -> None:
 
 
 def _frozen_promises(contract: Contract, source: _Source, model: LanguageModel, device: torch.device) -> None:
-    sample = _sample(model, device)
+    sample = _sample(source, model, device)
     expected = _states(model, sample.inputs)
     with contract.promise("load() gives the same model again"):
         other = source.made().load(device)
-        _assert_same(_states(other, other.embed(sample.ids).detach()), expected, "states of two loads")
+        _assert_same(_states(other, _sample(source, other, device).inputs), expected, "states of two loads")
     with contract.promise("a frozen model is one function: every pass gives the same states, in training mode too"):
         _assert_same(_states(model, sample.inputs), expected, "states of two passes")
         model.module.train()
@@ -439,7 +468,7 @@ def _adapter_promises(contract: Contract, source: _Source, model: LanguageModel,
     if adapted is None:
         return
     parameters = _trainable(adapted.module)
-    sample = _sample(model, device)
+    sample = _sample(source, model, device)
     with contract.promise("adapters change nothing at first: the states are those of the frozen model"):
         _assert_same(_states(adapted, sample.inputs), _states(model, sample.inputs))
     # As the second factor of an adapter is zero at first, so is the gradient of the first.
@@ -507,7 +536,7 @@ def _copy_through_file(parameters: Mapping[str, nn.Parameter], module: nn.Module
 def _exit_promises(contract: Contract, source: _Source, device: torch.device) -> None:
     with contract.promise("load() at full depth works", decisive=True):
         whole = source.made(layers=None).load(device)
-        sample = _sample(whole, device)
+        sample = _sample(source, whole, device)
         expected = _states(whole, sample.inputs)
     with contract.promise("early exit: `backbone.layers: 1` gives other states of the same shape, or is refused"):
         try:
@@ -562,6 +591,27 @@ def _generation_promises(contract: Contract, model: LanguageModel) -> None:
     with contract.promise("generate() gives each prompt what it gives the prompt alone"):
         alone = [text for prompt in PROMPTS for text in model.generate([prompt], NEW_TOKENS)]
         assert alone == answers, f"alone {alone}, together {answers}"
+
+
+def _wordless_promises(contract: Contract, source: _Source, model: LanguageModel, device: torch.device) -> None:
+    with contract.promise("a model that reads no text says by a positive `token_rms` where projected tokens start"):
+        rms = getattr(model, "token_rms", None)
+        assert isinstance(rms, float), f"it is {rms!r}"
+        assert 0 < rms < float("inf"), f"it is {rms}"
+    with contract.promise("words change no state of a model that reads no text"):
+        sample = _sample(source, model, device)
+        with torch.no_grad():
+            words = model.embed(sample.ids)
+        behind = _states(model, torch.cat([words, sample.inputs], dim=1))
+        _assert_same(behind[:, LENGTH:], _states(model, sample.inputs))
+        before = _states(model, torch.cat([sample.inputs, words], dim=1))
+        _assert_same(before[:, LENGTH:], before[:, LENGTH - 1 : LENGTH].expand_as(words), "states at words")
+    with contract.promise("generate() of a model that reads no text is refused by a GltaError"):
+        try:
+            answers = model.generate(list(PROMPTS), NEW_TOKENS)
+        except GltaError:
+            return
+        raise AssertionError(f"it answers {answers!r}")
 
 
 def _device_of(model: LanguageModel) -> torch.device:

@@ -16,6 +16,13 @@ def glta_backbones() -> Iterator[BackboneDeclaration]:
         config="glta_backbones.settings:HuggingFaceOptions",
     )
     yield BackboneDeclaration(
+        name="none",
+        summary="no language model: the mean of the graph tokens, to see what one contributes",
+        target="glta_backbones.none:NoLanguageModel",
+        config="glta_backbones.settings:NoneOptions",
+        reads_text=False,
+    )
+    yield BackboneDeclaration(
         name="smollm2",
         summary="SmolLM2-135M-Instruct, from the hub or from PyPI",
         target="glta_backbones.smollm2:SmolLM2",

@@ -36,6 +36,15 @@ class SmolLM2Options(Settings):
     folder: str | None = Field(None, description="local copy of the checkpoint: safetensors, config and tokenizer")
 
 
+class NoneOptions(Settings):
+    """What the language model left out had: by default SmolLM2, so that projectors and head are the same."""
+
+    hidden_size: int = Field(576, ge=1, description="width of the projected tokens")
+    token_rms: float = Field(
+        0.122, gt=0, description="root mean square the projected tokens start at, as if among the model's words"
+    )
+
+
 class TinyOptions(Settings):
     """The shape of the random Llama."""
 
