@@ -182,8 +182,12 @@ class PromptSettings(Settings):
 
 
 class TextSettings(Settings):
-    """How the language model's view of an item's text becomes a vector."""
+    """How a language model's view of an item's text becomes a vector."""
 
+    backbone: str | None = Field(
+        None, description="the backbone whose vectors stand for item texts; null takes the language model itself"
+    )
+    options: dict[str, Any] = Field({}, description="own settings of text.backbone")
     tokens: int = Field(48, ge=4, description="an item's text is cut to this many tokens")
     dimensions: int = Field(256, ge=1, description="principal directions kept by whitening")
     batch_size: int = Field(16, ge=1, description="longest texts a forward pass; of shorter ones as many tokens")

@@ -88,6 +88,10 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
         location = place(("finetune", "readout"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
+    if recipe.text.options and recipe.text.backbone is None:
+        problem = "text.options: there is no text.backbone whose settings they are"
+        hint = "the language model's own stand in backbone.options"
+        found.append(InputError(problem, location=place(("text", "options"), positions), hint=hint))
     return found
 
 

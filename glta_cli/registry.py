@@ -443,7 +443,9 @@ def _checked(declaration: Any, kind: Kind, hook: str) -> Declaration:
         named = isinstance(declaration, Declaration)
         shown = f"{declaration.kind} '{declaration.name}'" if named else reprlib.repr(declaration)
         raise PluginError(f"{hook} yields {shown}, which declares no {kind}")
-    values = {field.name: getattr(declaration, field.name) for field in fields(Declaration)}
+    [declaration_type] = [each for each in DECLARATIONS if each.kind == kind]
+    # One of an author's own class may lack what has a default.
+    values = {field.name: getattr(declaration, field.name, field.default) for field in fields(declaration_type)}
     if values["extra"] is not None:
         _check_text(values["extra"], "extra", r"[^\n]+", "one line", hook)
     _check_text(values["name"], "name", r"[A-Za-z0-9][A-Za-z0-9._-]*", "a name", hook)
@@ -451,7 +453,8 @@ def _checked(declaration: Any, kind: Kind, hook: str) -> Declaration:
     for path in ("target", "config"):
         _check_text(values[path], path, r"[\w.]+:\w+", "package.module:Name", hook)
     values["summary"] = printable(values["summary"])
-    [declaration_type] = [each for each in DECLARATIONS if each.kind == kind]
+    if type(generates := values.get("generates", True)) is not bool:
+        raise PluginError(f"{hook} yields a declaration whose generates is {reprlib.repr(generates)}, not a bool")
     return declaration_type(**values)
 
 

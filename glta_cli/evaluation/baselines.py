@@ -133,7 +133,7 @@ def needs_text_vectors(made: MadeBaseline) -> bool:
 
 
 def _text_vectors(made: MadeBaseline, pipeline: Pipeline) -> Artefact | None:
-    """The item vectors of the recipe's language model, made now where they are not, for a baseline that asks for them.
+    """The item vectors of the recipe, made now where they are not, for a baseline that asks for them.
 
     Raises:
         InputError: the dataset has no item texts.

@@ -30,10 +30,18 @@ class HuggingFaceOptions(Settings):
         return self
 
 
-class SmolLM2Options(Settings):
+class CheckpointOptions(Settings):
     """Where the weights are, if not where glta looks by itself."""
 
     folder: str | None = Field(None, description="local copy of the checkpoint: safetensors, config and tokenizer")
+
+
+class SmolLM2Options(CheckpointOptions):
+    """Of SmolLM2."""
+
+
+class MiniLMOptions(CheckpointOptions):
+    """Of MiniLM."""
 
 
 class TinyOptions(Settings):
