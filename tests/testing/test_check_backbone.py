@@ -374,7 +374,7 @@ BROKEN: list[tuple[str, Callable[..., Any]]] = [
     ("a model without weights can be made of architecture()", NoCausalModel),
     ("identity() is a text, the same for another instance", NamedByAddress),
     ("identity() changes with the weights", MistakenForRandom),
-    ("load() gives a language model on cpu", CannotLoad),
+    ("load() gives a model on cpu", CannotLoad),
     ("hidden_size is that of the architecture", changed(lambda model: put(model, "hidden_size", 17))),
     ("every parameter is on the device asked for", changed(parameter_elsewhere)),
     ("tokenizer is one of transformers", changed(lambda m: put(m, "tokenizer", Shouting(m.tokenizer)))),
