@@ -43,6 +43,7 @@ class Pipeline:
         self.label = ""
         self.recorded = True
         self._artefacts: dict[str, Artefact] = {}
+        self._weights_of_backbone: dict[str, str] = {}
 
     @nothing_on_stdout()
     def ensure(self, stage: str) -> Artefact:
@@ -62,9 +63,12 @@ class Pipeline:
             return self._artefacts[stage]
         lineage = _lineage(stage)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
-        if any("backbone" in each.settings(self.recipe) for each in wanted):
+        loaded = {
+            each.loading(self.recipe).backbone.name for each in wanted if "backbone" in each.settings(self.recipe)
+        }
+        for name in sorted(loaded):
             # One that cannot be imported is said before the stages that do without it have run for hours.
-            installed().find("backbone", self.recipe.backbone.name).target()
+            installed().find("backbone", name).target()
         for each in wanted:
             self._artefacts[each.name] = self._up_to_date(each)
             self._save()
@@ -185,7 +189,7 @@ class Pipeline:
         label = escape(self.label)
         inputs = {name: self._artefacts[name].fingerprint for name in stage.inputs if name in self._artefacts}
         settings = stage.settings(self.recipe)
-        weights = self._backbone_fingerprint if "backbone" in settings else None
+        weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
         identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
 
         def publish() -> Artefact:
@@ -217,11 +221,14 @@ class Pipeline:
 
         return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts))
 
-    @cached_property
-    def _backbone_fingerprint(self) -> str:
+    def _weights(self, recipe: Recipe) -> str:
+        """The fingerprint of a backbone's weights, taken once: there are gigabytes of them."""
         from glta_cli.stages import backbone_fingerprint
 
-        return backbone_fingerprint(self.recipe)
+        key = recipe.backbone.model_dump_json()
+        if key not in self._weights_of_backbone:
+            self._weights_of_backbone[key] = backbone_fingerprint(recipe)
+        return self._weights_of_backbone[key]
 
     def _save(self) -> None:
         """Record the stages reached; later ones of the same run stay, as long as what they read is the same."""

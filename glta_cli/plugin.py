@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import pluggy
 
@@ -131,11 +131,14 @@ class BackboneDeclaration(Declaration):
         reads_text: false of a control without a language model. The states of its model depend on the graph tokens
             alone, its architecture has no layers, its `generate` raises a `GltaError`, and a recipe that has it read
             or write words is refused.
+        generates: False for one that reads texts into vectors and does nothing else: its `load` gives a
+            `SentenceEncoder`, and a recipe selects it by `text.backbone` alone.
     """
 
     kind: ClassVar[Kind] = "backbone"
 
     reads_text: bool = True
+    generates: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +186,7 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:  # type: ignore[empty
 
 @hookspec
 def glta_backbones() -> Iterable[BackboneDeclaration]:  # type: ignore[empty-body]
-    """Yield the language models of this plugin; a recipe selects one by `backbone.name`.
+    """Yield the language models of this plugin; a recipe selects one by `backbone.name`, or by `text.backbone`.
 
     Example:
         from glta_cli.plugin import BackboneDeclaration, hookimpl
@@ -359,8 +362,56 @@ class LanguageModel(Protocol):
         ...
 
 
+@runtime_checkable
+class SentenceEncoder(Protocol):
+    """A loaded model that reads texts into vectors: what a backbone declared with `generates=False` loads. Frozen.
+
+    Example:
+        import numpy as np
+        import torch
+
+        from glta_backbones.byte_tokenizer import byte_tokenizer
+        from glta_cli.language.text_vectors import encode_texts
+        from glta_cli.recipe import TextSettings
+
+        class CountedBytes:
+            hidden_size = 258
+
+            def __init__(self):
+                self.tokenizer = byte_tokenizer()
+                self.module = torch.nn.Embedding.from_pretrained(torch.eye(258))
+
+            def token_ids(self, texts, most):
+                return [self.tokenizer.encode(text or " ")[:most] for text in texts]
+
+            def sentence_vectors(self, token_ids, attention_mask):
+                return (self.module(token_ids) * attention_mask[:, :, None]).sum(1)
+
+        vectors = encode_texts(CountedBytes(), ["a film", "a book"], TextSettings())
+        assert vectors.shape == (2, 258)
+        assert np.array_equal(vectors.sum(1), [6, 6])
+    """
+
+    hidden_size: int
+    tokenizer: Any
+    module: torch.nn.Module
+
+    def token_ids(self, texts: Sequence[str], most: int) -> list[list[int]]:
+        """What is read of each text: at most `most` ids, whatever the model puts around a text included.
+
+        An empty text has ids too.
+        """
+        ...
+
+    def sentence_vectors(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token ids [B, L], int64, and mask [B, L] (1 = real, padding on the right) -> vectors [B, hidden_size]."""
+        ...
+
+
 class Backbone(Protocol):
     """Where a language model comes from. Constructing one is cheap; `load` is not.
+
+    One that is declared with `generates=False` loads a `SentenceEncoder` instead.
 
     Example:
         from transformers import Qwen2Config
@@ -525,8 +576,8 @@ class BaselineData:
         texts: title and description of each item, [I]; None where the dataset has no item texts.
         seed: of whatever is drawn at random.
         device: where to compute, for baselines on torch.
-        text_vectors: what the recipe's language model makes of each text, whitened and of unit length, float32 [I, D];
-            None but for baselines that ask for it.
+        text_vectors: what the recipe's `text.backbone`, or else its language model, makes of each text, whitened and of
+            unit length, float32 [I, D]; None but for baselines that ask for it.
     """
 
     train: Interactions

@@ -196,6 +196,10 @@ class TextSettings(Settings):
     shuffled: bool = Field(
         False, description="true is the control: texts are dealt out to the items at random, for every stage"
     )
+    backbone: str | None = Field(
+        None, description="the backbone whose vectors stand for item texts; null takes the language model itself"
+    )
+    options: dict[str, Any] = Field({}, description="own settings of text.backbone")
     tokens: int = Field(48, ge=4, description="an item's text is cut to this many tokens")
     dimensions: int = Field(256, ge=1, description="principal directions kept by whitening")
     batch_size: int = Field(16, ge=1, description="longest texts a forward pass; of shorter ones as many tokens")

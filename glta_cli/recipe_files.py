@@ -112,6 +112,10 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = f"backbone.name: {recipe.backbone.name} reads no text, which {', '.join(words)} would have it do"
         hint = "switch it off: " + " ".join(f"--set {key}=false" for key in words)
         found.append(InputError(problem, location=place(("backbone", "name"), positions), hint=hint))
+    if recipe.text.options and recipe.text.backbone is None:
+        problem = "text.options: there is no text.backbone whose settings they are"
+        hint = "the language model's own stand in backbone.options"
+        found.append(InputError(problem, location=place(("text", "options"), positions), hint=hint))
     return found
 
 

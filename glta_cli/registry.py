@@ -81,7 +81,7 @@ class Component:
 
     @property
     def grid(self) -> Mapping[str, Sequence[Any]]:
-        """What its own settings are chosen from where an evaluation tunes them; empty for kinds that are never tuned."""
+        """What its own settings are chosen from where an evaluation tunes them; empty for kinds that never are."""
         grid: Mapping[str, Sequence[Any]] = getattr(self.declaration, "grid", {})
         return grid
 
@@ -451,17 +451,16 @@ def _checked(declaration: Any, kind: Kind, hook: str) -> Declaration:
         named = isinstance(declaration, Declaration)
         shown = f"{declaration.kind} '{declaration.name}'" if named else reprlib.repr(declaration)
         raise PluginError(f"{hook} yields {shown}, which declares no {kind}")
-    values = {field.name: getattr(declaration, field.name) for field in fields(declaration_type)}
+    values: dict[str, Any] = {field.name: getattr(declaration, field.name) for field in fields(declaration_type)}
     if values["extra"] is not None:
         _check_text(values["extra"], "extra", r"[^\n]+", "one line", hook)
     _check_text(values["name"], "name", r"[A-Za-z0-9][A-Za-z0-9._-]*", "a name", hook)
     _check_text(values["summary"], "summary", r"[^\n]+", "one line", hook)
     for path in ("target", "config"):
         _check_text(values[path], path, r"[\w.]+:\w+", "package.module:Name", hook)
-    if type(values.get("reads_text", True)) is not bool:
-        raise PluginError(
-            f"{hook} yields a declaration whose reads_text is {values['reads_text']!r}, not true or false"
-        )
+    for switch in ("reads_text", "generates"):
+        if type(given := values.get(switch, True)) is not bool:
+            raise PluginError(f"{hook} yields a declaration whose {switch} is {reprlib.repr(given)}, not true or false")
     values["summary"] = printable(values["summary"])
     if isinstance(declaration, TunableDeclaration):
         values["grid"] = _checked_grid(declaration.grid, hook)

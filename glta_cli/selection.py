@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from glta_cli.errors import GltaError, InputError, InputErrors
 from glta_cli.positioned_yaml import Key, Position
-from glta_cli.recipe import VARIANTS, Recipe, listed_by_name
+from glta_cli.recipe import VARIANTS, BackboneSettings, Recipe, listed_by_name
 from glta_cli.validation import place, validated
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from glta_cli.plugin import Kind
+    from glta_cli.plugin import Declaration, Kind
 
 
 def component_options(recipe: Recipe, kind: Literal["dataset", "encoder", "backbone"]) -> BaseModel:
@@ -71,6 +71,8 @@ COMPONENT_KEYS: Mapping[Kind, tuple[str, str]] = {
     "encoder": ("graph", "encoder"),
     "backbone": ("backbone", "name"),
 }
+# Where a recipe selects the backbone that reads item texts, if not the language model itself, and its own settings.
+TEXT_BACKBONE, TEXT_OPTIONS = ("text", "backbone"), ("text", "options")
 # Kind -> the key that lists any number of its components.
 COMPONENTS_KEYS: Mapping[Kind, Key] = {
     "baseline": ("evaluate", "baselines"),
@@ -98,6 +100,11 @@ def selections(values: Mapping[str, Any]) -> Iterator[Selection]:
         if isinstance(name, str) and isinstance(options, dict):
             yield Selection(kind, name, options, (section, name_field), (section, "options"))
     variants = _variant_names(values)
+    text = values.get("text")
+    if isinstance(text, dict) and isinstance(text.get("backbone"), str):
+        options = text.get("options", {})
+        if isinstance(options, dict):
+            yield Selection("backbone", text["backbone"], options, TEXT_BACKBONE, TEXT_OPTIONS)
     for kind, key in COMPONENTS_KEYS.items():
         listed = components_at(values, key)
         for name, options in listed.items() if isinstance(listed, dict) else ():
@@ -145,4 +152,35 @@ def selection_errors(selection: Selection, positions: Mapping[Key, Position]) ->
         found = InputError(f"{name}: {error.problem}", location=location, hint=error.hint)
         found.__cause__ = error.__cause__
         return [found]
-    return []
+    return _misplaced(selection, positions)
+
+
+def _misplaced(selection: Selection, positions: Mapping[Key, Position]) -> list[GltaError]:
+    """An error where what only reads texts is selected to rank items."""
+    from glta_cli.registry import installed
+
+    if selection.kind != "backbone" or selection.name_key == TEXT_BACKBONE:
+        return []
+    if generates(installed().find("backbone", selection.name).declaration):
+        return []
+    name = ".".join(map(str, selection.name_key))
+    return [
+        InputError(
+            f"{name}: {selection.name} reads texts into vectors but cannot rank",
+            location=place(selection.name_key, positions),
+            hint=f"use it as {'.'.join(TEXT_BACKBONE)}, beside a language model",
+        )
+    ]
+
+
+def generates(declaration: Declaration) -> bool:
+    """Whether a backbone is a language model; False for one that only reads texts into vectors."""
+    return bool(getattr(declaration, "generates", True))
+
+
+def text_reader(recipe: Recipe) -> Recipe:
+    """The recipe with the backbone that reads item texts as its backbone: all layers of it, as it was trained."""
+    if recipe.text.backbone is None:
+        return recipe
+    backbone = BackboneSettings(name=recipe.text.backbone, options=recipe.text.options)
+    return recipe.model_copy(update={"backbone": backbone})

@@ -33,7 +33,7 @@ from glta_cli.language.readout import encode_users
 from glta_cli.language.text_vectors import text_vectors, whiten
 from glta_cli.recipe import Recipe
 from glta_cli.registry import installed
-from glta_cli.selection import component_options, encoder_dimension
+from glta_cli.selection import component_options, encoder_dimension, text_reader
 from glta_cli.serving.fusion import choose_weights
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stage_context import (
@@ -94,6 +94,10 @@ class Stage(ABC):
     @abstractmethod
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """The part of the recipe the result depends on."""
+
+    def loading(self, recipe: Recipe) -> Recipe:
+        """The recipe with the backbone this stage loads, where it loads one, as its backbone."""
+        return recipe
 
     @abstractmethod
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
@@ -170,7 +174,7 @@ class PretrainGraph(Stage):
 
 
 class EncodeItems(Stage):
-    """Item texts to whitened vectors, for the tied head."""
+    """Item texts to whitened vectors, for the tied head and whoever else asks for them."""
 
     name = "encode-items"
     inputs = ("prepare",)
@@ -178,24 +182,30 @@ class EncodeItems(Stage):
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         return recipe.finetune.head == "tied" and recipe.text.vectors and prepared.has_text
 
+    def loading(self, recipe: Recipe) -> Recipe:
+        return text_reader(recipe)
+
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
-            "backbone": frozen_backbone_settings(recipe),
-            "text": recipe.text.model_dump(mode="json", exclude={"batch_size", "shuffled", "vectors"}),
+            "backbone": frozen_backbone_settings(self.loading(recipe)),
+            # Which backbone that is stands in its own settings.
+            "text": recipe.text.model_dump(
+                mode="json", exclude={"backbone", "options", "batch_size", "shuffled", "vectors"}
+            ),
             **_dealt_texts(recipe),
         }
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
-        recipe = context.recipe
+        recipe = self.loading(context.recipe)
         backbone = backbone_of(recipe)
-        means = text_vectors(
+        plain = text_vectors(
             partial(backbone.load, context.device),
             model_identity(recipe, context.device),
             context.texts,
             recipe.text,
             context.workspace.folder("encodings"),
         )
-        vectors = whiten(means, recipe.text.dimensions)
+        vectors = whiten(plain, recipe.text.dimensions)
         save_file({"vectors": vectors}, folder / VECTORS)
         return {"items": len(vectors), "dimensions": vectors.shape[1]}
 

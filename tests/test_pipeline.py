@@ -24,6 +24,7 @@ from glta_cli.recipe import Recipe
 from glta_cli.recipe_files import load_recipe
 from glta_cli.registry import installed
 from glta_cli.serving.index import Index
+from glta_cli.stages import EncodeItems, frozen_backbone_settings
 from glta_cli.workspace import Workspace
 
 LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users")]
@@ -179,6 +180,7 @@ def test_evaluate_shows_a_table_that_fits_a_terminal(
         ("align.labels=item_order", {"align", "finetune", "index"}),
         ("text.tokens=12", {"encode-items", "align", "finetune", "index"}),
         ("backbone.layers=1", {"encode-items", "align", "finetune", "index"}),
+        ("text={backbone: tiny, options: {depth: 3}}", {"encode-items", "align", "finetune", "index"}),
         ("graph.temperature=0.3", {"pretrain-graph", "align", "finetune", "index"}),
         ("interests.profile=true", {"describe-users", "finetune", "index"}),
     ],
@@ -375,16 +377,46 @@ def test_the_llama_recipe_trains_and_serves_adapters(tiny_llama: Pipeline) -> No
     assert index.details["users"] == 60
 
 
+@pytest.mark.parametrize(("name", "overrides"), [("tiny", ()), ("minilm", ("text.backbone=minilm",))])
 def test_a_backbone_that_cannot_be_had_is_said_before_the_encoder_is_trained(
-    tiny_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    overrides: tuple[str, ...],
 ) -> None:
-    tiny = installed().find("backbone", "tiny")
-    gone = replace(tiny, declaration=replace(tiny.declaration, target="glta_backbones.nowhere:Nobody"))
-    changed = [gone if each is tiny else each for each in installed().components]
+    found = installed().find("backbone", name)
+    gone = replace(found, declaration=replace(found.declaration, target="glta_backbones.nowhere:Nobody"))
+    changed = [gone if each is found else each for each in installed().components]
     monkeypatch.setattr(installed(), "components", changed)
-    pipeline = Pipeline("toy", tiny_recipe(), Workspace(tmp_path), device="cpu")
-    with pytest.raises(GltaError, match=r"backbone 'tiny' of glta \S+ cannot be imported"):
+    pipeline = Pipeline("toy", tiny_recipe(*overrides), Workspace(tmp_path), device="cpu")
+    with pytest.raises(GltaError, match=rf"backbone '{name}' of glta \S+ cannot be imported"):
         pipeline.ensure("finetune")
     assert [path.name for path in (tmp_path / "stages").iterdir()] == ["prepare"]
     # Stage 1 does without it.
     assert pipeline.ensure("pretrain-graph").stage == "pretrain-graph"
+
+
+def test_two_language_models_share_the_vectors_of_one_text_backbone(run_toy: Callable[..., Pipeline]) -> None:
+    same = "text.backbone=tiny"
+    first = run_toy(same, stage="encode-items", name="reads").ensure("encode-items")
+    other = ["backbone.options.depth=3", "backbone.layers=1", "backbone.weights=random", "backbone.dtype=bfloat16"]
+    second = run_toy(same, *other, stage="encode-items", name="reads-too").ensure("encode-items")
+    assert first.fingerprint == second.fingerprint
+    deeper = run_toy(same, "text.options.depth=3", stage="encode-items", name="reads-deeper").ensure("encode-items")
+    vectors = [load_file(each.file("vectors.safetensors"))["vectors"] for each in (first, deeper)]
+    assert vectors[0].shape == vectors[1].shape
+    assert np.abs(vectors[0] - vectors[1]).max() > 0.1
+
+
+def test_without_a_text_backbone_the_vectors_are_those_of_the_language_model(
+    run_toy: Callable[..., Pipeline], tiny_recipe: Callable[..., Recipe]
+) -> None:
+    """What was encoded before there was such a key is found again."""
+    settings = EncodeItems().settings(tiny_recipe())
+    assert settings["text"] == {"tokens": 16, "dimensions": 16}
+    assert settings["backbone"] == frozen_backbone_settings(tiny_recipe())
+    plain = run_toy(stage="encode-items").ensure("encode-items")
+    # As the only backbone of its kind it reads by all its layers, which are those of the language model here.
+    named = run_toy("text.backbone=tiny", stage="encode-items", name="named").ensure("encode-items")
+    assert named.fingerprint == plain.fingerprint

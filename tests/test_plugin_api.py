@@ -155,6 +155,12 @@ def test_the_example_of_a_language_model_runs() -> None:
     exec(example_of(plugin.LanguageModel), {})
 
 
+def test_the_example_of_a_sentence_encoder_runs_and_is_one() -> None:
+    names: dict[str, Any] = {}
+    exec(example_of(plugin.SentenceEncoder), names)
+    assert drift(names["CountedBytes"](), plugin.SentenceEncoder) == {}
+
+
 def test_the_example_of_a_fetch_is_one(tmp_path: Path) -> None:
     names: dict[str, Any] = {}
     exec(example_of(plugin.Fetch), names)

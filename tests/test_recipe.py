@@ -100,6 +100,24 @@ def test_all_errors_of_a_file_come_at_once_in_its_order(written):
     ]
 
 
+def test_a_backbone_that_only_reads_is_no_language_model(written):
+    assert problems(written("text:\n  backbone: tiny\nbackbone:\n  name: minilm\n")) == [
+        "mine.yaml:4:3: backbone.name: minilm reads texts into vectors but cannot rank\n"
+        "  hint: use it as text.backbone, beside a language model"
+    ]
+    reference = written("text:\n  backbone: minilmm\n  options: {folder: 3}\n")
+    assert problems(reference) == [
+        "mine.yaml:2:3: text.backbone: no backbone is called 'minilmm'\n  hint: did you mean 'minilm'?"
+    ]
+    assert problems(reference, "text.backbone=minilm") == [
+        "mine.yaml:3:13: text.options.folder: has to be a valid string, not 3"
+    ]
+    assert problems(written("text:\n  options: {folder: here}\n")) == [
+        "mine.yaml:2:3: text.options: there is no text.backbone whose settings they are\n"
+        "  hint: the language model's own stand in backbone.options"
+    ]
+
+
 def test_a_union_is_explained_once(written):
     assert problems(written("backbone:\n  lora:\n    modules: all\n")) == [
         "mine.yaml:3:5: backbone.lora.modules: has to be a list or 'all-linear', not 'all'"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.table import Table
 
-    from glta_cli.plugin import Kind
+    from glta_cli.plugin import Declaration
     from glta_cli.registry import Component
 
 Schema = Mapping[str, Any]
@@ -61,9 +61,9 @@ def described(component: Component) -> dict[str, Any]:
         "target": declaration.target,
         "config": declaration.config,
         "extra": declaration.extra,
-        "recipe": recipe_line(component.kind, component.name, example),
-        "set": set_options(component.kind, component.name, example),
         "grid": dict(declaration.grid) if isinstance(declaration, TunableDeclaration) else {},
+        "recipe": recipe_line(component.declaration, example),
+        "set": set_options(component.declaration, example),
         "settings": settings,
     }
 
@@ -71,35 +71,43 @@ def described(component: Component) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------- how a recipe selects it
 
 
-def recipe_line(kind: Kind, name: str, options: Mapping[str, Any]) -> str:
+def recipe_line(declaration: Declaration, options: Mapping[str, Any]) -> str:
     """A line of YAML that selects the component and changes the settings `options`, by dotted name."""
-    from glta_cli.selection import COMPONENT_KEYS, COMPONENTS_KEYS
+    from glta_cli.selection import COMPONENTS_KEYS
 
-    nested = _nested(options)
-    if kind in COMPONENT_KEYS:
-        section, name_field = COMPONENT_KEYS[kind]
+    name, nested = declaration.name, _nested(options)
+    if declaration.kind not in COMPONENTS_KEYS:
+        section, name_field = _selecting_key(declaration)
         return f"{section}: {as_yaml({name_field: name} | ({'options': nested} if nested else {}))}"
-    section, *rest = map(str, COMPONENTS_KEYS[kind])
+    section, *rest = map(str, COMPONENTS_KEYS[declaration.kind])
     listed: Any = {name: nested} if nested else [name]
     for key in reversed(rest):
         listed = {key: listed}
     return f"{section}: {as_yaml(listed)}"
 
 
-def set_options(kind: Kind, name: str, options: Mapping[str, Any]) -> str:
+def set_options(declaration: Declaration, options: Mapping[str, Any]) -> str:
     """The same as options of a command, quoted for a shell."""
-    from glta_cli.selection import COMPONENT_KEYS, COMPONENTS_KEYS
+    from glta_cli.selection import COMPONENTS_KEYS
 
-    if kind in COMPONENT_KEYS:
-        section, name_field = COMPONENT_KEYS[kind]
+    name = declaration.name
+    if declaration.kind not in COMPONENTS_KEYS:
+        section, name_field = _selecting_key(declaration)
         changes = [f"{section}.{name_field}={name}"]
         changes += [f"{section}.options.{key}={as_yaml(value)}" for key, value in options.items()]
     else:
         # As one mapping: a dot in the name would end a key.
         nested = _nested(options)
         listed: Any = {name: nested} if nested else [name]
-        changes = [f"{'.'.join(map(str, COMPONENTS_KEYS[kind]))}={as_yaml(listed)}"]
+        changes = [f"{'.'.join(map(str, COMPONENTS_KEYS[declaration.kind]))}={as_yaml(listed)}"]
     return shlex.join(word for change in changes for word in ("--set", change))
+
+
+def _selecting_key(declaration: Declaration) -> tuple[str, str]:
+    """The section that selects the component, and that section's key for its name."""
+    from glta_cli.selection import COMPONENT_KEYS, TEXT_BACKBONE, generates
+
+    return COMPONENT_KEYS[declaration.kind] if generates(declaration) else TEXT_BACKBONE
 
 
 def example_of(model: type[BaseModel], settings: Sequence[Setting]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def uses_seed(made: MadeBaseline) -> bool:
 
 
 def _text_vectors(made: MadeBaseline, pipeline: Pipeline) -> Artefact | None:
-    """The item vectors of the recipe's language model, made now where they are not, for a baseline that asks for them.
+    """The item vectors of the recipe, made now where they are not, for a baseline that asks for them.
 
     Raises:
         InputError: the dataset has no item texts.

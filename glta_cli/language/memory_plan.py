@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from rich.table import Table
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM
 
 from glta_cli.errors import InputError
 from glta_cli.graph.losses import CHUNK_LOGITS
@@ -18,7 +18,7 @@ from glta_cli.language.adapters import attach_adapters
 from glta_cli.language.architecture import choose_dtype, exit_after
 from glta_cli.recipe import BackboneSettings, Recipe
 from glta_cli.registry import installed
-from glta_cli.selection import component_options, reads_text
+from glta_cli.selection import component_options, generates, reads_text, text_reader
 
 FLOAT32 = 4
 INT64 = 8
@@ -76,6 +76,8 @@ class Plan:
         dtype: of the frozen weights.
         devices: over which `device_map` spreads the weights.
         parameters: counts by part; the head's is None while the number of items is unknown.
+        text_backbone: name and parameters of the one that reads item texts in the language model's place, loaded by
+            encode-items alone and so in no other count; None where there is none.
         stages: align and finetune.
         assumptions: what the estimate takes for granted, as sentences.
     """
@@ -85,6 +87,7 @@ class Plan:
     dtype: str
     devices: int
     parameters: dict[str, int | None]
+    text_backbone: tuple[str, int] | None
     stages: tuple[StageMemory, ...]
     assumptions: tuple[str, ...]
 
@@ -103,6 +106,9 @@ class Plan:
         for name, count in self.parameters.items():
             yield f"parameters: {name}", "unknown until prepared" if count is None else f"{count:,}"
         yield "parameters: total", f"{self.total_parameters:,}"
+        if self.text_backbone is not None:
+            name, count = self.text_backbone
+            yield "text.backbone", f"{name}, {count:,} parameters, for encode-items alone"
         for stage in self.stages:
             yield f"{stage.stage}: trainable parameters", f"{stage.trainable:,}"
             yield f"{stage.stage}: batch", f"{stage.batch_size} prompts of up to {stage.prompt_tokens} tokens"
@@ -119,6 +125,7 @@ class Plan:
             "dtype": self.dtype,
             "devices": self.devices,
             "parameters": {**self.parameters, "total": self.total_parameters},
+            "text_backbone": self.text_backbone and dict(zip(("name", "parameters"), self.text_backbone, strict=True)),
             "stages": {
                 stage.stage: {
                     **{name: value for name, value in vars(stage).items() if name != "stage"},
@@ -238,6 +245,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             "item projector": projector,
             "head": head,
         },
+        text_backbone=_text_backbone(recipe, dtype),
         stages=tuple(stages),
         assumptions=(
             "Trained parameters, their gradients and Adam's two moments are float32: 16 bytes each.",
@@ -293,10 +301,19 @@ def _no_language_model(text: Any, settings: BackboneSettings) -> _LanguageModel:
     return _LanguageModel(0, 0, 0, tokens, tokens, tokens)
 
 
-def meta_model(config: Any, dtype: torch.dtype) -> nn.Module:
-    """The whole model without memory for its weights, on torch's meta device."""
+def _text_backbone(recipe: Recipe, dtype: torch.dtype) -> tuple[str, int] | None:
+    name = recipe.text.backbone
+    if name is None:
+        return None
+    ranks = generates(installed().find("backbone", name).declaration)
+    return name, count(meta_model(_architecture(text_reader(recipe)), dtype, generates=ranks))
+
+
+def meta_model(config: Any, dtype: torch.dtype, *, generates: bool = True) -> nn.Module:
+    """The whole model without memory for its weights, on torch's meta device; without a head where it only reads."""
+    family = AutoModelForCausalLM if generates else AutoModel
     with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model: nn.Module = family.from_config(config, dtype=dtype)
     return model
 
 

@@ -1,4 +1,4 @@
-"""What the language model makes of each item's text: one whitened vector an item."""
+"""What a language model, or one that only reads, makes of each item's text: one whitened vector an item."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
+from torch import Tensor
 
 from glta_cli.errors import GltaError
 from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
-from glta_cli.plugin import LanguageModel
+from glta_cli.plugin import LanguageModel, SentenceEncoder
 from glta_cli.recipe import TextSettings
 from glta_cli.terminal import progress_bar
 from glta_cli.workspace import fingerprint, write_bytes
@@ -29,7 +30,7 @@ SECONDS_BETWEEN_WRITES = 120.0
 
 
 def text_vectors(
-    load_model: Callable[[], LanguageModel],
+    load_model: Callable[[], LanguageModel | SentenceEncoder],
     identity: str,
     texts: Sequence[str],
     settings: TextSettings,
@@ -101,29 +102,44 @@ def write_vectors(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None
 
 
 def encode_texts(
-    model: LanguageModel,
+    model: LanguageModel | SentenceEncoder,
     texts: Sequence[str],
     settings: TextSettings,
     keep: Callable[[NDArray[np.int64], NDArray[np.float32]], object] = lambda rows, vectors: None,
 ) -> NDArray[np.float32]:
-    """The mean of the model's last states over each text's tokens: [n] -> [n, h].
+    """Vectors of texts by the model's own way, or else the means of its last states: [n] -> [n, h].
 
     Args:
         keep: called after each batch with the rows [B] of its texts and their vectors [B, h].
     """
-    prompts = [np.asarray(ids, dtype=np.int64) for ids in encode_cut(model.tokenizer, texts, settings.tokens)]
-    means = np.empty((len(prompts), model.hidden_size), dtype=np.float32)
-    device = next(model.module.parameters()).device
+    encoder = model if isinstance(model, SentenceEncoder) else _MeanStates(model)
+    prompts = [np.asarray(ids, dtype=np.int64) for ids in encoder.token_ids(texts, settings.tokens)]
+    vectors = np.empty((len(prompts), encoder.hidden_size), dtype=np.float32)
+    device = next(encoder.module.parameters()).device
     with torch.inference_mode(), progress_bar(len(prompts), "encode item texts", "items") as bar:
         for rows in length_batches([len(prompt) for prompt in prompts], settings.batch_size):
             padded, mask = pad_right([prompts[row] for row in rows])
-            weights = torch.from_numpy(mask).to(device)  # [B, L]
-            states = model.hidden(model.embed(torch.from_numpy(padded).to(device)), weights).float()  # [B, L, h]
-            total = (states * weights[:, :, None]).sum(1)  # [B, h]
-            means[rows] = (total / weights.sum(1, keepdim=True)).cpu().numpy()
-            keep(rows, means[rows])
+            batch = encoder.sentence_vectors(torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device))
+            vectors[rows] = batch.float().cpu().numpy()
+            keep(rows, vectors[rows])
             bar.update(len(rows))
-    return means
+    return vectors
+
+
+class _MeanStates:
+    """A causal language model as a `SentenceEncoder`: the mean of its last states over the tokens of a text alone."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.hidden_size, self.tokenizer, self.module = model.hidden_size, model.tokenizer, model.module
+        self._model = model
+
+    def token_ids(self, texts: Sequence[str], most: int) -> list[list[int]]:
+        return encode_cut(self.tokenizer, texts, most)
+
+    def sentence_vectors(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        states = self._model.hidden(self._model.embed(token_ids), attention_mask).float()  # [B, L, h]
+        total = (states * attention_mask[:, :, None]).sum(1)  # [B, h]
+        return total / attention_mask.sum(1, keepdim=True)
 
 
 def whiten(vectors: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:

@@ -19,14 +19,17 @@ from glta_cli.errors import GltaError
 from glta_cli.language.chat import chat_text
 from glta_cli.language.memory_plan import meta_model
 from glta_cli.language.prompts import encode
-from glta_cli.plugin import Backbone, BackboneDeclaration, LanguageModel
+from glta_cli.plugin import Backbone, BackboneDeclaration, LanguageModel, SentenceEncoder
 from glta_cli.recipe import BackboneSettings, LoraSettings
+from glta_cli.selection import generates
 from glta_cli.testing.contract import Contract, declared
 from glta_cli.validation import validated
 
 TEXT = "A user liked a film about space, a book about gardens and a long walk by the sea."
 PROMPTS = ("A user liked films about space.", "Once", "Name three words for a garden, please:")
 NEW_TOKENS = 6
+TEXTS = (TEXT, "Once", "A garden by the sea, and a book about it.")
+MOST_TOKENS = 48
 
 ROWS, LENGTH = 3, 12
 PREFIX, CONTEXT = 4, 5  # tokens of a prompt that are its prefix, and that extend it
@@ -43,12 +46,14 @@ def check_backbone(
 ) -> None:
     """Check what a backbone promises, on the CPU and, where there is one, on a GPU.
 
+    One that is declared with `generates=False` is checked as what reads texts into vectors.
+
     The model is loaded some ten times, at the depth of `settings` and, for the early exit, at full depth: give
     options that make it small.
 
     Args:
-        name: as a recipe would select it by `backbone.name`.
-        options: the backbone's own settings, `backbone.options` of a recipe.
+        name: as a recipe would select it by `backbone.name` or `text.backbone`.
+        options: the backbone's own settings, such as `backbone.options` of a recipe.
         settings: other keys of a recipe's section `backbone`, such as `{"layers": 2}`.
 
     Raises:
@@ -59,15 +64,31 @@ def check_backbone(
     component, own = declared(contract, "backbone", name, options)
     values = {**(settings or {}), "name": name, "options": dict(options or {})}
     assert isinstance(component.declaration, BackboneDeclaration)
-    backbone_promises(
-        contract,
-        component.target(),
-        name,
-        validated(BackboneSettings, values, ("backbone",), {}),
-        own,
-        reads_text=component.declaration.reads_text,
-    )
+    checked = validated(BackboneSettings, values, ("backbone",), {})
+    if generates(component.declaration):
+        reads = component.declaration.reads_text
+        backbone_promises(contract, component.target(), name, checked, own, reads_text=reads)
+    else:
+        sentence_encoder_promises(contract, component.target(), name, checked, own)
     contract.settle()
+
+
+def sentence_encoder_promises(
+    contract: Contract, target: Callable[..., Backbone], name: str, settings: BackboneSettings, options: BaseModel
+) -> None:
+    """As `backbone_promises`, of a class whose declaration says `generates=False`."""
+    source = _Source(target, name, settings.model_copy(update={"lora": None}), options)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(0)
+        hidden_size = _description_promises(contract, source, generates=False)
+        devices = _devices(settings)
+        for device in devices:
+            encoder = _load_promises(contract, source, device, hidden_size)
+            _reading_promises(contract, encoder)
+            _vector_promises(contract, encoder)
+            _frozen_reader_promises(contract, source, encoder, device)
+        _reader_identity_promises(contract, source, encoder, devices[-1])
+        _reader_exit_promises(contract, source, devices[-1])
 
 
 def backbone_promises(
@@ -117,7 +138,7 @@ class _Source:
     name: str
     settings: BackboneSettings
     options: BaseModel
-    reads_text: bool
+    reads_text: bool = True
 
     def made(self, **changes: Any) -> Backbone:
         """A backbone without adapters, or with other settings."""
@@ -224,7 +245,7 @@ class _CountedElements(TorchFunctionMode):
         return result
 
 
-def _description_promises(contract: Contract, source: _Source) -> int:
+def _description_promises(contract: Contract, source: _Source, *, generates: bool = True) -> int:
     """What is promised before any weights are loaded; returns the hidden size the architecture names."""
     elements = _CountedElements()
     with contract.promise("constructing one is given name, settings and options", decisive=True), elements:
@@ -247,7 +268,7 @@ def _description_promises(contract: Contract, source: _Source) -> int:
         assert cut == whole, f"{cut} layers with `layers: 1`, {whole} without"
     if source.reads_text:
         with contract.promise("a model without weights can be made of architecture(), for --dry-run"):
-            meta_model(backbone.architecture(), torch.float32)
+            meta_model(backbone.architecture(), torch.float32, generates=generates)
     with contract.promise("identity() is a text, the same for another instance"):
         with elements:
             identity = backbone.identity()
@@ -261,26 +282,33 @@ def _description_promises(contract: Contract, source: _Source) -> int:
 
 
 def _identity_promises(contract: Contract, source: _Source, model: LanguageModel, device: torch.device) -> None:
+    def difference() -> None:
+        sample = _sample(source, model, device)
+        random = source.made(weights="random").load(device)
+        found = _states(random, _sample(source, random, device).inputs)
+        _assert_same(found, _states(model, sample.inputs), "one identity, and the states")
+
+    _told_apart_promise(contract, source, difference)
+
+
+def _told_apart_promise(contract: Contract, source: _Source, difference: Callable[[], None]) -> None:
+    """Where random weights have the identity of the pretrained ones, `difference` has to find none."""
     if source.settings.weights == "random":
         return
     with contract.promise("identity() changes with the weights: random ones are told apart, unless all are random"):
-        other = source.made(weights="random")
         try:
-            told_apart = other.identity() != source.made().identity()
+            told_apart = source.made(weights="random").identity() != source.made().identity()
         except GltaError:
             told_apart = True  # refused: there are no random weights to be mistaken
         if not told_apart:
-            sample = _sample(source, model, device)
-            random = other.load(device)
-            found = _states(random, _sample(source, random, device).inputs)
-            _assert_same(found, _states(model, sample.inputs), "one identity, and the states")
+            difference()
 
 
 # -------------------------------------------------------------------------------------------------- loading
 
 
-def _load_promises(contract: Contract, source: _Source, device: torch.device, hidden_size: int) -> LanguageModel:
-    with contract.promise(f"load() gives a language model on {device}", decisive=True):
+def _load_promises(contract: Contract, source: _Source, device: torch.device, hidden_size: int) -> Any:
+    with contract.promise(f"load() gives a model on {device}", decisive=True):
         model = source.made().load(device)
         assert isinstance(model.module, nn.Module), f"its module is {model.module!r}"
     with contract.promise("hidden_size is that of the architecture"):
@@ -614,5 +642,117 @@ def _wordless_promises(contract: Contract, source: _Source, model: LanguageModel
         raise AssertionError(f"it answers {answers!r}")
 
 
-def _device_of(model: LanguageModel) -> torch.device:
+def _device_of(model: LanguageModel | SentenceEncoder) -> torch.device:
     return next(model.module.parameters()).device
+
+
+# ------------------------------------------------------------------------------ what reads texts and nothing else
+
+
+def _vectors(encoder: SentenceEncoder, rows: Sequence[Sequence[int]], padding: int = 0) -> Tensor:
+    """Vectors of texts given as ids, padded on the right: [B] -> [B, h], without gradients."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows], device=_device_of(encoder))
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=ids.device)
+    with torch.no_grad():
+        return encoder.sentence_vectors(ids, mask)
+
+
+def _read(encoder: SentenceEncoder) -> list[list[int]]:
+    return encoder.token_ids(list(TEXTS), MOST_TOKENS)
+
+
+def _reading_promises(contract: Contract, encoder: SentenceEncoder) -> None:
+    with contract.promise("token_ids() gives a list of ids a text, none of them empty", decisive=True):
+        rows = encoder.token_ids([*TEXTS, ""], MOST_TOKENS)
+        assert len(rows) == len(TEXTS) + 1, f"{len(rows)} for {len(TEXTS) + 1} texts"
+        for row in rows:
+            assert len(row) > 0, "a text has no ids"
+            assert all(isinstance(token, int) for token in row), f"{row!r}"
+    with contract.promise("token_ids() gives at most as many ids as are asked for, and as many where a text is long"):
+        for most in (4, 7, 11):
+            lengths = {len(row) for row in encoder.token_ids([TEXT * 3, TEXT * 3 + TEXT], most)}
+            assert lengths == {most}, f"{sorted(lengths)} where {most} are asked for"
+    with contract.promise("token_ids() reads a text alike whatever stands beside it"):
+        alone = [row for text in TEXTS for row in encoder.token_ids([text], MOST_TOKENS)]
+        assert alone == _read(encoder), "alone and together differ"
+
+
+def _vector_promises(contract: Contract, encoder: SentenceEncoder) -> None:
+    with contract.promise(
+        "sentence_vectors() gives finite vectors [B, hidden_size] of a floating dtype", decisive=True
+    ):
+        rows = _read(encoder)
+        whole = _vectors(encoder, rows)
+        assert whole.shape == (len(rows), encoder.hidden_size), f"shape {list(whole.shape)}"
+        assert whole.is_floating_point(), f"they are {whole.dtype}"
+        assert whole.isfinite().all(), "some are not finite"
+    with contract.promise("texts read alone have the vectors they have in a batch, in whatever order"):
+        _assert_same(torch.cat([_vectors(encoder, [row]) for row in rows]), whole, "the vectors")
+        _assert_same(_vectors(encoder, rows[::-1]).flip(0), whole, "the vectors")
+    with contract.promise("what stands under a mask of 0 changes no vector"):
+        _assert_same(_vectors(encoder, rows, padding=rows[0][1]), whole, "the vectors")
+    with contract.promise("a vector depends on the whole text, its first words and its last"):
+        found = _vectors(encoder, encoder.token_ids([f"{word} {TEXT}" for word in ("Rain", "Gold")], 4 * MOST_TOKENS))
+        _assert_other(found[0], found[1], "other first words leave it as it is")
+        found = _vectors(encoder, encoder.token_ids([f"{TEXT} {word}" for word in ("Rain", "Gold")], 4 * MOST_TOKENS))
+        _assert_other(found[0], found[1], "other last words leave it as it is")
+
+
+def _frozen_reader_promises(
+    contract: Contract, source: _Source, encoder: SentenceEncoder, device: torch.device
+) -> None:
+    rows = _read(encoder)
+    expected = _vectors(encoder, rows)
+    with contract.promise("load() gives the same model again"):
+        _assert_same(_vectors(_loaded_reader(source, device), rows), expected, "vectors of two loads")
+    with contract.promise("a loaded model is one function: every pass gives the same vectors, in training mode too"):
+        encoder.module.train()
+        try:
+            trained = _vectors(encoder, rows)
+        finally:
+            encoder.module.eval()
+        _assert_same(trained, expected, "vectors in training and in evaluation mode")
+    with contract.promise("it is frozen: no parameter requires a gradient"):
+        free = sorted(_trainable(encoder.module))
+        assert not free, f"{len(free)} do, such as {free[0]}"
+    with contract.promise("`backbone.lora` is refused by a GltaError: what only reads is never trained"):
+        try:
+            source.made(lora=LoraSettings(rank=2)).load(device)
+        except GltaError:
+            return
+        raise AssertionError("it is taken without a word")
+
+
+def _loaded_reader(source: _Source, device: torch.device, **changes: Any) -> SentenceEncoder:
+    model: Any = source.made(**changes).load(device)
+    reader: SentenceEncoder = model
+    return reader
+
+
+def _reader_identity_promises(
+    contract: Contract, source: _Source, encoder: SentenceEncoder, device: torch.device
+) -> None:
+    def difference(other: SentenceEncoder) -> None:
+        rows = _read(encoder)
+        _assert_same(_vectors(other, rows), _vectors(encoder, rows), "one identity, and the vectors")
+
+    _told_apart_promise(contract, source, lambda: difference(_loaded_reader(source, device, weights="random")))
+
+
+def _reader_exit_promises(contract: Contract, source: _Source, device: torch.device) -> None:
+    with contract.promise("load() at full depth works", decisive=True):
+        whole = _loaded_reader(source, device, layers=None)
+        rows = _read(whole)
+        expected = _vectors(whole, rows)
+    with contract.promise("early exit: `backbone.layers: 1` gives other vectors of the same shape, or is refused"):
+        try:
+            found = _vectors(_loaded_reader(source, device, layers=1), rows)
+        except GltaError:
+            return
+        assert found.shape == expected.shape, f"shape {list(found.shape)}, not {list(expected.shape)}"
+        if source.made().architecture().get_text_config().num_hidden_layers > 1:
+            _assert_other(found, expected, "the vectors are those of full depth")
+    with contract.promise("early exit: load(full_depth=True) ignores `backbone.layers`"):
+        deep: Any = source.made(layers=1).load(device, full_depth=True)
+        _assert_same(_vectors(deep, rows), expected, "the vectors")

@@ -23,6 +23,13 @@ def glta_backbones() -> Iterator[BackboneDeclaration]:
         reads_text=False,
     )
     yield BackboneDeclaration(
+        name="minilm",
+        summary="all-MiniLM-L6-v2, from the hub or from PyPI: vectors of item texts, for text.backbone",
+        target="glta_backbones.minilm:MiniLM",
+        config="glta_backbones.settings:MiniLMOptions",
+        generates=False,
+    )
+    yield BackboneDeclaration(
         name="smollm2",
         summary="SmolLM2-135M-Instruct, from the hub or from PyPI",
         target="glta_backbones.smollm2:SmolLM2",

@@ -261,6 +261,25 @@ def load_causal_lm(
         InputError: an early exit deeper than the model; quantisation that cannot be had here.
         GltaError: the folder holds no usable checkpoint.
     """
+    model = load_transformer(AutoModelForCausalLM, config, folder, settings, device, full_depth=full_depth)
+    with quiet_transformers():
+        return CausalLanguageModel(model, tokenizer, settings)
+
+
+def load_transformer(
+    family: Any,
+    config: Any,
+    folder: Path | None,
+    settings: BackboneSettings,
+    device: torch.device,
+    *,
+    full_depth: bool,
+) -> Any:
+    """A `transformers` model without dropout; of `load_causal_lm`, which says what is raised, all but the wrapping.
+
+    Args:
+        family: the auto class that picks the model's class, such as `AutoModel`.
+    """
     config = _without_dropout(copy.deepcopy(config))
     if settings.layers is not None and not full_depth:
         exit_after(config, settings.layers)
@@ -268,13 +287,11 @@ def load_causal_lm(
     quantization = _quantization(settings, device, dtype)
     with quiet_transformers():
         if folder is None:
-            model = random_model(config, dtype).to(device)
-        else:
-            model = _pretrained(folder, config, dtype, settings.device_map, quantization, device)
-        return CausalLanguageModel(model, tokenizer, settings)
+            return random_model(config, dtype, family).to(device)
+        return _pretrained(folder, config, dtype, settings.device_map, quantization, device, family)
 
 
-def random_model(config: Any, dtype: torch.dtype) -> Any:
+def random_model(config: Any, dtype: torch.dtype, family: Any = AutoModelForCausalLM) -> Any:
     """A model of that configuration with freshly drawn weights, on the CPU, the same ones at every call.
 
     It is built from the configuration alone: transformers 5 skips the initialisation of any parameter that
@@ -282,7 +299,7 @@ def random_model(config: Any, dtype: torch.dtype) -> Any:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+        return family.from_config(config, dtype=dtype)
 
 
 @contextmanager
@@ -307,11 +324,12 @@ def _pretrained(
     device_map: str | None,
     quantization: Any,
     device: torch.device,
+    family: Any,
 ) -> Any:
     # Quantised weights are packed while they are loaded, which has to happen on the GPU itself.
     placement = device_map if device_map or quantization is None else {"": device}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = family.from_pretrained(
             folder,
             config=config,
             dtype=dtype,

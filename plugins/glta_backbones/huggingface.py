@@ -40,9 +40,9 @@ class HuggingFace:
         if self.settings.weights == "random":
             source = f"random:{fingerprint(_plain(self.architecture()))}"
         elif local_folder(self._model()) is not None:
-            source = f"folder:{fingerprint(file_hashes(self._weights_folder()))}"
+            source = f"folder:{fingerprint(file_hashes(self.weights_folder()))}"
         else:
-            source = f"hub:{self._model()}@{self._weights_folder().name}"
+            source = f"hub:{self._model()}@{self.weights_folder().name}"
         return f"{source}+{self.options.tokenizer}" if self.options.tokenizer else source
 
     def architecture(self) -> Any:
@@ -61,12 +61,13 @@ class HuggingFace:
 
     def load(self, device: torch.device, *, full_depth: bool = False) -> CausalLanguageModel:
         """The model on `device`, frozen except for adapters; `full_depth` ignores the early exit."""
-        folder = None if self.settings.weights == "random" else self._weights_folder()
+        folder = None if self.settings.weights == "random" else self.weights_folder()
         return load_causal_lm(
-            self.architecture(), folder, self._tokenizer(), self.settings, device, full_depth=full_depth
+            self.architecture(), folder, self.tokenizer(), self.settings, device, full_depth=full_depth
         )
 
-    def _tokenizer(self) -> Any:
+    def tokenizer(self) -> Any:
+        """That of the model, or the one the recipe puts in its place."""
         source = self.options.tokenizer or self._model()
         if source == BYTES:
             return byte_tokenizer()
@@ -78,7 +79,8 @@ class HuggingFace:
         except (OSError, ValueError) as error:
             raise GltaError(f"no usable tokenizer: {error}", location=str(folder)) from error
 
-    def _weights_folder(self) -> Path:
+    def weights_folder(self) -> Path:
+        """Where the safetensors lie; fetched now where they are not here."""
         return local_folder(self._model()) or fetch(self._model(), self.options.revision, weights=True)
 
     def _model(self) -> str:

@@ -30,7 +30,7 @@ class HuggingFaceOptions(Settings):
         return self
 
 
-class SmolLM2Options(Settings):
+class CheckpointOptions(Settings):
     """Where the weights are, if not where glta looks by itself."""
 
     folder: str | None = Field(None, description="local copy of the checkpoint: safetensors, config and tokenizer")
@@ -43,6 +43,14 @@ class NoneOptions(Settings):
     token_rms: float = Field(
         0.122, gt=0, description="root mean square the projected tokens start at, as if among the model's words"
     )
+
+
+class SmolLM2Options(CheckpointOptions):
+    """Of SmolLM2."""
+
+
+class MiniLMOptions(CheckpointOptions):
+    """Of MiniLM."""
 
 
 class TinyOptions(Settings):

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from glta_cli import __version__
 from glta_cli.commands.plugins_show import described, example_of, recipe_line, set_options, settings_of
-from glta_cli.plugin import KINDS, Settings
+from glta_cli.plugin import KINDS, DatasetDeclaration, Settings
 from glta_cli.recipe import Recipe
 from glta_cli.recipe_files import recipe_from
 from glta_cli.registry import Registry
@@ -372,12 +372,11 @@ def test_an_example_holds_what_is_required_and_only_that():
         (NoSettings, {}),
     ]:
         assert example_of(model, list(settings_of(model))) == expected
-    assert set_options("dataset", "a.b", {"x.y": "on", "z": 1}) == (
+    dotted = DatasetDeclaration(name="a.b", summary="s", target="a:B", config="a:C")
+    assert set_options(dotted, {"x.y": "on", "z": 1}) == (
         "--set dataset.name=a.b --set 'dataset.options.x.y='\"'\"'on'\"'\"'' --set dataset.options.z=1"
     )
-    assert recipe_line("dataset", "a.b", {"x.y": "on", "z": 1}) == (
-        "dataset: {name: a.b, options: {x: {y: 'on'}, z: 1}}"
-    )
+    assert recipe_line(dotted, {"x.y": "on", "z": 1}) == ("dataset: {name: a.b, options: {x: {y: 'on'}, z: 1}}")
 
 
 def test_every_setting_of_a_recipe_can_be_told():

@@ -25,8 +25,8 @@ from glta_cli.evaluation.baselines import (
     made_baseline,
 )
 from glta_cli.evaluation.evaluate import evaluate_run
-from glta_cli.evaluation.rows import BaselineRow, compared_rows
 from glta_cli.evaluation.ranking import Scorer
+from glta_cli.evaluation.rows import BaselineRow, compared_rows
 from glta_cli.main import app
 from glta_cli.pipeline import Pipeline
 from glta_cli.plugin import BaselineData, BaselineDeclaration

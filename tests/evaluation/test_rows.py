@@ -64,7 +64,8 @@ def test_another_encoder_starts_from_its_own_defaults() -> None:
 def test_what_is_wrong_with_a_variant_is_said_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "evaluate:\n  variants:\n    smaller:\n      graph:\n        los: bpr\n    other:\n      dataset:\n        kcore: 5\n"
+        "evaluate:\n  variants:\n    smaller:\n      graph:\n        los: bpr\n"
+        "    other:\n      dataset:\n        kcore: 5\n"
     )
     finished = CliRunner().invoke(app, ["recipes", "validate", str(path)])
     assert isinstance(finished.exception, InputErrors)

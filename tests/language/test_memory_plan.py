@@ -201,3 +201,13 @@ def test_the_plan_prints_and_is_plain_json() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(plan_table(result))
     assert f"{result.parameters['language model']:,}" in console.export_text()
+
+
+def test_the_backbone_of_item_texts_is_counted_apart() -> None:
+    plain, read = tiny_recipe(), tiny_recipe(text={"backbone": "minilm"})
+    before, after = (plan(each, users=10, items=20, graph_dimension=8) for each in (plain, read))
+    assert before.text_backbone is None
+    assert before.as_dict()["text_backbone"] is None
+    assert after.as_dict()["text_backbone"] == {"name": "minilm", "parameters": 22_713_216}
+    assert ("text.backbone", "minilm, 22,713,216 parameters, for encode-items alone") in list(after.rows())
+    assert after.total_parameters == before.total_parameters

