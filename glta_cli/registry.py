@@ -82,6 +82,10 @@ class Component:
         """Import and return the component's class; raises `GltaError` with the original cause."""
         return self._imported(self.declaration.target)
 
+    def needs_text_vectors(self) -> bool:
+        """Whether its target asks for the vectors of item texts; imports it."""
+        return bool(getattr(self.target(), "needs_text_vectors", False))
+
     def config(self) -> type[BaseModel]:
         """Import and return the pydantic model of the component's settings.
 
