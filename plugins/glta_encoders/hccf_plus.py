@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from glta_cli.plugin import InteractionGraph
 from glta_encoders.hccf import HCCF
 from glta_encoders.settings import HCCFPlusSettings
-from glta_encoders.text_contrast import TextContrast
+from glta_encoders.text_contrast import TextContrast, TextContrasted
 
 
-class HCCFPlus(HCCF):
+class HCCFPlus(TextContrasted, HCCF):
     """HCCF, whose embeddings must tell the items by their texts and the texts by their items.
 
     Embeddings and loss are HCCF's; the loss adds `TextContrast` with a linear projection f(t) = W t, W [d, D]. Users
@@ -20,22 +20,8 @@ class HCCFPlus(HCCF):
     Alignment, WWW 2025 Companion: InfoNCE between node embeddings and sentence embeddings of the descriptions.
     """
 
-    needs_text_vectors = True
-
     def __init__(self, graph: InteractionGraph, settings: HCCFPlusSettings, text_vectors: Tensor) -> None:
         """`text_vectors` are float32 [I, D]."""
         super().__init__(graph, settings)
         projection = nn.Linear(text_vectors.shape[1], settings.dimension, bias=False)
         self.texts = TextContrast(graph, text_vectors, projection, settings, users=settings.text_users)
-        # Of the last forward(), so that extra_loss need not propagate again.
-        self.embedded: tuple[Tensor, Tensor] | None = None
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """E split into users [U, d] and items [I, d]."""
-        self.embedded = super().forward()
-        return self.embedded
-
-    def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
-        """HCCF's own and the contrast with the texts, of a batch of users [B] and items [B] or [2, B]."""
-        contrast: Tensor = self.texts(self.embedded or self.forward(), users, items)
-        return super().extra_loss(users, items) + contrast

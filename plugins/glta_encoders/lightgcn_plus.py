@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from glta_cli.plugin import InteractionGraph
 from glta_encoders.lightgcn import LightGCN
 from glta_encoders.settings import LightGCNPlusSettings
-from glta_encoders.text_contrast import TextContrast
+from glta_encoders.text_contrast import TextContrast, TextContrasted
 
 
-class LightGCNPlus(LightGCN):
+class LightGCNPlus(TextContrasted, LightGCN):
     """LightGCN, whose embeddings must tell the items by their texts and the texts by their items.
 
     Embeddings are LightGCN's; the loss adds `TextContrast` with a linear projection f(t) = W t, W [d, D]. Users are
@@ -20,22 +20,8 @@ class LightGCNPlus(LightGCN):
     Alignment, WWW 2025 Companion: InfoNCE between node embeddings and sentence embeddings of the descriptions.
     """
 
-    needs_text_vectors = True
-
     def __init__(self, graph: InteractionGraph, settings: LightGCNPlusSettings, text_vectors: Tensor) -> None:
         """`text_vectors` are float32 [I, D]."""
         super().__init__(graph, settings)
         projection = nn.Linear(text_vectors.shape[1], settings.dimension, bias=False)
         self.texts = TextContrast(graph, text_vectors, projection, settings, users=settings.text_users)
-        # Of the last forward(), so that extra_loss need not propagate again.
-        self.embedded: tuple[Tensor, Tensor] | None = None
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """E split into users [U, d] and items [I, d]."""
-        self.embedded = super().forward()
-        return self.embedded
-
-    def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
-        """LightGCN's regulariser and the contrast with the texts, of a batch of [B] and [B] or [2, B]."""
-        contrast: Tensor = self.texts(self.embedded or self.forward(), users, items)
-        return super().extra_loss(users, items) + contrast

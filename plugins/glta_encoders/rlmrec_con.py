@@ -7,10 +7,10 @@ from torch import Tensor
 from glta_cli.plugin import InteractionGraph
 from glta_encoders.lightgcn import LightGCN
 from glta_encoders.settings import RLMRecConSettings
-from glta_encoders.text_contrast import TextContrast, two_layers
+from glta_encoders.text_contrast import TextContrast, TextContrasted, two_layers
 
 
-class RLMRecCon(LightGCN):
+class RLMRecCon(TextContrasted, LightGCN):
     """RLMRec's contrastive alignment on LightGCN: users and items against an MLP of their texts.
 
     Embeddings are LightGCN's; the loss adds `TextContrast` of users and items with f = W_2 · LeakyReLU(W_1 t + b_1)
@@ -23,22 +23,8 @@ class RLMRecCon(LightGCN):
     Source: Ren et al., Representation Learning with Large Language Models for Recommendation, WWW 2024, section 3.3.
     """
 
-    needs_text_vectors = True
-
     def __init__(self, graph: InteractionGraph, settings: RLMRecConSettings, text_vectors: Tensor) -> None:
         """`text_vectors` are float32 [I, D]."""
         super().__init__(graph, settings)
         projection = two_layers(text_vectors.shape[1], settings.dimension)
         self.texts = TextContrast(graph, text_vectors, projection, settings, users=True)
-        # Of the last forward(), so that extra_loss need not propagate again.
-        self.embedded: tuple[Tensor, Tensor] | None = None
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """E split into users [U, d] and items [I, d]."""
-        self.embedded = super().forward()
-        return self.embedded
-
-    def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
-        """LightGCN's regulariser and the contrast with the texts, of a batch of [B] and [B] or [2, B]."""
-        contrast: Tensor = self.texts(self.embedded or self.forward(), users, items)
-        return super().extra_loss(users, items) + contrast

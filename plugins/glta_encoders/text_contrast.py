@@ -56,6 +56,27 @@ class TextContrast(nn.Module):
         return info_nce(F.embedding(chosen, embeddings), self.projection(texts[chosen]), self.settings.text_temperature)
 
 
+class TextContrasted(nn.Module):
+    """What an encoder with a `TextContrast` adds to the encoder it is derived from, which stands behind it."""
+
+    needs_text_vectors = True
+    texts: TextContrast
+    # Of the last forward(), so that extra_loss need not propagate again.
+    embedded: tuple[Tensor, Tensor] | None = None
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """As without texts: users [U, d] and items [I, d]."""
+        embedded: tuple[Tensor, Tensor] = super().forward()
+        self.embedded = embedded
+        return embedded
+
+    def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
+        """The loss without texts and the contrast with them, of users [B] and items [B] or [2, B]."""
+        contrast: Tensor = self.texts(self.embedded or self.forward(), users, items)
+        own: Tensor = super().extra_loss(users, items)  # type: ignore[misc]
+        return own + contrast
+
+
 def two_layers(inputs: int, outputs: int) -> nn.Sequential:
     """An MLP with a LeakyReLU between its two layers, the width between them midway."""
     middle = (inputs + outputs) // 2
