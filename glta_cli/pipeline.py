@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from glta_cli.loggers import Loggers
     from glta_cli.profiling import StageProfile
 
-STAGES = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune", "index")
+STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
 
 
 class Pipeline:
@@ -61,7 +61,7 @@ class Pipeline:
             raise GltaError(f"this recipe leaves out {stage}", location=self.name)
         if stage in self._artefacts:
             return self._artefacts[stage]
-        lineage = _lineage(stage)
+        lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
         loaded = {
             each.loading(self.recipe).backbone.name for each in wanted if "backbone" in each.settings(self.recipe)
@@ -187,7 +187,9 @@ class Pipeline:
         from glta_cli.terminal import say
 
         label = escape(self.label)
-        inputs = {name: self._artefacts[name].fingerprint for name in stage.inputs if name in self._artefacts}
+        inputs = {
+            name: self._artefacts[name].fingerprint for name in stage.reads(self.recipe) if name in self._artefacts
+        }
         settings = stage.settings(self.recipe)
         weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
         identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
@@ -247,8 +249,8 @@ class Pipeline:
                 f"[yellow]warning[/]: run {escape(self.name)} had other settings until now; what it published stays, "
                 "and --run with a new name keeps both"
             )
-        if before is not None and same and all(before.stages.get(n) == f for n, f in stages.items()):
-            stages = before.stages
+        if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
+            stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
         self.workspace.save_run(Run(self.name, recipe, stages))
 
 
@@ -260,11 +262,11 @@ def deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {**recipe, "evaluate": None, "loggers": None}
 
 
-def _lineage(stage: str) -> set[str]:
-    """The stage and everything it reads, directly or not."""
+def lineage_of(stage: str, recipe: Recipe) -> set[str]:
+    """The stage and everything it reads under this recipe, directly or not."""
     from glta_cli.stages import STAGES as LATER_STAGES
 
-    inputs = {each.name: each.inputs for each in LATER_STAGES}
+    inputs = {each.name: each.reads(recipe) for each in LATER_STAGES}
     found, pending = set(), [stage]
     while pending:
         name = pending.pop()

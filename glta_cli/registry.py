@@ -79,15 +79,19 @@ class Component:
     def kind(self) -> Kind:
         return self.declaration.kind
 
-    @property
-    def grid(self) -> Mapping[str, Sequence[Any]]:
-        """What its own settings are chosen from where an evaluation tunes them; empty for kinds that never are."""
-        grid: Mapping[str, Sequence[Any]] = getattr(self.declaration, "grid", {})
-        return grid
+    def candidates(self) -> list[dict[str, Any]]:
+        """What an evaluation chooses its own settings from; nothing without a grid."""
+        declaration = self.declaration
+        tunable = isinstance(declaration, TunableDeclaration) and declaration.grid
+        return declaration.combinations() if tunable else []
 
     def target(self) -> Any:
         """Import and return the component's class; raises `GltaError` with the original cause."""
         return self._imported(self.declaration.target)
+
+    def needs_text_vectors(self) -> bool:
+        """Whether its target asks for the vectors of item texts; imports it."""
+        return bool(getattr(self.target(), "needs_text_vectors", False))
 
     def config(self) -> type[BaseModel]:
         """Import and return the pydantic model of the component's settings.

@@ -46,6 +46,13 @@ def reads_text(recipe: Recipe) -> bool:
     return declaration.reads_text
 
 
+def encoder_needs_text_vectors(recipe: Recipe) -> bool:
+    """Whether the encoder asks for the vectors of item texts; imports it, since its class says so."""
+    from glta_cli.registry import installed
+
+    return installed().find("encoder", recipe.graph.encoder).needs_text_vectors()
+
+
 def own_settings(
     kind: Kind,
     name: str,

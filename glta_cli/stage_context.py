@@ -91,13 +91,15 @@ class StageContext:
         prefix = "served_" if serving else ""
         return Embeddings(stored[f"{prefix}users"], stored[f"{prefix}items"])
 
+    def text_vectors(self) -> NDArray[np.float32]:
+        """The whitened vectors of the item texts, [I, D], read anew each time."""
+        return load_file(self.artefacts["encode-items"].file(VECTORS))["vectors"]
+
     def item_vectors(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """What the tied head knows of each item: its embedding, and its text where there is any, [I, D]."""
-        artefact = self.artefacts.get("encode-items")
-        if artefact is None:
+        if "encode-items" not in self.artefacts:
             return embeddings.items
-        text = load_file(artefact.file(VECTORS))["vectors"]
-        return np.concatenate([embeddings.items, text], axis=1)
+        return np.concatenate([embeddings.items, self.text_vectors()], axis=1)
 
     def model(self, embeddings: Embeddings, *, adapters: bool) -> GraphLanguageModel:
         """A freshly initialised model around the recipe's language model, with its `adapters` or without."""

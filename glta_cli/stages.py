@@ -31,9 +31,9 @@ from glta_cli.language.interests import generate_interests
 from glta_cli.language.model import load_own_tensors, own_tensors
 from glta_cli.language.readout import encode_users
 from glta_cli.language.text_vectors import text_vectors, whiten
-from glta_cli.recipe import Recipe
+from glta_cli.recipe import GraphSettings, Recipe
 from glta_cli.registry import installed
-from glta_cli.selection import component_options, encoder_dimension, text_reader
+from glta_cli.selection import component_options, encoder_dimension, encoder_needs_text_vectors, text_reader
 from glta_cli.serving.fusion import choose_weights
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stage_context import (
@@ -53,11 +53,11 @@ from glta_cli.training import TrainingProgress, train, trainable
 from glta_cli.workspace import fingerprint
 
 
-def require_text(prepared: PreparedDataset, stage: str, switch: str) -> None:
-    """Raise `InputError` where the dataset has no item texts, which `stage` cannot do without."""
+def require_text(prepared: PreparedDataset, needing: str, switch: str) -> None:
+    """Raise `InputError` where the dataset has no item texts, which a stage or a component cannot do without."""
     if not prepared.has_text:
         raise InputError(
-            f"{prepared.name} was prepared without item texts, which {stage} needs",
+            f"{prepared.name} was prepared without item texts, which {needing} needs",
             hint=f"prepare it again with its metadata file beside the interactions, or leave it out: --set {switch}",
         )
 
@@ -81,7 +81,7 @@ class Stage(ABC):
 
     Attributes:
         name: as the artefact and the manifest call it.
-        inputs: the stages whose artefacts it reads.
+        inputs: the stages whose artefacts it reads, whatever the recipe.
     """
 
     name: ClassVar[str]
@@ -90,6 +90,10 @@ class Stage(ABC):
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         """Whether the recipe has this stage at all."""
         return True
+
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        """The stages whose artefacts it reads under this recipe, those the recipe leaves out among them."""
+        return self.inputs
 
     @abstractmethod
     def settings(self, recipe: Recipe) -> dict[str, Any]:
@@ -109,6 +113,10 @@ class PretrainGraph(Stage):
 
     name = "pretrain-graph"
     inputs = ("prepare",)
+
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        # An encoder without texts must not be trained again for another language model.
+        return (*self.inputs, "encode-items") if encoder_needs_text_vectors(recipe) else self.inputs
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
@@ -146,7 +154,7 @@ class PretrainGraph(Stage):
 
     def _pretrain(self, context: StageContext, edges: Interactions, state_folder: Path, description: str) -> Any:
         return pretrain(
-            partial(self._encoder, context.recipe),
+            partial(self._encoder, context),
             context.recipe.graph,
             edges,
             context.train,
@@ -159,16 +167,19 @@ class PretrainGraph(Stage):
 
     def _on_graph(self, context: StageContext, trained: nn.Module, edges: Interactions) -> Embeddings:
         """The same parameters, propagated over another graph of the same nodes."""
-        encoder = self._encoder(context.recipe, InteractionGraph(edges)).to(context.device)
+        encoder = self._encoder(context, InteractionGraph(edges)).to(context.device)
         with installed().find("encoder", context.recipe.graph.encoder).named():
             # What it says of shapes that differ is that something saved follows from the edges.
             encoder.load_state_dict(trained.state_dict())
         return embeddings_of(encoder, context.recipe.graph)
 
     @staticmethod
-    def _encoder(recipe: Recipe, graph: InteractionGraph) -> nn.Module:
+    def _encoder(context: StageContext, graph: InteractionGraph) -> nn.Module:
+        recipe = context.recipe
         component = installed().find("encoder", recipe.graph.encoder)
-        encoder = component.build(graph, component_options(recipe, "encoder"))
+        # Each encoder has a copy of its own: what one did to it must not show in the next.
+        texts = (torch.from_numpy(context.text_vectors()),) if component.needs_text_vectors() else ()
+        encoder = component.build(graph, component_options(recipe, "encoder"), *texts)
         with component.named():
             return checked_encoder(encoder, graph, encoder_dimension(recipe))
 
@@ -180,7 +191,15 @@ class EncodeItems(Stage):
     inputs = ("prepare",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        return recipe.finetune.head == "tied" and recipe.text.vectors and prepared.has_text
+        """Whether the head or the encoder takes them.
+
+        Raises:
+            InputError: the encoder needs item texts and the dataset has none.
+        """
+        if not encoder_needs_text_vectors(recipe):
+            return recipe.finetune.head == "tied" and recipe.text.vectors and prepared.has_text
+        require_text(prepared, f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}")
+        return True
 
     def loading(self, recipe: Recipe) -> Recipe:
         return text_reader(recipe)
@@ -397,8 +416,8 @@ class BuildIndex(Stage):
 
 
 STAGES: tuple[Stage, ...] = (
-    PretrainGraph(),
     EncodeItems(),
+    PretrainGraph(),
     Align(),
     DescribeUsers(),
     Finetune(),

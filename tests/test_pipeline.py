@@ -66,12 +66,14 @@ def test_from_a_table_to_recommendations_in_one_command_and_again_at_once(
     assert json.loads(latest.stdout) == answer
 
 
-def test_the_order_a_run_reports_is_the_order_stages_run_in() -> None:
+@pytest.mark.parametrize("encoder", ["lightgcn", "lightgcn-plus"])
+def test_the_order_a_run_reports_is_the_order_stages_run_in(tiny_recipe: Callable[..., Recipe], encoder: str) -> None:
     from glta_cli.stages import STAGES as LATER_STAGES
 
+    recipe = tiny_recipe(f"graph.encoder={encoder}")
     assert ("prepare", *(stage.name for stage in LATER_STAGES)) == STAGES
     for position, stage in enumerate(LATER_STAGES, start=1):
-        assert set(stage.inputs) <= set(STAGES[:position]), f"{stage.name} reaches back"
+        assert set(stage.reads(recipe)) <= set(STAGES[:position]), f"{stage.name} reaches back"
 
 
 def test_an_unknown_user_is_refused_before_anything_is_trained(
@@ -105,8 +107,7 @@ def test_how_a_run_is_evaluated_is_no_other_setting_of_its_stages(
     assert states_of(again.stderr) == {"prepare": "up to date", "pretrain-graph": "up to date"}
     assert "other settings" not in again.stderr
     changed = load_recipe(str(tiny_recipe_file)).recipe
-    [graph] = [artefact for name, artefact in Pipeline("toy", changed, Workspace()).status() if name == LATER[0]]
-    assert graph is not None
+    assert dict(Pipeline("toy", changed, Workspace()).status())["pretrain-graph"] is not None
 
 
 def test_a_run_called_like_a_folder_elsewhere_leaves_nothing_there(
@@ -235,6 +236,17 @@ def test_a_stage_another_process_works_on_is_busy(tiny_recipe: Callable[..., Rec
         again.ensure("pretrain-graph")
 
 
+def test_a_stage_that_runs_late_leaves_what_does_not_read_it(run_toy: Callable[..., Pipeline]) -> None:
+    graph = dict(run_toy(name="late", stage="pretrain-graph").status())
+    assert graph["encode-items"] is None
+    late = run_toy(name="late", stage="encode-items")
+    found = dict(late.status())
+    assert found["encode-items"] is not None
+    assert found["pretrain-graph"] is not None
+    stored = late.workspace.required_run("late").stages
+    assert list(stored) == ["prepare", "encode-items", "pretrain-graph"]
+
+
 def test_a_run_that_was_changed_forgets_the_stages_of_before(run_toy: Callable[..., Pipeline]) -> None:
     assert dict(run_toy(name="forgets").status())["index"] is not None
     halfway = run_toy("align.labels=item_order", name="forgets", stage="align")
@@ -324,6 +336,52 @@ def test_generated_words_stand_in_the_prompts_of_every_user(run_toy: Callable[..
 def test_every_ablation_ends_in_an_index(run_toy: Callable[..., Pipeline], ablation: str) -> None:
     index = run_toy(ablation, name="ablation").ensure("index")
     assert np.isfinite(load_file(index.file("vectors.safetensors"))["rows"]).all()
+
+
+# ------------------------------------------------------------------------------- an encoder that takes the texts
+
+
+def test_an_encoder_that_asks_for_texts_is_trained_on_their_vectors(run_toy: Callable[..., Pipeline]) -> None:
+    plain = run_toy(name="no-texts", stage="pretrain-graph").ensure("pretrain-graph")
+    assert set(plain.manifest["inputs"]) == {"prepare"}
+
+    given = run_toy("graph.encoder=alpharec", name="texts", stage="pretrain-graph")
+    artefact, vectors = given.ensure("pretrain-graph"), given.ensure("encode-items")
+    assert artefact.manifest["inputs"]["encode-items"] == vectors.fingerprint
+    trained = load_file(artefact.file("full.safetensors"))
+    assert (trained["users"].shape, trained["items"].shape) == ((60, 16), (40, 16))
+
+
+@pytest.mark.parametrize("change", ["text.tokens=12", "backbone.layers=1"])
+def test_such_an_encoder_is_trained_again_where_the_vectors_change(
+    run_toy: Callable[..., Pipeline], change: str
+) -> None:
+    before, after = (
+        dict(run_toy("graph.encoder=lightgcn-plus", *changes, name="texts-again", stage="pretrain-graph").status())
+        for changes in ([], [change])
+    )
+    assert before["pretrain-graph"].fingerprint != after["pretrain-graph"].fingerprint
+
+
+def test_such_an_encoder_goes_all_the_way_without_the_tied_head(run_toy: Callable[..., Pipeline]) -> None:
+    pipeline = run_toy("graph.encoder=rlmrec-gen", "finetune.head=linear", name="texts-linear")
+    weights = load_file(dict(pipeline.status())["finetune"].file("model.safetensors"))
+    assert weights["head.weight"].shape == (40, 32)
+    assert load_file(pipeline.ensure("index").file("vectors.safetensors"))["rows"].shape == (60, 1, 32)
+
+
+def test_such_an_encoder_is_refused_without_item_texts(
+    tiny_recipe: Callable[..., Recipe], toy_table: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "interactions.csv"
+    bare.write_bytes((toy_table / "interactions.csv").read_bytes())
+    recipe = tiny_recipe(f"dataset.source={bare}", "graph.encoder=hccf-plus")
+    with pytest.raises(InputError) as caught:
+        Pipeline("bare", recipe, Workspace(tmp_path / "w"), device="cpu").ensure("pretrain-graph")
+    message = str(caught.value)
+    assert "table was prepared without item texts, which the encoder 'hccf-plus' needs" in message
+    assert "--set graph.encoder=lightgcn" in message
+    assert [path.name for path in (tmp_path / "w" / "stages").iterdir()] == ["prepare"]
 
 
 # ---------------------------------------------------------------------------------------------- a tiny Llama

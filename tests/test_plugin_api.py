@@ -53,9 +53,17 @@ def parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
 
 
 def own_methods(protocol: type) -> list[str]:
-    """What a protocol asks for: its constructor, where it states one, and its public methods."""
-    stated = {name for name, each in vars(protocol).items() if getattr(each, "__qualname__", "").endswith(f".{name}")}
-    return [name for name in vars(protocol) if name in stated and (name == "__init__" or not name.startswith("_"))]
+    """What a protocol asks for: its constructor, where it states one, and its public methods; inherited ones too."""
+    members = {name: each for base in reversed(protocol.__mro__) for name, each in vars(base).items()}
+    stated = {
+        name for name, each in members.items() if getattr(each, "__qualname__", "").split(".")[0] in names_of(protocol)
+    }
+    return [name for name in members if name in stated and (name == "__init__" or not name.startswith("_"))]
+
+
+def names_of(protocol: type) -> set[str]:
+    """Of the protocol and those it is derived from."""
+    return {base.__name__ for base in protocol.__mro__ if base.__module__ == plugin.__name__}
 
 
 def drift(implementation: Any, protocol: type) -> dict[str, Any]:
@@ -175,7 +183,21 @@ def test_first_party_components_are_what_their_protocol_asks_for(kind: Kind) -> 
     own = [component for component in installed().of_kind(kind) if component.origin.distribution == OWN_DISTRIBUTION]
     targets = {component.target() for component in own}
     assert targets
-    assert [(target, found) for target in targets if (found := drift(target, PROTOCOL_OF_KIND[kind]))] == []
+    assert [(target, found) for target in targets if (found := drift(target, protocol_of(kind, target)))] == []
+
+
+def protocol_of(kind: Kind, target: Any) -> type:
+    texts = kind == "encoder" and getattr(target, "needs_text_vectors", False)
+    return plugin.TextGraphEncoder if texts else PROTOCOL_OF_KIND[kind]
+
+
+def test_the_example_of_an_encoder_that_takes_texts_keeps_every_promise() -> None:
+    names: dict[str, Any] = {}
+    exec(example_of(plugin.TextGraphEncoder), names)
+    assert drift(names["ProjectedTexts"], plugin.TextGraphEncoder) == {}
+    contract = Contract("projected-texts")
+    encoder_promises(contract, names["ProjectedTexts"], names["ProjectedTextsSettings"]())
+    contract.settle()
 
 
 def test_first_party_language_models_and_downloads_too() -> None:

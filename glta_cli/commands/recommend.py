@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 # Of the quickstart recipe, on two processor cores.
 DURATIONS: Mapping[str, str] = {
     "prepare": "5 s",
-    "pretrain-graph": "40 s",
     "encode-items": "40 s",
+    "pretrain-graph": "40 s",
     "align": "1 min",
     "describe-users": "0 s",
     "finetune": "2 min",

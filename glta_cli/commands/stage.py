@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 PURPOSES: Mapping[str, str] = {
     "prepare": "read, filter and split the interactions",
-    "pretrain-graph": "embed users and items by the graph encoder",
     "encode-items": "turn item texts into vectors",
+    "pretrain-graph": "embed users and items by the graph encoder",
     "align": "align item tokens with the language model",
     "describe-users": "let the language model name each user's interests",
     "finetune": "align users and train the item logits",
@@ -129,9 +129,9 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
     from glta_cli.pipeline import STAGES
 
     recipe, prepared = pipeline.recipe, _prepared(pipeline)
-    without_text = prepared is not None and not prepared.has_text
+    has_text = prepared is None or prepared.has_text
     left_out = {
-        "encode-items": recipe.finetune.head != "tied" or not recipe.text.vectors or without_text,
+        "encode-items": not _encodes_items(stage, recipe, has_text=has_text),
         "align": not recipe.align.enabled,
         "describe-users": not (recipe.interests.profile or recipe.interests.prediction),
     }
@@ -141,6 +141,15 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
         published["prepare"] = None if prepared is None else prepared.artefact
     wanted = STAGES[: STAGES.index(stage) + 1]
     return [(name, published[name]) for name in wanted if not left_out.get(name, False)]
+
+
+def _encodes_items(stage: str, recipe: Recipe, *, has_text: bool) -> bool:
+    """Whether vectors of item texts are made on the way to `stage`: for the tied head, or for the encoder."""
+    from glta_cli.selection import encoder_needs_text_vectors
+
+    for_head = stage != "pretrain-graph" and recipe.finetune.head == "tied" and recipe.text.vectors and has_text
+    # The encoder is asked last: it is imported for the answer.
+    return for_head or encoder_needs_text_vectors(recipe)
 
 
 def state_of(artefact: Artefact | None) -> str:

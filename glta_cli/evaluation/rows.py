@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.component_identity import component_identity
@@ -95,7 +94,7 @@ class BaselineRow(Row):
 
     def candidates(self) -> list[Row]:
         given = self.settings()
-        return [BaselineRow(made_baseline(self.name, given | each)) for each in combinations(self.made.component.grid)]
+        return [BaselineRow(made_baseline(self.name, given | each)) for each in self.made.component.candidates()]
 
     def settings(self) -> dict[str, Any]:
         return self.made.settings.model_dump(mode="json")
@@ -120,8 +119,8 @@ class EncoderRow(Row):
         return [encoder_row(self.name, pipeline.sibling(self.name, self._recipe(pipeline.recipe)), self.settings())]
 
     def candidates(self) -> list[Row]:
-        grid = installed().find("encoder", self.changes["encoder"]).grid
-        return [self.with_options(**each) for each in combinations(grid)]
+        component = installed().find("encoder", self.changes["encoder"])
+        return [self.with_options(**each) for each in component.candidates()]
 
     def with_options(self, **options: Any) -> EncoderRow:
         """The same encoder with some of its own settings changed."""
@@ -228,13 +227,6 @@ def _require_known(name: str, recipe: Recipe) -> None:
 def require_texts_of(rows: Sequence[Row], pipeline: Pipeline) -> None:
     """Raise `InputError` where a baseline needs item texts and the prepared dataset has none."""
     require_texts([row.made for row in rows if isinstance(row, BaselineRow)], pipeline.prepared())
-
-
-def combinations(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Every combination of a grid's values, in its order; nothing for an empty grid."""
-    if grid:
-        for values in product(*grid.values()):
-            yield dict(zip(grid, values, strict=True))
 
 
 # --------------------------------------------------------------------------------------- the model's own rows

@@ -63,9 +63,14 @@ class InteractionGraph(nn.Module):
         super()._apply(fn, recurse)
         return self
 
-    def propagate(self, nodes: Tensor) -> Tensor:
-        """A·nodes: [N, d] -> [N, d], differentiable."""
-        product: Tensor = _Propagation.apply(nodes, self)
+    def propagate(self, nodes: Tensor, weights: Tensor | None = None) -> Tensor:
+        """A·nodes: [N, d] -> [N, d], differentiable.
+
+        Args:
+            weights: of the edges in place of the graph's own, such as some of them dropped; float32 [2E], the same
+                both ways. They get no gradient.
+        """
+        product: Tensor = _Propagation.apply(nodes, self, self.weights if weights is None else weights)
         return product
 
     def layer_mean(self, nodes: Tensor, layers: int) -> Tensor:
@@ -81,14 +86,14 @@ class _Propagation(torch.autograd.Function):
     """A·nodes."""
 
     @staticmethod
-    def forward(ctx: Any, nodes: Tensor, graph: InteractionGraph) -> Tensor:
-        ctx.graph = graph
-        return _product(nodes, graph)
+    def forward(ctx: Any, nodes: Tensor, graph: InteractionGraph, weights: Tensor) -> Tensor:
+        ctx.graph, ctx.weights = graph, weights
+        return _product(nodes, graph, weights)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         # A is symmetric: its transpose is itself. The backward pass torch has for a bag is many times slower.
-        return _product(gradients[0].contiguous(), ctx.graph), None
+        return _product(gradients[0].contiguous(), ctx.graph, ctx.weights), None, None
 
 
 class _LayerMean(torch.autograd.Function):
@@ -110,12 +115,12 @@ def _polynomial(nodes: Tensor, graph: InteractionGraph, layers: int) -> Tensor:
     mean = nodes
     for layer in range(1, layers + 1):
         # In place: an interpolation is cheap, a fresh [N, d] from the operating system is not.
-        mean = _product(mean, graph).lerp_(nodes, 1 / (layer + 1))
+        mean = _product(mean, graph, graph.weights).lerp_(nodes, 1 / (layer + 1))
     return mean
 
 
-def _product(nodes: Tensor, graph: InteractionGraph) -> Tensor:
-    return F.embedding_bag(graph.neighbours, nodes, graph.indptr, mode="sum", per_sample_weights=graph.weights)
+def _product(nodes: Tensor, graph: InteractionGraph, weights: Tensor) -> Tensor:
+    return F.embedding_bag(graph.neighbours, nodes, graph.indptr, mode="sum", per_sample_weights=weights)
 
 
 def _hetero_data(users: Tensor, items: Tensor, user_count: int, item_count: int) -> HeteroData:

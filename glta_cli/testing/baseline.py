@@ -19,11 +19,10 @@ from glta_cli.evaluation.baselines import checked_arrays, score_problem
 from glta_cli.evaluation.ranking import Scorer, rank_users
 from glta_cli.plugin import BaselineData
 from glta_cli.testing.contract import Contract, declared
-from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split
+from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split, draw_text_vectors
 
 FEWEST_TEXTS = 10
 SUBJECTS = ("a voyage to the stars", "a garden in spring", "two thieves and a bank")
-VECTOR_DIMENSIONS = 6
 SEED, OTHER_SEED = 7, 8
 TEXTS = tuple(f"Title {item}: {SUBJECTS[item % len(SUBJECTS)]}" for item in range(ITEMS))
 
@@ -78,8 +77,6 @@ class _Subject:
     def data(self) -> BaselineData:
         """Interactions drawn anew, the same each time; all users but one have something to validate on."""
         train, validation = draw_split(0, ITEMS if self.texts is None else len(self.texts))
-        vectors = np.random.default_rng(3).standard_normal((train.item_count, VECTOR_DIMENSIONS), dtype=np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         asks = getattr(self.target, "needs_text_vectors", False)
         return BaselineData(
             train=train,
@@ -87,7 +84,7 @@ class _Subject:
             texts=self.texts,
             seed=SEED,
             device=torch.device("cpu"),
-            text_vectors=vectors if asks else None,
+            text_vectors=draw_text_vectors(3, train.item_count) if asks else None,
         )
 
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glta_cli.data.interactions import Interactions
 
 USERS, ITEMS = 13, 17
 LONELY_USER = 5
 SHARE = 0.3
+VECTOR_DIMENSIONS = 6
 
 
 def lonely_item(item_count: int = ITEMS) -> int:
     """The item nobody met in training."""
     return item_count // 2
+
+
+def draw_text_vectors(seed: int, item_count: int = ITEMS) -> NDArray[np.float32]:
+    """What stage `encode-items` would give for a catalogue: float32 [I, D], of unit length."""
+    vectors = np.random.default_rng(seed).standard_normal((item_count, VECTOR_DIMENSIONS), dtype=np.float32)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def draw_split(seed: int, item_count: int = ITEMS) -> tuple[Interactions, Interactions]:

@@ -21,7 +21,7 @@ from glta_cli.graph.losses import bpr_loss
 from glta_cli.graph.pretraining import PretrainedEncoder, pretrain
 from glta_cli.recipe import GraphSettings, TrainingSettings
 from glta_cli.testing.contract import Contract, declared
-from glta_cli.testing.drawn import ITEMS, USERS, draw_split
+from glta_cli.testing.drawn import ITEMS, USERS, draw_split, draw_text_vectors
 from glta_cli.training import trainable
 
 # Users with a positive and a negative item each; users 0 and 3 and item 2 stand there twice.
@@ -52,7 +52,7 @@ def encoder_promises(contract: Contract, target: Callable[..., Any], settings: B
     """Check the class of a graph encoder with the given settings.
 
     Args:
-        target: makes an encoder from a graph and settings.
+        target: makes an encoder from a graph and settings, and from text vectors where it asks for them.
 
     Raises:
         ContractError: a promise is broken without which the others cannot be checked.
@@ -73,18 +73,31 @@ class _Encoders:
     target: Callable[..., Any]
     settings: Any
 
-    def on(self, graph: InteractionGraph, *, seed: int = 0) -> Any:
-        torch.manual_seed(seed)
-        return self.target(graph, self.settings)
+    @property
+    def takes_texts(self) -> bool:
+        return bool(getattr(self.target, "needs_text_vectors", False))
 
-    def draw(self, *, seed: int = 0, graph: int = 0) -> Any:
-        """An encoder drawn with a seed on the graph drawn with another."""
-        return self.on(drawn_graph(graph), seed=seed)
+    def made(self, graph: InteractionGraph, texts: Tensor) -> Any:
+        """One on the graph, given the text vectors [I, D] where it asks for them."""
+        return self.target(graph, self.settings, *([texts] if self.takes_texts else []))
+
+    def on(self, graph: InteractionGraph, *, seed: int = 0, texts: int = 0) -> Any:
+        torch.manual_seed(seed)
+        return self.made(graph, drawn_texts(texts))
+
+    def draw(self, *, seed: int = 0, graph: int = 0, texts: int = 0) -> Any:
+        """An encoder drawn with a seed on the graph drawn with another, for texts drawn with a third."""
+        return self.on(drawn_graph(graph), seed=seed, texts=texts)
 
 
 def drawn_graph(seed: int = 0) -> InteractionGraph:
     """13 users and 17 items, one of either without an edge."""
     return InteractionGraph(draw_split(seed)[0])
+
+
+def drawn_texts(seed: int = 0) -> Tensor:
+    """Vectors of the items' texts, float32 [I, D]."""
+    return torch.from_numpy(draw_text_vectors(seed))
 
 
 def batch(device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -126,9 +139,8 @@ def embeddings(encoder: nn.Module) -> Outputs:
 
 
 def _form_promises(contract: Contract, encoders: _Encoders) -> None:
-    with contract.promise(
-        "its target makes a torch.nn.Module with parameters to train from (graph, settings)", decisive=True
-    ):
+    given = "(graph, settings, text_vectors)" if encoders.takes_texts else "(graph, settings)"
+    with contract.promise(f"its target makes a torch.nn.Module with parameters to train from {given}", decisive=True):
         encoder = encoders.draw()
         assert isinstance(encoder, nn.Module), f"it makes a {type(encoder).__name__}"
         assert trainable(encoder), "no parameter requires a gradient"
@@ -225,6 +237,14 @@ def _state_promises(contract: Contract, encoders: _Encoders) -> None:
         _check_other_edges(encoders)
     with contract.promise("what follows from the edges is not in its state dict"):
         _check_buffers(encoders)
+    if encoders.takes_texts:
+        with contract.promise("what follows from the item texts is not in its state dict"):
+            _check_text_buffers(encoders)
+        with contract.promise("it leaves the text vectors as they are given"):
+            texts = drawn_texts()
+            torch.manual_seed(0)
+            two_steps(encoders.made(drawn_graph(), texts))
+            assert torch.equal(texts, drawn_texts()), "changed"
     with contract.promise("its state dict, through safetensors, is all another encoder needs for the same embeddings"):
         _check_saved(encoders)
     with contract.promise("it leaves the graph as it is given"):
@@ -250,10 +270,18 @@ def _check_other_edges(encoders: _Encoders) -> None:
 
 
 def _check_buffers(encoders: _Encoders) -> None:
-    encoder, redrawn, other = encoders.draw(), encoders.draw(seed=1), encoders.draw(graph=1)
+    _check_not_saved(encoders.draw(), encoders.draw(seed=1), encoders.draw(graph=1))
+
+
+def _check_text_buffers(encoders: _Encoders) -> None:
+    _check_not_saved(encoders.draw(), encoders.draw(seed=1), encoders.draw(texts=1))
+
+
+def _check_not_saved(encoder: Any, redrawn: Any, other: Any) -> None:
+    """Of an encoder, one of another seed, and one of another graph or of other texts."""
     parameters = {name for name, _ in encoder.named_parameters(remove_duplicate=False)}
     states = [each.state_dict() for each in (encoder, redrawn, other)]
-    # What two seeds give alike was not drawn at random, so where two graphs differ in it, it is theirs.
+    # What two seeds give alike was not drawn at random, so where the others differ in it, it follows from them.
     following = [
         name
         for name, tensor in states[0].items()
@@ -404,7 +432,7 @@ def _pretrained(
     training = TrainingSettings(epochs=epochs, batch_size=8, learning_rate=0.01)
     with redirect_stderr(io.StringIO()):  # progress
         return pretrain(
-            lambda graph: encoders.target(graph, encoders.settings),
+            lambda graph: encoders.made(graph, drawn_texts()),
             GraphSettings(loss=loss, training=training),
             train,
             train,

@@ -13,3 +13,45 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:
         target="glta_encoders.lightgcn:LightGCN",
         config="glta_encoders.settings:LightGCNSettings",
     )
+    yield EncoderDeclaration(
+        name="mf",
+        summary="matrix factorisation: LightGCN without propagation",
+        target="glta_encoders.lightgcn:LightGCN",
+        config="glta_encoders.settings:MatrixFactorisationSettings",
+    )
+    yield EncoderDeclaration(
+        name="lightgcn-plus",
+        summary="LightGCN, contrasted with item texts",
+        target="glta_encoders.lightgcn_plus:LightGCNPlus",
+        config="glta_encoders.settings:LightGCNPlusSettings",
+    )
+    yield EncoderDeclaration(
+        name="hccf",
+        summary="HCCF: graph and learnt hypergraph, contrasted (Xia et al., SIGIR 2022)",
+        target="glta_encoders.hccf:HCCF",
+        config="glta_encoders.settings:HCCFSettings",
+    )
+    yield EncoderDeclaration(
+        name="hccf-plus",
+        summary="HCCF, contrasted with item texts",
+        target="glta_encoders.hccf_plus:HCCFPlus",
+        config="glta_encoders.settings:HCCFPlusSettings",
+    )
+    yield EncoderDeclaration(
+        name="rlmrec-con",
+        summary="RLMRec-Con: LightGCN, contrasted with an MLP of texts (Ren et al., WWW 2024)",
+        target="glta_encoders.rlmrec_con:RLMRecCon",
+        config="glta_encoders.settings:RLMRecConSettings",
+    )
+    yield EncoderDeclaration(
+        name="rlmrec-gen",
+        summary="RLMRec-Gen: LightGCN that reads masked nodes' texts off the graph (Ren et al., WWW 2024)",
+        target="glta_encoders.rlmrec_gen:RLMRecGen",
+        config="glta_encoders.settings:RLMRecGenSettings",
+    )
+    yield EncoderDeclaration(
+        name="alpharec",
+        summary="AlphaRec: projected item texts, propagated (Sheng et al., ICLR 2025)",
+        target="glta_encoders.alpharec:AlphaRec",
+        config="glta_encoders.settings:AlphaRecSettings",
+    )

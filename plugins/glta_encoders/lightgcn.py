@@ -29,15 +29,17 @@ class LightGCN(nn.Module):
         super().__init__()
         self.graph = graph
         self.settings = settings
-        nodes = torch.randn(graph.node_count, settings.dimension) * settings.initial_scale
-        if settings.start == "spectral":
-            start_at_singular_vectors(nodes, graph, settings.initial_scale)
-        self.embeddings = nn.Parameter(nodes)  # E_0 [U+I, d]
+        self.embeddings = nn.Parameter(initial_embeddings(graph, settings))  # E_0 [U+I, d]
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """E split into users [U, d] and items [I, d]."""
-        nodes = self.graph.layer_mean(self.embeddings, self.settings.layers)
-        users, items = nodes.split([self.graph.user_count, self.graph.item_count])
+        return self.propagated(self.embeddings)
+
+    def propagated(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """E of other layer-0 embeddings [U+I, d]: users [U, d] and items [I, d]."""
+        users, items = self.graph.layer_mean(nodes, self.settings.layers).split(
+            [self.graph.user_count, self.graph.item_count]
+        )
         return users, items
 
     def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
@@ -47,9 +49,21 @@ class LightGCN(nn.Module):
             users: [B].
             items: [B], or [2, B] where each user has a positive and a negative.
         """
-        nodes = torch.cat([users, items.flatten() + self.graph.user_count])
-        squares = F.embedding(nodes, self.embeddings).square().sum()
-        return self.settings.regularization * 0.5 * squares / len(users)
+        return self.settings.regularization * halved_squares(self.embeddings, self.graph, users, items)
+
+
+def initial_embeddings(graph: InteractionGraph, settings: LightGCNSettings) -> Tensor:
+    """Free embeddings of all nodes, [U+I, d], where the settings have them start; drawn from torch's own generator."""
+    nodes = torch.randn(graph.node_count, settings.dimension) * settings.initial_scale
+    if settings.start == "spectral":
+        start_at_singular_vectors(nodes, graph, settings.initial_scale)
+    return nodes
+
+
+def halved_squares(embeddings: Tensor, graph: InteractionGraph, users: Tensor, items: Tensor) -> Tensor:
+    """½ · (|E_0[users]|² + |E_0[items]|²) / B of embeddings E_0 [U+I, d]; users [B], items [B] or [2, B]."""
+    nodes = torch.cat([users, items.flatten() + graph.user_count])
+    return 0.5 * F.embedding(nodes, embeddings).square().sum() / len(users)
 
 
 def start_at_singular_vectors(nodes: Tensor, graph: InteractionGraph, scale: float) -> None:

@@ -19,3 +19,62 @@ class LightGCNSettings(Settings):
         "spectral", description="initial embeddings: singular vectors of the interactions, or normal noise"
     )
     initial_scale: float = Field(0.1, gt=0, description="root mean square of the initial embeddings")
+
+
+class MatrixFactorisationSettings(LightGCNSettings):
+    """LightGCN without propagation."""
+
+    layers: int = Field(0, ge=0, le=0, description="propagations: none")
+
+
+class HCCFSettings(LightGCNSettings):
+    """HCCF."""
+
+    layers: int = Field(2, ge=1, description="propagations L, along edges and through hyperedges")
+    hyperedges: int = Field(128, ge=1, description="K, of users and as many of items")
+    slope: float = Field(0.5, ge=0, le=1, description="of the LeakyReLU below zero; 1 leaves it out")
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of edges and of hyperedges' entries, in training")
+    contrast: float = Field(1e-3, ge=0, description="weight λ of the contrast between both views")
+    temperature: float = Field(1.0, gt=0, description="τ of the contrast between both views")
+    contrasted: int = Field(256, ge=2, description="users and items of a batch that are contrasted, at most")
+
+
+class TextContrastSettings(Settings):
+    """The contrast between embeddings and projected texts."""
+
+    text_contrast: float = Field(0.1, ge=0, description="weight λ of the contrast with the texts")
+    text_temperature: float = Field(0.2, gt=0, description="τ of the contrast with the texts")
+    contrasted: int = Field(256, ge=2, description="users and items of a batch that are contrasted, at most")
+
+
+class LightGCNPlusSettings(TextContrastSettings, LightGCNSettings):
+    """LightGCN+."""
+
+    text_users: bool = Field(True, description="contrast users too, with the mean of their items' texts")
+
+
+class HCCFPlusSettings(TextContrastSettings, HCCFSettings):
+    """HCCF+."""
+
+    text_users: bool = Field(True, description="contrast users too, with the mean of their items' texts")
+
+
+class RLMRecConSettings(TextContrastSettings, LightGCNSettings):
+    """RLMRec-Con."""
+
+
+class RLMRecGenSettings(LightGCNSettings):
+    """RLMRec-Gen."""
+
+    masked: float = Field(0.1, gt=0, lt=1, description="share of the nodes that are masked in a training step")
+    reconstruction: float = Field(0.1, ge=0, description="weight λ of the masked nodes' texts")
+    text_temperature: float = Field(0.2, gt=0, description="τ of the masked nodes' texts")
+    contrasted: int = Field(256, ge=2, description="masked nodes told from each other, at most")
+
+
+class AlphaRecSettings(Settings):
+    """AlphaRec."""
+
+    dimension: int = Field(64, ge=1, description="d, of user and item embeddings")
+    layers: int = Field(2, ge=0, description="propagations L")
+    projection: Literal["linear", "mlp"] = Field("linear", description="of the text vectors: W t, or two layers")

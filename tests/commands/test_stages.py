@@ -72,6 +72,19 @@ def test_a_dry_run_says_what_an_encoder_without_dimension_lacks(glta, tmp_path):
     assert "hint: every encoder's settings have a field `dimension`" in finished.err
 
 
+def test_a_dry_run_encodes_items_for_the_encoders_that_ask_for_it(glta):
+    tiny = ("--set", "backbone.name=tiny", "--set", "backbone.layers=null")
+
+    def stages(*options):
+        finished = glta("pretrain-graph", *options, "--dry-run", "--json")
+        assert finished.code == 0, finished.err
+        return [stage["stage"] for stage in finished.json["stages"]]
+
+    assert stages(*tiny) == ["prepare", "pretrain-graph"]
+    texts = ("--set", "graph.encoder=alpharec", "--set", "finetune.head=linear", *tiny)
+    assert stages(*texts) == ["prepare", "encode-items", "pretrain-graph"]
+
+
 def test_a_dataset_without_texts_has_no_texts_to_encode(glta):
     (glta.folder / "log.csv").write_text(
         "user,item\n" + "".join(f"u{user},i{(user + step) % 9}\n" for user in range(9) for step in range(5))

@@ -16,7 +16,7 @@ from glta_cli.errors import GltaError, InputError, InputErrors
 from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.ranking import rank_users
-from glta_cli.evaluation.rows import combinations, compared_rows
+from glta_cli.evaluation.rows import compared_rows
 from glta_cli.evaluation.tables import report_tables
 from glta_cli.evaluation.tuning import tuned
 from glta_cli.graph import pretraining
@@ -175,16 +175,6 @@ def test_what_is_trained_already_is_not_trained_again(
 
 
 # -------------------------------------------------------------------------------------------------------- tuning
-
-
-def test_every_combination_of_a_grid_in_its_order() -> None:
-    assert list(combinations({"a": [1, 2], "b": "xy"})) == [
-        {"a": 1, "b": "x"},
-        {"a": 1, "b": "y"},
-        {"a": 2, "b": "x"},
-        {"a": 2, "b": "y"},
-    ]
-    assert list(combinations({})) == []
 
 
 def test_settings_are_those_that_rank_validation_items_best(

@@ -57,6 +57,21 @@ def test_propagation_is_the_product_with_the_normalised_adjacency(interactions: 
     assert (propagated[17 + 7] == 0).all()
 
 
+def test_other_weights_stand_in_for_the_graph_s_own(interactions: Interactions) -> None:
+    graph = InteractionGraph(interactions).double()
+    scale = torch.rand(graph.node_count, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    ends = torch.cat([graph.indptr[1:], torch.tensor([len(graph.neighbours)])]).long()
+    rows = torch.repeat_interleave(torch.arange(graph.node_count), ends - graph.indptr)
+    weights = graph.weights * scale[rows] * scale[graph.neighbours.long()]
+    expected = scale[:, None] * dense_adjacency(interactions) * scale
+    ours, reference = (nodes_of(graph).requires_grad_() for _ in range(2))
+    propagated = graph.propagate(ours, weights)
+    torch.testing.assert_close(propagated, expected @ reference, rtol=1e-6, atol=1e-7)
+    propagated.sigmoid().sum().backward()
+    (expected @ reference).sigmoid().sum().backward()
+    torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("layers", [0, 1, 2, 3, 5])
 def test_the_layer_mean_and_its_gradient_are_those_of_the_dense_formula(
     interactions: Interactions, layers: int

@@ -282,6 +282,42 @@ class RunningMean(Factors):
         return self.normalise(self.users), self.items
 
 
+class ProjectedTexts(Factors):
+    """Takes text vectors and keeps every promise."""
+
+    needs_text_vectors = True
+
+    def __init__(self, graph: InteractionGraph, settings: Any, text_vectors: Tensor) -> None:
+        super().__init__(graph, settings)
+        self.project = nn.Linear(text_vectors.shape[1], settings.dimension)
+        self.keep(text_vectors)
+
+    def keep(self, text_vectors: Tensor) -> None:
+        self.register_buffer("texts", text_vectors, persistent=False)
+
+    def forward(self) -> Any:
+        return self.users, self.items + self.project(self.texts)
+
+
+class SavesTexts(ProjectedTexts):
+    def keep(self, text_vectors: Tensor) -> None:
+        self.register_buffer("texts", text_vectors)
+
+
+class ScalesTexts(ProjectedTexts):
+    def keep(self, text_vectors: Tensor) -> None:
+        self.register_buffer("texts", text_vectors.mul_(2), persistent=False)
+
+
+class LeavesTextsBehind(ProjectedTexts):
+    def keep(self, text_vectors: Tensor) -> None:
+        self.texts = text_vectors
+
+
+class AsksForNoTexts(ProjectedTexts):
+    needs_text_vectors = False
+
+
 MADE = "its target makes a torch.nn.Module"
 FORWARD = "forward() returns users [U, d] and items [I, d]"
 EXTRA = "extra_loss(users [B], items [B] or [2, B]) is a finite scalar"
@@ -326,6 +362,10 @@ RESUMED = "a training that is interrupted and resumed"
         (TrainsFullBatchesAlone, "glta pretrain-graph trains it with the loss softmax", "more than 8 pairs"),
         (DivergesUnderBpr, "glta pretrain-graph trains it with the loss bpr", "the loss is inf at step 0"),
         (RunningMean, RESUMED, "the last epoch is"),
+        (SavesTexts, "what follows from the item texts is not in its state dict", "persistent=False: texts"),
+        (ScalesTexts, "it leaves the text vectors as they are given", "changed"),
+        (LeavesTextsBehind, MOVES, "left behind: texts"),
+        (AsksForNoTexts, MADE, "missing 1 required positional argument: 'text_vectors'"),
     ],
 )
 def test_a_broken_encoder_is_told_the_promise_it_breaks_and_no_other(
@@ -391,7 +431,7 @@ class DropsOutInTraining(Factors):
         return nn.functional.dropout(self.users, 0.2, self.training) @ self.projection, self.items
 
 
-@pytest.mark.parametrize("target", [CachesAView, MovesByHand, DropsOutInTraining])
+@pytest.mark.parametrize("target", [CachesAView, MovesByHand, DropsOutInTraining, ProjectedTexts])
 def test_what_works_is_not_told(target: Callable[..., Any]) -> None:
     check(Contract("mine"), target, FactorSettings())
 
