@@ -126,6 +126,11 @@ class GraphSettings(Settings):
         lt=1,
         description="share of training items hidden from the graph to be stage 3's targets; 0 shows all",
     )
+    refit: bool = Field(
+        False,
+        description="after the epoch is chosen on validation, train again from the start on training and validation "
+        "interactions for as many epochs",
+    )
     validation_users: int = Field(10_000, ge=1, description="users ranked to select the epoch, at most")
     training: TrainingSettings = TrainingSettings(
         epochs=40, batch_size=512, learning_rate=2e-2, validate_every=2, patience=4
@@ -229,6 +234,7 @@ class InterestSettings(Settings):
 class FinetuneSettings(Settings):
     """Stage 3, user-item alignment and the GLLM head."""
 
+    enabled: bool = Field(True, description="false stops after stage 1: the graph encoder is the model")
     head: Literal["tied", "linear"] = Field(
         "tied", description="tied scores items by E_i and text vectors; linear is the paper's h x I layer"
     )

@@ -88,6 +88,12 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
         location = place(("finetune", "readout"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
+    if recipe.graph.refit and finetune.enabled:
+        problem = "graph.refit: fusion weights are chosen on validation, which a refitted encoder has seen"
+        location = place(("graph", "refit"), positions)
+        found.append(
+            InputError(problem, location=location, hint="set finetune.enabled=false, or leave out graph.refit")
+        )
     return found
 
 

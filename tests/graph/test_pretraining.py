@@ -8,17 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.errors import GltaError
 from glta_cli.evaluation.baselines import fitted_scorer, made_baseline
 from glta_cli.evaluation.evaluate import evaluate_models
-from glta_cli.graph.pretraining import Embeddings, pretrain, validation_users
+from glta_cli.graph.interaction_graph import InteractionGraph
+from glta_cli.graph.pretraining import Embeddings, SoftmaxTask, pretrain, validation_users
 from glta_cli.pipeline import Pipeline
 from glta_cli.recipe import Recipe
 from glta_cli.recipe_files import load_recipe
 from glta_cli.registry import installed
+from glta_cli.stages import PretrainGraph
 from glta_cli.workspace import Workspace
 
 Draw = Callable[..., Interactions]
@@ -67,6 +70,103 @@ def test_the_same_seed_gives_the_same_embeddings_and_another_others(run_toy) -> 
     again = items("graph.temperature=0.21", "graph.training.checkpoint_seconds=999")
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, items("graph.temperature=0.21", "seed=1"))
+
+
+# ------------------------------------------------------------------------------------------------- refitted
+
+
+STAGE_1 = ["finetune.enabled=false", "graph.alignment_holdout=0"]
+
+
+def edges_of(interactions: Interactions) -> set[tuple[int, int]]:
+    return set(zip(interactions.users.tolist(), interactions.items.tolist(), strict=True))
+
+
+def test_a_refitted_encoder_sees_validation_and_never_test(tiny_recipe, tmp_path: Path, monkeypatch) -> None:
+    seen: list[tuple[set[tuple[int, int]], Tensor]] = []
+    built = PretrainGraph._encoder
+
+    def watched(recipe: Recipe, graph: InteractionGraph) -> nn.Module:
+        encoder = built(recipe, graph)
+        seen.append((edges_of(graph.interactions), encoder.embeddings.detach().clone()))
+        return encoder
+
+    monkeypatch.setattr(PretrainGraph, "_encoder", staticmethod(watched))
+    positives: list[set[tuple[int, int]]] = []
+    tasks = SoftmaxTask.__init__
+
+    def watching(self, encoder, settings, interactions, *others) -> None:
+        positives.append(edges_of(interactions))
+        tasks(self, encoder, settings, interactions, *others)
+
+    monkeypatch.setattr(SoftmaxTask, "__init__", watching)
+    recipe = tiny_recipe(*STAGE_1, "graph.refit=true", "graph.options.start=random")
+    pipeline = Pipeline("refit", recipe, Workspace(tmp_path), device="cpu")
+    artefact = pipeline.ensure("pretrain-graph")
+    train, valid, test = (edges_of(pipeline.prepared().split(part)) for part in ("train", "valid", "test"))
+    assert valid
+    assert test
+    assert [edges for edges, _ in seen] == positives == [train, train | valid]
+    assert not positives[1] & test
+    # From the start again, not from where the first training ended.
+    assert torch.equal(seen[0][1], seen[1][1])
+    assert artefact.details["refit"]["epochs"] == artefact.details["full"]["best_epoch"] > 0
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bpr"])
+def test_a_refit_publishes_what_as_many_epochs_on_both_parts_give(tiny_recipe, tmp_path: Path, loss: str) -> None:
+    recipe = tiny_recipe(*STAGE_1, "graph.refit=true", f"graph.loss={loss}")
+    pipeline = Pipeline("refit", recipe, Workspace(tmp_path), device="cpu")
+    artefact = pipeline.ensure("pretrain-graph")
+    prepared = pipeline.prepared()
+    both = prepared.history()
+    tested = edges_of(prepared.split("test"))
+    kept = np.array(
+        [pair not in tested for pair in zip(both.users.tolist(), both.items.tolist(), strict=True)], dtype=bool
+    )
+    union = Interactions.from_pairs(
+        both.users[kept], both.items[kept], user_count=both.user_count, item_count=both.item_count
+    )
+    epochs = artefact.details["full"]["best_epoch"]
+    assert epochs > 0
+    training = recipe.graph.training.model_copy(update={"epochs": epochs, "validate_every": 100})
+    component = installed().find("encoder", "lightgcn")
+    # A training whose only other validation comes before it and finds nothing ends with its last epoch.
+    expected = pretrain(
+        lambda graph: component.target()(graph, component.config()(dimension=16)),
+        recipe.graph.model_copy(update={"training": training}),
+        union,
+        Interactions.from_pairs([], [], user_count=union.user_count, item_count=union.item_count),
+        union,
+        seed=recipe.seed,
+        device=torch.device("cpu"),
+        state_folder=tmp_path / "state",
+        description="both",
+    )
+    assert expected.progress.best_epoch == epochs
+    stored = np_tensors(artefact.file("full.safetensors"))
+    np.testing.assert_allclose(stored["items"], expected.embeddings.items, atol=1e-4)
+    np.testing.assert_allclose(stored["users"], expected.embeddings.users, atol=1e-4)
+    assert len(artefact.details["refit"]["history"]) == epochs
+
+
+def test_without_a_refit_the_selected_encoder_is_published(run_toy) -> None:
+    artefact = run_toy(*STAGE_1, stage="pretrain-graph", name="unrefitted").ensure("pretrain-graph")
+    assert "refit" not in artefact.details
+    assert "refit" not in artefact.manifest["settings"]["graph"]
+
+
+def test_the_graph_of_stage_3_is_not_refitted(run_toy) -> None:
+    overrides = ["finetune.enabled=false", "graph.alignment_holdout=0.2"]
+    refitted, plain = (
+        run_toy(*overrides, f"graph.refit={refit}", stage="pretrain-graph", name=f"refit-{refit}")
+        for refit in ("true", "false")
+    )
+    files = [np_tensors(each.ensure("pretrain-graph").file("alignment.safetensors")) for each in (refitted, plain)]
+    for name in files[1]:
+        np.testing.assert_array_equal(files[0][name], files[1][name])
+    whole = [np_tensors(each.ensure("pretrain-graph").file("full.safetensors")) for each in (refitted, plain)]
+    assert not np.allclose(whole[0]["items"], whole[1]["items"])
 
 
 # ------------------------------------------------------------------------------------------- MovieLens-100K
