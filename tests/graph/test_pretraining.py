@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.prepared import PreparedDataset
@@ -21,7 +21,7 @@ from glta_cli.pipeline import Pipeline
 from glta_cli.recipe import Recipe
 from glta_cli.recipe_files import load_recipe
 from glta_cli.registry import installed
-from glta_cli.stages import PretrainGraph
+from glta_cli.selection import component_options
 from glta_cli.workspace import Workspace
 
 Draw = Callable[..., Interactions]
@@ -83,60 +83,56 @@ def edges_of(interactions: Interactions) -> set[tuple[int, int]]:
 
 
 def test_a_refitted_encoder_sees_validation_and_never_test(tiny_recipe, tmp_path: Path, monkeypatch) -> None:
-    seen: list[tuple[set[tuple[int, int]], Tensor]] = []
-    built = PretrainGraph._encoder
+    propagated: list[set[tuple[int, int]]] = []
+    learnt: list[set[tuple[int, int]]] = []
+    starts: list[Tensor] = []
 
-    def watched(recipe: Recipe, graph: InteractionGraph) -> nn.Module:
-        encoder = built(recipe, graph)
-        seen.append((edges_of(graph.interactions), encoder.embeddings.detach().clone()))
-        return encoder
+    class Graph(InteractionGraph):
+        def __init__(self, interactions: Interactions) -> None:
+            propagated.append(edges_of(interactions))
+            super().__init__(interactions)
 
-    monkeypatch.setattr(PretrainGraph, "_encoder", staticmethod(watched))
-    positives: list[set[tuple[int, int]]] = []
-    tasks = SoftmaxTask.__init__
+    class Task(SoftmaxTask):
+        def __init__(self, encoder, settings, interactions, *others) -> None:
+            learnt.append(edges_of(interactions))
+            starts.append(encoder.embeddings.detach().clone())
+            super().__init__(encoder, settings, interactions, *others)
 
-    def watching(self, encoder, settings, interactions, *others) -> None:
-        positives.append(edges_of(interactions))
-        tasks(self, encoder, settings, interactions, *others)
-
-    monkeypatch.setattr(SoftmaxTask, "__init__", watching)
+    monkeypatch.setattr("glta_cli.graph.pretraining.InteractionGraph", Graph)
+    monkeypatch.setattr("glta_cli.graph.pretraining.SoftmaxTask", Task)
     recipe = tiny_recipe(*STAGE_1, "graph.refit=true", "graph.options.start=random")
     pipeline = Pipeline("refit", recipe, Workspace(tmp_path), device="cpu")
     artefact = pipeline.ensure("pretrain-graph")
     train, valid, test = (edges_of(pipeline.prepared().split(part)) for part in ("train", "valid", "test"))
     assert valid
     assert test
-    assert [edges for edges, _ in seen] == positives == [train, train | valid]
-    assert not positives[1] & test
+    assert propagated == learnt == [train, train | valid]
+    assert not learnt[1] & test
     # From the start again, not from where the first training ended.
-    assert torch.equal(seen[0][1], seen[1][1])
+    assert torch.equal(*starts)
     assert artefact.details["refit"]["epochs"] == artefact.details["full"]["best_epoch"] > 0
 
 
 @pytest.mark.parametrize("loss", ["softmax", "bpr"])
 def test_a_refit_publishes_what_as_many_epochs_on_both_parts_give(tiny_recipe, tmp_path: Path, loss: str) -> None:
-    recipe = tiny_recipe(*STAGE_1, "graph.refit=true", f"graph.loss={loss}")
+    recipe = tiny_recipe(*STAGE_1, "graph.refit=true", f"graph.loss={loss}", "graph.options.start=random")
     pipeline = Pipeline("refit", recipe, Workspace(tmp_path), device="cpu")
     artefact = pipeline.ensure("pretrain-graph")
     prepared = pipeline.prepared()
-    both = prepared.history()
-    tested = edges_of(prepared.split("test"))
-    kept = np.array(
-        [pair not in tested for pair in zip(both.users.tolist(), both.items.tolist(), strict=True)], dtype=bool
-    )
-    union = Interactions.from_pairs(
-        both.users[kept], both.items[kept], user_count=both.user_count, item_count=both.item_count
-    )
+    parts = [prepared.split(part) for part in ("train", "valid")]
+    pairs = [np.concatenate([getattr(part, column) for part in parts]) for column in ("users", "items")]
+    counts = {"user_count": prepared.user_count, "item_count": prepared.item_count}
+    union = Interactions.from_pairs(*pairs, **counts)
     epochs = artefact.details["full"]["best_epoch"]
     assert epochs > 0
     training = recipe.graph.training.model_copy(update={"epochs": epochs, "validate_every": 100})
     component = installed().find("encoder", "lightgcn")
-    # A training whose only other validation comes before it and finds nothing ends with its last epoch.
+    # One that ranks what it learns is best after its last epoch.
     expected = pretrain(
-        lambda graph: component.target()(graph, component.config()(dimension=16)),
+        lambda graph: component.target()(graph, component_options(recipe, "encoder")),
         recipe.graph.model_copy(update={"training": training}),
         union,
-        Interactions.from_pairs([], [], user_count=union.user_count, item_count=union.item_count),
+        Interactions.from_pairs([], [], **counts),
         union,
         seed=recipe.seed,
         device=torch.device("cpu"),
@@ -145,8 +141,8 @@ def test_a_refit_publishes_what_as_many_epochs_on_both_parts_give(tiny_recipe, t
     )
     assert expected.progress.best_epoch == epochs
     stored = np_tensors(artefact.file("full.safetensors"))
-    np.testing.assert_allclose(stored["items"], expected.embeddings.items, atol=1e-4)
-    np.testing.assert_allclose(stored["users"], expected.embeddings.users, atol=1e-4)
+    np.testing.assert_array_equal(stored["items"], expected.embeddings.items)
+    np.testing.assert_array_equal(stored["users"], expected.embeddings.users)
     assert len(artefact.details["refit"]["history"]) == epochs
 
 
