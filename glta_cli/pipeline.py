@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
 
+# All that a recipe with `finetune.enabled: false` runs.
+ENCODER_STAGES = STAGES[:2]
+
 
 class Pipeline:
     """One run.
@@ -56,6 +59,7 @@ class Pipeline:
         from glta_cli.errors import GltaError
         from glta_cli.registry import installed
 
+        self.require(stage)
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
             raise GltaError(f"this recipe leaves out {stage}", location=self.name)
@@ -73,6 +77,17 @@ class Pipeline:
             self._artefacts[each.name] = self._up_to_date(each)
             self._save()
         return self._artefacts[stage]
+
+    def require(self, stage: str) -> None:
+        """Raise `GltaError` where the recipe stops before `stage`; looks at the recipe alone."""
+        if not self.recipe.finetune.enabled and stage not in ENCODER_STAGES:
+            from glta_cli.errors import GltaError
+
+            raise GltaError(
+                f"this recipe leaves out {stage}: it stops after pretrain-graph, and the graph encoder is the model",
+                location=self.name,
+                hint="finetune.enabled=true goes on to the language model",
+            )
 
     @nothing_on_stdout()
     def beside(self, stage: str) -> Artefact:

@@ -126,6 +126,11 @@ class GraphSettings(Settings):
         lt=1,
         description="share of training items hidden from the graph to be stage 3's targets; 0 shows all",
     )
+    refit: bool = Field(
+        False,
+        description="after the epoch is chosen on validation, train again from the start on training and validation "
+        "interactions for as many epochs",
+    )
     validation_users: int = Field(10_000, ge=1, description="users ranked to select the epoch, at most")
     training: TrainingSettings = TrainingSettings(
         epochs=40, batch_size=512, learning_rate=2e-2, validate_every=2, patience=4

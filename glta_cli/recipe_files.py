@@ -116,6 +116,12 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "text.options: there is no text.backbone whose settings they are"
         hint = "the language model's own stand in backbone.options"
         found.append(InputError(problem, location=place(("text", "options"), positions), hint=hint))
+    if recipe.graph.refit and finetune.enabled:
+        problem = "graph.refit: fusion weights are chosen on validation, which a refitted encoder has seen"
+        location = place(("graph", "refit"), positions)
+        found.append(
+            InputError(problem, location=location, hint="set finetune.enabled=false, or leave out graph.refit")
+        )
     return found
 
 

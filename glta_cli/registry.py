@@ -82,8 +82,9 @@ class Component:
     def candidates(self) -> list[dict[str, Any]]:
         """What an evaluation chooses its own settings from; nothing without a grid."""
         declaration = self.declaration
-        tunable = isinstance(declaration, TunableDeclaration) and declaration.grid
-        return declaration.combinations() if tunable else []
+        if not isinstance(declaration, TunableDeclaration) or not declaration.grid:
+            return []
+        return declaration.combinations()
 
     def target(self) -> Any:
         """Import and return the component's class; raises `GltaError` with the original cause."""

@@ -169,7 +169,17 @@ def without(interactions: Interactions, hidden: NDArray[np.bool_]) -> Interactio
     )
 
 
+def together(first: Interactions, second: Interactions) -> Interactions:
+    """The interactions of both, each user's of the second after those of the first; of the same users and items."""
+    return Interactions.from_pairs(
+        np.concatenate([first.users, second.users]),
+        np.concatenate([first.items, second.items]),
+        user_count=first.user_count,
+        item_count=first.item_count,
+    )
+
+
 def read_embeddings(artefact: Artefact) -> Embeddings:
-    """The embeddings of the encoder trained on the whole training graph."""
+    """The embeddings of the encoder trained on the whole training graph, or refitted on validation too."""
     stored = load_file(artefact.file(FULL_GRAPH))
     return Embeddings(stored["users"], stored["items"])

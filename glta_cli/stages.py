@@ -22,7 +22,7 @@ from glta_cli.errors import InputError
 from glta_cli.evaluation.ranking import Scorer
 from glta_cli.graph.encoder_outputs import checked_encoder
 from glta_cli.graph.interaction_graph import InteractionGraph
-from glta_cli.graph.pretraining import Embeddings, embeddings_of, pretrain
+from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, embeddings_of, pretrain
 from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
 from glta_cli.language.architecture import choose_dtype
 from glta_cli.language.finetuning import Examples, FinetuningTask
@@ -46,6 +46,7 @@ from glta_cli.stage_context import (
     StageContext,
     backbone_of,
     read_embeddings,
+    together,
     without,
 )
 from glta_cli.terminal import progress_bar
@@ -67,6 +68,16 @@ def training_details(progress: TrainingProgress) -> dict[str, Any]:
     return {
         "best_epoch": progress.best_epoch,
         "best_metric": progress.best_metric,
+        "steps": progress.step,
+        "training_seconds": round(progress.seconds, 2),
+        "history": progress.history,
+    }
+
+
+def refit_details(progress: TrainingProgress) -> dict[str, Any]:
+    """What a manifest says of a training that selected no epoch."""
+    return {
+        "epochs": progress.epoch,
         "steps": progress.step,
         "training_seconds": round(progress.seconds, 2),
         "history": progress.history,
@@ -109,7 +120,10 @@ class Stage(ABC):
 
 
 class PretrainGraph(Stage):
-    """Stage 1: the encoder on the whole training graph and, with a holdout, one on the graph without targets."""
+    """Stage 1: the encoder on the whole training graph and, with a holdout, one on the graph without targets.
+
+    With `graph.refit` the former is trained anew on training and validation interactions once its epoch is selected.
+    """
 
     name = "pretrain-graph"
     inputs = ("prepare",)
@@ -119,8 +133,12 @@ class PretrainGraph(Stage):
         return (*self.inputs, "encode-items") if encoder_needs_text_vectors(recipe) else self.inputs
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
+        graph = recipe.graph.model_dump(mode="json", exclude=_TIMING)
+        if not recipe.graph.refit:
+            # What was published before there was a choice stays found.
+            del graph["refit"]
         return {
-            "graph": recipe.graph.model_dump(mode="json", exclude=_TIMING),
+            "graph": graph,
             "options": component_options(recipe, "encoder").model_dump(mode="json"),
             "plugin": component_identity(installed().find("encoder", recipe.graph.encoder)),
             "seed": recipe.seed,
@@ -129,8 +147,17 @@ class PretrainGraph(Stage):
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train
         full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
-        save_file({"users": full.embeddings.users, "items": full.embeddings.items}, folder / FULL_GRAPH)
         details = {"encoder": recipe.graph.encoder, "full": training_details(full.progress)}
+        if recipe.graph.refit:
+            full = self._pretrain(
+                context,
+                together(whole, context.validation),
+                state_folder / "refit",
+                f"{recipe.graph.encoder} on training and validation",
+                fixed_epochs=full.progress.best_epoch,
+            )
+            details["refit"] = refit_details(full.progress)
+        save_file({"users": full.embeddings.users, "items": full.embeddings.items}, folder / FULL_GRAPH)
         if recipe.graph.alignment_holdout == 0:
             return details
 
@@ -152,7 +179,15 @@ class PretrainGraph(Stage):
         save_file({"targets": targets.astype(np.uint8)}, folder / TARGETS)
         return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
 
-    def _pretrain(self, context: StageContext, edges: Interactions, state_folder: Path, description: str) -> Any:
+    def _pretrain(
+        self,
+        context: StageContext,
+        edges: Interactions,
+        state_folder: Path,
+        description: str,
+        *,
+        fixed_epochs: int | None = None,
+    ) -> PretrainedEncoder:
         return pretrain(
             partial(self._encoder, context),
             context.recipe.graph,
@@ -163,6 +198,7 @@ class PretrainGraph(Stage):
             device=context.device,
             state_folder=state_folder,
             description=description,
+            fixed_epochs=fixed_epochs,
         )
 
     def _on_graph(self, context: StageContext, trained: nn.Module, edges: Interactions) -> Embeddings:
@@ -197,7 +233,8 @@ class EncodeItems(Stage):
             InputError: the encoder needs item texts and the dataset has none.
         """
         if not encoder_needs_text_vectors(recipe):
-            return recipe.finetune.head == "tied" and recipe.text.vectors and prepared.has_text
+            head = recipe.finetune.enabled and recipe.finetune.head == "tied"
+            return head and recipe.text.vectors and prepared.has_text
         require_text(prepared, f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}")
         return True
 
@@ -236,7 +273,7 @@ class Align(Stage):
     inputs = ("prepare", "pretrain-graph", "encode-items")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        return recipe.align.enabled
+        return recipe.finetune.enabled and recipe.align.enabled
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
@@ -267,7 +304,7 @@ class DescribeUsers(Stage):
     inputs = ("prepare", "pretrain-graph")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        return recipe.interests.profile or recipe.interests.prediction
+        return recipe.finetune.enabled and (recipe.interests.profile or recipe.interests.prediction)
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         prompts = recipe.prompts
@@ -311,9 +348,13 @@ class Finetune(Stage):
     name = "finetune"
     inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users")
 
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        return recipe.finetune.enabled
+
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # Readout and fusion are decided at inference; the trained model is the same.
-        settings = recipe.finetune.model_dump(mode="json", exclude={"readout": True, "fusion": True, **_TIMING})
+        decided_elsewhere = {"enabled": True, "readout": True, "fusion": True, **_TIMING}
+        settings = recipe.finetune.model_dump(mode="json", exclude=decided_elsewhere)
         lora = recipe.backbone.lora
         return {
             "finetune": settings,
@@ -353,6 +394,9 @@ class BuildIndex(Stage):
 
     name = "index"
     inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune")
+
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        return recipe.finetune.enabled
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {

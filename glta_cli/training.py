@@ -97,8 +97,18 @@ def pick_device(name: str | None) -> torch.device:
     return device
 
 
-def train(task: TrainingTask, settings: TrainingSettings, *, state_folder: Path, description: str) -> TrainingProgress:
+def train(
+    task: TrainingTask,
+    settings: TrainingSettings,
+    *,
+    state_folder: Path,
+    description: str,
+    fixed_epochs: int | None = None,
+) -> TrainingProgress:
     """Run a task to its last epoch or until validation stops improving, and leave its module at its best.
+
+    With `fixed_epochs` it takes exactly as many, at the learning rates the same epochs of `settings` have, validates
+    none, and leaves the module as the last one left it.
 
     A state saved in `state_folder` is continued; the result equals that of an uninterrupted run bit for bit.
 
@@ -107,9 +117,9 @@ def train(task: TrainingTask, settings: TrainingSettings, *, state_folder: Path,
         InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved after the step in progress.
     """
     keep_freed_memory()
-    loop = _Loop(task, settings, state_folder)
+    loop = _Loop(task, settings, state_folder, fixed_epochs)
     loop.resume(description)
-    total, done = settings.epochs * loop.steps_an_epoch, loop.progress.step
+    total, done = loop.epochs * loop.steps_an_epoch, loop.progress.step
     with _stop_signals() as received, progress_bar(total, description, "steps", done=done) as bar:
         loop.validate_start()
         while not loop.finished():
@@ -145,9 +155,13 @@ def keep_freed_memory() -> None:
 class _Loop:
     """The state of one training run and the moves it consists of."""
 
-    def __init__(self, task: TrainingTask, settings: TrainingSettings, state_folder: Path) -> None:
+    def __init__(
+        self, task: TrainingTask, settings: TrainingSettings, state_folder: Path, fixed_epochs: int | None
+    ) -> None:
         self.task = task
         self.settings = settings
+        self.validates = fixed_epochs is None
+        self.epochs = settings.epochs if fixed_epochs is None else fixed_epochs
         self.state_path = state_folder / STATE
         self.parameters = trainable(task.module)
         if not self.parameters:
@@ -168,10 +182,7 @@ class _Loop:
         self.saved = time.monotonic()
 
     def finished(self) -> bool:
-        return (
-            self.progress.epoch >= self.settings.epochs
-            or self.progress.validations_without_gain >= self.settings.patience
-        )
+        return self.progress.epoch >= self.epochs or self.progress.validations_without_gain >= self.settings.patience
 
     def remaining_batches(self) -> Sequence[Any]:
         return self.task.batches(self.progress.epoch)[self.progress.step_in_epoch :]
@@ -212,13 +223,15 @@ class _Loop:
         progress.epoch += 1
         record = {"epoch": float(progress.epoch), "loss": progress.loss_sum / max(1, progress.step_in_epoch)}
         progress.step_in_epoch, progress.loss_sum = 0, 0.0
-        if progress.epoch % self.settings.validate_every == 0 or progress.epoch == self.settings.epochs:
+        if not self.validates:
+            self.keep_current()
+        elif progress.epoch % self.settings.validate_every == 0 or progress.epoch == self.epochs:
             record |= self.validate()
         progress.history.append(record)
 
     def validate_start(self) -> None:
         """Epoch 0 takes part in the selection: training that only loses what it started from is not kept."""
-        if self.progress.step == 0:
+        if self.validates and self.progress.step == 0:
             self.progress.history.append({"epoch": 0.0, **self.validate()})
 
     def validate(self) -> dict[str, float]:
@@ -227,16 +240,19 @@ class _Loop:
             metrics = self.task.validate()
         if metrics[self.task.metric] > self.progress.best_metric:
             self.progress.best_metric = metrics[self.task.metric]
-            self.progress.best_epoch = self.progress.epoch
             self.progress.validations_without_gain = 0
-            self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+            self.keep_current()
         else:
             self.progress.validations_without_gain += 1
         return metrics
 
+    def keep_current(self) -> None:
+        self.progress.best_epoch = self.progress.epoch
+        self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
     def postfix(self) -> dict[str, str]:
         best = self.progress.best_metric
-        shown = {"epoch": str(min(self.progress.epoch + 1, self.settings.epochs)), "loss": f"{self.last_loss:.4f}"}
+        shown = {"epoch": str(min(self.progress.epoch + 1, self.epochs)), "loss": f"{self.last_loss:.4f}"}
         return shown if best == -math.inf else shown | {f"best {self.task.metric}": f"{best:.4f}"}
 
     def restore_best(self) -> None:

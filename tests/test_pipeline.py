@@ -293,6 +293,48 @@ def test_a_stage_the_recipe_leaves_out_cannot_be_asked_for(run_toy: Callable[...
         run_toy("align.enabled=false", stage="align", name="without")
 
 
+STAGE_1 = ("--set", "finetune.enabled=false")
+
+
+def test_a_recipe_of_stage_1_alone_stops_after_the_encoder_and_says_so(
+    glta: Callable[..., Any], tiny_recipe_file: Path
+) -> None:
+    chosen = ("--recipe", str(tiny_recipe_file), *STAGE_1)
+    left_out = {
+        ("align",): "align",
+        ("finetune",): "finetune",
+        ("finetune", "--dry-run"): "finetune",
+        ("recommend", "--user", "u7"): "index",
+    }
+    for (command, *options), stage in left_out.items():
+        with pytest.raises(GltaError, match=f"leaves out {stage}: it stops after pretrain-graph") as caught:
+            glta(command, *chosen, *options)
+        assert "finetune.enabled=true" in str(caught.value.hint)
+    # Nothing is prepared or trained for a stage that is left out.
+    assert not [artefact for _, artefact in latest_status(tiny_recipe_file) if artefact is not None]
+
+    dry = json.loads(glta("pretrain-graph", *chosen, "--dry-run", "--json").stdout)
+    assert ([stage["stage"] for stage in dry["stages"]], dry["plan"]) == (["prepare", "pretrain-graph"], None)
+    trained = glta("pretrain-graph", *chosen)
+    assert states_of(trained.stderr) == {"prepare": "prepared", "pretrain-graph": "done"}
+    assert "next: glta evaluate --run toy" in trained.stderr
+
+
+def test_no_stage_after_the_encoder_is_needed_without_stage_3(run_toy: Callable[..., Pipeline]) -> None:
+    from glta_cli.stages import STAGES as LATER_STAGES
+
+    pipeline = run_toy("finetune.enabled=false", "interests.profile=true", stage="pretrain-graph", name="stage-1")
+    prepared = pipeline.prepared()
+    assert [stage.name for stage in LATER_STAGES if stage.needed(pipeline.recipe, prepared)] == ["pretrain-graph"]
+    with pytest.raises(GltaError, match="leaves out index"):
+        pipeline.ensure("index")
+
+
+def test_the_switch_of_stage_3_changes_no_encoder(run_toy: Callable[..., Pipeline]) -> None:
+    whole, alone = (run_toy(*each, stage="pretrain-graph", name="switch") for each in ((), ("finetune.enabled=false",)))
+    assert whole.ensure("pretrain-graph").fingerprint == alone.ensure("pretrain-graph").fingerprint
+
+
 PAPER = [
     "graph.loss=bpr",
     "graph.alignment_holdout=0",

@@ -27,7 +27,7 @@ from glta_cli.registry import Origin, installed
 from glta_cli.selection import component_options, own_settings
 from glta_cli.validation import validated
 
-SHIPPED = 9
+SHIPPED = 10
 
 
 @pytest.fixture
@@ -139,6 +139,10 @@ def test_settings_that_contradict_each_other(written):
         f"--set finetune.readout: {untrained}\n  {hint}"
     ]
     assert load_recipe(written("finetune:\n  loss: positions\n  readout: positions\n"))
+    seen = "graph.refit: fusion weights are chosen on validation, which a refitted encoder has seen"
+    hint = "hint: set finetune.enabled=false, or leave out graph.refit"
+    assert problems(written("graph:\n  refit: true\n")) == [f"mine.yaml:2:3: {seen}\n  {hint}"]
+    assert load_recipe(written("graph:\n  refit: true\nfinetune:\n  enabled: false\n")).recipe.graph.refit
 
 
 @pytest.mark.parametrize(
@@ -220,7 +224,7 @@ def test_a_shipped_recipe_is_valid_and_starts_with_its_command(name):
     assert loaded.name == name
     program, command, *options = shlex.split(describe_first_line(shipped_recipes()[name]))
     assert program == "glta"
-    assert command in {"finetune", "recommend"}
+    assert command in ({"finetune", "recommend"} if loaded.recipe.finetune.enabled else {"pretrain-graph"})
     assert options[-2:] == ["--recipe", f"recipes/{name}.yaml"]
 
 

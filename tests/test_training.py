@@ -55,6 +55,13 @@ class Regression:
             return {"quality": -float((self.module(points)[:, 0] - points.sum(1)).square().mean())}
 
 
+class Unvalidated(Regression):
+    """It must not be validated."""
+
+    def validate(self) -> dict[str, float]:
+        raise AssertionError("validated")
+
+
 class Scripted(Regression):
     """Its validations return what they are told to."""
 
@@ -198,6 +205,48 @@ def test_an_interrupted_second_encoder_does_not_repeat_the_first(
     assert resumed.manifest["outputs"] == whole.manifest["outputs"]
 
 
+STAGE_1_REFITTED = ["graph.refit=true", "finetune.enabled=false", "graph.alignment_holdout=0"]
+
+
+def test_an_interrupted_refit_goes_on_and_does_not_repeat_the_selection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture
+) -> None:
+    def pretrain_graph(root: str) -> Artefact:
+        recipe = tiny_recipe(*STAGE_1_REFITTED)
+        return Pipeline("toy", recipe, Workspace(tmp_path / root), device="cpu").ensure("pretrain-graph")
+
+    whole = pretrain_graph("whole")
+    steps = whole.details["full"]["steps"]
+    assert whole.details["refit"]["steps"] > 3
+    with monkeypatch.context() as patch:
+        interrupt_losses(patch, "glta_cli.graph.pretraining", steps + 2)
+        with pytest.raises(InterruptedRunError):
+            pretrain_graph("killed")
+    capsys.readouterr()
+    resumed = pretrain_graph("killed")
+    told = capsys.readouterr().err
+    assert f"on the whole graph: continuing after step {steps}" in told
+    assert "on training and validation: continuing after step 3" in told
+    assert resumed.manifest["outputs"] == whole.manifest["outputs"]
+    assert resumed.details["refit"]["history"] == whole.details["refit"]["history"]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("at", [0, 4, 7, 9])
+def test_a_training_of_fixed_epochs_resumes_bit_for_bit(tmp_path: Path, number: signal.Signals, at: int) -> None:
+    whole = Unvalidated()
+    uninterrupted = train(whole, settings(), state_folder=tmp_path / "whole", description="whole", fixed_epochs=2)
+    killed = Unvalidated(send(number, at))
+    with pytest.raises(InterruptedRunError):
+        train(killed, settings(), state_folder=tmp_path, description="killed", fixed_epochs=2)
+    torch.rand(17)
+    resumed = Unvalidated()
+    progress = train(resumed, settings(), state_folder=tmp_path, description="resumed", fixed_epochs=2)
+    assert killed.steps + resumed.steps == whole.steps == 10
+    assert_same(parameters(resumed.module), parameters(whole.module))
+    assert told(progress) == told(uninterrupted)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_handlers_of_before_are_back_afterwards(tmp_path: Path, number: signal.Signals) -> None:
     before = signal.getsignal(number)
@@ -316,6 +365,26 @@ def test_training_that_only_loses_leaves_what_it_started_from(tmp_path: Path) ->
     progress = train(task, settings(), state_folder=tmp_path, description="lose")
     assert progress.best_epoch == 0
     assert_same(parameters(task.module), start)
+
+
+def test_fixed_epochs_end_where_as_many_epochs_of_the_whole_training_stand(tmp_path: Path) -> None:
+    """At the same learning rates: the warm-up and the cosine are those of all four epochs."""
+    reference = Scripted([0.0, 0.1, 0.2, 0.1, 0.1])
+    train(reference, settings(), state_folder=tmp_path / "reference", description="whole")
+    task = Unvalidated()
+    progress = train(task, settings(patience=1), state_folder=tmp_path, description="fixed", fixed_epochs=3)
+    # Validations of the reference: before the training, and after each epoch.
+    assert torch.equal(task.module[0].weight, reference.weights[3])
+    assert (progress.epoch, progress.best_epoch, progress.step) == (3, 3, 15)
+    assert [list(record) for record in progress.history] == [["epoch", "loss"]] * 3
+
+
+def test_no_fixed_epoch_leaves_the_module_as_it_was(tmp_path: Path) -> None:
+    task = Unvalidated()
+    before = parameters(task.module)
+    progress = train(task, settings(), state_folder=tmp_path, description="none", fixed_epochs=0)
+    assert_same(parameters(task.module), before)
+    assert (progress.step, progress.history) == (0, [])
 
 
 def test_a_gain_starts_the_count_of_patience_anew(tmp_path: Path) -> None:

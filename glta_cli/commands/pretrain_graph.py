@@ -36,4 +36,5 @@ def pretrain_graph(
     Example: glta pretrain-graph --recipe movielens-1m --set graph.loss=bpr
     """
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
-    run_stage("pretrain-graph", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then="align")
+    then = "align" if pipeline.recipe.finetune.enabled else "evaluate"
+    run_stage("pretrain-graph", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then=then)

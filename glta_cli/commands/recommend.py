@@ -82,6 +82,7 @@ def recommend(
             say("nothing to profile: the index is up to date")
     if found is None:
         pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
+        pipeline.require("index")
         announce(pipeline)
         # Users are known once the data is prepared: a wrong id is not worth a training.
         require_user(user, pipeline.prepared())

@@ -33,6 +33,7 @@ def run_stage(
     stage: str, pipeline: Pipeline, *, data_dir: Path | None, dry_run: bool, as_json: bool, then: str
 ) -> None:
     """Run `stage` and whatever it lacks, show what it reported, and name the command that follows."""
+    pipeline.require(stage)
     if dry_run:
         show_dry_run(stage, pipeline, as_json=as_json)
         return
@@ -101,7 +102,10 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
 
     prepared = _prepared(pipeline)
     users, items = (None, None) if prepared is None else (prepared.user_count, prepared.item_count)
-    needs = plan(pipeline.recipe, users=users, items=items, graph_dimension=encoder_dimension(pipeline.recipe))
+    needs = None
+    if pipeline.recipe.finetune.enabled:
+        # What is counted is the language model and what is trained around it.
+        needs = plan(pipeline.recipe, users=users, items=items, graph_dimension=encoder_dimension(pipeline.recipe))
     stages = stages_up_to(stage, pipeline)
     if as_json:
         show_json(
@@ -111,13 +115,14 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
                 "stages": [{"stage": name, "state": state_of(artefact)} for name, artefact in stages],
                 "users": users,
                 "items": items,
-                "plan": needs.as_dict(),
+                "plan": None if needs is None else needs.as_dict(),
             }
         )
         return
     results().print(recipe_yaml(pipeline.recipe), markup=False, soft_wrap=True)
     show_table(stage_table(pipeline.name, stages))
-    show_table(plan_table(needs))
+    if needs is not None:
+        show_table(plan_table(needs))
     if prepared is None:
         dataset = pipeline.recipe.dataset.name
         say(f"what depends on users and items is known after [bold]glta prepare {dataset}[/]")
@@ -126,7 +131,7 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
 
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
     """Name and artefact of every stage that leads to `stage`, without those the recipe leaves out."""
-    from glta_cli.pipeline import STAGES
+    from glta_cli.pipeline import ENCODER_STAGES, STAGES
 
     recipe, prepared = pipeline.recipe, _prepared(pipeline)
     has_text = prepared is None or prepared.has_text
@@ -135,6 +140,8 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
         "align": not recipe.align.enabled,
         "describe-users": not (recipe.interests.profile or recipe.interests.prediction),
     }
+    if not recipe.finetune.enabled:
+        left_out |= dict.fromkeys(STAGES, True) | dict.fromkeys(ENCODER_STAGES, False)
     published = dict(pipeline.status())
     if published["prepare"] is None:
         # `glta prepare` belongs to no run, and saves this one the work all the same.

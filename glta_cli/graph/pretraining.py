@@ -59,6 +59,7 @@ def pretrain(
     device: torch.device,
     state_folder: Path,
     description: str,
+    fixed_epochs: int | None = None,
 ) -> PretrainedEncoder:
     """Train one encoder.
 
@@ -66,12 +67,15 @@ def pretrain(
         graph_interactions: the edges of the graph and the positives of the loss.
         seen: items masked when ranking for validation; a superset of the edges.
         validation: the items to find.
+        fixed_epochs: train as many epochs and select none, whatever `validation` holds; None selects one by it.
     """
     torch.manual_seed(seed)
     encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
     task_type = SoftmaxTask if settings.loss == "softmax" else BprTask
     task = task_type(encoder, settings, graph_interactions, seen, validation, seed)
-    progress = train(task, settings.training, state_folder=state_folder, description=description)
+    progress = train(
+        task, settings.training, state_folder=state_folder, description=description, fixed_epochs=fixed_epochs
+    )
     return PretrainedEncoder(encoder, embeddings_of(encoder, settings), progress)
 
 

@@ -8,17 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from glta_cli.data.interactions import Interactions
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.errors import GltaError
 from glta_cli.evaluation.baselines import fitted_baseline, made_baseline
 from glta_cli.evaluation.evaluate import measure
-from glta_cli.graph.pretraining import Embeddings, pretrain, validation_users
+from glta_cli.graph.interaction_graph import InteractionGraph
+from glta_cli.graph.pretraining import Embeddings, SoftmaxTask, pretrain, validation_users
 from glta_cli.pipeline import Pipeline
 from glta_cli.recipe import Recipe
 from glta_cli.recipe_files import load_recipe
 from glta_cli.registry import installed
+from glta_cli.selection import component_options
 from glta_cli.workspace import Workspace
 
 Draw = Callable[..., Interactions]
@@ -67,6 +70,99 @@ def test_the_same_seed_gives_the_same_embeddings_and_another_others(run_toy) -> 
     again = items("graph.temperature=0.21", "graph.training.checkpoint_seconds=999")
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, items("graph.temperature=0.21", "seed=1"))
+
+
+# ------------------------------------------------------------------------------------------------- refitted
+
+
+STAGE_1 = ["finetune.enabled=false", "graph.alignment_holdout=0"]
+
+
+def edges_of(interactions: Interactions) -> set[tuple[int, int]]:
+    return set(zip(interactions.users.tolist(), interactions.items.tolist(), strict=True))
+
+
+def test_a_refitted_encoder_sees_validation_and_never_test(tiny_recipe, tmp_path: Path, monkeypatch) -> None:
+    propagated: list[set[tuple[int, int]]] = []
+    learnt: list[set[tuple[int, int]]] = []
+    starts: list[Tensor] = []
+
+    class Graph(InteractionGraph):
+        def __init__(self, interactions: Interactions) -> None:
+            propagated.append(edges_of(interactions))
+            super().__init__(interactions)
+
+    class Task(SoftmaxTask):
+        def __init__(self, encoder, settings, interactions, *others) -> None:
+            learnt.append(edges_of(interactions))
+            starts.append(encoder.embeddings.detach().clone())
+            super().__init__(encoder, settings, interactions, *others)
+
+    monkeypatch.setattr("glta_cli.graph.pretraining.InteractionGraph", Graph)
+    monkeypatch.setattr("glta_cli.graph.pretraining.SoftmaxTask", Task)
+    recipe = tiny_recipe(*STAGE_1, "graph.refit=true", "graph.options.start=random")
+    pipeline = Pipeline("refit", recipe, Workspace(tmp_path), device="cpu")
+    artefact = pipeline.ensure("pretrain-graph")
+    train, valid, test = (edges_of(pipeline.prepared().split(part)) for part in ("train", "valid", "test"))
+    assert valid
+    assert test
+    assert propagated == learnt == [train, train | valid]
+    assert not learnt[1] & test
+    # From the start again, not from where the first training ended.
+    assert torch.equal(*starts)
+    assert artefact.details["refit"]["epochs"] == artefact.details["full"]["best_epoch"] > 0
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bpr"])
+def test_a_refit_publishes_what_as_many_epochs_on_both_parts_give(tiny_recipe, tmp_path: Path, loss: str) -> None:
+    recipe = tiny_recipe(*STAGE_1, "graph.refit=true", f"graph.loss={loss}", "graph.options.start=random")
+    pipeline = Pipeline("refit", recipe, Workspace(tmp_path), device="cpu")
+    artefact = pipeline.ensure("pretrain-graph")
+    prepared = pipeline.prepared()
+    parts = [prepared.split(part) for part in ("train", "valid")]
+    pairs = [np.concatenate([getattr(part, column) for part in parts]) for column in ("users", "items")]
+    counts = {"user_count": prepared.user_count, "item_count": prepared.item_count}
+    union = Interactions.from_pairs(*pairs, **counts)
+    epochs = artefact.details["full"]["best_epoch"]
+    assert epochs > 0
+    training = recipe.graph.training.model_copy(update={"epochs": epochs, "validate_every": 100})
+    component = installed().find("encoder", "lightgcn")
+    # One that ranks what it learns is best after its last epoch.
+    expected = pretrain(
+        lambda graph: component.target()(graph, component_options(recipe, "encoder")),
+        recipe.graph.model_copy(update={"training": training}),
+        union,
+        Interactions.from_pairs([], [], **counts),
+        union,
+        seed=recipe.seed,
+        device=torch.device("cpu"),
+        state_folder=tmp_path / "state",
+        description="both",
+    )
+    assert expected.progress.best_epoch == epochs
+    stored = np_tensors(artefact.file("full.safetensors"))
+    np.testing.assert_array_equal(stored["items"], expected.embeddings.items)
+    np.testing.assert_array_equal(stored["users"], expected.embeddings.users)
+    assert len(artefact.details["refit"]["history"]) == epochs
+
+
+def test_without_a_refit_the_selected_encoder_is_published(run_toy) -> None:
+    artefact = run_toy(*STAGE_1, stage="pretrain-graph", name="unrefitted").ensure("pretrain-graph")
+    assert "refit" not in artefact.details
+    assert "refit" not in artefact.manifest["settings"]["graph"]
+
+
+def test_the_graph_of_stage_3_is_not_refitted(run_toy) -> None:
+    overrides = ["finetune.enabled=false", "graph.alignment_holdout=0.2"]
+    refitted, plain = (
+        run_toy(*overrides, f"graph.refit={refit}", stage="pretrain-graph", name=f"refit-{refit}")
+        for refit in ("true", "false")
+    )
+    files = [np_tensors(each.ensure("pretrain-graph").file("alignment.safetensors")) for each in (refitted, plain)]
+    for name in files[1]:
+        np.testing.assert_array_equal(files[0][name], files[1][name])
+    whole = [np_tensors(each.ensure("pretrain-graph").file("full.safetensors")) for each in (refitted, plain)]
+    assert not np.allclose(whole[0]["items"], whole[1]["items"])
 
 
 # ------------------------------------------------------------------------------------------- MovieLens-100K
