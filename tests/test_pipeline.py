@@ -184,6 +184,9 @@ def test_evaluate_shows_a_table_that_fits_a_terminal(
         ("text={backbone: tiny, options: {depth: 3}}", {"encode-items", "align", "finetune", "index"}),
         ("graph.temperature=0.3", {"pretrain-graph", "align", "finetune", "index"}),
         ("interests.profile=true", {"describe-users", "finetune", "index"}),
+        ("text.shuffled=true", {"encode-items", "align", "finetune", "index"}),
+        ("text.vectors=false", {"encode-items", "align", "finetune", "index"}),
+        ("finetune.shuffled_users=true", {"finetune", "index"}),
     ],
 )
 def test_one_changed_setting_runs_again_only_what_depends_on_it(

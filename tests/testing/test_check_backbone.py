@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from glta_backbones.causal_lm import CausalLanguageModel
-from glta_backbones.settings import TinyOptions
+from glta_backbones.none import MeanOfTokens, NoLanguageModel
+from glta_backbones.settings import NoneOptions, TinyOptions
 from glta_backbones.tiny import Tiny
 from torch import Tensor, nn
 from transformers import CLIPTextConfig
@@ -73,6 +74,11 @@ def test_smollm2_keeps_every_promise() -> None:
     check_backbone("smollm2", settings={"layers": 2})
 
 
+@pytest.mark.parametrize("settings", [{}, {"dtype": "bfloat16"}, {"lora": {"rank": 2}}], ids=str)
+def test_no_language_model_keeps_every_promise(settings: dict[str, Any]) -> None:
+    check_backbone("none", options={"hidden_size": 16}, settings=settings)
+
+
 def test_one_that_refuses_adapters_and_early_exits_keeps_every_promise() -> None:
     class Plain(Tiny):
         def load(self, device: torch.device, *, full_depth: bool = False) -> CausalLanguageModel:
@@ -98,11 +104,17 @@ def test_a_check_leaves_torchs_generator_alone() -> None:
 # ---------------------------------------------------------------------------------------------- promises broken
 
 
-def report_of(target: Callable[..., Any], settings: BackboneSettings | None = None) -> str:
+def report_of(
+    target: Callable[..., Any],
+    settings: BackboneSettings | None = None,
+    *,
+    options: Any = OPTIONS,
+    reads_text: bool = True,
+) -> str:
     """What the check says of a class; nothing where it keeps every promise."""
     contract = Contract("backbone 'mine'")
     try:
-        backbone_promises(contract, target, "mine", settings or BackboneSettings(), OPTIONS)
+        backbone_promises(contract, target, "mine", settings or BackboneSettings(), options, reads_text=reads_text)
         contract.settle()
     except ContractError as error:
         return str(error)
@@ -633,3 +645,65 @@ def test_only_the_declaration_spares_a_backbone_the_promises_of_a_language_model
     """One that reads and does not say so is held to all of them."""
     assert "tokenizer" not in report_of_reader(PooledTiny)
     assert "\n  - embed() takes token ids of any shape" in report_of(PooledTiny)
+
+
+# ------------------------------------------------------------------------------------ one that reads no text
+
+
+class Heard(NoLanguageModel):
+    """Loads a model in which words count."""
+
+    def load(self, device: torch.device, *, full_depth: bool = False) -> MeanOfTokens:
+        model = super().load(device, full_depth=full_depth)
+        put(model, "embed", lambda token_ids: torch.ones(*token_ids.shape, model.hidden_size))
+        return model
+
+
+class Talks(NoLanguageModel):
+    def load(self, device: torch.device, *, full_depth: bool = False) -> MeanOfTokens:
+        model = super().load(device, full_depth=full_depth)
+        put(model, "generate", lambda prompts, max_new_tokens: ["drama"] * len(prompts))
+        return model
+
+
+class Unscaled(NoLanguageModel):
+    def load(self, device: torch.device, *, full_depth: bool = False) -> MeanOfTokens:
+        model = super().load(device, full_depth=full_depth)
+        put(model, "token_rms", 0.0)
+        return model
+
+
+class Layered(NoLanguageModel):
+    def architecture(self) -> Any:
+        config = super().architecture()
+        config.num_hidden_layers = 2
+        return config
+
+
+class Forgets(NoLanguageModel):
+    """The graph tokens before a prompt's last place are lost."""
+
+    def load(self, device: torch.device, *, full_depth: bool = False) -> MeanOfTokens:
+        model = super().load(device, full_depth=full_depth)
+        put(model, "extend", lambda prefix, inputs_embeds, attention_mask: prefix)
+        return model
+
+
+@pytest.mark.parametrize(
+    ("promise", "target"),
+    [
+        ("words change no state of a model that reads no text", Heard),
+        ("generate() of a model that reads no text is refused", Talks),
+        ("says by a positive `token_rms` where projected tokens start", Unscaled),
+        ("its num_hidden_layers is 2, and it is declared to read no text", Layered),
+        ("extend() continues a prefix", Forgets),
+    ],
+)
+def test_a_broken_promise_of_one_that_reads_no_text_is_named(promise: str, target: type[NoLanguageModel]) -> None:
+    assert promise in report_of(target, options=NoneOptions(hidden_size=16, token_rms=0.1), reads_text=False)
+
+
+def test_a_language_model_is_none_that_reads_no_text() -> None:
+    assert "its num_hidden_layers is 2" in report_of(Tiny, reads_text=False)
+    said = report_of(NoLanguageModel, options=NoneOptions(hidden_size=16, token_rms=0.1))
+    assert "its num_hidden_layers is 0" in said
