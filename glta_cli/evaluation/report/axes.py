@@ -34,7 +34,7 @@ class Axis:
 
     def ticks(self, most: int = 6) -> list[float]:
         """Round values inside the axis."""
-        found = decade_ticks(self.low, self.high, most) if self.logarithmic else round_ticks(self.low, self.high, most)
+        found = decade_ticks(self.low, self.high, most + 1) if self.logarithmic else round_ticks(self.low, self.high, most)
         slack = 1e-9 * (self.high - self.low)
         return [tick for tick in found if self.low - slack <= tick <= self.high + slack]
 

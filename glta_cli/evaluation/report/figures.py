@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ LEAST_SECONDS = 1e-3
 """A logarithm needs something to take: what is fitted faster counts as a millisecond."""
 
 TITLE_LETTERS = 100
-LABELLED_ITEMS, LABELLED_WORDS = 6, 10
+LABELLED_ITEMS, LABELLED_WORDS = 5, 8
 ITEM_MARK, WORD_MARK = Mark("own-0", "", "circle", own=True), Mark("other-4", "", "square", own=False)
 
 
@@ -61,7 +62,9 @@ def quality_plot(report: Mapping[str, Any], marks: Mapping[str, Mark]) -> Markup
         bars.append(
             Bar(name, values[metric], said, marks[name], interval and tuple(interval), seeds if len(seeds) > 1 else ())
         )
-    return bar_plot(bars, title=f"{metric_name(metric)} of every model", x_label=f"{metric_name(metric)}, mean over users")
+    return bar_plot(
+        bars, title=f"{metric_name(metric)} of every model", x_label=f"{metric_name(metric)}, mean over users"
+    )
 
 
 def curve_plots(report: Mapping[str, Any], marks: Mapping[str, Mark]) -> list[Markup]:
@@ -119,15 +122,14 @@ def slice_plots(report: Mapping[str, Any], marks: Mapping[str, Mark]) -> list[tu
             Bar(model, values[metric], f"{model}, {name}: {metric_name(metric)} {values[metric]:.4f}", marks[model])
             for model, values in each["models"].items()
         ]
-        plots.append(
-            (name, each, bar_plot(bars, title=f"{metric_name(metric)}, {name}", x_label=metric_name(metric)))
-        )
+        plots.append((name, each, bar_plot(bars, title=f"{metric_name(metric)}, {name}", x_label=metric_name(metric))))
     return plots
 
 
 def training_plots(training: Training) -> list[Markup]:
     """Loss and validation metric of one training."""
-    kept = None if training.best_epoch is None else (float(training.best_epoch), f"kept: epoch {training.best_epoch}")
+    kept = training.best_epoch
+    epochs = [epoch for epoch, _ in (*training.loss, *training.validation)]
     plots = []
     for shown, points in (("loss", training.loss), (metric_name(training.metric), training.validation)):
         if points:
@@ -136,9 +138,10 @@ def training_plots(training: Training) -> list[Markup]:
                 line_plot(
                     [Line(points, titles, PLAIN if shown == "loss" else Mark("own-2", "", "circle", own=True))],
                     title=f"{shown} by epoch, {training.name}",
-                    x_label="epoch",
+                    x_label="epoch" if kept is None else f"epoch; kept: {kept}",
                     y_label="training loss" if shown == "loss" else f"validation {shown}",
                     height=180,
+                    x_range=epochs,
                     chosen=kept,
                 )
             )
@@ -147,9 +150,11 @@ def training_plots(training: Training) -> list[Markup]:
 
 def projection_plot(projection: Projection) -> Markup:
     """Item tokens and words in their main plane."""
+    near = Counter(word for item in projection.items for word in item.nearest)
+    labelled = {word for word, _ in near.most_common(LABELLED_WORDS)}
     words = [
-        Point(word.x, word.y, f"word: {word.word}", WORD_MARK, word.word if number < LABELLED_WORDS else "")
-        for number, word in enumerate(projection.words)
+        Point(word.x, word.y, f"word: {word.word}", WORD_MARK, word.word if word.word in labelled else "")
+        for word in projection.words
     ]
     items = [
         Point(

@@ -17,6 +17,7 @@ from glta_cli.evaluation.report.marks import Mark, model_marks
 from glta_cli.evaluation.report.plots import swatch
 from glta_cli.terminal import printable
 
+SIGNIFICANT = 0.05
 MOST_TRIED = 200
 WORD_TABLE = 12
 MOST_CURVE_COLUMNS = 10
@@ -48,6 +49,7 @@ def report_page(report: Mapping[str, Any], extras: Extras) -> str:
         report: as `evaluate_run` returns it.
     """
     marks = model_marks(report["models"], extras.encoder)
+    found, chance = comparison_in_words(report["comparison"])
     return _template().render(
         report=report,
         extras=extras,
@@ -58,7 +60,8 @@ def report_page(report: Mapping[str, Any], extras: Extras) -> str:
         rows=main_table(report),
         has_spread=any(len(values) > 1 for row in report["by_seed"].values() for values in row.values()),
         has_intervals=any(report["intervals"].values()),
-        comparison=comparison_in_words(report["comparison"]),
+        found=found,
+        chance=chance,
         quality_plot=figures.quality_plot(report, marks),
         curve_plots=figures.curve_plots(report, marks),
         curve_cutoffs=curve_cutoffs(report["curves"]),
@@ -102,20 +105,23 @@ def _figure(value: float, best: float, interval: Sequence[float] | None, seeds: 
     )
 
 
-def comparison_in_words(comparison: Mapping[str, Any] | None) -> str:
-    """The paired test as sentences; empty without one."""
+def comparison_in_words(comparison: Mapping[str, Any] | None) -> tuple[str, str]:
+    """The paired test as sentences, what was found and how sure it is; empty without one."""
     if comparison is None:
-        return ""
+        return "", ""
     difference, p = comparison["difference"], comparison["p"]
     metric = metric_name(comparison["metric"])
+    side = "above" if difference > 0 else "below"
     outcome = (
-        f"{comparison['model']} less {comparison['against']}, the best of the other rows, is {difference:+.4f} in {metric}"
+        f"{metric} of {comparison['model']} is {abs(difference):.4f} {side} that of {comparison['against']}, "
+        "the best of the rows it is compared with."
     )
     chance = f"a difference at least this large would come up with probability p = {p:.2g}"
-    verdict = "The data tell the two apart" if p < 0.05 else "The data do not tell the two apart"
+    verdict = "tell the two apart" if p < SIGNIFICANT else "do not tell the two apart"
     return (
-        f"{outcome}. Were the two equally good, {chance} (paired test over users, random sign flips). "
-        f"{verdict} at the 5% level."
+        outcome,
+        f"Were the two equally good, {chance} (paired test over users, random sign flips): "
+        f"the users {verdict} at the 5% level.",
     )
 
 
@@ -161,7 +167,7 @@ def _template() -> Any:
         "settings": settings_in_words,
         "figure": lambda value: f"{value:.4f}",
         "look": _look,
-        "swatch": swatch,
+        "dot": lambda mark: swatch(mark, line=False),
     }
     return environment.get_template("page.html")
 

@@ -19,8 +19,14 @@ WIDTH = 360
 LETTER = 6.1
 """About the width of a letter at the plots' size of 11 pixels."""
 
+TOP, BOTTOM, EDGE = 24, 38, 8
+"""Room for the label of y, for ticks and label of x, and where there is no label."""
+
 ROW = 19
 MOST_MARKERS = 25
+CROWDED = 8
+"""More lines than these have smaller markers."""
+
 Box = tuple[float, float, float, float]
 
 
@@ -72,23 +78,22 @@ def line_plot(
     title: str,
     x_label: str,
     y_label: str,
-    height: int = 230,
-    from_zero: bool = False,
-    chosen: tuple[float, str] | None = None,
+    height: int = 260,
+    x_range: Sequence[float] = (),
+    chosen: float | None = None,
 ) -> Markup:
-    """Lines over a common x; `chosen` marks one x by a vertical line and a word."""
+    """Lines over a common x, which holds `x_range` too; a vertical line stands at the `chosen` x."""
     labelled = [line for line in lines if line.label and line.points]
     right = max((LETTER * len(line.label) + 10 for line in labelled), default=12)
-    xs = [x for line in lines for x, _ in line.points]
+    xs = [x for line in lines for x, _ in line.points] + list(x_range)
     ys = [y for line in lines for _, y in line.points]
     x_axis = linear_axis(xs, 46, WIDTH - min(right, 100), x_label, margin=0.02)
-    y_axis = linear_axis(ys, height - 38, 24, y_label, from_zero=from_zero)
+    y_axis = linear_axis(ys, height - BOTTOM, TOP, y_label)
     svg = _framed(title, height, x_axis, y_axis, whole_x=True)
     if chosen is not None:
-        at = x_axis.at(chosen[0])
-        _add(svg, "line", "chosen", x1=at, x2=at, y1=24, y2=height - 38)
-        after = at < (x_axis.start + x_axis.end) / 2
-        _text(svg, at + (4 if after else -4), height - 43, chosen[1], "chosen", "start" if after else "end")
+        at = x_axis.at(chosen)
+        _add(svg, "line", "chosen", x1=at, x2=at, y1=TOP, y2=height - BOTTOM)
+    radius = 2.6 if len(lines) <= CROWDED else 1.9
     for line in sorted(lines, key=lambda line: line.mark.own):  # the model's own lines lie on top
         group = _group(svg, line.mark)
         path = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in line.points)
@@ -96,24 +101,24 @@ def line_plot(
         every = -(-len(line.points) // MOST_MARKERS) or 1
         for number, ((x, y), said) in enumerate(zip(line.points, line.titles, strict=True)):
             if number % every == 0 or number == len(line.points) - 1:
-                _marker(group, x_axis.at(x), y_axis.at(y), 3.2 if line.mark.own else 2.6, line.mark.shape, said)
+                _marker(group, x_axis.at(x), y_axis.at(y), 3 if line.mark.own else radius, line.mark.shape, said)
     heights = _spread([y_axis.at(line.points[-1][1]) for line in labelled], 12)
     for line, at in zip(labelled, heights, strict=True):
         _text(_group(svg, line.mark), x_axis.end + 8, at + 4, line.label, "name", "start")
     return _written(svg)
 
 
-def bar_plot(bars: Sequence[Bar], *, title: str, x_label: str, left: float | None = None) -> Markup:
+def bar_plot(bars: Sequence[Bar], *, title: str, x_label: str) -> Markup:
     """Horizontal bars from zero, one a row, the value at the end of its row."""
     longest = max((len(bar.label) for bar in bars), default=0)
-    start = min(LETTER * longest + 12, 140) if left is None else left
+    start = min(LETTER * longest + 14, 140)
     shown = [value for bar in bars for value in (bar.value, *(bar.interval or ()), *bar.singles)]
-    height = 24 + ROW * len(bars) + 38
+    height = EDGE + ROW * len(bars) + BOTTOM
     x_axis = linear_axis(shown, start, WIDTH - 48, x_label, from_zero=True, margin=0.02)
-    rows = Axis(0, len(bars), 24, height - 38)
+    rows = Axis(0, len(bars), EDGE, height - BOTTOM)
     svg = _framed(title, height, x_axis, rows, whole_x=False, y_ticks=False)
     for number, bar in enumerate(bars):
-        top, middle = 24 + ROW * number, 24 + ROW * (number + 0.5)
+        top, middle = rows.at(number), rows.at(number + 0.5)
         group = _group(svg, bar.mark, "bar")
         _titled(group, bar.title)
         zero, end = x_axis.at(max(x_axis.low, 0)), x_axis.at(bar.value)
@@ -121,7 +126,10 @@ def bar_plot(bars: Sequence[Bar], *, title: str, x_label: str, left: float | Non
         _add(group, "rect", "value", x=min(zero, end), y=top + 3, width=abs(end - zero), height=ROW - 6)
         if bar.interval is not None:
             low, high = (x_axis.at(value) for value in bar.interval)
-            _add(group, "path", "whisker", d=f"M{low:.1f} {middle - 3}v6M{low:.1f} {middle}H{high:.1f}m0 -3v6")
+            path = f"M{low:.1f} {middle - 3}v6M{low:.1f} {middle}H{high:.1f}m0 -3v6"
+            # A rim in the ground's colour sets it off from a bar of any colour.
+            _add(group, "path", "rim", d=path)
+            _add(group, "path", "whisker", d=path)
         for single in bar.singles:
             _add(group, "circle", "single", cx=x_axis.at(single), cy=middle, r=2)
         _text(group, start - 6, middle + 4, _cut(bar.label, int((start - 8) / LETTER)), "row", "end")
@@ -142,12 +150,14 @@ def scatter_plot(
     """Points with their names, each name where it covers neither a point nor another name."""
     xs, ys = [point.x for point in points], [point.y for point in points]
     x_axis = log_axis(xs, 50, WIDTH - 12, x_label) if logarithmic_x else linear_axis(xs, 50, WIDTH - 12, x_label)
-    y_axis = linear_axis(ys, height - 38, 24, y_label)
+    y_axis = linear_axis(ys, height - BOTTOM, TOP, y_label)
     svg = _framed(title, height, x_axis, y_axis, whole_x=False)
     places = [(x_axis.at(point.x), y_axis.at(point.y)) for point in points]
     # A cloud of hundreds has names for a few only, which may cover points that have none.
     taken: list[Box] = [
-        (x - radius, y - radius, x + radius, y + radius) for (x, y), point in zip(places, points, strict=True) if point.label
+        (x - radius, y - radius, x + radius, y + radius)
+        for (x, y), point in zip(places, points, strict=True)
+        if point.label
     ]
     for (x, y), point in zip(places, points, strict=True):
         _marker(_group(svg, point.mark, "point"), x, y, radius, point.mark.shape, point.title)
@@ -155,22 +165,23 @@ def scatter_plot(
         if not point.label:
             continue
         group = _group(svg, point.mark)
-        box = _free_place(x, y, radius, LETTER * len(point.label), taken, (50, 22, WIDTH - 2, height - 40))
+        box = _free_place(x, y, radius, LETTER * len(point.label) + 5, taken, (50, TOP, WIDTH - 2, height - BOTTOM))
         if box is None:
             continue  # its tooltip and the table name it
         taken.append(box)
         nearest = (min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3]))
         if max(abs(nearest[0] - x), abs(nearest[1] - y)) > radius + 6:
             _add(group, "line", "leader", x1=x, y1=y, x2=nearest[0], y2=nearest[1])
-        _text(group, box[0] + 1, box[3] - 3, point.label, "name", "start")
+        _text(group, box[0] + 2, box[3] - 3, point.label, "name", "start")
     return _written(svg)
 
 
-def swatch(mark: Mark) -> Markup:
-    """A short piece of a model's line with its marker, for a legend."""
+def swatch(mark: Mark, *, line: bool = True) -> Markup:
+    """A short piece of a model's line with its marker, or the marker alone, for a legend."""
     svg = ET.Element("svg", {"class": "swatch", "viewBox": "0 0 30 12", "aria-hidden": "true"})
     group = _group(svg, mark)
-    _add(group, "polyline", points="1,6 29,6", **({"stroke-dasharray": mark.dash} if mark.dash else {}))
+    if line:
+        _add(group, "polyline", points="1,6 29,6", **({"stroke-dasharray": mark.dash} if mark.dash else {}))
     _marker(group, 15, 6, 3.6, mark.shape, "")
     return _written(svg)
 
@@ -192,12 +203,13 @@ def _framed(title: str, height: int, x_axis: Axis, y_axis: Axis, *, whole_x: boo
         _add(frame, "line", "grid", x1=at, x2=at, y1=top, y2=bottom)
         _text(frame, at, bottom + 14, label, "tick", "middle")
     if y_ticks:
-        ticks = y_axis.ticks(5)
+        ticks = y_axis.ticks(7)
         for tick, label in zip(ticks, tick_labels(ticks), strict=True):
             at = y_axis.at(tick)
             _add(frame, "line", "grid", x1=x_axis.start, x2=x_axis.end, y1=at, y2=at)
             _text(frame, x_axis.start - 5, at + 4, label, "tick", "end")
-    _text(frame, 4, 13, y_axis.label, "label", "start")
+    if y_axis.label:
+        _text(frame, 4, 13, y_axis.label, "label", "start")
     _text(frame, (x_axis.start + x_axis.end) / 2, height - 6, x_axis.label, "label", "middle")
     return svg
 

@@ -72,7 +72,9 @@ def token_projection(context: StageContext) -> Projection:
         embedded = model.language_model.embed(torch.tensor(token_ids, device=model.device))  # [words, h]
     titles = [context.prepared.titles[item] for item in shown]
     item_tokens, word_tokens = (_as_array(tensor) for tensor in (items, embedded))
-    return projection(titles, item_tokens, words, word_tokens, item_count=context.prepared.item_count, whole_words=whole)
+    return projection(
+        titles, item_tokens, words, word_tokens, item_count=context.prepared.item_count, whole_words=whole
+    )
 
 
 def projection(
