@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,10 @@ def evaluate(
         str | None,
         typer.Option("--baselines", metavar="A,B", help="Compare with these (`glta plugins --kind baseline`)."),
     ] = None,
+    report_path: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write the evaluation as one self-contained HTML page."),
+    ] = None,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,6 +56,10 @@ def evaluate(
 
     Example: glta evaluate --baselines popularity,ease
     """
+    from glta_cli.evaluation.report.writing import checked_report_path, write_report
+
+    if report_path is not None:
+        report_path = checked_report_path(report_path)
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
     # All of them, before anything is trained for hours that they are to be compared with.
     compared = compared_baselines(baselines, pipeline.recipe)
@@ -68,6 +77,8 @@ def evaluate(
         show_json(report)
     else:
         show_table(report_table(report))
+    if report_path is not None:
+        write_report(pipeline, report, report_path)
     # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)
     say_next(f"recommend --user {shlex.quote(some_user(pipeline.prepared()))}", pipeline.name, data_dir)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count
 
-NICE = (1, 2, 5, 10)
+NICE = (1, 2, 5)
+LEAST_DECADES = 3
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,12 @@ class Axis:
         low, high, value = (math.log(v) if self.logarithmic else v for v in (self.low, self.high, value))
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
-    def ticks(self, most: int = 6) -> list[float]:
-        """Round values inside the axis."""
-        found = decade_ticks(self.low, self.high, most + 1) if self.logarithmic else round_ticks(self.low, self.high, most)
-        slack = 1e-9 * (self.high - self.low)
-        return [tick for tick in found if self.low - slack <= tick <= self.high + slack]
+    def ticks(self, most: int = 6) -> list[tuple[float, str]]:
+        """At most about that many round values inside the axis, with their texts."""
+        if self.logarithmic:
+            return [(tick, f"{tick:g}") for tick in decade_ticks(self.low, self.high, most + 1)]
+        found = round_ticks(self.low, self.high, most)
+        return list(zip(found, tick_labels(found), strict=True))
 
 
 def linear_axis(
@@ -64,30 +66,27 @@ def log_axis(values: Iterable[float], start: float, end: float, label: str = "")
 
 
 def round_ticks(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, at most `most` of them."""
-    rough = (high - low) / max(most - 1, 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(nice * power for nice in NICE if nice * power >= rough * (1 - 1e-9))
-    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    """Multiples of 1, 2 or 5 times a power of ten from `low` to `high`, as dense as `most` of them allow."""
+    smallest = math.floor(math.log10((high - low) / most)) - 1
+    for step in (nice * 10.0**power for power in count(smallest) for nice in NICE):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            return [number * step for number in range(first, last + 1)]
+    raise AssertionError("unreachable: steps grow beyond the range")
 
 
 def decade_ticks(low: float, high: float, most: int) -> list[float]:
-    """Powers of ten, thinned where there are too many, and 2 and 5 times them where there are few."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    powers = [10.0**power for power in range(first, last + 1, max(1, -(-(last - first) // most)))]
-    if sum(low <= power <= high for power in powers) >= 3:
-        return powers
-    return sorted(nice * 10.0**power for power in range(first, last + 1) for nice in NICE[:3])
+    """Powers of ten from `low` to `high`, thinned where there are too many, and 2 and 5 times them where few."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    powers = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
+    if len(powers) < LEAST_DECADES:
+        return [nice * 10.0**decade for decade in decades for nice in NICE if low <= nice * 10.0**decade <= high]
+    return powers[:: -(-len(powers) // most)]
 
 
-def tick_labels(ticks: list[float]) -> list[str]:
-    """The ticks as text, with as many decimals as tell neighbours apart."""
-    if not ticks:
-        return []
-    if max(map(abs, ticks)) >= 1e4:
-        return [f"{tick:,.0f}" if abs(tick) < 1e6 else f"{tick:.0e}" for tick in ticks]
-    if max(ticks) / max(min(ticks), 1e-12) > 50:  # a logarithmic axis
+def tick_labels(ticks: Sequence[float]) -> list[str]:
+    """Evenly spaced ticks as text, with as many decimals as tell neighbours apart."""
+    if len(ticks) < 2:
         return [f"{tick:g}" for tick in ticks]
-    gap = min((second - first for first, second in pairwise(ticks)), default=1.0)
-    decimals = max(0, -math.floor(math.log10(gap) + 1e-9))
-    return [f"{tick:.{decimals}f}" for tick in ticks]
+    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
+    return [f"{tick:,.{decimals}f}" for tick in ticks]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
-from glta_cli.evaluation.report.axes import Axis, linear_axis, log_axis, tick_labels
+from glta_cli.evaluation.report.axes import Axis, linear_axis, log_axis
 from glta_cli.evaluation.report.marks import Mark
 from glta_cli.terminal import printable
 
@@ -23,11 +24,12 @@ TOP, BOTTOM, EDGE = 24, 38, 8
 """Room for the label of y, for ticks and label of x, and where there is no label."""
 
 ROW = 19
-MOST_MARKERS = 25
+MOST_MARKERS, MOST_CORNERS = 25, 150
 CROWDED = 8
 """More lines than these have smaller markers."""
 
 Box = tuple[float, float, float, float]
+Each = TypeVar("Each")
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,10 @@ def line_plot(
     radius = 2.6 if len(lines) <= CROWDED else 1.9
     for line in sorted(lines, key=lambda line: line.mark.own):  # the model's own lines lie on top
         group = _group(svg, line.mark)
-        path = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in line.points)
+        path = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in thinned(line.points, MOST_CORNERS))
         _add(group, "polyline", points=path, **({"stroke-dasharray": line.mark.dash} if line.mark.dash else {}))
-        every = -(-len(line.points) // MOST_MARKERS) or 1
-        for number, ((x, y), said) in enumerate(zip(line.points, line.titles, strict=True)):
-            if number % every == 0 or number == len(line.points) - 1:
-                _marker(group, x_axis.at(x), y_axis.at(y), 3 if line.mark.own else radius, line.mark.shape, said)
+        for (x, y), said in thinned(list(zip(line.points, line.titles, strict=True)), MOST_MARKERS):
+            _marker(group, x_axis.at(x), y_axis.at(y), 3 if line.mark.own else radius, line.mark.shape, said)
     heights = _spread([y_axis.at(line.points[-1][1]) for line in labelled], 12)
     for line, at in zip(labelled, heights, strict=True):
         _text(_group(svg, line.mark), x_axis.end + 8, at + 4, line.label, "name", "start")
@@ -176,6 +176,12 @@ def scatter_plot(
     return _written(svg)
 
 
+def thinned(points: Sequence[Each], most: int) -> list[Each]:
+    """Evenly many of the points, at most about `most`, the last one among them."""
+    every = -(-len(points) // most) or 1
+    return [point for number, point in enumerate(points) if number % every == 0 or number == len(points) - 1]
+
+
 def swatch(mark: Mark, *, line: bool = True) -> Markup:
     """A short piece of a model's line with its marker, or the marker alone, for a legend."""
     svg = ET.Element("svg", {"class": "swatch", "viewBox": "0 0 30 12", "aria-hidden": "true"})
@@ -197,14 +203,14 @@ def _framed(title: str, height: int, x_axis: Axis, y_axis: Axis, *, whole_x: boo
     )
     frame = ET.SubElement(svg, "g", {"class": "frame"})
     bottom, top = max(y_axis.start, y_axis.end), min(y_axis.start, y_axis.end)
-    ticks = [tick for tick in x_axis.ticks() if not whole_x or float(tick).is_integer()]
-    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+    for tick, label in x_axis.ticks():
+        if whole_x and not float(tick).is_integer():
+            continue
         at = x_axis.at(tick)
         _add(frame, "line", "grid", x1=at, x2=at, y1=top, y2=bottom)
         _text(frame, at, bottom + 14, label, "tick", "middle")
     if y_ticks:
-        ticks = y_axis.ticks(7)
-        for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+        for tick, label in y_axis.ticks():
             at = y_axis.at(tick)
             _add(frame, "line", "grid", x1=x_axis.start, x2=x_axis.end, y1=at, y2=at)
             _text(frame, x_axis.start - 5, at + 4, label, "tick", "end")

@@ -10,8 +10,6 @@ from typing import Any
 from glta_cli.details import histories
 from glta_cli.workspace import Artefact
 
-MOST_EPOCHS = 200
-
 
 @dataclass(frozen=True)
 class Training:
@@ -76,6 +74,4 @@ def _selecting_metric(epochs: Sequence[Mapping[str, float]], best_epoch: int | N
 
 
 def _along(epochs: Sequence[Mapping[str, float]], name: str) -> list[tuple[float, float]]:
-    points = [(epoch["epoch"], epoch[name]) for epoch in epochs if name in epoch and math.isfinite(epoch[name])]
-    every = -(-len(points) // MOST_EPOCHS) or 1
-    return [point for number, point in enumerate(points) if number % every == 0 or number == len(points) - 1]
+    return [(epoch["epoch"], epoch[name]) for epoch in epochs if name in epoch and math.isfinite(epoch[name])]

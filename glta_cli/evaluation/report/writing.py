@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.errors import InputError
+from glta_cli.terminal import say
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
@@ -41,9 +42,12 @@ def write_report(pipeline: Pipeline, report: Mapping[str, Any], path: Path) -> N
     Raises:
         InputError: as `checked_report_path`.
     """
+    from rich.markup import escape
+
     from glta_cli.evaluation.report.extras import gathered_extras
     from glta_cli.evaluation.report.page import report_page
     from glta_cli.workspace import write_bytes
 
     path = checked_report_path(path)
     write_bytes(path, report_page(report, gathered_extras(pipeline)).encode())
+    say(f"[green]✓[/] report: {escape(str(path))}")
