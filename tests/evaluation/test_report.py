@@ -127,7 +127,7 @@ def test_a_language_model_that_cannot_be_loaded_costs_its_section_alone(
     monkeypatch.setattr("glta_backbones.tiny.Tiny.load", fail)
     write_report(pipeline, report, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "The language model could not be loaded: RuntimeError." in text
+    assert "The item tokens could not be had: RuntimeError." in text
     assert "/home/somebody" not in text
     assert "no memory left for /home/somebody/weights" in capsys.readouterr().err
 

@@ -87,7 +87,7 @@ def _projection(pipeline: Pipeline, artefacts: Mapping[str, Artefact]) -> Projec
         say(f"[yellow]warning[/]: the report goes without the item tokens: {escape(reason_of(error))}")
         # The whole reason may name folders of this machine.
         reason = error.problem if isinstance(error, GltaError) else type(error).__name__
-        return f"The language model could not be loaded: {reason}."
+        return f"The item tokens could not be had: {reason}."
 
 
 def _samples(pipeline: Pipeline, artefacts: Mapping[str, Artefact]) -> Sequence[SampleUser] | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -134,7 +135,11 @@ def curve_cutoffs(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> list[i
 
 def settings_in_words(settings: Mapping[str, Any]) -> str:
     """`regularization 100, layers 2`."""
-    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "none"
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in settings.items()
+    }
+    return ", ".join(f"{name} {text}" for name, text in texts.items()) or "none"
 
 
 def _tried(tried: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, float]]]]:

@@ -204,8 +204,10 @@ def _framed(title: str, height: int, x_axis: Axis, y_axis: Axis, *, whole_x: boo
     frame = ET.SubElement(svg, "g", {"class": "frame"})
     bottom, top = max(y_axis.start, y_axis.end), min(y_axis.start, y_axis.end)
     for tick, label in x_axis.ticks():
-        if whole_x and not float(tick).is_integer():
-            continue
+        if whole_x:
+            if not float(tick).is_integer():
+                continue
+            label = f"{tick:,.0f}"
         at = x_axis.at(tick)
         _add(frame, "line", "grid", x1=at, x2=at, y1=top, y2=bottom)
         _text(frame, at, bottom + 14, label, "tick", "middle")

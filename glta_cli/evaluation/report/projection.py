@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from glta_cli.errors import GltaError
 from glta_cli.language.model import load_own_tensors
 from glta_cli.stage_context import MODEL, StageContext
 
@@ -17,6 +18,9 @@ MOST_ITEMS = 300
 MOST_WORDS = 300
 NEAREST = 4
 LEAST_LETTERS = 3
+MOST_CONSIDERED = 30_000
+"""Words, the most frequent ones: half a gigabyte of embeddings at a hidden size of 4096."""
+
 WORD_STARTS = ("Ġ", "▁")  # byte-level BPE, SentencePiece
 
 
@@ -45,7 +49,8 @@ class Projection:
         items: those with most training interactions, in that order.
         words: frequent ones, and those nearest to the items.
         shares: of the variance of what is shown, along the first and the second axis.
-        item_count, word_count: of all there are, to say what is left out.
+        item_count: of the catalogue.
+        word_count: of those among which the nearest were sought.
         whole_words: false where the vocabulary has none, so that its letters stand in for them.
     """
 
@@ -61,12 +66,16 @@ def token_projection(context: StageContext) -> Projection:
     """Items' tokens V_i = E_i·W_i + b_i [I, h] among input embeddings of words [n, h], as the prompts of serving.
 
     Loads the language model.
+
+    Raises:
+        GltaError: its vocabulary has not even letters.
     """
     model = context.model(context.embeddings(serving=True), adapters=True)
     load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
     counts = np.bincount(context.train.items, minlength=context.train.item_count)
     shown = np.argsort(-counts, kind="stable")[:MOST_ITEMS]
     token_ids, words, whole = vocabulary_words(model.language_model.tokenizer)
+    token_ids, words = token_ids[:MOST_CONSIDERED], words[:MOST_CONSIDERED]
     with torch.inference_mode():
         items = model.item_projector(model.items[torch.from_numpy(shown).to(model.device)])  # [n, h]
         embedded = model.language_model.embed(torch.tensor(token_ids, device=model.device))  # [words, h]
@@ -149,6 +158,8 @@ def vocabulary_words(tokenizer: Any) -> tuple[list[int], list[str], bool]:
         if len(text) >= LEAST_LETTERS and str(tokens[each]).startswith(WORD_STARTS)
     }
     found = whole or texts
+    if not found:
+        raise GltaError("no token of the vocabulary is made of letters")
     # "the" and "The" would lie side by side.
     distinct: dict[str, int] = {}
     for each, text in found.items():
