@@ -48,6 +48,11 @@ class Pipeline:
         self._artefacts: dict[str, Artefact] = {}
         self._weights_of_backbone: dict[str, str] = {}
 
+    @property
+    def last_stage(self) -> str:
+        """The stage whose artefact ranks: the index, or the encoder of a recipe that stops there."""
+        return "index" if self.recipe.finetune.enabled else "pretrain-graph"
+
     @nothing_on_stdout()
     def ensure(self, stage: str) -> Artefact:
         """Run what is missing up to `stage`, one line on stderr for each, and return its artefact.

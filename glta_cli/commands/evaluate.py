@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,6 +49,10 @@ def evaluate(
         bool | None,
         typer.Option("--tune/--no-tune", help="Choose the rows' settings from their grids, on validation."),
     ] = None,
+    report_path: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write the evaluation as one self-contained HTML page."),
+    ] = None,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,6 +63,10 @@ def evaluate(
 
     Example: glta evaluate --baselines popularity,ease
     """
+    from glta_cli.evaluation.report.writing import checked_report_path, write_report
+
+    if report_path is not None:
+        report_path = checked_report_path(report_path)
     changes = [*(overrides or []), *_changes(seeds, tune)]
     pipeline = open_pipeline(recipe, run, changes, data_dir, seed, device, profile=profile, prefer_latest=True)
     # All of them, before anything is trained for hours that they are to be compared with.
@@ -68,6 +77,7 @@ def evaluate(
     from glta_cli.evaluation.tables import report_tables
 
     require_texts_of(compared, pipeline)
+    pipeline.ensure(pipeline.last_stage)
     started = time.monotonic()
     with pipeline.profiled("evaluate"):
         report = evaluate_run(pipeline, compared)
@@ -76,6 +86,8 @@ def evaluate(
         show_json(report)
     else:
         show_table(report_tables(report))
+    if report_path is not None:
+        write_report(pipeline, report, report_path)
     # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)
     if pipeline.recipe.finetune.enabled:
