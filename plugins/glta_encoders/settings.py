@@ -31,9 +31,11 @@ class HCCFSettings(LightGCNSettings):
     """HCCF."""
 
     layers: int = Field(2, ge=1, description="propagations L, along edges and through hyperedges")
-    hyperedges: int = Field(128, ge=1, description="K, of users and as many of items")
+    # Its authors take 128 for 32 dimensions, and drop half. On validation data of MovieLens-100K fewer hyperedges and
+    # nothing dropped ranked better: many columns of H span what E_0 spans, and say nothing of their own.
+    hyperedges: int = Field(8, ge=1, description="K, of users and as many of items")
     slope: float = Field(0.5, ge=0, le=1, description="of the LeakyReLU below zero; 1 leaves it out")
-    dropout: float = Field(0.5, ge=0, lt=1, description="share of edges and of hyperedges' entries, in training")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of edges and of hyperedges' entries, in training")
     contrast: float = Field(1e-3, ge=0, description="weight λ of the contrast between both views")
     temperature: float = Field(1.0, gt=0, description="τ of the contrast between both views")
     contrasted: int = Field(256, ge=2, description="users and items of a batch that are contrasted, at most")
@@ -42,8 +44,9 @@ class HCCFSettings(LightGCNSettings):
 class TextContrastSettings(Settings):
     """The contrast between embeddings and projected texts."""
 
-    text_contrast: float = Field(0.1, ge=0, description="weight λ of the contrast with the texts")
-    text_temperature: float = Field(0.2, gt=0, description="τ of the contrast with the texts")
+    # Ten times the weight lowers NDCG on validation data of MovieLens-100K, where texts are titles and genres.
+    text_contrast: float = Field(0.01, ge=0, description="weight λ of the contrast with the texts")
+    text_temperature: float = Field(0.5, gt=0, description="τ of the contrast with the texts")
     contrasted: int = Field(256, ge=2, description="users and items of a batch that are contrasted, at most")
 
 
@@ -66,8 +69,8 @@ class RLMRecConSettings(TextContrastSettings, LightGCNSettings):
 class RLMRecGenSettings(LightGCNSettings):
     """RLMRec-Gen."""
 
-    masked: float = Field(0.1, gt=0, lt=1, description="share of the nodes that are masked in a training step")
-    reconstruction: float = Field(0.1, ge=0, description="weight λ of the masked nodes' texts")
+    masked: float = Field(0.05, gt=0, lt=1, description="share of the nodes that are masked in a training step")
+    reconstruction: float = Field(0.03, ge=0, description="weight λ of the masked nodes' texts")
     text_temperature: float = Field(0.2, gt=0, description="τ of the masked nodes' texts")
     contrasted: int = Field(256, ge=2, description="masked nodes told from each other, at most")
 
@@ -77,4 +80,5 @@ class AlphaRecSettings(Settings):
 
     dimension: int = Field(64, ge=1, description="d, of user and item embeddings")
     layers: int = Field(2, ge=0, description="propagations L")
-    projection: Literal["linear", "mlp"] = Field("linear", description="of the text vectors: W t, or two layers")
+    # A learning rate below the default recipe's suits it: 2e-3 ranked best on validation data of MovieLens-100K.
+    projection: Literal["linear", "mlp"] = Field("mlp", description="of the text vectors: W t, or two layers")
