@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from glta_cli.evaluation.report.marks import PLAIN, Mark
-from glta_cli.evaluation.report.plots import Bar, Line, Point, bar_plot, line_plot, scatter_plot
+from glta_cli.evaluation.report.plots import Bar, Line, Point, bar_plot, cut, line_plot, scatter_plot
 from glta_cli.evaluation.report.projection import Projection
 from glta_cli.evaluation.report.trainings import Training
 
@@ -24,7 +24,7 @@ METRIC_NAMES = {
 LEAST_SECONDS = 1e-3
 """A logarithm needs something to take: what is fitted faster counts as a millisecond."""
 
-TITLE_LETTERS = 100
+TITLE_LETTERS, NAME_LETTERS = 100, 22
 LABELLED_ITEMS, LABELLED_WORDS = 5, 8
 ITEM_MARK, WORD_MARK = Mark("own-0", "", "circle", own=True), Mark("other-4", "", "square", own=False)
 
@@ -44,7 +44,7 @@ def main_metric(report: Mapping[str, Any]) -> str:
 
 def short(title: str) -> str:
     """A title no longer than a line or two."""
-    return title if len(title) <= TITLE_LETTERS else title[: TITLE_LETTERS - 1].rstrip() + "…"
+    return cut(title, TITLE_LETTERS)
 
 
 def quality_plot(report: Mapping[str, Any], marks: Mapping[str, Mark]) -> Markup:
@@ -162,7 +162,7 @@ def projection_plot(projection: Projection) -> Markup:
             item.y,
             f"item: {short(item.title)}\nnearest words: {', '.join(item.nearest)}",
             ITEM_MARK,
-            item.title if number < LABELLED_ITEMS and len(item.title) <= 24 else "",
+            cut(item.title, NAME_LETTERS) if number < LABELLED_ITEMS else "",
         )
         for number, item in enumerate(projection.items)
     ]

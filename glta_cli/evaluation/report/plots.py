@@ -17,7 +17,7 @@ from glta_cli.evaluation.report.marks import Mark
 from glta_cli.terminal import printable
 
 WIDTH = 360
-LETTER = 6.1
+LETTER, BOLD_LETTER = 6.1, 7.2
 """About the width of a letter at the plots' size of 11 pixels."""
 
 TOP, BOTTOM, EDGE = 24, 38, 8
@@ -86,7 +86,7 @@ def line_plot(
 ) -> Markup:
     """Lines over a common x, which holds `x_range` too; a vertical line stands at the `chosen` x."""
     labelled = [line for line in lines if line.label and line.points]
-    right = max((LETTER * len(line.label) + 10 for line in labelled), default=12)
+    right = max((BOLD_LETTER * len(line.label) + 10 for line in labelled), default=12)
     xs = [x for line in lines for x, _ in line.points] + list(x_range)
     ys = [y for line in lines for _, y in line.points]
     x_axis = linear_axis(xs, 46, WIDTH - min(right, 100), x_label, margin=0.02)
@@ -111,7 +111,7 @@ def line_plot(
 def bar_plot(bars: Sequence[Bar], *, title: str, x_label: str) -> Markup:
     """Horizontal bars from zero, one a row, the value at the end of its row."""
     longest = max((len(bar.label) for bar in bars), default=0)
-    start = min(LETTER * longest + 14, 140)
+    start = min(BOLD_LETTER * longest + 10, 140)
     shown = [value for bar in bars for value in (bar.value, *(bar.interval or ()), *bar.singles)]
     height = EDGE + ROW * len(bars) + BOTTOM
     x_axis = linear_axis(shown, start, WIDTH - 48, x_label, from_zero=True, margin=0.02)
@@ -132,7 +132,7 @@ def bar_plot(bars: Sequence[Bar], *, title: str, x_label: str) -> Markup:
             _add(group, "path", "whisker", d=path)
         for single in bar.singles:
             _add(group, "circle", "single", cx=x_axis.at(single), cy=middle, r=2)
-        _text(group, start - 6, middle + 4, _cut(bar.label, int((start - 8) / LETTER)), "row", "end")
+        _text(group, start - 6, middle + 4, cut(bar.label, int((start - 8) / LETTER)), "row", "end")
         _text(group, WIDTH - 2, middle + 4, f"{bar.value:.4f}", "figure", "end")
     return _written(svg)
 
@@ -165,7 +165,8 @@ def scatter_plot(
         if not point.label:
             continue
         group = _group(svg, point.mark)
-        box = _free_place(x, y, radius, LETTER * len(point.label) + 5, taken, (50, TOP, WIDTH - 2, height - BOTTOM))
+        letter = BOLD_LETTER if point.mark.own else LETTER
+        box = _free_place(x, y, radius, letter * len(point.label) + 5, taken, (50, TOP, WIDTH - 2, height - BOTTOM))
         if box is None:
             continue  # its tooltip and the table name it
         taken.append(box)
@@ -180,6 +181,11 @@ def thinned(points: Sequence[Each], most: int) -> list[Each]:
     """Evenly many of the points, at most about `most`, the last one among them."""
     every = -(-len(points) // most) or 1
     return [point for number, point in enumerate(points) if number % every == 0 or number == len(points) - 1]
+
+
+def cut(text: str, letters: int) -> str:
+    """The text, or as much of it as fits into so many letters."""
+    return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
 
 
 def swatch(mark: Mark, *, line: bool = True) -> Markup:
@@ -290,10 +296,6 @@ def _text(parent: ET.Element, x: float, y: float, text: str, kind: str, anchor: 
 def _titled(parent: ET.Element, title: str) -> None:
     if title:
         ET.SubElement(parent, "title").text = "\n".join(map(printable, title.split("\n")))
-
-
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
 def _written(svg: ET.Element) -> Markup:
