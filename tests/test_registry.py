@@ -56,8 +56,8 @@ def hook(body: str, *, name: str = "glta_graph_encoders", argument: str = "") ->
     return HOOK.format(name=name, argument=argument, body=body)
 
 
-def declared(target: str = "a:B", *, kind: str = "Encoder", name: str = '"x"') -> str:
-    return f'{kind}Declaration(name={name}, summary="one line", target="{target}", config="a:C")'
+def declared(target: str = "a:B", *, kind: str = "Encoder", name: str = '"x"', more: str = "") -> str:
+    return f'{kind}Declaration(name={name}, summary="one line", target="{target}", config="a:C"{more})'
 
 
 @pytest.fixture
@@ -206,7 +206,18 @@ BROKEN = {
     hook(f"yield {declared(name='None')}"): "a declaration whose name is None, not a name",
     hook(f"yield {declared(name='chr(10)')}"): "a declaration whose name is '\\n', not a name",
     hook(f"yield from [{declared()}] * 2"): "encoder 'x' is declared twice",
+    hook(f"yield {declared(kind='Backbone', more=', reads_text=None')}", name="glta_backbones"): (
+        "a declaration whose reads_text is None, not true or false"
+    ),
 }
+
+
+@pytest.mark.parametrize("reads_text", [True, False])
+def test_what_a_backbone_declares_of_itself_is_kept(site, reads_text):
+    body = f"yield {declared(kind='Backbone', more=f', reads_text={reads_text}')}"
+    registry = Registry([site("stranger", hook(body, name="glta_backbones"))])
+    [component] = registry.of_kind("backbone")
+    assert component.declaration.reads_text is reads_text
 
 
 @pytest.mark.parametrize(("source", "reason"), BROKEN.items(), ids=list(BROKEN.values()))
