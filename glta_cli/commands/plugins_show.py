@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.table import Table
 
-    from glta_cli.plugin import Kind
+    from glta_cli.plugin import Declaration, Kind
     from glta_cli.registry import Component
 
 Schema = Mapping[str, Any]
@@ -41,6 +41,7 @@ def described(component: Component) -> dict[str, Any]:
     from glta_cli.registry import reason_of
 
     declaration, origin = component.declaration, component.origin
+    switched_off = _switched_off(declaration)
     model = component.config()
     try:
         settings = list(settings_of(model))
@@ -60,8 +61,10 @@ def described(component: Component) -> dict[str, Any]:
         "target": declaration.target,
         "config": declaration.config,
         "extra": declaration.extra,
-        "recipe": recipe_line(component.kind, component.name, example),
-        "set": set_options(component.kind, component.name, example),
+        "recipe": "\n".join([recipe_line(component.kind, component.name, example), *_off_lines(switched_off)]),
+        "set": " ".join(
+            [set_options(component.kind, component.name, example), *(f"--set {key}=false" for key in switched_off)]
+        ),
         "settings": settings,
     }
 
@@ -82,6 +85,21 @@ def recipe_line(kind: Kind, name: str, options: Mapping[str, Any]) -> str:
     for key in reversed(rest):
         listed = {key: listed}
     return f"{section}: {as_yaml(listed)}"
+
+
+def _switched_off(declaration: Declaration) -> list[str]:
+    """What a recipe has to leave out beside this component, and by default does not."""
+    from glta_cli.plugin import BackboneDeclaration
+    from glta_cli.recipe import Recipe
+    from glta_cli.recipe_files import words_used
+
+    wordless = isinstance(declaration, BackboneDeclaration) and not declaration.reads_text
+    return words_used(Recipe()) if wordless else []
+
+
+def _off_lines(keys: Sequence[str]) -> list[str]:
+    sections = _nested(dict.fromkeys(keys, False))
+    return [f"{section}: {as_yaml(switches)}" for section, switches in sections.items()]
 
 
 def set_options(kind: Kind, name: str, options: Mapping[str, Any]) -> str:
@@ -271,7 +289,8 @@ def show_component(found: Mapping[str, Any]) -> None:
     facts = {
         "from": f"{found['distribution']} {found['version']}, entry point {found['entry_point']}",
         "code": found["target"],
-        "in a recipe": found["recipe"],
+        # Lines below the first stand under it.
+        "in a recipe": found["recipe"].replace("\n", "\n" + " " * (2 + LABEL_WIDTH)),
         "in a command": found["set"],
     }
     if found["extra"]:
