@@ -107,7 +107,7 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
         location = place(("finetune", "shuffled_users"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.user_token=true"))
-    words = _words_used(recipe)
+    words = words_used(recipe)
     if words and not _reads_text(recipe):
         problem = f"backbone.name: {recipe.backbone.name} reads no text, which {', '.join(words)} would have it do"
         hint = "switch it off: " + " ".join(f"--set {key}=false" for key in words)
@@ -125,7 +125,7 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
     return found
 
 
-def _words_used(recipe: Recipe) -> list[str]:
+def words_used(recipe: Recipe) -> list[str]:
     """The switches that have the language model read or write words about items."""
     used = {
         "text.vectors": recipe.finetune.head == "tied" and recipe.text.vectors,

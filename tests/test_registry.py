@@ -56,8 +56,7 @@ def hook(body: str, *, name: str = "glta_graph_encoders", argument: str = "") ->
     return HOOK.format(name=name, argument=argument, body=body)
 
 
-def declared(target: str = "a:B", *, kind: str = "Encoder", name: str = '"x"', grid: str | None = None) -> str:
-    more = "" if grid is None else f", grid={grid}"
+def declared(target: str = "a:B", *, kind: str = "Encoder", name: str = '"x"', more: str = "") -> str:
     return f'{kind}Declaration(name={name}, summary="one line", target="{target}", config="a:C"{more})'
 
 
@@ -206,12 +205,23 @@ BROKEN = {
     hook(f"yield {declared(target='a.B')}"): "a declaration whose target is 'a.B', not package.module:Name",
     hook(f"yield {declared(name='None')}"): "a declaration whose name is None, not a name",
     hook(f"yield {declared(name='chr(10)')}"): "a declaration whose name is '\\n', not a name",
-    hook(f"yield {declared(grid='3')}"): "a declaration whose grid is 3, not lists of values by setting",
-    hook(f"yield {declared(grid='dict(layers=2)')}"): "a declaration whose grid is {'layers': 2}, not lists of values",
-    hook(f"yield {declared(grid='dict(start=str())')}"): "a declaration whose grid is {'start': ''}, not lists of",
-    hook(f"yield {declared(grid='dict(layers=[])')}"): "a declaration whose grid is {'layers': []}, not lists of",
+    hook(f"yield {declared(more=', grid=3')}"): "a declaration whose grid is 3, not lists of values by setting",
+    hook(f"yield {declared(more=', grid=dict(layers=2)')}"): "a declaration whose grid is {'layers': 2}, not lists of values",
+    hook(f"yield {declared(more=', grid=dict(start=str())')}"): "a declaration whose grid is {'start': ''}, not lists of",
+    hook(f"yield {declared(more=', grid=dict(layers=[])')}"): "a declaration whose grid is {'layers': []}, not lists of",
     hook(f"yield from [{declared()}] * 2"): "encoder 'x' is declared twice",
+    hook(f"yield {declared(kind='Backbone', more=', reads_text=None')}", name="glta_backbones"): (
+        "a declaration whose reads_text is None, not true or false"
+    ),
 }
+
+
+@pytest.mark.parametrize("reads_text", [True, False])
+def test_what_a_backbone_declares_of_itself_is_kept(site, reads_text):
+    body = f"yield {declared(kind='Backbone', more=f', reads_text={reads_text}')}"
+    registry = Registry([site("stranger", hook(body, name="glta_backbones"))])
+    [component] = registry.of_kind("backbone")
+    assert component.declaration.reads_text is reads_text
 
 
 @pytest.mark.parametrize(("source", "reason"), BROKEN.items(), ids=list(BROKEN.values()))

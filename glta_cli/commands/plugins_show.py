@@ -42,6 +42,7 @@ def described(component: Component) -> dict[str, Any]:
     from glta_cli.registry import reason_of
 
     declaration, origin = component.declaration, component.origin
+    switched_off = _switched_off(declaration)
     model = component.config()
     try:
         settings = list(settings_of(model))
@@ -62,8 +63,8 @@ def described(component: Component) -> dict[str, Any]:
         "config": declaration.config,
         "extra": declaration.extra,
         "grid": dict(declaration.grid) if isinstance(declaration, TunableDeclaration) else {},
-        "recipe": recipe_line(component.declaration, example),
-        "set": set_options(component.declaration, example),
+        "recipe": "\n".join([recipe_line(declaration, example), *_off_lines(switched_off)]),
+        "set": " ".join([set_options(declaration, example), *(f"--set {key}=false" for key in switched_off)]),
         "settings": settings,
     }
 
@@ -84,6 +85,21 @@ def recipe_line(declaration: Declaration, options: Mapping[str, Any]) -> str:
     for key in reversed(rest):
         listed = {key: listed}
     return f"{section}: {as_yaml(listed)}"
+
+
+def _switched_off(declaration: Declaration) -> list[str]:
+    """What a recipe has to leave out beside this component, and by default does not."""
+    from glta_cli.plugin import BackboneDeclaration
+    from glta_cli.recipe import Recipe
+    from glta_cli.recipe_files import words_used
+
+    wordless = isinstance(declaration, BackboneDeclaration) and not declaration.reads_text
+    return words_used(Recipe()) if wordless else []
+
+
+def _off_lines(keys: Sequence[str]) -> list[str]:
+    sections = _nested(dict.fromkeys(keys, False))
+    return [f"{section}: {as_yaml(switches)}" for section, switches in sections.items()]
 
 
 def set_options(declaration: Declaration, options: Mapping[str, Any]) -> str:
@@ -281,7 +297,8 @@ def show_component(found: Mapping[str, Any]) -> None:
     facts = {
         "from": f"{found['distribution']} {found['version']}, entry point {found['entry_point']}",
         "code": found["target"],
-        "in a recipe": found["recipe"],
+        # Lines below the first stand under it.
+        "in a recipe": found["recipe"].replace("\n", "\n" + " " * (2 + LABEL_WIDTH)),
         "in a command": found["set"],
     }
     if found["extra"]:
