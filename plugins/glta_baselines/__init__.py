@@ -40,3 +40,11 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         config="glta_baselines.settings:EaseSettings",
         grid={"regularization": [50.0, 100.0, 200.0, 300.0, 500.0, 1000.0]},
     )
+    yield BaselineDeclaration(
+        name="ials",
+        summary="matrix factors by weighted alternating least squares (Hu et al., ICDM 2008)",
+        target="glta_baselines.ials:Ials",
+        config="glta_baselines.settings:IalsSettings",
+        extra="glta[ials]",
+        grid={"alpha": [10.0, 40.0], "regularization": [1.0, 10.0, 30.0, 100.0]},
+    )

@@ -27,3 +27,12 @@ class EaseSettings(Settings):
     """EASE."""
 
     regularization: float = Field(300.0, gt=0, description="λ, added to the diagonal of the item-item counts")
+
+
+class IalsSettings(Settings):
+    """Implicit alternating least squares."""
+
+    dimension: int = Field(64, ge=1, description="d, of user and item factors")
+    alpha: float = Field(40.0, gt=0, description="weight that an item a user met has beyond the 1 of all others")
+    regularization: float = Field(30.0, gt=0, description="λ, of the squared factors")
+    iterations: int = Field(15, ge=1, description="times that users and then items are solved for")

@@ -11,12 +11,25 @@ import pytest
 from glta_cli.data.interactions import Interactions
 from glta_cli.errors import GltaError
 from glta_cli.evaluation.evaluate import evaluate_run, measure
+from glta_cli.evaluation.ranking import Scorer
 from glta_cli.evaluation.tables import metrics_table
 from glta_cli.pipeline import Pipeline
 from glta_cli.recipe import EvaluateSettings, Recipe
 from glta_cli.workspace import Workspace
 
 METRICS = ("ndcg", "recall", "precision", "hit", "mrr", "map")
+
+
+def values_of(
+    models: dict[str, Scorer], test: Interactions, settings: EvaluateSettings, *seen: Interactions
+) -> dict[str, dict[str, np.ndarray]]:
+    """Every metric of every model, one value for each user with a test item."""
+    return {name: measure(score, test, settings, [], *seen).values for name, score in models.items()}
+
+
+def always(scores: list[float]) -> Scorer:
+    """The same scores [I] for every user."""
+    return lambda users: np.tile(np.array(scores, dtype=np.float32), (len(users), 1))
 
 
 def test_users_without_a_test_item_are_left_out() -> None:
@@ -31,6 +44,69 @@ def test_users_without_a_test_item_are_left_out() -> None:
     assert asked == [0, 2]
     assert values["hit@1"].tolist() == [1, 0]
     assert values["recall@2"].tolist() == [1, 0]
+
+
+def test_a_test_item_nobody_met_in_training_stays_in() -> None:
+    train = Interactions.from_pairs([0, 1], [0, 1], user_count=2, item_count=4)
+    test = Interactions.from_pairs([0, 1], [3, 2], user_count=2, item_count=4)
+    values = values_of({"model": always([9, 8, 1, 2])}, test, EvaluateSettings(cutoffs=(1, 2, 3)), train)["model"]
+    # Masked are 0 for the first user and 1 for the second: 1, 3, 2 and 0, 3, 2 are ranked.
+    assert {name: values[name].tolist() for name in ("hit@1", "mrr@3", "recall@2")} == {
+        "hit@1": [0, 0],
+        "mrr@3": [1 / 2, 1 / 3],
+        "recall@2": [1, 0],
+    }
+
+
+def test_equal_scores_across_a_cutoff_are_cut_by_the_item_s_index() -> None:
+    test = Interactions.from_pairs([0, 1], [2, 4], user_count=2, item_count=6)
+    seen = Interactions.from_pairs([1, 1], [1, 2], user_count=2, item_count=6)
+    values = values_of({"model": always([0, 1, 1, 1, 1, 2])}, test, EvaluateSettings(cutoffs=(3,)), seen)
+    # 5, 1, 2 for the first; without 1 and 2 it is 5, 3, 4 for the second.
+    assert values["model"]["hit@3"].tolist() == [1, 1]
+    assert values["model"]["mrr@3"].tolist() == [1 / 3, 1 / 3]
+    without = values_of({"model": always([0, 1, 1, 1, 1, 2])}, test, EvaluateSettings(cutoffs=(3,)))
+    assert without["model"]["hit@3"].tolist() == [1, 0]
+
+
+def test_training_and_validation_items_are_both_masked() -> None:
+    train, validation, test = (
+        Interactions.from_pairs([0, 1], items, user_count=2, item_count=5) for items in ([0, 4], [1, 3], [2, 0])
+    )
+    settings = EvaluateSettings(cutoffs=(1,))
+    models = {"model": always([5, 4, 3, 6, 6])}
+
+    def hits(*seen: Interactions) -> list[float]:
+        return values_of(models, test, settings, *seen)["model"]["hit@1"].tolist()
+
+    assert hits() == hits(train) == hits(validation) == [0, 0]
+    assert hits(train, validation) == [0, 1]
+    third = Interactions.from_pairs([0, 0], [3, 4], user_count=2, item_count=5)
+    assert hits(train, validation, third) == [1, 1]
+
+
+def test_a_cutoff_beyond_the_catalogue_counts_the_missing_places_as_misses() -> None:
+    test = Interactions.from_pairs([0, 0], [0, 2], user_count=1, item_count=3)
+    values = values_of({"model": always([3, 2, 1])}, test, EvaluateSettings(cutoffs=(2, 50)))["model"]
+    assert {name: values[name].tolist() for name in ("recall@50", "precision@50", "map@50")} == {
+        "recall@50": [1],
+        "precision@50": [2 / 50],
+        "map@50": [pytest.approx((1 + 2 / 3) / 2)],
+    }
+    assert values["recall@2"].tolist() == [0.5]
+
+
+def test_a_model_that_gives_a_nan_is_not_ranked() -> None:
+    test = Interactions.from_pairs([0], [1], user_count=1, item_count=3)
+    with pytest.raises(GltaError, match="NaN"):
+        values_of({"model": always([0, 1, np.nan])}, test, EvaluateSettings(cutoffs=(1,)))
+
+
+def test_infinite_scores_are_ranked_first_and_last() -> None:
+    test = Interactions.from_pairs([0, 0], [2, 3], user_count=1, item_count=4)
+    values = values_of({"model": always([-np.inf, 1, np.inf, 0])}, test, EvaluateSettings(cutoffs=(1, 3)))
+    assert values["model"]["hit@1"].tolist() == [1]
+    assert values["model"]["ndcg@3"].tolist() == [pytest.approx((1 + 1 / 2) / (1 + 1 / np.log2(3)))]
 
 
 def test_without_any_test_item_there_is_nothing_to_report(

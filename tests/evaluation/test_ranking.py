@@ -39,6 +39,21 @@ def test_ties_go_to_the_smaller_index(scores: NDArray[np.float32], k: int) -> No
     assert_array_equal(top_k(scores, k), sorted_whole(scores, k))
 
 
+@given(data=st.data(), columns=st.integers(40, 400), k=st.integers(1, 12), distinct=st.integers(1, 5))
+def test_ties_across_the_last_place_go_to_the_smaller_index(
+    data: st.DataObject, columns: int, k: int, distinct: int
+) -> None:
+    """Wide enough to be ranked by groups, with a few scores in all, so that the k-th best is one of many."""
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    scores = generator.integers(0, distinct, (4, columns)).astype(np.float32)
+    ranked = top_k(scores, k)
+    assert_array_equal(ranked, sorted_whole(scores, k))
+    for row, best in zip(scores, ranked, strict=True):
+        last = row[best[-1]]
+        left_out = np.setdiff1d(np.flatnonzero(row == last), best)
+        assert best[-1] < left_out.min(initial=columns)
+
+
 @pytest.mark.parametrize("columns", [160, 163, 1000, 4096, 5001])
 @pytest.mark.parametrize("kind", ["distinct", "ties", "constant", "masked", "best in one group", "sorted"])
 @pytest.mark.parametrize("k", [1, 10, 37])

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from glta_baselines.ease import Ease, EaseText
+from glta_baselines.ease import BLOCK, Ease, EaseText, item_weights
+from glta_baselines.ials import Ials
 from glta_baselines.item_knn import ItemKnn
 from glta_baselines.popularity import Popularity
-from glta_baselines.settings import EaseSettings, EaseTextSettings, ItemKnnSettings, NoSettings
+from glta_baselines.settings import EaseSettings, EaseTextSettings, IalsSettings, ItemKnnSettings, NoSettings
 from glta_baselines.text_only import TextOnly
 
 from glta_cli.plugin import BaselineData, GltaError, Interactions
+from glta_cli.registry import installed
 
 
 def data(train: Interactions) -> BaselineData:
@@ -61,6 +67,103 @@ def test_ease_takes_items_nobody_met() -> None:
     assert not scores[2].any()
     # P = [[3, -1], [-1, 2]] / 5 is the inverse of [[2, 1], [1, 3]]: B[0, 1] = 1/2, B[1, 0] = 1/3.
     np.testing.assert_allclose(scores[:2, :2], [[1 / 3, 1 / 2], [1 / 3, 0]], atol=1e-6)
+
+
+def test_ease_is_the_same_in_blocks(
+    random_interactions: Callable[..., Interactions], monkeypatch: pytest.MonkeyPatch, texts: np.ndarray
+) -> None:
+    given = replace(data(random_interactions(30, 12)), text_vectors=texts)
+    made = (Ease(EaseSettings()), EaseText(EaseTextSettings()))
+    whole = [baseline.fit(given)["weights"] for baseline in made]
+    for block in (1, 5, 12):
+        monkeypatch.setattr("glta_baselines.ease.BLOCK", block)
+        for baseline, expected in zip(made, whole, strict=True):
+            np.testing.assert_allclose(baseline.fit(given)["weights"], expected, atol=1e-7)
+
+
+def test_ease_says_that_too_little_regularization_leaves_no_inverse() -> None:
+    # Two items that are met together: but for the regularization the Gram matrix is singular.
+    train = Interactions.from_pairs([0, 0], [0, 1], user_count=1, item_count=2)
+    with pytest.raises(GltaError, match=r"2 items cannot be inverted with regularization 1e-30") as told:
+        Ease(EaseSettings(regularization=1e-30)).fit(data(train))
+    assert told.value.hint == "set a larger regularization"
+
+
+def test_ease_takes_little_memory_beside_its_gram_matrix() -> None:
+    gram = np.eye(8 * BLOCK)
+    tracemalloc.start()
+    weights = item_weights(gram, 1.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert weights.dtype == np.float32
+    # The weights, and a block at a time of what they are made from: no second matrix of double precision.
+    assert peak < weights.nbytes + 0.9 * gram.nbytes
+
+
+def least_squares(own: np.ndarray, others: np.ndarray, met: np.ndarray, alpha: float, regularization: float) -> None:
+    """Equation 4 of Hu et al. for each row of `own`: (Y^T C Y + λ I) x = Y^T C p."""
+    for row, preferences in enumerate(met):
+        confidences = np.diag(1 + alpha * preferences)
+        left = others.T @ confidences @ others + regularization * np.eye(others.shape[1])
+        own[row] = np.linalg.solve(left, others.T @ confidences @ preferences)
+
+
+@pytest.mark.parametrize(("alpha", "regularization"), [(4.0, 0.5), (0.3, 3.0)])
+def test_ials_solves_for_users_and_items_in_turn(
+    random_interactions: Callable[..., Interactions], alpha: float, regularization: float
+) -> None:
+    train = random_interactions(20, 12)
+    met = np.zeros((20, 12))
+    met[train.users, train.items] = 1
+    baseline = Ials(IalsSettings(dimension=3, alpha=alpha, regularization=regularization, iterations=4))
+    users, items = (start.astype(np.float64) for start in baseline.start(20, 12, seed=0))
+    for _ in range(4):
+        least_squares(users, items, met, alpha, regularization)
+        least_squares(items, users, met.T, alpha, regularization)
+
+    learnt = baseline.fit(data(train))
+    np.testing.assert_allclose(learnt["users"], users, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(learnt["items"], items, rtol=1e-3, atol=1e-4)
+    scores = baseline.scorer(learnt, train)(np.array([19, 0]))
+    np.testing.assert_allclose(scores, (users @ items.T)[[19, 0]], rtol=1e-3, atol=1e-4)
+
+
+def test_ials_settles_where_the_objective_has_no_slope(random_interactions: Callable[..., Interactions]) -> None:
+    train = random_interactions(20, 12)
+    met = torch.zeros(20, 12, dtype=torch.float64)
+    met[train.users, train.items] = 1
+    settings = IalsSettings(dimension=3, alpha=2.0, regularization=1.0, iterations=200)
+    learnt = Ials(settings).fit(data(train))
+    users, items = (torch.tensor(learnt[name], dtype=torch.float64, requires_grad=True) for name in ("users", "items"))
+    loss = ((1 + 2.0 * met) * (met - users @ items.T).square()).sum() + users.square().sum() + items.square().sum()
+    loss.backward()
+    assert float(users.detach().abs().max()) > 0.1  # all zeros have no slope either
+    for factors in (users, items):
+        assert factors.grad is not None
+        assert float(factors.grad.abs().max()) < 1e-3
+
+
+def test_ials_says_nothing() -> None:
+    """In a process where BLAS has many threads, of which implicit warns."""
+    code = """
+from glta_cli.plugin import BaselineData, Interactions
+from glta_cli.registry import installed
+
+train = Interactions.from_pairs([0, 0, 1], [0, 1, 1], user_count=3, item_count=4)
+component = installed().find("baseline", "ials")
+component.target()(component.config()()).fit(BaselineData(train, train, None, 0, None))
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+
+
+def test_without_implicit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    monkeypatch.delitem(sys.modules, "glta_baselines.ials", raising=False)
+    with pytest.raises(GltaError, match=r"baseline 'ials' of glta .* cannot be imported") as told:
+        installed().find("baseline", "ials").target()
+    assert told.value.hint == "pip install 'glta[ials]'"
 
 
 def test_item_knn_is_the_shrunk_cosine_of_the_nearest(random_interactions: Callable[..., Interactions]) -> None:

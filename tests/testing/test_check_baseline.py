@@ -64,6 +64,8 @@ def breaches(target: Callable[..., Any], texts: Any = TEXTS) -> list[str]:
         ("ease", None),
         ("ease", {"regularization": 0.5}),
         ("ease-text", None),
+        ("ials", None),
+        ("ials", {"dimension": 3, "alpha": 0.5, "regularization": 0.1, "iterations": 2}),
     ],
 )
 def test_shipped_baselines_keep_every_promise(name: str, options: Any) -> None:
