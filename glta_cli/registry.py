@@ -445,7 +445,9 @@ def _checked(declaration: Any, kind: Kind, hook: str) -> Declaration:
         raise PluginError(f"{hook} yields {shown}, which declares no {kind}")
     [declaration_type] = [each for each in DECLARATIONS if each.kind == kind]
     # One of an author's own class may lack what has a default.
-    values = {field.name: getattr(declaration, field.name, field.default) for field in fields(declaration_type)}
+    values: dict[str, Any] = {
+        field.name: getattr(declaration, field.name, field.default) for field in fields(declaration_type)
+    }
     if values["extra"] is not None:
         _check_text(values["extra"], "extra", r"[^\n]+", "one line", hook)
     _check_text(values["name"], "name", r"[A-Za-z0-9][A-Za-z0-9._-]*", "a name", hook)
