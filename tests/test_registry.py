@@ -200,6 +200,9 @@ BROKEN = {
     hook("return []"): "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
     "def glta_graph_encoders(): yield": "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
     hook("yield 'a name'", name="glta_backbones"): "glta_backbones yields 'a name', which declares no backbone",
+    hook(f"yield {declared(kind='Backbone')[:-1]}, generates='no')", name="glta_backbones"): (
+        "glta_backbones yields a declaration whose generates is 'no', not a bool"
+    ),
     hook(f"yield {declared(kind='Dataset')}"): ("glta_graph_encoders yields dataset 'x', which declares no encoder"),
     hook("yield EncoderDeclaration(name='x')"): "TypeError: ",
     hook(f"yield {declared(target='a.B')}"): "a declaration whose target is 'a.B', not package.module:Name",
