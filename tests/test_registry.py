@@ -200,15 +200,18 @@ BROKEN = {
     hook("return []"): "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
     "def glta_graph_encoders(): yield": "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
     hook("yield 'a name'", name="glta_backbones"): "glta_backbones yields 'a name', which declares no backbone",
+    hook(f"yield {declared(kind='Backbone')[:-1]}, generates='no')", name="glta_backbones"): (
+        "glta_backbones yields a declaration whose generates is 'no', not a bool"
+    ),
     hook(f"yield {declared(kind='Dataset')}"): ("glta_graph_encoders yields dataset 'x', which declares no encoder"),
     hook("yield EncoderDeclaration(name='x')"): "TypeError: ",
     hook(f"yield {declared(target='a.B')}"): "a declaration whose target is 'a.B', not package.module:Name",
     hook(f"yield {declared(name='None')}"): "a declaration whose name is None, not a name",
     hook(f"yield {declared(name='chr(10)')}"): "a declaration whose name is '\\n', not a name",
     hook(f"yield {declared(more=', grid=3')}"): "a declaration whose grid is 3, not lists of values by setting",
-    hook(f"yield {declared(more=', grid=dict(layers=2)')}"): "a declaration whose grid is {'layers': 2}, not lists of values",
-    hook(f"yield {declared(more=', grid=dict(start=str())')}"): "a declaration whose grid is {'start': ''}, not lists of",
-    hook(f"yield {declared(more=', grid=dict(layers=[])')}"): "a declaration whose grid is {'layers': []}, not lists of",
+    hook(f"yield {declared(more=', grid=dict(layers=2)')}"): "a declaration whose grid is {'layers': 2}, not lists",
+    hook(f"yield {declared(more=', grid=dict(start=str())')}"): "a declaration whose grid is {'start': ''}, not lists",
+    hook(f"yield {declared(more=', grid=dict(layers=[])')}"): "a declaration whose grid is {'layers': []}, not lists",
     hook(f"yield from [{declared()}] * 2"): "encoder 'x' is declared twice",
     hook(f"yield {declared(kind='Backbone', more=', reads_text=None')}", name="glta_backbones"): (
         "a declaration whose reads_text is None, not true or false"

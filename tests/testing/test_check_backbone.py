@@ -574,7 +574,11 @@ class ReaderWithoutBody(PooledTiny):
 
 def keyed_tokens(reader: Any) -> None:
     token_ids = reader.token_ids
-    put(reader, "token_ids", lambda texts, most: [ids[len(texts) > 1 :] for ids in token_ids(texts, most)])
+    put(
+        reader,
+        "token_ids",
+        lambda texts, most: [ids[:: 1 if len(texts) == 1 else -1] for ids in token_ids(texts, most)],
+    )
 
 
 BROKEN_READERS: list[tuple[str, Callable[..., Any]]] = [
