@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
 
 # All that a recipe with `finetune.enabled: false` runs.
-ENCODER_STAGES = STAGES[:2]
+ENCODER_STAGES = STAGES[:3]
 
 
 class Pipeline:

@@ -116,7 +116,12 @@ class GraphSettings(Settings):
     encoder: str = Field("lightgcn", description="a graph encoder of `glta plugins`")
     options: dict[str, Any] = Field({}, description="the encoder's own settings")
     loss: Literal["softmax", "bpr"] = Field("softmax", description="softmax needs far fewer epochs than bpr")
-    temperature: float = Field(0.2, gt=0, description="of the softmax over cosine scores")
+    temperature: float = Field(0.2, gt=0, description="of the softmax over scores")
+    unit_length: Literal["both", "users"] = Field(
+        "both",
+        description="vectors the softmax scales to unit length: users and items, so that scores are cosines; or users "
+        "alone, so that an item's length can tell how popular it is",
+    )
     softmax_items: int | None = Field(
         None, ge=2, description="items sampled for the softmax; null scores the whole catalogue"
     )

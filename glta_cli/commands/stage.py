@@ -141,7 +141,7 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
         "describe-users": not (recipe.interests.profile or recipe.interests.prediction),
     }
     if not recipe.finetune.enabled:
-        left_out |= dict.fromkeys(STAGES, True) | dict.fromkeys(ENCODER_STAGES, False)
+        left_out |= {name: True for name in STAGES if name not in ENCODER_STAGES}
     published = dict(pipeline.status())
     if published["prepare"] is None:
         # `glta prepare` belongs to no run, and saves this one the work all the same.
@@ -154,7 +154,8 @@ def _encodes_items(stage: str, recipe: Recipe, *, has_text: bool) -> bool:
     """Whether vectors of item texts are made on the way to `stage`: for the tied head, or for the encoder."""
     from glta_cli.selection import encoder_needs_text_vectors
 
-    for_head = stage != "pretrain-graph" and recipe.finetune.head == "tied" and recipe.text.vectors and has_text
+    head = recipe.finetune.enabled and recipe.finetune.head == "tied"
+    for_head = stage != "pretrain-graph" and head and recipe.text.vectors and has_text
     # The encoder is asked last: it is imported for the answer.
     return for_head or encoder_needs_text_vectors(recipe)
 

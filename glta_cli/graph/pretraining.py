@@ -80,13 +80,17 @@ def pretrain(
 
 
 def embeddings_of(encoder: nn.Module, settings: GraphSettings) -> Embeddings:
-    """Embeddings in the geometry the loss was trained in: unit length for the softmax, as they are for bpr."""
+    """Embeddings in the geometry the loss was trained in: scaled as the softmax has them, as they are for bpr."""
     with torch.no_grad():
         users, items = encoder()
         if settings.loss == "softmax":
-            users, items = F.normalize(users, dim=-1), F.normalize(items, dim=-1)
+            users, items = F.normalize(users, dim=-1), _scaled_items(items, settings)
     # An encoder may return its parameters themselves.
     return Embeddings(users.detach().float().cpu().numpy(), items.detach().float().cpu().numpy())
+
+
+def _scaled_items(items: Tensor, settings: GraphSettings) -> Tensor:
+    return F.normalize(items, dim=-1) if settings.unit_length == "both" else items
 
 
 def validation_users(validation: Interactions) -> NDArray[np.int64]:
@@ -139,7 +143,10 @@ class _EncoderTask:
 
 
 class SoftmaxTask(_EncoderTask):
-    """Every item of a user against the catalogue, or a sample of it, at a temperature, on the unit sphere."""
+    """Every item of a user against the catalogue, or a sample of it, at a temperature.
+
+    The logits of a user are <u/|u|, i/|i|> / τ or, where `unit_length` names users alone, <u/|u|, i> / τ.
+    """
 
     def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
         """Batches of user indices [B]; users without an edge are left out."""
@@ -151,7 +158,7 @@ class SoftmaxTask(_EncoderTask):
         user_vectors, item_vectors = self.module()  # [U, d], [I, d]
         chosen = torch.from_numpy(batch).to(self.device)
         users = F.normalize(F.embedding(chosen, user_vectors), dim=-1)  # [B, d]
-        items = F.normalize(item_vectors, dim=-1)
+        items = _scaled_items(item_vectors, self.settings)
         positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self._pairs(batch)))
         loss = catalogue_softmax_loss(
             users / self.settings.temperature, items, positives, sample=self.settings.softmax_items

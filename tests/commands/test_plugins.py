@@ -104,7 +104,7 @@ def test_the_table_folds_large_families_and_puts_datasets_last(glta):
 def test_a_kind_is_shown_in_full(glta):
     shown = glta("plugins", "--kind", "dataset").out
     assert "amazon-sports" in shown
-    assert "lightgcn" not in shown
+    assert "simgcl" not in shown
     assert {row["kind"] for row in glta("plugins", "--kind", "encoder", "--json").json} == {"encoder"}
 
 

@@ -200,7 +200,7 @@ def test_all_of_them_work_in_one_run(glta: Run, recipe: Path, workspace: Path) -
     [diary] = (workspace / "logs").rglob("diary.txt")
     lines = diary.read_text().splitlines()
     assert [line.split()[2] for line in lines] == [
-        "prepare", "pretrain-graph", "encode-items", "align", "finetune", "index", "evaluate",
+        "prepare", "encode-items", "pretrain-graph", "align", "finetune", "index", "evaluate",
     ]  # fmt: skip
     assert f"models.mine.ndcg@10 {models['mine']['ndcg@10']:.4f}" in lines[-1]
 

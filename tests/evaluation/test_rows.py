@@ -190,7 +190,7 @@ def test_settings_are_those_that_rank_validation_items_best(
     train, validation = prepared.split("train"), prepared.split("valid")
     users = np.flatnonzero(validation.counts)
     assert [each["settings"]["regularization"] for each in found.tried] == list(
-        row.made.component.grid["regularization"]
+        row.made.component.declaration.grid["regularization"]
     )
     for each in found.tried:
         [candidate] = compared_rows({"ease": each["settings"]}, pipeline.recipe)
