@@ -21,6 +21,7 @@ from glta_cli.commands.prepare import prepare
 from glta_cli.commands.pretrain_graph import pretrain_graph
 from glta_cli.commands.recipes import recipes
 from glta_cli.commands.recommend import recommend
+from glta_cli.commands.reproduce import reproduce
 from glta_cli.commands.runs import runs
 from glta_cli.errors import GltaError, InterruptedRunError, Terminated
 
@@ -41,6 +42,7 @@ app.command()(align)
 app.command()(finetune)
 app.command()(evaluate)
 app.command()(recommend)
+app.command()(reproduce)
 app.add_typer(recipes, name="recipes")
 app.command()(runs)
 app.add_typer(plugins, name="plugins")

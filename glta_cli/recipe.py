@@ -284,22 +284,26 @@ VARIANT_SECTIONS = ("graph", "backbone", "prompts", "text", "align", "interests"
 WORDLESS: dict[str, Any] = {"interests": {"profile": False, "prediction": False}}
 VARIANTS: dict[str, dict[str, Any]] = {
     # Graph encoders: the same training as the recipe's, but for these.
-    "mf-softmax": {"graph": {"encoder": "lightgcn", "loss": "softmax", "options": {"layers": 0}}},
+    "mf-softmax": {"graph": {"encoder": "mf", "loss": "softmax"}},
     "lightgcn-softmax": {"graph": {"encoder": "lightgcn", "loss": "softmax"}},
     "lightgcn-bpr": {
         "graph": {
             "encoder": "lightgcn",
             "loss": "bpr",
-            "options": {"layers": 3, "start": "random"},
+            "options": {"layers": 3},
+            # On Amazon Scientific these reach a higher validation NDCG@10 than the authors' batches of 2,048, rate of
+            # 1e-3 and random start, in a quarter of the time.
             "training": {
-                "epochs": 1000,
-                "batch_size": 2048,
-                "learning_rate": 1e-3,
+                "epochs": 300,
+                "batch_size": 8192,
+                "learning_rate": 5e-3,
                 "validate_every": 10,
                 "patience": 5,
             },
         }
     },
+    # Its few parameters are shared by all nodes: they want more and smaller steps than free embeddings.
+    "alpharec": {"graph": {"encoder": "alpharec", "training": {"epochs": 100, "learning_rate": 2e-3}}},
     # The paper's ablations: item-text alignment, user tokens, profile, prediction.
     "wo-ia": {"align": {"enabled": False}},
     "wo-ua": {"finetune": {"user_token": False}},

@@ -65,7 +65,7 @@ class Row(ABC):
         """Its rows for the recipe and the seed of a pipeline, trained now where they were not before."""
 
     def candidates(self) -> list[Row]:
-        """Itself with every combination of its grid; none where it has no grid."""
+        """Itself with every combination of its grid, but for what is set already; none where nothing is left."""
         return []
 
     def settings(self) -> dict[str, Any]:
@@ -93,8 +93,9 @@ class BaselineRow(Row):
         return [FittedRow(self.name, score, artefact, seconds_of(made_of), peak_of(made_of), self.settings())]
 
     def candidates(self) -> list[Row]:
-        given = self.settings()
-        return [BaselineRow(made_baseline(self.name, given | each)) for each in self.made.component.candidates()]
+        given = self.made.settings.model_dump(mode="json", exclude_unset=True)
+        free = _free(self.made.component.candidates(), given)
+        return [BaselineRow(made_baseline(self.name, given | each)) for each in free]
 
     def settings(self) -> dict[str, Any]:
         return self.made.settings.model_dump(mode="json")
@@ -120,7 +121,8 @@ class EncoderRow(Row):
 
     def candidates(self) -> list[Row]:
         component = installed().find("encoder", self.changes["encoder"])
-        return [self.with_options(**each) for each in component.candidates()]
+        free = _free(component.candidates(), self.changes.get("options", {}))
+        return [self.with_options(**each) for each in free]
 
     def with_options(self, **options: Any) -> EncoderRow:
         """The same encoder with some of its own settings changed."""
@@ -158,6 +160,16 @@ class VariantRow(Row):
 
     def identity(self, recipe: Recipe) -> Any:
         return variant_of(recipe, self.changes).model_dump(mode="json", exclude={"evaluate", "loggers"})
+
+
+def _free(candidates: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Combinations of a grid without the settings that are given, each once."""
+    free: list[dict[str, Any]] = []
+    for candidate in candidates:
+        left = {name: value for name, value in candidate.items() if name not in given}
+        if left and left not in free:
+            free.append(left)
+    return free
 
 
 # ------------------------------------------------------------------------------------------- rows of a recipe

@@ -12,6 +12,7 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:
         summary="LightGCN: propagation without weights, mean over layers (He et al., SIGIR 2020)",
         target="glta_encoders.lightgcn:LightGCN",
         config="glta_encoders.settings:LightGCNSettings",
+        grid={"layers": [1, 2, 3]},
     )
     yield EncoderDeclaration(
         name="mf",
@@ -24,34 +25,40 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:
         summary="LightGCN, contrasted with item texts",
         target="glta_encoders.lightgcn_plus:LightGCNPlus",
         config="glta_encoders.settings:LightGCNPlusSettings",
+        grid={"text_contrast": [0.001, 0.01, 0.1]},
     )
     yield EncoderDeclaration(
         name="hccf",
         summary="HCCF: graph and learnt hypergraph, contrasted (Xia et al., SIGIR 2022)",
         target="glta_encoders.hccf:HCCF",
         config="glta_encoders.settings:HCCFSettings",
+        grid={"hyperedges": [8, 32]},
     )
     yield EncoderDeclaration(
         name="hccf-plus",
         summary="HCCF, contrasted with item texts",
         target="glta_encoders.hccf_plus:HCCFPlus",
         config="glta_encoders.settings:HCCFPlusSettings",
+        grid={"text_contrast": [0.001, 0.01, 0.1]},
     )
     yield EncoderDeclaration(
         name="rlmrec-con",
         summary="RLMRec-Con: LightGCN, contrasted with an MLP of texts (Ren et al., WWW 2024)",
         target="glta_encoders.rlmrec_con:RLMRecCon",
         config="glta_encoders.settings:RLMRecConSettings",
+        grid={"text_contrast": [0.001, 0.01, 0.1]},
     )
     yield EncoderDeclaration(
         name="rlmrec-gen",
         summary="RLMRec-Gen: LightGCN that reads masked nodes' texts off the graph (Ren et al., WWW 2024)",
         target="glta_encoders.rlmrec_gen:RLMRecGen",
         config="glta_encoders.settings:RLMRecGenSettings",
+        grid={"reconstruction": [0.01, 0.03, 0.1]},
     )
     yield EncoderDeclaration(
         name="alpharec",
         summary="AlphaRec: projected item texts, propagated (Sheng et al., ICLR 2025)",
         target="glta_encoders.alpharec:AlphaRec",
         config="glta_encoders.settings:AlphaRecSettings",
+        grid={"layers": [1, 2, 3]},
     )
