@@ -8,11 +8,13 @@ from typing import Any
 from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.positioned_yaml import Key, Position
 from glta_cli.recipe import VARIANT_SECTIONS, Recipe
-from glta_cli.recipe_files import validate_recipe
+from glta_cli.recipe_checks import validate_recipe
 from glta_cli.validation import place
 
-# Section -> the key that names its component: of another component the recipe's own settings mean nothing.
+# Section -> the key that names its component: of another component the recipe's own settings mean nothing,
 COMPONENT_NAMES = {"graph": "encoder", "backbone": "name"}
+# but for those that every component of the kind has: encoders are compared at one size.
+KEPT_OPTIONS = {"graph": ("dimension",), "backbone": ()}
 
 
 def variant_of(
@@ -21,7 +23,8 @@ def variant_of(
     """The recipe with some settings changed; how to evaluate, and who is told, stay the recipe's.
 
     Args:
-        changes: nested, as a recipe holds them; an encoder or backbone of another name starts with its own defaults.
+        changes: nested, as a recipe holds them; an encoder or backbone of another name starts with its own defaults,
+            but for the size of the embeddings.
         key: where in a recipe the changes stand, and the positions of that recipe's keys.
 
     Raises:
@@ -41,7 +44,8 @@ def variant_of(
             continue
         named = COMPONENT_NAMES.get(section)
         if named in changed and changed[named] != values[section][named]:
-            values[section]["options"] = {}
+            options = values[section]["options"]
+            values[section]["options"] = {name: options[name] for name in KEPT_OPTIONS[section] if name in options}
         values[section] = _merged(values[section], changed)
     within = {
         at[len(key) :]: position for at, position in positions.items() if at[: len(key)] == key and len(at) > len(key)

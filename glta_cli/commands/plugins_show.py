@@ -91,7 +91,7 @@ def _switched_off(declaration: Declaration) -> list[str]:
     """What a recipe has to leave out beside this component, and by default does not."""
     from glta_cli.plugin import BackboneDeclaration
     from glta_cli.recipe import Recipe
-    from glta_cli.recipe_files import words_used
+    from glta_cli.recipe_checks import words_used
 
     wordless = isinstance(declaration, BackboneDeclaration) and not declaration.reads_text
     return words_used(Recipe()) if wordless else []
