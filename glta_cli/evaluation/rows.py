@@ -278,16 +278,17 @@ def _variant(name: str, changes: Mapping[str, Any], recipe: Recipe) -> Row:
 
 
 def _require_known(name: str, recipe: Recipe) -> None:
-    """Raise the registry's `InputError` where no baseline is called so, with the nearest name of all rows."""
+    """Raise the registry's `InputError` where no baseline is called so, with the nearest names of all rows."""
     try:
         installed().find("baseline", name)
     except InputError as error:
         encoders = [component.name for component in installed().of_kind("encoder")]
         baselines = [component.name for component in installed().of_kind("baseline")]
-        nearest = did_you_mean(name, [*baselines, *encoders, *recipe.evaluate.variants])
-        if nearest:
-            _, newline, causes = (error.hint or "").partition("\n")
-            error.hint = nearest + newline + causes
+        variants = list(recipe.evaluate.variants)
+        said, newline, causes = (error.hint or "").partition("\n")
+        if all(component.name != name for component in installed().components):
+            said = f"`glta plugins` lists baselines and encoders; variants are {', '.join(variants)}"
+        error.hint = (did_you_mean(name, [*baselines, *encoders, *variants]) or said) + newline + causes
         raise
 
 

@@ -124,7 +124,8 @@ def test_rows_leave_the_runs_of_the_workspace_alone(run_toy: Callable[..., Pipel
 @pytest.mark.parametrize(
     ("name", "problem", "hint"),
     [
-        ("hcfc", "no baseline is called 'hcfc'", None),
+        ("xyz", "no baseline is called 'xyz'", "`glta plugins` lists baselines and encoders; variants are mf-softmax,"),
+        ("smollm2", "no baseline is called 'smollm2'", "glta "),
         ("mf-softmx", "no baseline is called 'mf-softmx'", "did you mean 'mf-softmax'?"),
         ("lightgcn", "'lightgcn' is called like a row the report has already", None),
     ],
