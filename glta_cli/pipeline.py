@@ -43,7 +43,7 @@ class Pipeline:
         self.workspace = workspace
         self.device = device
         self.profile = profile
-        self.label = ""
+        self.named_after: tuple[str, ...] = ()
         self.recorded = True
         self._artefacts: dict[str, Artefact] = {}
         self._weights_of_backbone: dict[str, str] = {}
@@ -61,6 +61,21 @@ class Pipeline:
             BusyError: another process runs the same stage.
             GltaError: the recipe leaves this stage out.
         """
+        wanted = self.checked(stage)
+        if stage in self._artefacts:
+            return self._artefacts[stage]
+        for each in wanted:
+            self._artefacts[each.name] = self._up_to_date(each)
+            self._save()
+        return self._artefacts[stage]
+
+    def checked(self, stage: str) -> list[Any]:
+        """The stages up to `stage` this recipe has, once nothing is known that would keep one of them from running.
+
+        Raises:
+            GltaError: the recipe leaves this stage out, or an encoder or a backbone cannot be imported.
+            InputError: what asks for item texts cannot have them.
+        """
         from glta_cli.errors import GltaError
         from glta_cli.registry import installed
 
@@ -68,8 +83,6 @@ class Pipeline:
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
             raise GltaError(f"this recipe leaves out {stage}", location=self.name)
-        if stage in self._artefacts:
-            return self._artefacts[stage]
         lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
         loaded = {
@@ -78,10 +91,7 @@ class Pipeline:
         for name in sorted(loaded):
             # One that cannot be imported is said before the stages that do without it have run for hours.
             installed().find("backbone", name).target()
-        for each in wanted:
-            self._artefacts[each.name] = self._up_to_date(each)
-            self._save()
-        return self._artefacts[stage]
+        return wanted
 
     def require(self, stage: str) -> None:
         """Raise `GltaError` where the recipe stops before `stage`; looks at the recipe alone."""
@@ -100,20 +110,24 @@ class Pipeline:
 
         Made now where it is not, even where the recipe leaves the stage out; it does not become part of the run. Where
         the run is given shuffled texts, others are given the true ones.
-
-        Raises:
-            InputError: the stage encodes texts, and the recipe's backbone reads none.
         """
         self.prepared()
         if self.recipe.text.shuffled:
-            text = self.recipe.text.model_copy(update={"shuffled": False})
-            recipe = self.recipe.model_copy(update={"text": text})
-            true = Pipeline(self.name, recipe, self.workspace, device=self.device, profile=self.profile)
-            true._artefacts["prepare"] = self._artefacts["prepare"]
-            return true.beside(stage)
-        self._require_reader()
+            return self.with_true_texts().beside(stage)
         [found] = [each for each in self._later_stages() if each.name == stage]
         return self._artefacts.get(stage) or self._up_to_date(found)
+
+    def with_true_texts(self) -> Pipeline:
+        """This run, or beside one that is given shuffled texts a sibling that is not."""
+        if not self.recipe.text.shuffled:
+            return self
+        text = self.recipe.text.model_copy(update={"shuffled": False})
+        return self.sibling("true texts", self.recipe.model_copy(update={"text": text}))
+
+    def text_identity(self) -> list[Any]:
+        """Plain values that change with whatever the vectors of item texts depend on, but for the dataset."""
+        [found] = [each for each in self._later_stages() if each.name == "encode-items"]
+        return [found.settings(self.recipe), self._weights(found.loading(self.recipe))]
 
     def sibling(self, name: str, recipe: Recipe) -> Pipeline:
         """Another recipe on this run's prepared dataset, to be compared with it.
@@ -125,21 +139,11 @@ class Pipeline:
         """
         self.prepared()
         other = Pipeline(self.name, recipe.model_copy(update={"loggers": {}}), self.workspace, device=self.device)
-        other.label = f" ({name})"
+        other.named_after = (*self.named_after, name)
         other.recorded = False
         other._artefacts["prepare"] = self._artefacts["prepare"]
+        other._weights_of_backbone = self._weights_of_backbone
         return other
-
-    def _require_reader(self) -> None:
-        from glta_cli.errors import InputError
-        from glta_cli.selection import reads_text
-
-        if not reads_text(self.recipe):
-            raise InputError(
-                f"{self.recipe.backbone.name} reads no text, so there are no vectors of item texts",
-                location="backbone.name",
-                hint="leave out the baselines that need them",
-            )
 
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
@@ -206,7 +210,7 @@ class Pipeline:
 
         from glta_cli.terminal import say
 
-        label = escape(self.label)
+        label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
         inputs = {
             name: self._artefacts[name].fingerprint for name in stage.reads(self.recipe) if name in self._artefacts
         }
@@ -278,8 +282,16 @@ def deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A stored recipe without the two sections no stage reads for what it publishes: how to evaluate, and who is told.
 
     Stages read `evaluate.batch_size`, which says how many prompts go through the model at once, not what comes out.
+    A setting there was not yet when the recipe was stored has today's default: nothing was changed by hand.
     """
-    return {**recipe, "evaluate": None, "loggers": None}
+    from glta_cli.errors import InputErrors
+    from glta_cli.validation import validated
+
+    try:
+        complete = validated(Recipe, recipe, (), {}).model_dump(mode="json")
+    except InputErrors:
+        complete = dict(recipe)  # of another version, with settings this one does not know
+    return {**complete, "evaluate": None, "loggers": None}
 
 
 def lineage_of(stage: str, recipe: Recipe) -> set[str]:

@@ -111,15 +111,15 @@ class StageProfile:
     def begin_part(self, name: str, unit: str) -> Part:
         return self.parts.setdefault(name, Part(name, unit))
 
-    def step(self, part: Part, done: float) -> None:
-        """One step of a part ended."""
+    def step(self, part: Part, done: float, *, recorded: bool = True) -> None:
+        """One step of a part ended; one that is not `recorded` has no operators of its own."""
         part.done += done
         part.steps += 1
         if self.recorded_part is part:
             part.recorded_steps += 1
             if part.recorded_steps == RECORDED_STEPS:
                 self.stop_recording()
-        elif self.recorded_part is None and part.trace is None and part.steps >= SKIPPED_STEPS:
+        elif recorded and self.recorded_part is None and part.trace is None and part.steps >= SKIPPED_STEPS:
             self.start_recording(part)
 
     def end_part(self, part: Part, begun: float) -> None:
@@ -162,15 +162,16 @@ class StageProfile:
 class WatchedBar(tqdm):
     """A progress bar that tells a profile what it shows."""
 
-    def __init__(self, profile: StageProfile, **settings: Any) -> None:
+    def __init__(self, profile: StageProfile, *, recorded: bool = True, **settings: Any) -> None:
         self.profile = profile
+        self.recorded = recorded
         self.part = profile.begin_part(settings["desc"].strip(), settings["unit"].strip())
         self.begun: float | None = time.perf_counter()
         super().__init__(**settings)
 
     def update(self, n: float | None = 1) -> bool | None:
         if n:
-            self.profile.step(self.part, n)
+            self.profile.step(self.part, n, recorded=self.recorded)
         return super().update(n)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 # --------------------------------------------------------------------------------------------- the schema
@@ -313,7 +313,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     # Controls: what is left of the result without what the language model knows.
     "random-weights": {"backbone": {"weights": "random"}},
     "projector-only": {
-        "backbone": {"name": "none"},
+        # It has no layers: none to leave after, and none to adapt.
+        "backbone": {"name": "none", "layers": None, "lora": None},
         "text": {"vectors": False},
         "align": {"enabled": False},
         **WORDLESS,
@@ -327,6 +328,16 @@ def _beside_shipped_variants(given: Any) -> Any:
     return VARIANTS | given if isinstance(given, dict) else given
 
 
+def _unlike_shipped_variants(variants: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a run stores: a shipped variant is what it is today, not when the run was made."""
+    return {name: changes for name, changes in variants.items() if changes != VARIANTS.get(name)}
+
+
+Variants = Annotated[
+    dict[str, dict[str, Any]], BeforeValidator(_beside_shipped_variants), PlainSerializer(_unlike_shipped_variants)
+]
+
+
 class EvaluateSettings(Settings):
     """What `glta evaluate` reports."""
 
@@ -335,7 +346,7 @@ class EvaluateSettings(Settings):
         description="rows to compare with: baselines and graph encoders of `glta plugins`, and variants; names, or "
         "names with settings; --set evaluate.baselines.NAME.KEY=VALUE adds to them",
     )
-    variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(_beside_shipped_variants)] = Field(
+    variants: Variants = Field(
         VARIANTS,
         description="rows that are this recipe with other settings: of section graph alone, the encoder's ranking; of "
         "others, the whole model's",

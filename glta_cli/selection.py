@@ -46,6 +46,22 @@ def reads_text(recipe: Recipe) -> bool:
     return declaration.reads_text
 
 
+def require_reader(recipe: Recipe, needing: str, switch: str) -> None:
+    """Raise `InputError` where the backbone that is to read item texts, the language model or another, reads none.
+
+    Args:
+        needing: what asks for the vectors of item texts.
+        switch: how to do without.
+    """
+    reader = text_reader(recipe)
+    if not reads_text(reader):
+        raise InputError(
+            f"{reader.backbone.name} reads no text, so there are no vectors of item texts, which {needing} needs",
+            location="backbone.name" if recipe.text.backbone is None else ".".join(TEXT_BACKBONE),
+            hint=f"{switch}, or name a backbone that reads: --set text.backbone=NAME",
+        )
+
+
 def encoder_needs_text_vectors(recipe: Recipe) -> bool:
     """Whether the encoder asks for the vectors of item texts; imports it, since its class says so."""
     from glta_cli.registry import installed

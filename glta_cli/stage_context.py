@@ -97,7 +97,7 @@ class StageContext:
 
     def item_vectors(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """What the tied head knows of each item: its embedding, and its text where there is any, [I, D]."""
-        if "encode-items" not in self.artefacts:
+        if "encode-items" not in self.artefacts or not head_takes_texts(self.recipe):
             return embeddings.items
         return np.concatenate([embeddings.items, self.text_vectors()], axis=1)
 
@@ -142,6 +142,11 @@ class StageContext:
         """Whose token stands in each user's prompt, [U]: the user's own, or another's where they are shuffled."""
         count = self.prepared.user_count
         return derangement(count, (self.recipe.seed, 1)) if self.recipe.finetune.shuffled_users else np.arange(count)
+
+
+def head_takes_texts(recipe: Recipe) -> bool:
+    """Whether the head knows items by their texts too, where they have any."""
+    return recipe.finetune.head == "tied" and recipe.text.vectors
 
 
 def backbone_of(recipe: Recipe) -> Backbone:

@@ -33,7 +33,13 @@ from glta_cli.language.readout import encode_users
 from glta_cli.language.text_vectors import text_vectors, whiten
 from glta_cli.recipe import GraphSettings, Recipe
 from glta_cli.registry import installed
-from glta_cli.selection import component_options, encoder_dimension, encoder_needs_text_vectors, text_reader
+from glta_cli.selection import (
+    component_options,
+    encoder_dimension,
+    encoder_needs_text_vectors,
+    require_reader,
+    text_reader,
+)
 from glta_cli.serving.fusion import choose_weights
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stage_context import (
@@ -45,6 +51,7 @@ from glta_cli.stage_context import (
     WORDS,
     StageContext,
     backbone_of,
+    head_takes_texts,
     read_embeddings,
     together,
     without,
@@ -230,12 +237,13 @@ class EncodeItems(Stage):
         """Whether the head or the encoder takes them.
 
         Raises:
-            InputError: the encoder needs item texts and the dataset has none.
+            InputError: the encoder needs item texts, and the dataset has none or the backbone reads none.
         """
         if not encoder_needs_text_vectors(recipe):
-            head = recipe.finetune.enabled and recipe.finetune.head == "tied"
-            return head and recipe.text.vectors and prepared.has_text
-        require_text(prepared, f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}")
+            return recipe.finetune.enabled and head_takes_texts(recipe) and prepared.has_text
+        encoder, switch = f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}"
+        require_text(prepared, encoder, switch)
+        require_reader(recipe, encoder, f"leave it out: --set {switch}")
         return True
 
     def loading(self, recipe: Recipe) -> Recipe:
@@ -266,7 +274,15 @@ class EncodeItems(Stage):
         return {"items": len(vectors), "dimensions": vectors.shape[1]}
 
 
-class Align(Stage):
+class ModelStage(Stage):
+    """A stage with the language model and its head."""
+
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        # Vectors that are there for the encoder alone are none of the head's.
+        return tuple(name for name in self.inputs if name != "encode-items" or head_takes_texts(recipe))
+
+
+class Align(ModelStage):
     """Stage 2: the item projector and the head, on prompts that match item tokens with descriptions."""
 
     name = "align"
@@ -342,7 +358,7 @@ class DescribeUsers(Stage):
         return {"users": prepared.user_count, "with_profile": sum(map(bool, profiles))}
 
 
-class Finetune(Stage):
+class Finetune(ModelStage):
     """Stage 3: the user projector, the head and, where the recipe says so, adapters."""
 
     name = "finetune"
@@ -389,7 +405,7 @@ class Finetune(Stage):
         return {"trainable_parameters": sum(parameters.values()), **training_details(progress)}
 
 
-class BuildIndex(Stage):
+class BuildIndex(ModelStage):
     """Read every user out of the model once, choose the fusion weights on validation, and publish vectors."""
 
     name = "index"

@@ -107,8 +107,13 @@ def padded(text: str, width: int) -> str:
 # --------------------------------------------------------------------------------------------------------- progress
 
 
-def progress_bar(total: int, description: str, unit: str, *, done: int = 0) -> tqdm[Any]:
-    """A bar on stderr with rate and remaining time; calm where stderr is a file. `done` was done before."""
+def progress_bar(total: int, description: str, unit: str, *, done: int = 0, around_others: bool = False) -> tqdm[Any]:
+    """A bar on stderr with rate and remaining time; calm where stderr is a file.
+
+    Args:
+        done: was done before.
+        around_others: it counts what has bars of its own, such as whole trainings: a profile records theirs.
+    """
     from tqdm import tqdm
 
     from glta_cli.profiling import WatchedBar, active_profile
@@ -125,4 +130,4 @@ def progress_bar(total: int, description: str, unit: str, *, done: int = 0) -> t
         "mininterval": 0.2 if interactive else 10.0,
     }
     profile = active_profile()
-    return tqdm(**settings) if profile is None else WatchedBar(profile, **settings)
+    return tqdm(**settings) if profile is None else WatchedBar(profile, recorded=not around_others, **settings)

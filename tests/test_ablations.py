@@ -19,6 +19,7 @@ import glta_cli.language.text_vectors
 import glta_cli.stages
 from glta_cli.errors import InputError, InputErrors
 from glta_cli.evaluation.ranking import rank_users
+from glta_cli.evaluation.rows import compared_rows, require_rows
 from glta_cli.language.gllm import TiedHead
 from glta_cli.language.memory_plan import plan
 from glta_cli.language.prompts import node_of
@@ -314,6 +315,21 @@ def test_without_text_vectors_the_head_knows_items_by_their_embeddings_alone(
     assert needs.parameters["head"] == sum(found[f"head.{name}"].size for name in trained)
 
 
+def test_vectors_made_for_the_encoder_alone_are_none_of_the_head_s(run_toy: Callable[..., Pipeline]) -> None:
+    encoder = "graph.encoder=lightgcn-plus"
+    with_texts, without = (
+        run_toy(encoder, *switches, name=name) for switches, name in (([], "both"), (["text.vectors=false"], "one"))
+    )
+    assert fingerprints(with_texts)["pretrain-graph"] == fingerprints(without)["pretrain-graph"]
+    for stage in ("align", "finetune", "index"):
+        assert fingerprints(with_texts)[stage] != fingerprints(without)[stage]
+    columns = [
+        load_file(run.ensure("finetune").file("model.safetensors"))["head.project.weight"].shape[0]
+        for run in (with_texts, without)
+    ]
+    assert columns == [32, 16]
+
+
 # ------------------------------------------------------------------------------------------- no language model
 
 
@@ -384,8 +400,17 @@ def test_words_and_no_language_model_contradict_each_other(
 
 def test_a_baseline_of_texts_beside_no_language_model_is_refused(run_toy: Callable[..., Pipeline]) -> None:
     pipeline = run_toy(*NO_LANGUAGE_MODEL, stage="pretrain-graph", name="none beside")
+    rows = compared_rows({"text-only": {}}, pipeline.recipe)
     with pytest.raises(InputError, match="none reads no text, so there are no vectors of item texts"):
-        pipeline.beside("encode-items")
+        require_rows(rows, pipeline)
+
+
+def test_another_backbone_may_read_for_it(run_toy: Callable[..., Pipeline]) -> None:
+    pipeline = run_toy(*NO_LANGUAGE_MODEL, "text.backbone=tiny", stage="pretrain-graph", name="read beside")
+    rows = compared_rows({"text-only": {}}, pipeline.recipe)
+    require_rows(rows, pipeline)
+    [fitted] = rows[0].fitted(pipeline)
+    assert fitted.score(np.arange(USERS)).shape == (USERS, ITEMS)
 
 
 # --------------------------------------------------------------------------------------------- random weights

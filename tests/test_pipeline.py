@@ -20,8 +20,8 @@ from glta_cli.commands.evaluate import some_user
 from glta_cli.errors import BusyError, GltaError, InputError
 from glta_cli.main import app
 from glta_cli.pipeline import STAGES, Pipeline
-from glta_cli.recipe import Recipe
-from glta_cli.recipe_files import load_recipe
+from glta_cli.recipe import VARIANTS, Recipe
+from glta_cli.recipe_files import load_recipe, recipe_from
 from glta_cli.registry import installed
 from glta_cli.serving.index import Index
 from glta_cli.stages import EncodeItems, frozen_backbone_settings
@@ -94,6 +94,43 @@ def test_a_run_that_gets_other_settings_says_so(glta: Callable[..., Any], tiny_r
     changed = glta("pretrain-graph", "--recipe", str(tiny_recipe_file), "--seed", "5")
     assert "other settings" not in first.stderr + again.stderr
     assert changed.stderr.count("run toy had other settings until now") == 1
+
+
+def test_a_run_from_before_a_setting_is_not_said_to_have_changed(
+    glta: Callable[..., Any], tiny_recipe_file: Path, workspace_root: Path
+) -> None:
+    glta("pretrain-graph", "--recipe", str(tiny_recipe_file))
+    path = workspace_root / "runs" / "toy.json"
+    stored = json.loads(path.read_text())
+    for section, key in (("graph", "unit_length"), ("text", "shuffled"), ("finetune", "enabled")):
+        del stored["recipe"][section][key]
+    path.write_text(json.dumps(stored))
+    assert dict(latest_status(tiny_recipe_file))["pretrain-graph"] is not None
+    again = glta("pretrain-graph", "--recipe", str(tiny_recipe_file))
+    assert "other settings" not in again.stderr
+    # One of a later version is another recipe, whatever it says.
+    stored["recipe"]["graph"]["from_the_future"] = 1
+    path.write_text(json.dumps(stored))
+    assert dict(latest_status(tiny_recipe_file))["pretrain-graph"] is None
+
+
+def test_a_run_stores_its_own_variants_and_not_those_that_are_shipped(
+    glta: Callable[..., Any], tiny_recipe_file: Path, workspace_root: Path
+) -> None:
+    glta(
+        "pretrain-graph", "--recipe", str(tiny_recipe_file), "--set", "evaluate.variants.deeper.graph.options.layers=3"
+    )
+    stored = json.loads((workspace_root / "runs" / "toy.json").read_text())["recipe"]
+    assert stored["evaluate"]["variants"] == {"deeper": {"graph": {"options": {"layers": 3}}}}
+    assert set(recipe_from(stored).evaluate.variants) == {*VARIANTS, "deeper"}
+
+
+def test_a_row_of_another_seed_is_told_by_both(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = Pipeline("toy", tiny_recipe(), Workspace(tmp_path), device="cpu")
+    pipeline.sibling("seed 1", tiny_recipe("seed=1")).sibling("mf", tiny_recipe("seed=1")).ensure("pretrain-graph")
+    assert "✓ pretrain-graph (seed 1, mf): done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

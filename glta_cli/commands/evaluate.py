@@ -73,10 +73,10 @@ def evaluate(
     compared = rows_named(baselines, pipeline.recipe)
 
     from glta_cli.evaluation.evaluate import evaluate_run
-    from glta_cli.evaluation.rows import require_texts_of
+    from glta_cli.evaluation.rows import require_rows
     from glta_cli.evaluation.tables import report_tables
 
-    require_texts_of(compared, pipeline)
+    require_rows(compared, pipeline)
     pipeline.ensure(pipeline.last_stage)
     started = time.monotonic()
     with pipeline.profiled("evaluate"):

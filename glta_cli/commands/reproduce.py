@@ -63,7 +63,7 @@ def reproduce(
     from glta_cli.evaluation.published import PAPER
     from glta_cli.evaluation.report.writing import checked_report_path, write_report
     from glta_cli.evaluation.reproduction import compared_with, differences, reproduction_table
-    from glta_cli.evaluation.rows import require_texts_of
+    from glta_cli.evaluation.rows import require_rows
 
     if report_path is not None:
         report_path = checked_report_path(report_path)
@@ -73,7 +73,7 @@ def reproduce(
         changes.append(f"evaluate.seeds={seeds}")
     pipeline = open_pipeline(recipe or published.recipe, None, changes, data_dir, seed, device)
     rows = rows_named(",".join(compared_with(published, pipeline.recipe)), pipeline.recipe)
-    require_texts_of(rows, pipeline)
+    require_rows(rows, pipeline)
     pipeline.ensure(pipeline.last_stage)
     report = evaluate_run(pipeline, rows)
     notes = differences(published, pipeline)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,13 @@ from glta_cli.errors import GltaError, InputError
 from glta_cli.evaluation.ranking import Scorer
 from glta_cli.plugin import Baseline, BaselineData
 from glta_cli.registry import Component, installed
-from glta_cli.selection import own_settings
+from glta_cli.selection import own_settings, require_reader
 from glta_cli.terminal import say
 from glta_cli.workspace import SCHEMA_VERSION, Artefact, fingerprint
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from glta_cli.data.prepared import PreparedDataset
     from glta_cli.pipeline import Pipeline
 
 STAGE = "baseline"
@@ -62,11 +61,25 @@ def made_baseline(name: str, options: Mapping[str, Any]) -> MadeBaseline:
     return MadeBaseline(component, settings, component.build(settings))
 
 
-def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> tuple[Scorer, Artefact, list[Artefact]]:
-    """A baseline on the run's dataset, fitted now where it was not before.
+@dataclass(frozen=True)
+class FittedBaseline:
+    """A baseline that can rank.
 
-    Returns:
-        Its checked scores, what it learnt, and what that was learnt from beside the dataset.
+    Attributes:
+        score: checked.
+        artefact: what it learnt.
+        parents: what it learnt that from, beside the dataset.
+        was_there: whether it was fitted before.
+    """
+
+    score: Scorer
+    artefact: Artefact
+    parents: list[Artefact]
+    was_there: bool
+
+
+def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
+    """A baseline on the run's dataset, fitted now where it was not before.
 
     Raises:
         GltaError: what it learnt is not named arrays; later, at scoring: its scores are not `float32` [B, I].
@@ -96,21 +109,25 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> tuple[Scorer, Art
             seed=pipeline.recipe.seed,
         )
 
-    artefact, _ = pipeline.workspace.published_or_made(STAGE, identity, publish)
+    artefact, was_there = pipeline.workspace.published_or_made(STAGE, identity, publish)
     # Of a new one: what it learnt is in the arrays alone, whether it was fitted now or years ago.
     baseline: Baseline = made.component.build(made.settings)
     score = baseline.scorer(load_file(artefact.file(LEARNT)), prepared.split("train"))
-    return checked_scorer(score, made.name, prepared.item_count), artefact, [] if vectors is None else [vectors]
+    checked = checked_scorer(score, made.name, prepared.item_count)
+    return FittedBaseline(checked, artefact, [] if vectors is None else [vectors], was_there)
 
 
-def require_texts(compared: Sequence[MadeBaseline], prepared: PreparedDataset) -> None:
-    """Raise `InputError` where a baseline needs item texts and the dataset has none."""
-    for made in compared:
-        if needs_text_vectors(made) and not prepared.has_text:
-            raise InputError(
-                f"the baseline '{made.name}' needs item texts, and {prepared.name} was prepared without any",
-                hint="leave it out",
-            )
+def require_texts(made: MadeBaseline, pipeline: Pipeline) -> None:
+    """Raise `InputError` where a baseline needs item texts, and the dataset has none or the backbone reads none."""
+    if not needs_text_vectors(made):
+        return
+    prepared = pipeline.prepared()
+    if not prepared.has_text:
+        raise InputError(
+            f"the baseline '{made.name}' needs item texts, and {prepared.name} was prepared without any",
+            hint="leave it out",
+        )
+    require_reader(pipeline.recipe, f"the baseline '{made.name}'", "leave it out")
 
 
 def needs_text_vectors(made: MadeBaseline) -> bool:
@@ -125,9 +142,9 @@ def _text_vectors(made: MadeBaseline, pipeline: Pipeline) -> Artefact | None:
     """The item vectors of the recipe, made now where they are not, for a baseline that asks for them.
 
     Raises:
-        InputError: the dataset has no item texts.
+        InputError: as `require_texts`.
     """
-    require_texts([made], pipeline.prepared())
+    require_texts(made, pipeline)
     return pipeline.beside("encode-items") if needs_text_vectors(made) else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from glta_cli.terminal import nothing_on_stdout, progress_bar
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
+    from glta_cli.workspace import Artefact
 
 CURVES = ("ndcg", "recall", "precision")
 Values = dict[str, NDArray[np.float64]]
@@ -48,10 +49,24 @@ class Measured:
 
 @dataclass
 class RowResults:
-    """A row over all seeds: what was fitted, and what it measured, one each a seed."""
+    """A row over all seeds: what it took, and what it measured, one each a seed.
 
-    fitted: list[FittedRow] = field(default_factory=list)
+    Its scores are let go once they are ranked: item-item weights are gigabytes, and the next row needs the memory.
+    """
+
+    settings: dict[str, Any]
+    artefacts: list[Artefact] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    peaks: list[int | None] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
+
+    def add(self, fitted: FittedRow, measured: Callable[[Scorer], Measured]) -> None:
+        """One more seed; what was learnt from an earlier one too is not ranked again."""
+        known = self.artefacts.index(fitted.artefact) if fitted.artefact in self.artefacts else None
+        self.measured.append(measured(fitted.score) if known is None else self.measured[known])
+        self.artefacts.append(fitted.artefact)
+        self.seconds.append(fitted.seconds)
+        self.peaks.append(fitted.peak)
 
     def values(self) -> Values:
         """Each user's metrics, means over the seeds: [n]."""
@@ -77,7 +92,8 @@ def evaluate_run(pipeline: Pipeline, rows: Sequence[Row] | None = None) -> dict[
         `slices`: {slice: {"users", "about", "models": {row: {"ndcg@20", "recall@20"}}}};
         `costs`: {row: {"fit_seconds", "peak_mib", "users_per_second"}}, means over seeds, the largest peak;
         `settings` and `tuning`: {row: its own settings}, {row: [{"settings", "ndcg@10", "seconds"}]};
-        `comparison`: the model with the best row that is none of its own, `comparisons`: with each of its variants.
+        `comparison`: the model with the best of the others, its encoder among them; `comparisons`: each row of a
+        variant of the model with the model's own row of the same kind, fused or the language model's alone.
 
     Raises:
         InputError: a row of the recipe is unknown or wrongly set, or called like a row of the model.
@@ -92,7 +108,7 @@ def evaluate_run(pipeline: Pipeline, rows: Sequence[Row] | None = None) -> dict[
     chosen = [tuned(row, pipeline) if recipe.evaluate.tune else Tuned(row, []) for row in compared]
     results = _results(pipeline, [each.row for each in chosen], test)
     values = {name: row.values() for name, row in results.items()}
-    variants = {name for each in chosen if each.row.variant for name in results if _belongs(name, each.row)}
+    variants = {name: own for each in chosen for name, own in each.row.counterparts().items() if name in results}
     # The shares stay out: `test` is the number of test interactions.
     split = recipe.dataset.split.model_dump(mode="json", include={"strategy", "seed"})
     return {
@@ -108,7 +124,7 @@ def evaluate_run(pipeline: Pipeline, rows: Sequence[Row] | None = None) -> dict[
         "curves": {name: _curves(row) for name, row in results.items()},
         "slices": _slices(results, slices_of(prepared.split("train"), test)),
         "costs": {name: _costs(row) for name, row in results.items()},
-        "settings": {name: row.fitted[0].settings for name, row in results.items()},
+        "settings": {name: row.settings for name, row in results.items()},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
         **_comparisons(values, variants, recipe),
     }
@@ -116,27 +132,33 @@ def evaluate_run(pipeline: Pipeline, rows: Sequence[Row] | None = None) -> dict[
 
 def _results(pipeline: Pipeline, rows: Sequence[Row], test: Interactions) -> dict[str, RowResults]:
     """Train and rank every row from every seed, the run's own rows last."""
-    prepared = pipeline.prepared()
+    prepared, settings = pipeline.prepared(), pipeline.recipe.evaluate
     train, validation = prepared.split("train"), prepared.split("valid")
-    slices, settings = slices_of(train, test), pipeline.recipe.evaluate
+    slices = slices_of(train, test)
+
+    def measured(score: Scorer) -> Measured:
+        return measure(score, test, settings, slices, train, validation)
+
     results: dict[str, RowResults] = {}
-    with progress_bar(len(_seeds(pipeline.recipe)) * (len(rows) + 1), "evaluate", "rows") as bar:
-        for seed in _seeds(pipeline.recipe):
+    seeds = _seeds(pipeline.recipe)
+    with progress_bar(len(seeds) * (len(rows) + 1), "evaluate", "rows", around_others=True) as bar:
+        for place, seed in enumerate(seeds):
             seeded = _seeded(pipeline, seed)
             for make in [*(row.fitted for row in rows), model_rows]:
-                for fitted in make(seeded):
-                    row = results.setdefault(fitted.name, RowResults())
-                    if len(row.fitted) > list(_seeds(pipeline.recipe)).index(seed):
-                        raise GltaError(f"two rows are called '{fitted.name}'", hint="rename the variant")
-                    again = [known.artefact == fitted.artefact for known in row.fitted]
-                    row.fitted.append(fitted)
-                    row.measured.append(
-                        row.measured[again.index(True)]
-                        if True in again
-                        else measure(fitted.score, test, settings, slices, train, validation)
-                    )
+                _add(results, make(seeded), place, measured)
                 bar.update(1)
     return results
+
+
+def _add(
+    results: dict[str, RowResults], rows: Sequence[FittedRow], place: int, measured: Callable[[Scorer], Measured]
+) -> None:
+    """The rows of one seed, which has that place among the seeds."""
+    for fitted in rows:
+        row = results.setdefault(fitted.name, RowResults(fitted.settings))
+        if len(row.measured) > place:
+            raise GltaError(f"two rows are called '{fitted.name}'", hint="rename the variant")
+        row.add(fitted, measured)
 
 
 def _seeds(recipe: Recipe) -> range:
@@ -200,34 +222,34 @@ def _slices(results: Mapping[str, RowResults], slices: Sequence[Slice]) -> dict[
 
 
 def _costs(row: RowResults) -> dict[str, float | None]:
-    peaks = [fitted.peak for fitted in row.fitted if fitted.peak is not None]
+    peaks = [peak for peak in row.peaks if peak is not None]
     return {
-        "fit_seconds": round(float(np.mean([fitted.seconds for fitted in row.fitted])), 2),
+        "fit_seconds": round(float(np.mean(row.seconds)), 2),
         "peak_mib": round(max(peaks) / 2**20) if peaks else None,
         "users_per_second": round(float(np.mean([each.users_per_second for each in row.measured])), 1),
     }
 
 
-def _belongs(name: str, row: Row) -> bool:
-    return name in (row.name, f"{row.name}-llm")
+def _comparisons(values: dict[str, Values], variants: Mapping[str, str], recipe: Recipe) -> dict[str, Any]:
+    """The model against the best of the others, and its rows against each variant's; nothing where it is left out.
 
-
-def _comparisons(values: dict[str, Values], variants: set[str], recipe: Recipe) -> dict[str, Any]:
-    """The model against the best of the others, and against each variant; nothing where the recipe leaves it out."""
+    Args:
+        variants: their rows, each with the model's own row that it is compared with, where there is that.
+    """
     settings = recipe.evaluate
-    model = MODEL_ROW if MODEL_ROW in values else recipe.graph.encoder
-    others = [name for name in values if name not in (model, MODEL_ROW, LANGUAGE_ROW) and name not in variants]
+    own = MODEL_ROW if MODEL_ROW in values else recipe.graph.encoder
+    others = [name for name in values if name not in (own, LANGUAGE_ROW) and name not in variants]
     if not settings.permutations:
         return {"comparison": None, "comparisons": []}
     cutoff = 10 if 10 in settings.cutoffs else max(settings.cutoffs)
 
-    def compared(against: list[str]) -> dict[str, Any]:
+    def compared(model: str, against: list[str]) -> dict[str, Any]:
         metric = f"ndcg@{cutoff}"
         return asdict(compare_with_best(values, model, against, metric, settings.permutations, recipe.seed))
 
     return {
-        "comparison": compared(others) if others else None,
-        "comparisons": [compared([name]) for name in values if name in variants],
+        "comparison": compared(own, others) if others else None,
+        "comparisons": [compared(row if row in values else own, [name]) for name, row in variants.items()],
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.component_identity import component_identity
+from glta_cli.details import numbers
 from glta_cli.errors import InputError, did_you_mean
 from glta_cli.evaluation.baselines import (
     LANGUAGE_ROW,
@@ -21,7 +22,7 @@ from glta_cli.evaluation.baselines import (
 from glta_cli.evaluation.ranking import Scorer
 from glta_cli.recipe import Recipe
 from glta_cli.registry import installed
-from glta_cli.selection import component_options, own_settings, row_kind
+from glta_cli.selection import component_options, encoder_needs_text_vectors, own_settings, row_kind
 from glta_cli.serving.index import Index
 from glta_cli.variants import variant_of
 
@@ -39,6 +40,7 @@ class FittedRow:
         seconds: it took to learn, with what it was learnt from, but for the prepared dataset.
         peak: the most bytes the process held meanwhile; None where a manifest does not say.
         settings: its own, as they were in the end.
+        was_there: whether it was learnt before.
     """
 
     name: str
@@ -47,38 +49,53 @@ class FittedRow:
     seconds: float
     peak: int | None
     settings: dict[str, Any] = field(default_factory=dict)
+    was_there: bool = True
 
 
 class Row(ABC):
     """What an evaluation compares the run with.
 
     Attributes:
-        name: of the row, or of the first of its rows.
-        variant: whether it is the run's own model with something changed.
+        name: of the row, or of the last of its rows.
     """
 
     name: str
-    variant: bool = False
+
+    def counterparts(self) -> dict[str, str]:
+        """The rows of a variant of the run's own model, each with the row of the model it is to be compared with."""
+        return {}
+
+    @abstractmethod
+    def require(self, pipeline: Pipeline) -> None:
+        """Raise what is known to keep the row from being trained: `InputError` or `GltaError`."""
 
     @abstractmethod
     def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
         """Its rows for the recipe and the seed of a pipeline, trained now where they were not before."""
 
-    def candidates(self) -> list[Row]:
-        """Itself with every combination of its grid, but for what is set already; none where nothing is left."""
-        return []
 
-    def settings(self) -> dict[str, Any]:
-        """What its grid may change."""
-        return {}
+class TunableRow(Row):
+    """A row of one ranking, with settings that validation may choose."""
 
     @abstractmethod
-    def identity(self, recipe: Recipe) -> Any:
+    def candidates(self) -> list[TunableRow]:
+        """Itself with every combination of its grid, but for what is set already; none where nothing is left."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What its grid may change."""
+
+    @abstractmethod
+    def identity(self, pipeline: Pipeline) -> Any:
         """Plain values that change with whatever the row is, but for the dataset."""
+
+    def before_validation(self) -> Row:
+        """The row as validation may judge it: it has learnt from nothing of it."""
+        return self
 
 
 @dataclass(frozen=True)
-class BaselineRow(Row):
+class BaselineRow(TunableRow):
     """A plugin of kind baseline."""
 
     made: MadeBaseline
@@ -87,12 +104,16 @@ class BaselineRow(Row):
     def name(self) -> str:  # type: ignore[override]
         return self.made.name
 
-    def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
-        score, artefact, parents = fitted_baseline(self.made, pipeline)
-        made_of = [artefact, *parents]
-        return [FittedRow(self.name, score, artefact, seconds_of(made_of), peak_of(made_of), self.settings())]
+    def require(self, pipeline: Pipeline) -> None:
+        require_texts(self.made, pipeline)
 
-    def candidates(self) -> list[Row]:
+    def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
+        fitted = fitted_baseline(self.made, pipeline)
+        made_of = [fitted.artefact, *fitted.parents]
+        seconds, peak = seconds_of(made_of), peak_of(made_of)
+        return [FittedRow(self.name, fitted.score, fitted.artefact, seconds, peak, self.settings(), fitted.was_there)]
+
+    def candidates(self) -> list[TunableRow]:
         given = self.made.settings.model_dump(mode="json", exclude_unset=True)
         free = _free(self.made.component.candidates(), given)
         return [BaselineRow(made_baseline(self.name, given | each)) for each in free]
@@ -100,13 +121,13 @@ class BaselineRow(Row):
     def settings(self) -> dict[str, Any]:
         return self.made.settings.model_dump(mode="json")
 
-    def identity(self, recipe: Recipe) -> Any:
-        reads = [_text_settings(recipe)] if needs_text_vectors(self.made) else []
+    def identity(self, pipeline: Pipeline) -> Any:
+        reads = pipeline.with_true_texts().text_identity() if needs_text_vectors(self.made) else []
         return [component_identity(self.made.component), self.settings(), *reads]
 
 
 @dataclass(frozen=True)
-class EncoderRow(Row):
+class EncoderRow(TunableRow):
     """A graph encoder, trained as stage 1 trains the run's own.
 
     Args:
@@ -116,10 +137,13 @@ class EncoderRow(Row):
     name: str
     changes: Mapping[str, Any]
 
-    def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
-        return [encoder_row(self.name, pipeline.sibling(self.name, self._recipe(pipeline.recipe)), self.settings())]
+    def require(self, pipeline: Pipeline) -> None:
+        self._sibling(pipeline).checked("pretrain-graph")
 
-    def candidates(self) -> list[Row]:
+    def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
+        return [encoder_row(self.name, self._sibling(pipeline), self.settings())]
+
+    def candidates(self) -> list[TunableRow]:
         component = installed().find("encoder", self.changes["encoder"])
         free = _free(component.candidates(), self.changes.get("options", {}))
         return [self.with_options(**each) for each in free]
@@ -131,15 +155,21 @@ class EncoderRow(Row):
     def settings(self) -> dict[str, Any]:
         return dict(self.changes)
 
-    def identity(self, recipe: Recipe) -> Any:
-        graph = self._recipe(recipe)
-        component = installed().find("encoder", graph.graph.encoder)
-        options = component_options(graph, "encoder").model_dump(mode="json")
-        return [component_identity(component), graph.graph.model_dump(mode="json"), options, _text_settings(recipe)]
+    def identity(self, pipeline: Pipeline) -> Any:
+        sibling = self._sibling(pipeline)
+        recipe = sibling.recipe
+        component = installed().find("encoder", recipe.graph.encoder)
+        options = component_options(recipe, "encoder").model_dump(mode="json")
+        reads = sibling.text_identity() if encoder_needs_text_vectors(recipe) else []
+        return [component_identity(component), recipe.graph.model_dump(mode="json"), options, *reads]
 
-    def _recipe(self, recipe: Recipe) -> Recipe:
+    def before_validation(self) -> EncoderRow:
+        return replace(self, changes={**self.changes, "refit": False})
+
+    def _sibling(self, pipeline: Pipeline) -> Pipeline:
         # No stage reads the second encoder, the one on the graph without targets.
-        return variant_of(recipe, {"graph": {"alignment_holdout": 0.0, **self.changes}})
+        changes = {"graph": {"alignment_holdout": 0.0, **self.changes}}
+        return pipeline.sibling(self.name, variant_of(pipeline.recipe, changes))
 
 
 @dataclass(frozen=True)
@@ -148,18 +178,24 @@ class VariantRow(Row):
 
     name: str
     changes: Mapping[str, Any]
-    variant: bool = True
+
+    def counterparts(self) -> dict[str, str]:
+        return {self.language: LANGUAGE_ROW, self.name: MODEL_ROW}
+
+    @property
+    def language(self) -> str:
+        """The name of the language model's own ranking."""
+        return f"{self.name}-llm"
+
+    def require(self, pipeline: Pipeline) -> None:
+        self._sibling(pipeline).checked("index")
 
     def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
-        sibling = pipeline.sibling(self.name, variant_of(pipeline.recipe, self.changes))
-        return [
-            replace(row, settings=dict(self.changes))
-            for row in model_rows(sibling, self.name, f"{self.name}-llm")
-            if row.name.startswith(self.name)
-        ]
+        rows = language_rows(self._sibling(pipeline), self.name, self.language)
+        return [replace(row, settings=dict(self.changes)) for row in rows]
 
-    def identity(self, recipe: Recipe) -> Any:
-        return variant_of(recipe, self.changes).model_dump(mode="json", exclude={"evaluate", "loggers"})
+    def _sibling(self, pipeline: Pipeline) -> Pipeline:
+        return pipeline.sibling(self.name, variant_of(pipeline.recipe, self.changes))
 
 
 def _free(candidates: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -182,24 +218,31 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
         listed: names and own settings, as `evaluate.baselines` holds them.
 
     Raises:
-        InputError: nothing has that name, its settings are wrong, or a row of the run's model is called so.
+        InputError: nothing has that name, its settings are wrong, or another row is called so.
         GltaError: a baseline cannot be imported or made.
     """
-    rows = [_row(name, options, recipe) for name, options in listed.items()]
-    own = (recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW)
-    for row in rows:
-        if row.name in own:
-            described = (
-                f"the baseline '{row.name}' of {row.made.component.origin}"
-                if isinstance(row, BaselineRow)
-                else f"'{row.name}'"
-            )
-            raise InputError(
-                f"{described} is called like a row the report has already",
-                hint="leave it out; "
-                + ("its author can rename it" if isinstance(row, BaselineRow) else "a variant can have another name"),
-            )
+    rows: list[Row] = []
+    taken = {recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW}
+    for name, options in listed.items():
+        row = _row(name, options, recipe)
+        names = set(row.counterparts()) or {row.name}
+        if names & taken:
+            raise _called_alike(row)
+        taken |= names
+        rows.append(row)
     return rows
+
+
+def _called_alike(row: Row) -> InputError:
+    if isinstance(row, BaselineRow):
+        described = f"the baseline '{row.name}' of {row.made.component.origin}"
+        return InputError(
+            f"{described} is called like a row the report has already", hint="leave it out; its author can rename it"
+        )
+    return InputError(
+        f"'{row.name}' is called like a row the report has already",
+        hint="leave it out; a variant can have another name",
+    )
 
 
 def _row(name: str, options: Mapping[str, Any], recipe: Recipe) -> Row:
@@ -210,11 +253,7 @@ def _row(name: str, options: Mapping[str, Any], recipe: Recipe) -> Row:
                 f"the variant '{name}' takes no settings of its own",
                 hint=f"change them with --set evaluate.variants.{name}.SECTION.KEY=VALUE",
             )
-        changes = recipe.evaluate.variants[name]
-        variant_of(recipe, changes, ("evaluate", "variants", name))
-        if set(changes) != {"graph"}:
-            return VariantRow(name, changes)
-        return EncoderRow(name, {"encoder": recipe.graph.encoder, **changes["graph"]})
+        return _variant(name, recipe.evaluate.variants[name], recipe)
     if row_kind(name) == "encoder":
         own_settings("encoder", name, options, key)
         return EncoderRow(name, {"encoder": name, "options": dict(options)})
@@ -222,42 +261,68 @@ def _row(name: str, options: Mapping[str, Any], recipe: Recipe) -> Row:
     return BaselineRow(made_baseline(name, options))
 
 
+def _variant(name: str, changes: Mapping[str, Any], recipe: Recipe) -> Row:
+    variant = variant_of(recipe, changes, ("evaluate", "variants", name))
+    if variant.finetune.enabled and set(changes) != {"graph"}:
+        return VariantRow(name, changes)
+    if "graph" not in changes:
+        raise InputError(
+            f"the variant '{name}' changes {', '.join(changes) or 'nothing'}, which has no effect: "
+            "its recipe stops after the graph encoder",
+            hint="leave it out, or let the recipe go on to the language model: --set finetune.enabled=true",
+        )
+    # With the options the recipe itself gives its encoder, which the variant keeps: they are not there to be tuned.
+    return EncoderRow(
+        name, {"encoder": variant.graph.encoder, **changes["graph"], "options": dict(variant.graph.options)}
+    )
+
+
 def _require_known(name: str, recipe: Recipe) -> None:
-    """Raise the registry's `InputError` where no baseline is called so, with the nearest name of all rows."""
+    """Raise the registry's `InputError` where no baseline is called so, with the nearest names of all rows."""
     try:
         installed().find("baseline", name)
     except InputError as error:
         encoders = [component.name for component in installed().of_kind("encoder")]
         baselines = [component.name for component in installed().of_kind("baseline")]
-        nearest = did_you_mean(name, [*baselines, *encoders, *recipe.evaluate.variants])
-        if nearest:
-            _, newline, causes = (error.hint or "").partition("\n")
-            error.hint = nearest + newline + causes
+        variants = list(recipe.evaluate.variants)
+        said, newline, causes = (error.hint or "").partition("\n")
+        if all(component.name != name for component in installed().components):
+            said = f"`glta plugins` lists baselines and encoders; variants are {', '.join(variants)}"
+        error.hint = (did_you_mean(name, [*baselines, *encoders, *variants]) or said) + newline + causes
         raise
 
 
-def require_texts_of(rows: Sequence[Row], pipeline: Pipeline) -> None:
-    """Raise `InputError` where a baseline needs item texts and the prepared dataset has none."""
-    require_texts([row.made for row in rows if isinstance(row, BaselineRow)], pipeline.prepared())
+def require_rows(rows: Sequence[Row], pipeline: Pipeline) -> None:
+    """Raise what is known to keep a row from being trained, such as texts it cannot have: `InputError`, `GltaError`."""
+    for row in rows:
+        row.require(pipeline)
 
 
 # --------------------------------------------------------------------------------------- the model's own rows
 
 
-def model_rows(pipeline: Pipeline, model: str = MODEL_ROW, language: str = LANGUAGE_ROW) -> list[FittedRow]:
+def model_rows(pipeline: Pipeline) -> list[FittedRow]:
     """The encoder, the language model's own ranking and the fused one, of a run that is trained now where it is not.
 
-    Without fusion the language model's own ranking is the model's; a run that stops after stage 1 is its encoder.
+    A run that stops after stage 1 is its encoder.
     """
-    recipe = pipeline.recipe
-    if not recipe.finetune.enabled:
-        return [encoder_row(recipe.graph.encoder, pipeline)]
+    pipeline.ensure(pipeline.last_stage)
+    encoder = encoder_row(pipeline.recipe.graph.encoder, pipeline)
+    return [encoder, *(language_rows(pipeline, MODEL_ROW, LANGUAGE_ROW) if pipeline.recipe.finetune.enabled else [])]
+
+
+def language_rows(pipeline: Pipeline, model: str, language: str) -> list[FittedRow]:
+    """The language model's own ranking and the fused one; without fusion the former is the model's.
+
+    Args:
+        model, language: what the rows are called.
+    """
     index = Index(pipeline.ensure("index"))
     prepared = pipeline.prepared()
     seen = prepared.split("train"), prepared.split("valid")
     stages = [artefact for name, artefact in pipeline.reached() if name != "prepare"]
     seconds, peak = seconds_of(stages), peak_of(stages)
-    rows = [encoder_row(index.encoder, pipeline)]
+    rows = []
     if index.fused:
         rows.append(FittedRow(language, index.language_scorer(*seen), index.artefact, seconds, peak))
     rows.append(FittedRow(model, index.scorer(*seen), index.artefact, seconds, peak))
@@ -284,16 +349,16 @@ def encoder_row(name: str, pipeline: Pipeline, settings: dict[str, Any] | None =
 
 
 def seconds_of(artefacts: Sequence[Artefact]) -> float:
-    """What it took to make them, what was interrupted and continued included."""
-    return sum(
-        max(float(each.manifest["seconds"]), float(each.details.get("training_seconds", 0.0))) for each in artefacts
-    )
+    """What it took to make them; where a training was interrupted and continued, all of its time."""
+    return sum(max(float(each.manifest["seconds"]), _training_seconds(each)) for each in artefacts)
+
+
+def _training_seconds(artefact: Artefact) -> float:
+    """Of all trainings of a stage: its manifest's own time begins with the last start."""
+    trained = (seconds for name, seconds in numbers(artefact.details) if name.split(".")[-1] == "training_seconds")
+    return float(sum(trained))
 
 
 def peak_of(artefacts: Sequence[Artefact]) -> int | None:
     peaks = [int(each.manifest["peak_memory"]) for each in artefacts if "peak_memory" in each.manifest]
     return max(peaks, default=None)
-
-
-def _text_settings(recipe: Recipe) -> Any:
-    return recipe.model_dump(mode="json", include={"text", "backbone"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from glta_cli.evaluation.baselines import STAGE as BASELINE_STAGE
 from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.ranking import rank_users
-from glta_cli.evaluation.rows import Row
+from glta_cli.evaluation.rows import Row, TunableRow
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
 from glta_cli.terminal import progress_bar
-from glta_cli.workspace import SCHEMA_VERSION, Artefact, fingerprint
+from glta_cli.workspace import SCHEMA_VERSION, Artefact, Workspace, fingerprint, read_json, write_json
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
 
 STAGE = "tuning"
+TRIED = "tried.json"
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,21 @@ class Tuned:
 def tuned(row: Row, pipeline: Pipeline) -> Tuned:
     """Choose among the row's candidates by NDCG@10 on validation items, training items masked; ties: the first.
 
-    What was tried is published, and not tried again. Candidates that were fitted before are not fitted again, so an
-    interrupted search continues; those that lose are removed, for a catalogue's item-item weights are gigabytes.
+    What was tried is published, and not tried again; an interrupted search goes on with the candidate it was at.
+    Baselines fitted for the search alone are removed when they lose, for a catalogue's item-item weights are gigabytes.
     """
-    candidates = row.candidates()
+    candidates = row.candidates() if isinstance(row, TunableRow) else []
     if not candidates:
         return Tuned(row, [])
     recipe, prepared = pipeline.recipe, pipeline.prepared()
-    content = [candidate.identity(recipe) for candidate in candidates]
+    content = [candidate.identity(pipeline) for candidate in candidates]
     inputs = {"prepare": prepared.artefact.fingerprint}
     identity = fingerprint([SCHEMA_VERSION, STAGE, content, inputs, recipe.seed])
     workspace = pipeline.workspace
 
     def search(folder: Path) -> dict[str, Any]:
-        return {"row": row.name, "metric": SELECTION_METRIC, "tried": _tried(candidates, pipeline)}
+        tried = _tried(candidates, pipeline, workspace.state_folder(STAGE, identity) / TRIED)
+        return {"row": row.name, "metric": SELECTION_METRIC, "tried": tried}
 
     def publish() -> Artefact:
         return workspace.publish(
@@ -58,26 +60,44 @@ def tuned(row: Row, pipeline: Pipeline) -> Tuned:
 
     artefact, _ = workspace.published_or_made(STAGE, identity, publish)
     tried = artefact.details["tried"]
-    best = max(range(len(tried)), key=lambda place: tried[place][SELECTION_METRIC])
-    return Tuned(candidates[best], tried)
+    return Tuned(candidates[_best(tried)], tried)
 
 
-def _tried(candidates: list[Row], pipeline: Pipeline) -> list[dict[str, Any]]:
+def _best(tried: Sequence[Mapping[str, Any]]) -> int:
+    return max(range(len(tried)), key=lambda place: tried[place][SELECTION_METRIC])
+
+
+def _tried(candidates: Sequence[TunableRow], pipeline: Pipeline, state: Path) -> list[dict[str, Any]]:
+    """Every candidate's settings and what they came to, those already in the file `state` as they stand there."""
+    known = read_json(state) if state.is_file() else {"tried": [], "fitted": []}
+    tried, fitted = known["tried"], known["fitted"]
+    with progress_bar(
+        len(candidates), f"tune {candidates[0].name}", "settings", done=len(tried), around_others=True
+    ) as bar:
+        for candidate in candidates[len(tried) :]:
+            result, artefact, was_there = _tried_one(candidate, pipeline)
+            tried.append(result)
+            # What others may have published is theirs; encoders are small, and their stage is any run's.
+            fitted.append(artefact.fingerprint if artefact.stage == BASELINE_STAGE and not was_there else None)
+            write_json(state, {"tried": tried, "fitted": fitted})
+            _remove(fitted[: _best(tried)] + fitted[_best(tried) + 1 :], pipeline.workspace)
+            bar.update(1)
+    return list(tried)
+
+
+def _tried_one(candidate: TunableRow, pipeline: Pipeline) -> tuple[dict[str, Any], Artefact, bool]:
+    """What a candidate came to, what it learnt, and whether that was there before."""
     train, validation = pipeline.prepared().split("train"), pipeline.prepared().split("valid")
     users = validation_users(validation)
-    tried: list[dict[str, Any]] = []
-    best: tuple[float, Artefact | None] = (-math.inf, None)
-    with progress_bar(len(candidates), f"tune {candidates[0].name}", "settings") as bar:
-        for candidate in candidates:
-            [fitted] = candidate.fitted(pipeline)
-            ranked = rank_users(fitted.score, users, 10, train)
-            value = float(ranking_metrics(ranked, users, validation, [10])[SELECTION_METRIC].mean())
-            tried.append({"settings": candidate.settings(), SELECTION_METRIC: value, "seconds": fitted.seconds})
-            better = value > best[0]
-            loser = best[1] if better else fitted.artefact
-            if loser is not None and loser.stage == BASELINE_STAGE:
-                pipeline.workspace.remove(loser)
-            if better:
-                best = value, fitted.artefact
-            bar.update(1)
-    return tried
+    [fitted] = candidate.before_validation().fitted(pipeline)
+    ranked = rank_users(fitted.score, users, 10, train)
+    value = float(ranking_metrics(ranked, users, validation, [10])[SELECTION_METRIC].mean())
+    result = {"settings": candidate.settings(), SELECTION_METRIC: value, "seconds": fitted.seconds}
+    return result, fitted.artefact, fitted.was_there
+
+
+def _remove(fingerprints: Sequence[str | None], workspace: Workspace) -> None:
+    for name in fingerprints:
+        artefact = None if name is None else workspace.published(BASELINE_STAGE, name)
+        if artefact is not None:
+            workspace.remove(artefact)

@@ -47,6 +47,17 @@ def test_a_profile_says_where_the_time_of_each_stage_went(glta, tiny_recipe_file
     )
 
 
+def test_of_an_evaluation_that_trains_the_steps_of_the_trainings_are_recorded(glta, tiny_recipe_file, workspace_root):
+    rows = ("--baselines", "popularity,mf-softmax", "--json")
+    finished = glta("evaluate", "--recipe", str(tiny_recipe_file), "--profile", *rows)
+    assert finished.code == 0, finished.err
+    parts = {part["name"]: part for part in read_json(workspace_root / "profiles/toy/evaluate.json")["parts"]}
+    # A row may train for hours: its bar, around those of the trainings, is counted and not recorded.
+    assert (parts["evaluate"]["steps"], parts["evaluate"]["recorded_steps"]) == (3, 0)
+    assert parts["evaluate"]["trace"] is None
+    assert parts["mf on the whole graph"]["operators"]
+
+
 def test_a_stage_that_is_up_to_date_has_nothing_to_profile(glta, tiny_recipe_file, workspace_root):
     arguments = ("pretrain-graph", "--recipe", str(tiny_recipe_file))
     assert glta(*arguments).code == 0

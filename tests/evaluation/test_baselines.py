@@ -116,7 +116,7 @@ def same(first: Interactions, second: Interactions) -> bool:
 
 
 def baseline_scorer(name: str, options: Mapping[str, Any], pipeline: Pipeline) -> Scorer:
-    return fitted_baseline(made_baseline(name, options), pipeline)[0]
+    return fitted_baseline(made_baseline(name, options), pipeline).score
 
 
 def test_a_baseline_gets_what_it_may_learn_from_and_nothing_else(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -151,6 +152,19 @@ def test_a_path_nothing_can_be_written_to_is_said_at_once(tmp_path: Path) -> Non
         tmp_path.chmod(0o500)
         with pytest.raises(InputError, match="cannot be written to"):
             checked_report_path(tmp_path / "report.html")
+
+
+def test_a_page_that_cannot_be_written_after_all_says_where(
+    run_toy, report_of, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    pipeline = run_toy()
+    monkeypatch.setattr("glta_cli.workspace.write_bytes", full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device") as refused:
+        write_report(pipeline, report_of(pipeline), tmp_path / "report.html")
+    assert str(tmp_path / "report.html") in str(refused.value.location)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from glta_baselines.ease import Ease
 from typer.testing import CliRunner
 
@@ -16,16 +19,19 @@ from glta_cli.errors import GltaError, InputError, InputErrors
 from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.ranking import rank_users
-from glta_cli.evaluation.rows import compared_rows
+from glta_cli.evaluation.rows import FittedRow, Row, compared_rows, seconds_of
 from glta_cli.evaluation.tables import report_tables
 from glta_cli.evaluation.tuning import tuned
 from glta_cli.graph import pretraining
 from glta_cli.main import app
 from glta_cli.pipeline import Pipeline
+from glta_cli.plugin import BackboneDeclaration, EncoderDeclaration
 from glta_cli.recipe import VARIANTS, Recipe
 from glta_cli.recipe_files import recipe_from
+from glta_cli.registry import Component, Origin, installed
+from glta_cli.stage_context import backbone_of
 from glta_cli.variants import variant_of
-from glta_cli.workspace import Workspace
+from glta_cli.workspace import SCHEMA_VERSION, Artefact, Workspace
 
 
 def report(pipeline: Pipeline, *names: str, **settings: Any) -> dict[str, Any]:
@@ -99,7 +105,9 @@ def test_a_variant_of_the_model_has_its_own_two_rows(run_toy: Callable[..., Pipe
     assert found["models"]["wo-ia-llm"] == own["glta-llm"]
     # Of the paired tests, the first is with what is not the model itself.
     assert found["comparison"]["against"] in ("popularity", "lightgcn")
-    assert [each["against"] for each in found["comparisons"]] == ["wo-ia-llm", "wo-ia"]
+    # A variant's rows are compared with the model's own of their kind: fused with fused, alone with alone.
+    pairs = [(each["model"], each["against"]) for each in found["comparisons"]]
+    assert pairs == [("glta-llm", "wo-ia-llm"), ("glta", "wo-ia")]
 
 
 def test_rows_leave_the_runs_of_the_workspace_alone(run_toy: Callable[..., Pipeline]) -> None:
@@ -116,7 +124,8 @@ def test_rows_leave_the_runs_of_the_workspace_alone(run_toy: Callable[..., Pipel
 @pytest.mark.parametrize(
     ("name", "problem", "hint"),
     [
-        ("hcfc", "no baseline is called 'hcfc'", None),
+        ("xyz", "no baseline is called 'xyz'", "`glta plugins` lists baselines and encoders; variants are mf-softmax,"),
+        ("smollm2", "no baseline is called 'smollm2'", "glta "),
         ("mf-softmx", "no baseline is called 'mf-softmx'", "did you mean 'mf-softmax'?"),
         ("lightgcn", "'lightgcn' is called like a row the report has already", None),
     ],
@@ -126,6 +135,120 @@ def test_a_name_that_cannot_be_a_row_is_refused(name: str, problem: str, hint: s
         compared_rows({name: {}}, Recipe())
     if hint is not None:
         assert (refused.value.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize("taken", ["wo-ia-llm", "glta-llm"])
+def test_no_row_is_called_like_another_s_second_row(taken: str) -> None:
+    recipe = recipe_from({}, [f"evaluate.variants.{taken}.graph.loss=bpr"])
+    with pytest.raises(InputError, match="is called like a row the report has already"):
+        compared_rows({"wo-ia": {}, taken: {}}, recipe)
+
+
+def test_a_variant_may_be_called_like_the_start_of_an_encoder(run_toy: Callable[..., Pipeline]) -> None:
+    pipeline = run_toy("evaluate.variants.light.align.enabled=false")
+    found = report(pipeline, "light")
+    assert list(found["models"]) == ["light-llm", "light", "lightgcn", "glta-llm", "glta"]
+
+
+def test_a_variant_without_effect_on_an_encoder_alone_is_refused() -> None:
+    recipe = recipe_from({"finetune": {"enabled": False}})
+    with pytest.raises(InputError, match="'wo-pf-pd' changes interests, which has no effect"):
+        compared_rows({"wo-pf-pd": {}}, recipe)
+
+
+def test_a_variant_that_stops_after_the_encoder_is_the_encoder_s_row(run_toy: Callable[..., Pipeline]) -> None:
+    switches = [f"evaluate.variants.short.{change}" for change in ("finetune.enabled=false", "graph.loss=bpr")]
+    found = report(run_toy(*switches), "short")
+    assert list(found["models"]) == ["short", "lightgcn", "glta-llm", "glta"]
+    assert found["comparisons"] == []
+    alone = run_toy("finetune.enabled=false", "graph.loss=bpr", stage="pretrain-graph", name="short")
+    assert found["models"]["short"] == evaluate_run(alone, [])["models"]["lightgcn"]
+
+
+NO_LANGUAGE_MODEL = ["backbone.name=none", "text.vectors=false", "align.enabled=false"]
+
+
+@pytest.mark.parametrize(
+    ("switches", "row", "problem"),
+    [
+        (NO_LANGUAGE_MODEL, "text-only", "none reads no text, .* the baseline 'text-only' needs"),
+        (NO_LANGUAGE_MODEL, "lightgcn-plus", "none reads no text, .* the encoder 'lightgcn-plus' needs"),
+        (["graph.encoder=lightgcn-plus"], "projector-only", "none reads no text, .* the encoder 'lightgcn-plus' needs"),
+        (["evaluate.variants.gone.backbone.name=gone"], "gone", "backbone 'gone' of .* cannot be imported"),
+        ([], "lost", "encoder 'lost' of .* cannot be imported"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_what_a_row_cannot_have_is_said_before_anything_is_trained(
+    workspace_root: Path,
+    tiny_recipe_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    switches: list[str],
+    row: str,
+    problem: str,
+) -> None:
+    settings = {"gone": "glta_backbones.settings:NoneOptions", "lost": "glta_encoders.settings:LightGCNSettings"}
+    broken = [
+        Component(kind(name=name, summary="x", target="nowhere:Nothing", config=settings[name]), Origin("x", "x", "1"))
+        for kind, name in ((BackboneDeclaration, "gone"), (EncoderDeclaration, "lost"))
+    ]
+    monkeypatch.setattr(installed(), "components", [*installed().components, *broken])
+    given = [word for switch in switches for word in ("--set", switch)]
+    finished = CliRunner().invoke(app, ["evaluate", "--recipe", str(tiny_recipe_file), "--baselines", row, *given])
+    assert isinstance(finished.exception, GltaError)
+    assert re.search(problem, str(finished.exception))
+    assert [path.name for path in (workspace_root / "stages").iterdir()] == ["prepare"]
+
+
+def test_without_a_language_model_nothing_is_left_of_its_layers_and_adapters() -> None:
+    recipe = recipe_from({"backbone": {"layers": 4, "lora": {"rank": 2}}})
+    variant = variant_of(recipe, VARIANTS["projector-only"])
+    assert backbone_of(variant).load(torch.device("cpu")).hidden_size > 0
+
+
+class Scores:
+    """A scorer that can be seen to be let go."""
+
+    def __init__(self, items: int) -> None:
+        self.items = items
+
+    def __call__(self, users: Any) -> Any:
+        return np.zeros((len(users), self.items), dtype=np.float32)
+
+
+def test_a_row_s_scores_are_let_go_before_the_next_is_fitted(run_toy: Callable[..., Pipeline]) -> None:
+    held: list[weakref.ref[Scores]] = []
+
+    class Heavy(Row):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def require(self, pipeline: Pipeline) -> None:
+            pass
+
+        def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
+            assert [each() for each in held] == [None] * len(held)
+            scores = Scores(pipeline.prepared().item_count)
+            held.append(weakref.ref(scores))
+            return [FittedRow(self.name, scores, Artefact(Path(f"{self.name}{len(held)}")), 0.0, None)]
+
+    pipeline = run_toy()
+    pipeline.recipe = pipeline.recipe.model_copy(
+        update={"evaluate": pipeline.recipe.evaluate.model_copy(update={"seeds": 2})}
+    )
+    evaluate_run(pipeline, [Heavy("one"), Heavy("two")])
+    assert len(held) == 4
+
+
+def test_a_training_that_was_continued_counts_whole(tmp_path: Path) -> None:
+    def published(seconds: float, details: dict[str, Any]) -> Artefact:
+        manifest = {"schema_version": SCHEMA_VERSION, "seconds": seconds, "details": details}
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        return Artefact(tmp_path)
+
+    assert seconds_of([published(3.0, {"full": {"training_seconds": 5}, "alignment": {"training_seconds": 6}})]) == 11
+    assert seconds_of([published(3.0, {"training_seconds": 5.0})]) == 5
+    assert seconds_of([published(9.0, {"training_seconds": 5.0})]) == 9
 
 
 def test_a_variant_takes_no_settings_beside_its_own() -> None:
@@ -211,6 +334,69 @@ def test_of_what_was_tried_only_the_best_is_kept(tiny_recipe: Callable[..., Reci
     best = tuned(row, pipeline).row
     [kept] = (tmp_path / "w" / "stages" / "baseline").iterdir()
     assert json.loads((kept / "manifest.json").read_text())["settings"]["options"] == best.settings()
+
+
+def test_what_was_fitted_for_others_is_kept_even_where_it_loses(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    pipeline = Pipeline("tuned", tiny_recipe(), Workspace(tmp_path / "w"), device="cpu")
+    [row] = compared_rows({"ease": {}}, pipeline.recipe)
+    before = {}
+    for candidate in row.candidates():
+        [fitted] = candidate.fitted(pipeline)
+        before[fitted.artefact.path] = fitted.was_there
+    assert not any(before.values())
+    tuned(row, pipeline)
+    assert {path for path in before if not path.is_dir()} == set()
+
+
+def test_losers_are_not_fitted_again_after_an_interruption(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline("tuned", tiny_recipe(), Workspace(tmp_path / "w"), device="cpu")
+    [row] = compared_rows({"ease": {}}, pipeline.recipe)
+    grid = [each.made.settings.regularization for each in row.candidates()]
+    fitted: list[float] = []
+    fit = Ease.fit
+
+    def interrupted(self: Ease, data: Any) -> Any:
+        fitted.append(self.settings.regularization)
+        if len(fitted) == len(grid):
+            raise KeyboardInterrupt
+        return fit(self, data)
+
+    monkeypatch.setattr(Ease, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(row, pipeline)
+    assert fitted == grid
+    found = tuned(row, pipeline)
+    assert fitted == [*grid, grid[-1]]
+    assert [each["settings"]["regularization"] for each in found.tried] == grid
+    assert len(list((tmp_path / "w" / "stages" / "baseline").iterdir())) == 1
+    assert not list((tmp_path / "w" / "states").iterdir())
+
+
+def test_an_encoder_that_is_refitted_is_chosen_before_it_has_seen_validation(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    switches = ["finetune.enabled=false", "graph.refit=true"]
+    pipeline = Pipeline("tuned", tiny_recipe(*switches), Workspace(tmp_path / "w"), device="cpu")
+    [row] = compared_rows({"lightgcn-softmax": {}}, pipeline.recipe)
+    found = tuned(row, pipeline)
+    assert len(found.tried) > 1
+    for candidate, each in zip(row.candidates(), found.tried, strict=True):
+        details = candidate.fitted(pipeline)[0].artefact.details
+        assert details["refit"]["epochs"] > 0
+        # The epoch was selected on the same validation items, before the refit.
+        assert each["ndcg@10"] == pytest.approx(details["full"]["best_metric"])
+
+
+def test_an_encoder_s_options_given_by_the_recipe_are_not_tuned() -> None:
+    recipe = recipe_from({"graph": {"options": {"layers": 1}}})
+    [row] = compared_rows({"lightgcn-softmax": {}}, recipe)
+    assert row.candidates() == []
+    [row] = compared_rows({"lightgcn-softmax": {}}, Recipe())
+    assert len(row.candidates()) > 1
 
 
 def test_an_interrupted_search_goes_on_where_it_was(

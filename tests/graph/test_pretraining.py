@@ -195,7 +195,7 @@ def ndcg(pipeline: Pipeline, folder: Path) -> dict[str, float]:
     prepared = pipeline.prepared()
     train = prepared.split("train")
     models = {
-        "popularity": fitted_baseline(made_baseline("popularity", {}), pipeline)[0],
+        "popularity": fitted_baseline(made_baseline("popularity", {}), pipeline).score,
         "lightgcn": trained_on(prepared, pipeline.recipe, folder).scorer(),
     }
     test, seen = prepared.split("test"), (train, prepared.split("valid"))

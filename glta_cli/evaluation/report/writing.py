@@ -40,7 +40,7 @@ def write_report(pipeline: Pipeline, report: Mapping[str, Any], path: Path) -> N
         report: what `evaluate_run` returned.
 
     Raises:
-        InputError: as `checked_report_path`.
+        InputError: as `checked_report_path`, or the file cannot be written after all.
     """
     from rich.markup import escape
 
@@ -49,5 +49,13 @@ def write_report(pipeline: Pipeline, report: Mapping[str, Any], path: Path) -> N
     from glta_cli.workspace import write_bytes
 
     path = checked_report_path(path)
-    write_bytes(path, report_page(report, gathered_extras(pipeline)).encode())
+    page = report_page(report, gathered_extras(pipeline)).encode()
+    try:
+        write_bytes(path, page)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror}",
+            location=f"--report {path}",
+            hint="name another file: what was trained is kept, and not trained again",
+        ) from error
     say(f"[green]✓[/] report: {escape(str(path))}")
