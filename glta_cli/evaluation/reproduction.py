@@ -143,10 +143,13 @@ def _model(recipe: Recipe) -> Iterator[str]:
 def _language_model(backbone: BackboneSettings) -> str:
     # The last part alone: it may be a folder of this machine.
     name = str(backbone.options.get("model") or backbone.name).rstrip("/").rpartition("/")[2]
-    depth = "all layers" if backbone.layers is None else f"its first {backbone.layers} layers (all of them for words)"
-    # Weights that were stored in fewer bits count as what they are loaded as.
+    depth = (
+        "all layers" if backbone.layers is None else f"cut after layer {backbone.layers} (whole where it writes words)"
+    )
+    weights = "its own weights" if backbone.weights == "pretrained" else f"{backbone.weights} weights"
+    # Of how the weights were stored before they were loaded a recipe says nothing.
     quantised = "" if backbone.quantization == "none" else f", loaded in {backbone.quantization}"
-    return f"{name}, {depth}, {backbone.weights} weights{quantised}, dtype {backbone.dtype}"
+    return f"{name}, {depth}, {weights}{quantised}, dtype {backbone.dtype}"
 
 
 def _hardware(pipeline: Pipeline) -> str:
@@ -157,15 +160,18 @@ def _hardware(pipeline: Pipeline) -> str:
     device = pick_device(pipeline.device)
     if device.type == "cuda":
         return f"hardware of this evaluation: {torch.cuda.get_device_name(device)}"
-    threads, cores = torch.get_num_threads(), os.cpu_count()
-    return f"hardware of this evaluation: {device.type}, {threads} threads on {cores} {platform.machine()} cores"
+    machine = f"{platform.machine()}, cores {os.cpu_count()}, threads {torch.get_num_threads()}"
+    return f"hardware of this evaluation: {device.type}, {machine}"
 
 
 # ------------------------------------------------------------------------------------------------ the table
 
 
 def reproduction_table(table: PublishedTable, report: Mapping[str, Any], notes: Sequence[str]) -> Table:
-    """One row a model: measured figures, the best of each column bold, and the published ones dim below them."""
+    """One row a model: measured figures, the best of each column bold, and the published ones dim below them.
+
+    What is in the published table stands in its order, after what is not.
+    """
     published = {each.row: each for each in table.rows}
     seeds = report["seeds"]
     width = ", ± half of the 95% bootstrap interval over users" if any(report["intervals"].values()) else ""
@@ -185,10 +191,11 @@ def reproduction_table(table: PublishedTable, report: Mapping[str, Any], notes: 
     shown.add_column("model", no_wrap=True)
     for metric in METRICS:
         shown.add_column(metric.replace("ndcg", "NDCG"), no_wrap=True)
-    for name, metrics in report["models"].items():
+    models = report["models"]
+    for name in [*(each for each in models if each not in published), *(each for each in published if each in models)]:
         row = published.get(name)
         theirs = {} if row is None else row.values
-        cells = [_cell(report, name, metric, metrics[metric], theirs.get(metric)) for metric in METRICS]
+        cells = [_cell(report, name, metric, models[name][metric], theirs.get(metric)) for metric in METRICS]
         shown.add_row(escape(name if row is None else row.label) + ("\n[dim]published[/dim]" if row else ""), *cells)
     return shown
 

@@ -34,6 +34,7 @@ def toy_movielens(tiny_settings: dict[str, Any], toy_table: Path, tmp_path: Path
             "fusion": False,
             "training": {"epochs": 1, "batch_size": 16},
         },
+        "evaluate": {"bootstrap": 20, "baselines": {"hccf": {"hyperedges": 2}}},
     }
     path = tmp_path / "ours.yaml"
     path.write_text(yaml.safe_dump(settings))
@@ -58,6 +59,8 @@ def test_every_row_of_the_table_is_measured(glta: Any, toy_movielens: Path, work
         "row": "glta",
         "published": {"precision@5": 0.0968, "precision@10": 0.0821, "ndcg@5": 0.1162, "ndcg@10": 0.1403},
     }
+    # A row has the settings the recipe gives it.
+    assert report["settings"]["hccf"] == {"encoder": "hccf", "options": {"hyperedges": 2}}
     assert {each["row"] for each in report["published"].values()} <= set(report["models"])
     assert "generated words: profile and prediction, 2 words each" in report["differs"]
     page = (glta.folder / "report.html").read_text()

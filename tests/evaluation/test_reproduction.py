@@ -217,7 +217,7 @@ def test_the_papers_own_settings_differ_in_the_language_model_alone(differs: Cal
     assert told[2:-1] == [
         "graph encoders: bpr loss, at most 10 epochs, batches of 16, learning rate 0.05, epoch chosen by validation "
         "NDCG@10; the paper leaves loss, dimension and layers open",
-        "language model: tiny, all layers, pretrained weights, dtype auto; the paper's is Llama-2-7B, quantised by GPTQ",
+        "language model: tiny, all layers, its own weights, dtype auto; the paper's is Llama-2-7B, quantised by GPTQ",
         "generated words: profile and prediction, 5 words each",
     ]
 
@@ -227,12 +227,12 @@ def test_the_papers_own_settings_differ_in_the_language_model_alone(differs: Cal
     [
         (
             "backbone.layers=1",
-            "language model: tiny, its first 1 layers (all of them for words), pretrained weights, dtype auto; "
+            "language model: tiny, cut after layer 1 (whole where it writes words), its own weights, dtype auto; "
             "the paper's is Llama-2-7B, quantised by GPTQ",
         ),
         (
             "backbone={name: huggingface, options: {model: /home/ann/llama}, quantization: 4bit, dtype: bfloat16}",
-            "language model: llama, all layers, pretrained weights, loaded in 4bit, dtype bfloat16; "
+            "language model: llama, all layers, its own weights, loaded in 4bit, dtype bfloat16; "
             "the paper's is Llama-2-7B, quantised by GPTQ",
         ),
         (
@@ -279,8 +279,8 @@ def test_the_hardware_is_this_machines(differs: Callable[..., list[str]]) -> Non
     import torch
 
     assert differs()[-1] == (
-        f"hardware of this evaluation: cpu, {torch.get_num_threads()} threads on {os.cpu_count()} "
-        f"{platform.machine()} cores"
+        f"hardware of this evaluation: cpu, {platform.machine()}, cores {os.cpu_count()}, "
+        f"threads {torch.get_num_threads()}"
     )
 
 
@@ -305,9 +305,7 @@ def report() -> dict[str, Any]:
         "users": 6039,
         "seeds": [0],
         "models": {name: dict.fromkeys(metrics, value) for name, value in values.items()},
-        "intervals": {
-            name: {metric: (value - 0.01, value + 0.01) for metric in metrics} for name, value in values.items()
-        },
+        "intervals": {name: dict.fromkeys(metrics, (value - 0.01, value + 0.01)) for name, value in values.items()},
     }
 
 
@@ -339,6 +337,14 @@ def test_published_figures_are_dim_and_the_best_measured_one_bold(report: dict[s
     assert "\x1b[1m0.3000 ±0.0100\x1b[0m" in text
     assert "\x1b[1m0.2000" not in text
     assert "\x1b[2m0.0499\x1b[0m" in text
+
+
+def test_rows_stand_in_the_published_order(report: dict[str, Any]) -> None:
+    for part in ("models", "intervals"):
+        row = report[part]["wo-pf"]
+        report[part] |= {"glta-llm": row, "glta": row, "lightgcn": row}
+    labels = [line[1:13].strip() for line in shown(report).splitlines() if line.count("±") == 4]
+    assert labels == ["popularity", "glta-llm", "LightGCN", "RLMRec-Con", "GLTA", "w/o PF"]
 
 
 def test_the_foot_holds_users_seeds_and_what_differs(report: dict[str, Any]) -> None:
