@@ -90,6 +90,7 @@ def test_every_summary_fits_its_line():
         "finetune",
         "evaluate",
         "recommend",
+        "reproduce",
         "plugins",
         "recipes",
         "runs",
@@ -101,7 +102,18 @@ def test_every_summary_fits_its_line():
 
 @pytest.mark.parametrize(
     "command",
-    ["prepare", "pretrain-graph", "align", "finetune", "evaluate", "recommend", "plugins", "recipes", "runs"],
+    [
+        "prepare",
+        "pretrain-graph",
+        "align",
+        "finetune",
+        "evaluate",
+        "recommend",
+        "reproduce",
+        "plugins",
+        "recipes",
+        "runs",
+    ],
 )
 def test_every_command_gives_an_example_of_itself(command):
     assert f"Example: glta {command}" in glta(command, "--help").stdout

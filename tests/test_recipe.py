@@ -27,7 +27,7 @@ from glta_cli.registry import Origin, installed
 from glta_cli.selection import component_options, own_settings
 from glta_cli.validation import validated
 
-SHIPPED = 11
+SHIPPED = 12
 
 
 @pytest.fixture
@@ -224,7 +224,8 @@ def test_a_shipped_recipe_is_valid_and_starts_with_its_command(name):
     assert loaded.name == name
     program, command, *options = shlex.split(describe_first_line(shipped_recipes()[name]))
     assert program == "glta"
-    assert command in ({"finetune", "recommend"} if loaded.recipe.finetune.enabled else {"evaluate"})
+    stages = {"finetune", "recommend", "reproduce"} if loaded.recipe.finetune.enabled else {"evaluate"}
+    assert command in stages
     assert options[-2:] == ["--recipe", f"recipes/{name}.yaml"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +26,7 @@ from glta_cli.terminal import show_json, show_table
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.evaluation.rows import Row
-    from glta_cli.recipe import Recipe
+    from glta_cli.recipe import EvaluateSettings, Recipe
 
 USUAL_USER = "42"
 
@@ -67,8 +67,8 @@ def evaluate(
 
     if report_path is not None:
         report_path = checked_report_path(report_path)
-    changes = [*(overrides or []), *_changes(seeds, tune)]
-    pipeline = open_pipeline(recipe, run, changes, data_dir, seed, device, profile=profile, prefer_latest=True)
+    pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
+    settings = changed_settings(pipeline.recipe.evaluate, seeds=seeds, tune=tune)
     # All of them, before anything is trained for hours that they are to be compared with.
     compared = rows_named(baselines, pipeline.recipe)
 
@@ -80,7 +80,7 @@ def evaluate(
     pipeline.ensure(pipeline.last_stage)
     started = time.monotonic()
     with pipeline.profiled("evaluate"):
-        report = evaluate_run(pipeline, compared)
+        report = evaluate_run(pipeline, compared, settings)
     seconds = round(time.monotonic() - started, 3)
     if as_json:
         show_json(report)
@@ -94,10 +94,9 @@ def evaluate(
         say_next(f"recommend --user {shlex.quote(some_user(pipeline.prepared()))}", pipeline.name, data_dir)
 
 
-def _changes(seeds: int | None, tune: bool | None) -> list[str]:
-    """Options as the overrides they stand for."""
-    given = {"evaluate.seeds": seeds, "evaluate.tune": None if tune is None else str(tune).lower()}
-    return [f"{key}={value}" for key, value in given.items() if value is not None]
+def changed_settings(settings: EvaluateSettings, **given: Any) -> EvaluateSettings:
+    """How to evaluate this once: what the options give in place of the recipe's, which stays as it is."""
+    return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
 def rows_named(names: str | None, recipe: Recipe) -> list[Row]:

@@ -76,11 +76,12 @@ def open_pipeline(
     *,
     profile: bool = False,
     prefer_latest: bool = False,
+    default: str = DEFAULT_RECIPE,
 ) -> Pipeline:
     """The pipeline the shared options select.
 
     A recipe names its run unless `run` does. Without one, a run keeps the recipe it was made with; without
-    either, it is the latest run where `prefer_latest`, else the default recipe. Where `prefer_latest`, a run
+    either, it is the latest run where `prefer_latest`, else the recipe `default`. Where `prefer_latest`, a run
     of an unknown name is started only if a recipe or a setting says what it is to be.
 
     Raises:
@@ -103,7 +104,7 @@ def open_pipeline(
         if stored is not None:
             stored_recipe = recipe_from(stored.recipe, changes)
             return Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
-        say(f"no recipe named: taking {DEFAULT_RECIPE}")
+        say(f"no recipe named: taking {default}")
 
-    loaded = load_recipe(recipe or DEFAULT_RECIPE, changes)
+    loaded = load_recipe(recipe or default, changes)
     return Pipeline(run or loaded.name, loaded.recipe, workspace, device=device, profile=profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from glta_cli.commands.options import (
     DeviceOption,
     JsonOption,
     RecipeOption,
+    RunOption,
     SeedOption,
     SetOption,
     open_pipeline,
@@ -38,6 +40,7 @@ def reproduce(
     table: Annotated[Publication, typer.Argument(help="Whose table: paper, the one GLTA was published with.")],
     dataset: Annotated[PublishedDataset, typer.Option("--dataset", help="Which of its datasets.")],
     recipe: RecipeOption = None,
+    run: RunOption = None,
     overrides: SetOption = None,
     data_dir: DataDirOption = None,
     seed: SeedOption = None,
@@ -46,41 +49,56 @@ def reproduce(
         int | None, typer.Option("--seeds", metavar="N", min=1, help="Train every row N times; show the means.")
     ] = None,
     report_path: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.html", help="Write it as a self-contained HTML page, too.")
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write what was measured as a self-contained HTML page."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run every model of a published table and show it beside the published figures.
+    """Measure a published table again; show both.
 
-    What differs from the publication (split, language model, training, hardware) stands below the table. Models
-    that were trained before are not trained again. Without --recipe it takes the paper's stated settings, which
-    need a GPU; another recipe for the same data stands in where there is none.
+    What differs from the publication (data, split, language model, training, hardware) stands below the table.
+    Models that were trained before are not trained again. Without --recipe it takes the paper's stated settings,
+    which need a GPU; another recipe for the same data stands in where there is none.
 
     Example: glta reproduce paper --dataset movielens-1m --recipe paper/movielens-1m-smollm2
     """
-    from glta_cli.commands.evaluate import rows_named
-    from glta_cli.evaluation.evaluate import evaluate_run
+    from glta_cli.commands.evaluate import changed_settings, rows_named
     from glta_cli.evaluation.published import PAPER
     from glta_cli.evaluation.report.writing import checked_report_path, write_report
-    from glta_cli.evaluation.reproduction import compared_with, differences, reproduction_table
-    from glta_cli.evaluation.rows import require_rows
+    from glta_cli.evaluation.reproduction import (
+        all_cutoffs,
+        compared_with,
+        differences,
+        reproduction_table,
+        require_device,
+        require_same_data,
+    )
 
     if report_path is not None:
         report_path = checked_report_path(report_path)
     published = PAPER[dataset.value]
-    changes = [*(overrides or []), "evaluate.cutoffs=[5, 10, 20]"]
-    if seeds is not None:
-        changes.append(f"evaluate.seeds={seeds}")
-    pipeline = open_pipeline(recipe or published.recipe, None, changes, data_dir, seed, device)
+    pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, default=published.recipe)
+    require_same_data(published, pipeline)
+    own = pipeline.recipe.evaluate
+    settings = changed_settings(own, seeds=seeds, cutoffs=all_cutoffs(own))
     rows = rows_named(",".join(compared_with(published, pipeline.recipe)), pipeline.recipe)
+
+    from glta_cli.evaluation.evaluate import evaluate_run
+    from glta_cli.evaluation.rows import require_rows
+    from glta_cli.evaluation.tables import laid_out
+
+    require_device(published, pipeline)
     require_rows(rows, pipeline)
     pipeline.ensure(pipeline.last_stage)
-    report = evaluate_run(pipeline, rows)
+    started = time.monotonic()
+    report = evaluate_run(pipeline, rows, settings)
+    seconds = round(time.monotonic() - started, 3)
     notes = differences(published, pipeline)
     if as_json:
         figures = {each.label: {"row": each.row, "published": dict(each.values)} for each in published.rows}
         show_json(report | {"published": figures, "differs": notes})
     else:
-        show_table(reproduction_table(published, report, notes))
+        show_table(laid_out(reproduction_table(published, report, notes)))
     if report_path is not None:
         write_report(pipeline, report, report_path)
+    pipeline.loggers.stage_ended("evaluate", seconds, report, None)

@@ -186,7 +186,7 @@ def _reason(error: Exception) -> str:
 
 
 def _by_hand(target: Path) -> str:
-    return f"put the file at {target}, or name a local copy with --source"
+    return f"put the file at {target}, or name a local copy with --source of `glta prepare`"
 
 
 # -------------------------------------------------------------------------------------------------- from PyPI

@@ -74,14 +74,17 @@ class RowResults:
 
 
 @nothing_on_stdout()
-def evaluate_run(pipeline: Pipeline, rows: Sequence[Row] | None = None) -> dict[str, Any]:
+def evaluate_run(
+    pipeline: Pipeline, rows: Sequence[Row] | None = None, settings: EvaluateSettings | None = None
+) -> dict[str, Any]:
     """Rank the catalogue for every user with a test item; training and validation items are masked.
 
     Every row is trained from `evaluate.seeds` seeds, beginning with the recipe's; all figures are means over them. The
     split is the same for all. A row whose training draws nothing at random is trained and ranked once.
 
     Args:
-        rows: to compare with, in their order; None makes the recipe's.
+        rows: to compare with, in their order; None makes those of the settings.
+        settings: how to evaluate; None takes the recipe's.
 
     Returns:
         `dataset`, `split`, `run`, `users`, `left_out` (users without a test item) and `seeds`;
@@ -100,13 +103,14 @@ def evaluate_run(pipeline: Pipeline, rows: Sequence[Row] | None = None) -> dict[
         GltaError: a row cannot be made or breaks its promises; nobody has a test item.
     """
     recipe = pipeline.recipe
-    compared = compared_rows(recipe.evaluate.baselines, recipe) if rows is None else rows
+    settings = settings or recipe.evaluate
+    compared = compared_rows(settings.baselines, recipe) if rows is None else rows
     prepared = pipeline.prepared()
     test = prepared.split("test")
     if not test.counts.any():
         raise GltaError("no user has a test item", hint="prepare with a larger test share")
-    chosen = [tuned(row, pipeline) if recipe.evaluate.tune else Tuned(row, []) for row in compared]
-    results = _results(pipeline, [each.row for each in chosen], test)
+    chosen = [tuned(row, pipeline) if settings.tune else Tuned(row, []) for row in compared]
+    results = _results(pipeline, [each.row for each in chosen], test, settings)
     values = {name: row.values() for name, row in results.items()}
     variants = {name: own for each in chosen for name, own in each.row.counterparts().items() if name in results}
     # The shares stay out: `test` is the number of test interactions.
@@ -117,22 +121,24 @@ def evaluate_run(pipeline: Pipeline, rows: Sequence[Row] | None = None) -> dict[
         "run": pipeline.name,
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
-        "seeds": list(_seeds(recipe)),
+        "seeds": list(_seeds(recipe, settings)),
         "models": {name: _means(row) for name, row in values.items()},
-        "intervals": model_intervals(values, recipe.evaluate.bootstrap, recipe.seed),
+        "intervals": model_intervals(values, settings.bootstrap, recipe.seed),
         "by_seed": {name: _by_seed(row) for name, row in results.items()},
         "curves": {name: _curves(row) for name, row in results.items()},
         "slices": _slices(results, slices_of(prepared.split("train"), test)),
         "costs": {name: _costs(row) for name, row in results.items()},
         "settings": {name: row.settings for name, row in results.items()},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
-        **_comparisons(values, variants, recipe),
+        **_comparisons(values, variants, recipe, settings),
     }
 
 
-def _results(pipeline: Pipeline, rows: Sequence[Row], test: Interactions) -> dict[str, RowResults]:
+def _results(
+    pipeline: Pipeline, rows: Sequence[Row], test: Interactions, settings: EvaluateSettings
+) -> dict[str, RowResults]:
     """Train and rank every row from every seed, the run's own rows last."""
-    prepared, settings = pipeline.prepared(), pipeline.recipe.evaluate
+    prepared = pipeline.prepared()
     train, validation = prepared.split("train"), prepared.split("valid")
     slices = slices_of(train, test)
 
@@ -140,7 +146,7 @@ def _results(pipeline: Pipeline, rows: Sequence[Row], test: Interactions) -> dic
         return measure(score, test, settings, slices, train, validation)
 
     results: dict[str, RowResults] = {}
-    seeds = _seeds(pipeline.recipe)
+    seeds = _seeds(pipeline.recipe, settings)
     with progress_bar(len(seeds) * (len(rows) + 1), "evaluate", "rows", around_others=True) as bar:
         for place, seed in enumerate(seeds):
             seeded = _seeded(pipeline, seed)
@@ -161,8 +167,8 @@ def _add(
         row.add(fitted, measured)
 
 
-def _seeds(recipe: Recipe) -> range:
-    return range(recipe.seed, recipe.seed + recipe.evaluate.seeds)
+def _seeds(recipe: Recipe, settings: EvaluateSettings) -> range:
+    return range(recipe.seed, recipe.seed + settings.seeds)
 
 
 def _seeded(pipeline: Pipeline, seed: int) -> Pipeline:
@@ -230,13 +236,14 @@ def _costs(row: RowResults) -> dict[str, float | None]:
     }
 
 
-def _comparisons(values: dict[str, Values], variants: Mapping[str, str], recipe: Recipe) -> dict[str, Any]:
+def _comparisons(
+    values: dict[str, Values], variants: Mapping[str, str], recipe: Recipe, settings: EvaluateSettings
+) -> dict[str, Any]:
     """The model against the best of the others, and its rows against each variant's; nothing where it is left out.
 
     Args:
         variants: their rows, each with the model's own row that it is compared with, where there is that.
     """
-    settings = recipe.evaluate
     own = MODEL_ROW if MODEL_ROW in values else recipe.graph.encoder
     others = [name for name in values if name not in (own, LANGUAGE_ROW) and name not in variants]
     if not settings.permutations:

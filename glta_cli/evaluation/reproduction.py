@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from glta_cli.evaluation.published import LANGUAGE_MODEL, METRICS, PublishedTable
-from glta_cli.recipe import Recipe
+from glta_cli.errors import InputError
+from glta_cli.evaluation.baselines import MODEL_ROW
+from glta_cli.evaluation.published import ABLATIONS, LANGUAGE_MODEL, METRICS, PublishedTable
+from glta_cli.recipe import BackboneSettings, EvaluateSettings, Recipe
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
@@ -21,90 +23,184 @@ if TYPE_CHECKING:
 SIMPLE = ("popularity", "ease")
 
 
+# ------------------------------------------------------------------------------------------ what is measured
+
+
+def require_same_data(table: PublishedTable, pipeline: Pipeline) -> None:
+    """Raise `InputError` where the recipe is about another dataset than the table."""
+    name = pipeline.recipe.dataset.name
+    if name != table.dataset:
+        raise InputError(
+            f"the recipe of run {pipeline.name} is about {name}, the published table about {table.dataset}",
+            location="dataset.name",
+            hint=f"--recipe {table.without_gpu or table.recipe} is about the table's",
+        )
+
+
+def require_device(table: PublishedTable, pipeline: Pipeline) -> None:
+    """Raise `InputError` where the language model cannot be loaded here, before encoders are trained for hours."""
+    from glta_cli.training import pick_device
+
+    device = pick_device(pipeline.device).type
+    quantization = pipeline.recipe.backbone.quantization
+    if pipeline.recipe.finetune.enabled and quantization != "none" and device != "cuda":
+        copied = f"glta recipes copy {table.recipe} is a start for a recipe that does without"
+        hint = f"--recipe {table.without_gpu} does without" if table.without_gpu else copied
+        raise InputError(f"{quantization} needs a GPU, not {device}", location="backbone.quantization", hint=hint)
+
+
+def all_cutoffs(settings: EvaluateSettings) -> tuple[int, ...]:
+    """The settings' own cutoffs and the table's, ascending."""
+    return tuple(sorted({*settings.cutoffs, *(int(metric.partition("@")[2]) for metric in METRICS)}))
+
+
 def compared_with(table: PublishedTable, recipe: Recipe) -> list[str]:
     """The rows to measure beside the recipe's own, in the table's order, the simple ones first.
 
     An ablation of what the recipe leaves out already is not trained again.
     """
-    own = {recipe.graph.encoder, "glta"}
-    interests = recipe.interests
-    left_out = {
-        "wo-pf-pd": not (interests.profile or interests.prediction),
-        "wo-pf": not (interests.profile and interests.prediction),
-        "wo-pd": not (interests.profile and interests.prediction),
-    }
-    names = [each.row for each in table.rows if each.row not in own and not left_out.get(each.row, False)]
+    own = {recipe.graph.encoder, MODEL_ROW}
+    profile, prediction = recipe.interests.profile, recipe.interests.prediction
+    left_out = set() if profile and prediction else {"wo-pf", "wo-pd"}
+    if not (profile or prediction):
+        left_out.add("wo-pf-pd")
+    if not recipe.finetune.enabled:
+        left_out = set(ABLATIONS.values())
+    names = [each.row for each in table.rows if each.row not in own | left_out]
     return [*SIMPLE, *names]
+
+
+# ------------------------------------------------------------------------------------------- what differs
 
 
 def differences(table: PublishedTable, pipeline: Pipeline) -> list[str]:
     """What a reader has to know before comparing the two, one sentence each."""
-    return list(_differences(table, pipeline))
+    recipe = pipeline.recipe
+    return [
+        *_data(table, pipeline),
+        *_encoders(recipe),
+        *(_model(recipe) if recipe.finetune.enabled else ["GLTA: not measured, the recipe stops at the graph encoder"]),
+        _hardware(pipeline),
+    ]
 
 
-def _differences(table: PublishedTable, pipeline: Pipeline) -> Iterator[str]:
+def _data(table: PublishedTable, pipeline: Pipeline) -> Iterator[str]:
+    prepared, split = pipeline.prepared(), pipeline.recipe.dataset.split
+    sizes = [prepared.summary()["split"][name] for name in ("train", "valid", "test")]
+    shares = f" of {split.validation:.0%} validation, {split.test:.0%} test" if split.strategy == "ratio" else ""
+    counts = "{:,} training, {:,} validation, {:,} test interactions".format(*sizes)
+    yield f"split: {split.strategy}{shares}, seed {split.seed}: {counts}; the paper states none"
+    ours = prepared.user_count, prepared.item_count, sum(sizes)
+    theirs = table.users, table.items, table.interactions
+    compared = "as in the paper" if ours == theirs else "the paper has {:,}, {:,} and {:,}".format(*theirs)
+    yield "data: {:,} users, {:,} items, {:,} interactions; ".format(*ours) + compared
+
+
+def _encoders(recipe: Recipe) -> Iterator[str]:
+    graph, training = recipe.graph, recipe.graph.training
+    loss = f"{graph.loss} loss, at most {training.epochs:,} epochs, batches of {training.batch_size:,}"
+    yield (
+        f"graph encoders: {loss}, learning rate {training.learning_rate:g}, epoch chosen by validation NDCG@10; "
+        "the paper leaves loss, dimension and layers open"
+    )
+    if graph.encoder != "lightgcn":
+        yield f"encoder below GLTA: {graph.encoder}; the paper's is LightGCN"
+    if graph.alignment_holdout and recipe.finetune.enabled:
+        hidden = f"{graph.alignment_holdout:.0%} of the training items"
+        yield f"graph of the fine-tuning: without {hidden}, its targets; the paper's is the whole training graph"
+
+
+def _model(recipe: Recipe) -> Iterator[str]:
+    yield f"language model: {_language_model(recipe.backbone)}; the paper's is {LANGUAGE_MODEL}"
+    if recipe.backbone.lora is not None:
+        yield "low-rank adapters: trained; the paper's language model is frozen"
+    written = [name for name in ("profile", "prediction") if getattr(recipe.interests, name)]
+    words = f"{' and '.join(written)}, {recipe.interests.words} words each" if written else "none"
+    missing = "" if len(written) == 2 else "; the paper's GLTA has profile and prediction"
+    yield f"generated words: {words}{missing}"
+    finetune = recipe.finetune
+    ours = [
+        (finetune.head != "linear", f"{finetune.head} head", "a linear layer"),
+        (finetune.loss != "positions", f"loss at the {finetune.loss} position", "cross-entropy at the first k"),
+        (finetune.readout != "positions", f"readout {finetune.readout}", "the first k rows"),
+        (finetune.fusion, "scores fused with the encoder's", "no fusion"),
+        (not recipe.align.enabled, "no item-text alignment", "item-text alignment"),
+        (not finetune.user_token, "user ids in words", "user tokens"),
+    ]
+    other = [(here, there) for differs, here, there in ours if differs]
+    if other:
+        here, there = (", ".join(each) for each in zip(*other, strict=True))
+        yield f"GLTA: {here}; the paper has {there}"
+    controls = {
+        "texts dealt out at random": recipe.text.shuffled,
+        "user tokens of other users": finetune.shuffled_users,
+    }
+    yield from (f"control: {name}" for name, on in controls.items() if on)
+
+
+def _language_model(backbone: BackboneSettings) -> str:
+    # The last part alone: it may be a folder of this machine.
+    name = str(backbone.options.get("model") or backbone.name).rstrip("/").rpartition("/")[2]
+    depth = (
+        "all layers" if backbone.layers is None else f"cut after layer {backbone.layers} (whole where it writes words)"
+    )
+    weights = "its own weights" if backbone.weights == "pretrained" else f"{backbone.weights} weights"
+    # Of how the weights were stored before they were loaded a recipe says nothing.
+    quantised = "" if backbone.quantization == "none" else f", loaded in {backbone.quantization}"
+    return f"{name}, {depth}, {weights}{quantised}, dtype {backbone.dtype}"
+
+
+def _hardware(pipeline: Pipeline) -> str:
+    import torch
+
     from glta_cli.training import pick_device
 
-    recipe, prepared = pipeline.recipe, pipeline.prepared()
-    split = recipe.dataset.split
-    shares = f", {split.validation:.0%} validation and {split.test:.0%} test" if split.strategy == "ratio" else ""
-    yield f"split: {split.strategy}{shares}, seed {split.seed}; the paper states none"
-    train, validation, test = (prepared.summary()["split"][name] for name in ("train", "valid", "test"))
-    counts = prepared.user_count, prepared.item_count, train + validation + test
-    theirs = table.users, table.items, table.interactions
-    ours = "{:,} users, {:,} items, {:,} interactions".format(*counts)
-    yield f"data: {ours}; " + (
-        "as in the paper" if counts == theirs else "the paper has {:,}, {:,}, {:,}".format(*theirs)
-    )
-    backbone = recipe.backbone
-    named = str(backbone.options.get("model", backbone.name))
-    depth = "" if backbone.layers is None else f", its first {backbone.layers} layers"
-    weights = "" if backbone.weights == "pretrained" else f", {backbone.weights} weights"
-    ours = f"{named}{depth}{weights}, {backbone.quantization} quantisation"
-    yield f"language model: {ours}; the paper's is {LANGUAGE_MODEL}"
-    left_out = [name for name in ("profile", "prediction") if not getattr(recipe.interests, name)]
-    if left_out:
-        yield f"left out: {' and '.join(left_out)}"
-    graph = recipe.graph
-    yield (
-        f"graph encoders: {graph.loss}, at most {graph.training.epochs} epochs of batches of "
-        f"{graph.training.batch_size:,}, selected by validation NDCG@10; the paper states no training settings"
-    )
     device = pick_device(pipeline.device)
-    yield f"hardware: {device.type}, {os.cpu_count()} processor cores, {platform.machine()}"
+    if device.type == "cuda":
+        return f"hardware of this evaluation: {torch.cuda.get_device_name(device)}"
+    machine = f"{platform.machine()}, cores {os.cpu_count()}, threads {torch.get_num_threads()}"
+    return f"hardware of this evaluation: {device.type}, {machine}"
 
 
-def reproduction_table(table: PublishedTable, report: dict[str, Any], notes: list[str]) -> Table:
-    """Measured and published figures, one row a model; the best of each column bold."""
+# ------------------------------------------------------------------------------------------------ the table
+
+
+def reproduction_table(table: PublishedTable, report: Mapping[str, Any], notes: Sequence[str]) -> Table:
+    """One row a model: measured figures, the best of each column bold, and the published ones dim below them.
+
+    What is in the published table stands in its order, after what is not.
+    """
     published = {each.row: each for each in table.rows}
+    seeds = report["seeds"]
+    width = ", ± half of the 95% bootstrap interval over users" if any(report["intervals"].values()) else ""
     about = [
-        f"measured on {report['users']:,} test users, "
-        + (f"mean of {len(report['seeds'])} seeds" if len(report["seeds"]) > 1 else f"seed {report['seeds'][0]}")
-        + "; ± half of the 95% bootstrap interval over users",
+        f"upper line: measured{width}; lower line: as published",
+        f"{report['users']:,} test users, "
+        + (f"means of {len(seeds)} seeds, {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"),
         *notes,
     ]
     shown = Table(
-        title=escape(f"{report['dataset']}, run {report['run']}: measured, and as published"),
+        title=escape(f"{report['dataset']}, run {report['run']}: measured and published"),
         caption="\n".join(map(escape, about)),
+        caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
     shown.add_column("model", no_wrap=True)
     for metric in METRICS:
-        shown.add_column(metric.replace("precision", "prec.").replace("@", "\n@"), justify="right", no_wrap=True)
-    for metric in METRICS:
-        head = metric.replace("precision", "prec.").replace("@", "\n@") + "\npublished"
-        shown.add_column(head, justify="right", no_wrap=True)
-    for name, metrics in report["models"].items():
+        shown.add_column(metric.replace("ndcg", "NDCG"), no_wrap=True)
+    models = report["models"]
+    for name in [*(each for each in models if each not in published), *(each for each in published if each in models)]:
         row = published.get(name)
-        cells = [_cell(report, name, metric, metrics[metric]) for metric in METRICS]
-        cells += [f"{row.values[metric]:.4f}" if row and metric in row.values else "" for metric in METRICS]
-        shown.add_row(escape(row.label if row else name), *cells)
+        theirs = {} if row is None else row.values
+        cells = [_cell(report, name, metric, models[name][metric], theirs.get(metric)) for metric in METRICS]
+        shown.add_row(escape(name if row is None else row.label) + ("\n[dim]published[/dim]" if row else ""), *cells)
     return shown
 
 
-def _cell(report: dict[str, Any], name: str, metric: str, value: float) -> str:
+def _cell(report: Mapping[str, Any], name: str, metric: str, value: float, published: float | None) -> str:
     interval = report["intervals"][name].get(metric)
-    text = f"{value:.4f}" + (f"\n±{(interval[1] - interval[0]) / 2:.4f}" if interval else "")
-    best = max(row[metric] for row in report["models"].values())
-    return f"[bold]{text}[/bold]" if value == best else text
+    text = f"{value:.4f}" + (f" ±{(interval[1] - interval[0]) / 2:.4f}" if interval else "")
+    if value == max(row[metric] for row in report["models"].values()):
+        text = f"[bold]{text}[/bold]"
+    return text if published is None else f"{text}\n[dim]{published:.4f}[/dim]"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from pathlib import Path
@@ -21,30 +20,9 @@ from glta_cli.evaluation.report.writing import checked_report_path, write_report
 from glta_cli.serving.index import Index
 
 
-@pytest.fixture
-def report_of(run_toy):
-    """The evaluation of a toy run with what a report shows beside its figures."""
-
-    def make(pipeline) -> dict[str, Any]:
-        report = json.loads(json.dumps(evaluate_run(pipeline)))
-        models = report["models"]
-        return {
-            "seeds": [0],
-            "by_seed": {name: {metric: [value] for metric, value in row.items()} for name, row in models.items()},
-            "curves": {name: {"ndcg": [row["ndcg@5"], row["ndcg@10"]]} for name, row in models.items()},
-            "slices": {},
-            "costs": {name: {"fit_seconds": 0.5, "peak_mib": None, "users_per_second": 1000.0} for name in models},
-            "settings": {name: {} for name in models},
-            "tuning": {},
-            **report,
-        }
-
-    return make
-
-
-def test_a_report_of_a_run_shows_its_trainings_tokens_and_users(run_toy, report_of, tmp_path: Path) -> None:
+def test_a_report_of_a_run_shows_its_trainings_tokens_and_users(run_toy, tmp_path: Path) -> None:
     pipeline = run_toy()
-    report, path = report_of(pipeline), tmp_path / "report.html"
+    report, path = evaluate_run(pipeline), tmp_path / "report.html"
     write_report(pipeline, report, path)
     text = path.read_text()
     assert list(tmp_path.iterdir()) == [path]
@@ -117,10 +95,10 @@ def test_a_run_without_a_language_model_says_that_it_has_no_tokens(run_toy) -> N
 
 
 def test_a_language_model_that_cannot_be_loaded_costs_its_section_alone(
-    run_toy, report_of, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    run_toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     pipeline = run_toy()
-    report = report_of(pipeline)
+    report = evaluate_run(pipeline)
 
     def fail(*arguments: Any, **named: Any) -> None:
         raise RuntimeError("no memory left for /home/somebody/weights")
@@ -133,11 +111,11 @@ def test_a_language_model_that_cannot_be_loaded_costs_its_section_alone(
     assert "no memory left for /home/somebody/weights" in capsys.readouterr().err
 
 
-def test_a_report_replaces_the_one_before(run_toy, report_of, tmp_path: Path) -> None:
+def test_a_report_replaces_the_one_before(run_toy, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
     pipeline = run_toy()
-    write_report(pipeline, report_of(pipeline), path)
+    write_report(pipeline, evaluate_run(pipeline), path)
     assert path.read_text().startswith("<!doctype html>")
 
 

@@ -479,3 +479,13 @@ def test_options_are_overrides(workspace_root: Path, tiny_recipe_file: Path) -> 
     found = json.loads(CliRunner().invoke(app, given).stdout)
     assert found["seeds"] == [0, 1]
     assert list(found["tuning"]) == ["ease"]
+
+
+def test_what_is_asked_once_is_not_the_run_s_from_then_on(workspace_root: Path, tiny_recipe_file: Path) -> None:
+    def evaluated(*options: str) -> dict[str, Any]:
+        finished = CliRunner().invoke(app, ["evaluate", *options, "--baselines", "popularity", "--json"])
+        found: dict[str, Any] = json.loads(finished.stdout)
+        return found
+
+    assert evaluated("--recipe", str(tiny_recipe_file), "--seeds", "2")["seeds"] == [0, 1]
+    assert evaluated()["seeds"] == [0]
