@@ -131,9 +131,7 @@ def test_the_papers_own_settings_ask_for_a_gpu_at_once(glta: Any, workspace_root
 )
 def test_data_that_cannot_be_had_is_told_where_to_put(glta: Any, dataset: str, file: str) -> None:
     offline = {"https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-    finished = glta(
-        "reproduce", "paper", "--dataset", dataset, "--set", "finetune.enabled=false", HTTPS_PROXY="", **offline
-    )
+    finished = glta("reproduce", "paper", "--dataset", dataset, "--set", "finetune.enabled=false", **offline)
     assert finished.code == 1
     assert f"{file}: cannot be downloaded" in finished.err
     assert "hint: put the file at " in finished.err
