@@ -10,10 +10,16 @@ STATUS = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")
 
 
-def reset_peak_memory() -> None:
-    """Let `peak_memory` count from now on; where the kernel cannot, it counts from the process's start."""
+# What the kernel had counted whenever the count was reset.
+_peaks: list[int] = []
+
+
+def reset_peak_memory() -> int:
+    """A moment that `peak_memory` can count from; where the kernel cannot, it counts from the process's start."""
+    _peaks.append(peak_memory())
     with suppress(OSError):
         RESET.write_text("5")
+    return len(_peaks)
 
 
 def resident_memory() -> int:
@@ -21,11 +27,11 @@ def resident_memory() -> int:
     return _status("VmRSS") or 0
 
 
-def peak_memory() -> int:
-    """The most bytes this process had in memory since the count was reset."""
+def peak_memory(since: int = sys.maxsize) -> int:
+    """The most bytes this process had in memory since a moment of `reset_peak_memory`, by default the last one."""
     counted = _status("VmHWM")
     if counted is not None:
-        return counted
+        return max(counted, *_peaks[since:], 0)
     import resource  # no part of Python on Windows
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -70,13 +70,13 @@ class StageProfile:
         self.recorder: Any = None
         self.recorded_part: Part | None = None
         self.wall = self.cpu = self.writing = 0.0
-        self.memory_before = self.memory_peak = self.device_peak = 0
+        self.memory_before = self.memory_peak = self.device_peak = self.begun = 0
         self.nothing_ran = False
 
     def begin(self) -> None:
         """Start counting."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        reset_peak_memory()
+        self.begun = reset_peak_memory()
         self.memory_before = resident_memory()
         if device_in_use():
             import torch
@@ -88,7 +88,7 @@ class StageProfile:
         """Stop counting and write what was seen; the time that writing traces took is left out."""
         self.stop_recording()
         self.wall, self.cpu = time.perf_counter() - self.wall - self.writing, time.process_time() - self.cpu
-        self.memory_peak = peak_memory()
+        self.memory_peak = peak_memory(self.begun)
         if device_in_use():
             import torch
 

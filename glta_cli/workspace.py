@@ -246,9 +246,9 @@ class Workspace:
         temporary.mkdir()
         try:
             started = datetime.now(UTC)
-            reset_peak_memory()
+            begun = reset_peak_memory()
             details = write(temporary)
-            peak = peak_memory()
+            peak = peak_memory(begun)
             outputs = {
                 path.relative_to(temporary).as_posix(): file_sha256(path)
                 for path in sorted(temporary.rglob("*"))

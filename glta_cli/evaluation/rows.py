@@ -296,6 +296,10 @@ def require_rows(rows: Sequence[Row], pipeline: Pipeline) -> None:
     """Raise what is known to keep a row from being trained, such as texts it cannot have: `InputError`, `GltaError`."""
     for row in rows:
         row.require(pipeline)
+        if pipeline.recipe.evaluate.tune and isinstance(row, TunableRow):
+            # A plugin's grid may hold what its settings refuse.
+            for candidate in row.candidates():
+                candidate.require(pipeline)
 
 
 # --------------------------------------------------------------------------------------- the model's own rows

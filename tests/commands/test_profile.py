@@ -80,9 +80,16 @@ def test_memory_is_a_stages_own_peak(tmp_path):
         touch_fresh_memory(64 << 20)
     with profiled("small", tmp_path, lambda table: None):
         touch_fresh_memory(1 << 20)
+    with profiled("around", tmp_path, lambda table: None):
+        touch_fresh_memory(64 << 20)
+        # Such as a row's training inside of an evaluation, which publishes its own peak.
+        with profiled("inside", tmp_path, lambda table: None):
+            touch_fresh_memory(1 << 20)
     own = {}
-    for stage in ("large", "small"):
+    for stage in ("large", "small", "around", "inside"):
         profile = read_json(tmp_path / f"{stage}.json")
         own[stage] = profile["memory_peak"] - profile["memory_before"]
     assert own["large"] >= 60 << 20
     assert own["small"] <= 30 << 20
+    assert own["around"] >= 60 << 20
+    assert own["inside"] <= 30 << 20

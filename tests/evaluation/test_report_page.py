@@ -106,11 +106,14 @@ def report() -> dict[str, Any]:
         "settings": {"popularity": {}, "ease": {"regularization": 250.0}},
         "tuning": {
             "ease": [
-                {"settings": {"regularization": value}, "ndcg@10": quality}
+                {"settings": {"regularization": value}, "ndcg@10": quality, "seconds": 12.5}
                 for value, quality in ((100.0, 0.1511), (250.0, 0.1622), (500.0, 0.1533))
             ]
         },
         "comparison": {"model": "glta", "against": "ease", "metric": "ndcg@10", "difference": 0.15, "p": 0.0123},
+        "comparisons": [
+            {"model": "glta-llm", "against": "wo-ia-llm", "metric": "ndcg@10", "difference": -0.02, "p": 0.3}
+        ],
     }
 
 
@@ -221,6 +224,13 @@ def test_the_foot_tells_the_split_the_users_and_the_test_in_words(report, extras
     assert "the users do not tell the two apart" in text
 
 
+def test_variants_are_compared_one_by_one(report, extras) -> None:
+    text = " ".join(Page(report_page(report, extras)).text.split())
+    assert "NDCG@10 of glta-llm is 0.0200 below that of wo-ia-llm. Were the two equally good" in text
+    report["comparison"] = None
+    assert "No paired test was made" not in Page(report_page(report, extras)).text
+
+
 def test_costs_slices_tuning_and_versions_are_told(report, extras) -> None:
     page = Page(report_page(report, extras))
     costs = {row[0]: row[1:] for row in table_with(page, "model NDCG@10 time to fit")}
@@ -228,7 +238,8 @@ def test_costs_slices_tuning_and_versions_are_told(report, extras) -> None:
     assert costs["glta"] == [f"{numbered(4, 'ndcg@10'):.4f}", "30 s", "400", "4,325"]
     slices = [table for table in page.tables if table[0][1:] == ["cold items", "long histories"]]
     assert [table[-1] for table in slices] == [["glta", "0.0123", "0.3123"], ["glta", "0.0456", "0.4456"]]
-    tried = table_with(page, "settings validation NDCG@10")
+    tried = table_with(page, "settings validation NDCG@10 time to fit")
+    assert tried[1][1:] == ["0.1622", "12.5 s"]
     assert [row[0] for row in tried[1:]] == ["regularization 250.0", "regularization 500.0", "regularization 100.0"]
     for said in ("41 users", "test items nobody met in training", "Python 3.12.1", "torch 9.8.7"):
         assert said in page.text
@@ -288,7 +299,7 @@ def test_texts_of_the_data_stay_text(report, extras) -> None:
 
 def test_what_a_run_lacks_is_said(report, extras) -> None:
     bare = Extras("lightgcn", [], "There are no item tokens.", "There is no index.", {}, extras.environment)
-    report |= {"slices": {}, "tuning": {}, "comparison": None, "seeds": [0]}
+    report |= {"slices": {}, "tuning": {}, "comparison": None, "comparisons": [], "seeds": [0]}
     report["intervals"] = {name: {} for name in MODELS}
     report["by_seed"] = {n: {m: [v] for m, v in row.items()} for n, row in report["models"].items()}
     page = check_page(report_page(report, bare))

@@ -200,6 +200,24 @@ def test_what_a_row_cannot_have_is_said_before_anything_is_trained(
     assert [path.name for path in (workspace_root / "stages").iterdir()] == ["prepare"]
 
 
+def test_a_grid_its_settings_refuse_is_said_before_anything_is_trained(
+    workspace_root: Path, tiny_recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = EncoderDeclaration(
+        name="wrong",
+        summary="x",
+        target="glta_encoders.lightgcn:LightGCN",
+        config="glta_encoders.settings:LightGCNSettings",
+        grid={"layers": [1, -1]},
+    )
+    components = [*installed().components, Component(wrong, Origin("x", "x", "1"))]
+    monkeypatch.setattr(installed(), "components", components)
+    given = ["evaluate", "--recipe", str(tiny_recipe_file), "--baselines", "wrong", "--tune"]
+    finished = CliRunner().invoke(app, given)
+    assert "graph.options.layers: has to be greater than or equal to 0, not -1" in str(finished.exception)
+    assert [path.name for path in (workspace_root / "stages").iterdir()] == ["prepare"]
+
+
 def test_without_a_language_model_nothing_is_left_of_its_layers_and_adapters() -> None:
     recipe = recipe_from({"backbone": {"layers": 4, "lora": {"rank": 2}}})
     variant = variant_of(recipe, VARIANTS["projector-only"])

@@ -50,7 +50,7 @@ def report_page(report: Mapping[str, Any], extras: Extras) -> str:
         report: as `evaluate_run` returns it.
     """
     marks = model_marks(report["models"], extras.encoder)
-    found, chance = comparison_in_words(report["comparison"])
+    found, chance = comparison_in_words(report["comparison"], ", the best of the rows it is compared with")
     return _template().render(
         report=report,
         extras=extras,
@@ -63,6 +63,7 @@ def report_page(report: Mapping[str, Any], extras: Extras) -> str:
         has_intervals=any(report["intervals"].values()),
         found=found,
         chance=chance,
+        variants=[" ".join(comparison_in_words(each)) for each in report["comparisons"]],
         quality_plot=figures.quality_plot(report, marks),
         curve_plots=figures.curve_plots(report, marks),
         curve_cutoffs=curve_cutoffs(report["curves"]),
@@ -106,16 +107,19 @@ def _figure(value: float, best: float, interval: Sequence[float] | None, seeds: 
     )
 
 
-def comparison_in_words(comparison: Mapping[str, Any] | None) -> tuple[str, str]:
-    """The paired test as sentences, what was found and how sure it is; empty without one."""
+def comparison_in_words(comparison: Mapping[str, Any] | None, described: str = "") -> tuple[str, str]:
+    """A paired test as sentences, what was found and how sure it is; empty without one.
+
+    Args:
+        described: what is to be said of the row compared with.
+    """
     if comparison is None:
         return "", ""
     difference, p = comparison["difference"], comparison["p"]
     metric = metric_name(comparison["metric"])
     side = "above" if difference > 0 else "below"
     outcome = (
-        f"{metric} of {comparison['model']} is {abs(difference):.4f} {side} that of {comparison['against']}, "
-        "the best of the rows it is compared with."
+        f"{metric} of {comparison['model']} is {abs(difference):.4f} {side} that of {comparison['against']}{described}."
     )
     chance = f"a difference at least this large would come up with probability p = {p:.2g}"
     verdict = "tell the two apart" if p < SIGNIFICANT else "do not tell the two apart"

@@ -21,7 +21,7 @@ class Training:
         metric: what selected the epoch.
         validation: epoch and value of that metric.
         best_epoch: the epoch whose parameters were kept; None where the manifest does not say.
-        seconds: it took, without the validations; None where the manifest does not say.
+        seconds: it took, with the validations; None where the manifest does not say.
     """
 
     name: str
