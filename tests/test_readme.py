@@ -28,9 +28,13 @@ def blocks(readme: str, language: str) -> list[str]:
 
 
 def commands(readme: str) -> list[list[str]]:
-    lines = "\n".join(blocks(readme, "console")).replace("\\\n", " ").splitlines()
-    stripped = [line.removeprefix("$ ") for line in lines]
-    found = [shlex.split(line, comments=True) for line in stripped if line.startswith("glta ")]
+    found = [
+        shlex.split(line.removeprefix("$ "), comments=True)
+        for block in blocks(readme, "console")
+        for line in block.replace("\\\n", " ").splitlines()
+        # Where commands have a prompt, what has none is output.
+        if line.startswith("$ glta ") or (line.startswith("glta ") and "$ " not in block)
+    ]
     return [words[1:] for words in found]
 
 
