@@ -405,8 +405,9 @@ def test_a_baseline_of_texts_beside_no_language_model_is_refused(run_toy: Callab
         require_rows(rows, pipeline)
 
 
-def test_another_backbone_may_read_for_it(run_toy: Callable[..., Pipeline]) -> None:
-    pipeline = run_toy(*NO_LANGUAGE_MODEL, "text.backbone=tiny", stage="pretrain-graph", name="read beside")
+def test_another_backbone_may_read_for_it(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = tiny_recipe(*NO_LANGUAGE_MODEL, "text.backbone=tiny")
+    pipeline = Pipeline("read beside", recipe, Workspace(tmp_path), device="cpu")
     rows = compared_rows({"text-only": {}}, pipeline.recipe)
     require_rows(rows, pipeline)
     [fitted] = rows[0].fitted(pipeline)
