@@ -69,7 +69,7 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
 def words_used(recipe: Recipe) -> list[str]:
     """The switches that have the language model read or write words about items."""
     used = {
-        "text.vectors": recipe.finetune.head == "tied" and recipe.text.vectors,
+        "text.vectors": recipe.finetune.head == "tied" and recipe.text.vectors and recipe.text.backbone is None,
         "align.enabled": recipe.align.enabled,
         "interests.profile": recipe.interests.profile,
         "interests.prediction": recipe.interests.prediction,

@@ -402,14 +402,14 @@ def test_a_baseline_of_texts_beside_no_language_model_is_refused(run_toy: Callab
     pipeline = run_toy(*NO_LANGUAGE_MODEL, stage="pretrain-graph", name="none beside")
     rows = compared_rows({"text-only": {}}, pipeline.recipe)
     with pytest.raises(InputError, match="none reads no text, so there are no vectors of item texts"):
-        require_rows(rows, pipeline)
+        require_rows(rows, pipeline, tune=False)
 
 
 def test_another_backbone_may_read_for_it(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = tiny_recipe(*NO_LANGUAGE_MODEL, "text.backbone=tiny")
     pipeline = Pipeline("read beside", recipe, Workspace(tmp_path), device="cpu")
     rows = compared_rows({"text-only": {}}, pipeline.recipe)
-    require_rows(rows, pipeline)
+    require_rows(rows, pipeline, tune=False)
     [fitted] = rows[0].fitted(pipeline)
     assert fitted.score(np.arange(USERS)).shape == (USERS, ITEMS)
 

@@ -76,7 +76,7 @@ def evaluate(
     from glta_cli.evaluation.rows import require_rows
     from glta_cli.evaluation.tables import report_tables
 
-    require_rows(compared, pipeline)
+    require_rows(compared, pipeline, tune=settings.tune)
     pipeline.ensure(pipeline.last_stage)
     started = time.monotonic()
     with pipeline.profiled("evaluate"):

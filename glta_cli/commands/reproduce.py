@@ -88,7 +88,7 @@ def reproduce(
     from glta_cli.evaluation.tables import laid_out
 
     require_device(published, pipeline)
-    require_rows(rows, pipeline)
+    require_rows(rows, pipeline, tune=settings.tune)
     pipeline.ensure(pipeline.last_stage)
     started = time.monotonic()
     report = evaluate_run(pipeline, rows, settings)

@@ -292,11 +292,15 @@ def _require_known(name: str, recipe: Recipe) -> None:
         raise
 
 
-def require_rows(rows: Sequence[Row], pipeline: Pipeline) -> None:
-    """Raise what is known to keep a row from being trained, such as texts it cannot have: `InputError`, `GltaError`."""
+def require_rows(rows: Sequence[Row], pipeline: Pipeline, *, tune: bool) -> None:
+    """Raise what is known to keep a row from being trained, such as texts it cannot have: `InputError`, `GltaError`.
+
+    Args:
+        tune: whether their settings are to be chosen from their grids.
+    """
     for row in rows:
         row.require(pipeline)
-        if pipeline.recipe.evaluate.tune and isinstance(row, TunableRow):
+        if tune and isinstance(row, TunableRow):
             # A plugin's grid may hold what its settings refuse.
             for candidate in row.candidates():
                 candidate.require(pipeline)

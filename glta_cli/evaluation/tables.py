@@ -35,6 +35,8 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     about = ["± half of the 95% bootstrap interval over users", *_compared(report)]
     if seeds > 1:
         about.insert(0, f"means of {seeds} seeds, {report['seeds'][0]} to {report['seeds'][-1]}")
+    if report["refit"]:
+        about.append("graph encoders were trained again on training and validation interactions, baselines were not")
     table = _table(
         f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users", "\n".join(about)
     )
@@ -107,10 +109,11 @@ def _add_rows(
 
 
 def _compared(report: Mapping[str, Any]) -> Iterator[str]:
-    found = [report["comparison"]] if report["comparison"] is not None else []
-    for comparison in [*found, *report["comparisons"]]:
+    comparisons = [each for each in (report["comparison"], *report["comparisons"]) if each is not None]
+    for comparison in comparisons:
         metric = comparison["metric"].replace("ndcg", "NDCG")
         difference, p = comparison["difference"], comparison["p"]
         yield f"{comparison['model']} less {comparison['against']}, {metric}: {difference:+.4f}, p = {p:.2g}"
-    if found:
-        yield "p: paired sign flips over users"
+    if comparisons:
+        many = "" if len(comparisons) == 1 else ", not corrected for there being several"
+        yield f"p: paired sign flips over users{many}"

@@ -133,7 +133,7 @@ def test_a_path_nothing_can_be_written_to_is_said_at_once(tmp_path: Path) -> Non
 
 
 def test_a_page_that_cannot_be_written_after_all_says_where(
-    run_toy, report_of, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -141,7 +141,7 @@ def test_a_page_that_cannot_be_written_after_all_says_where(
     pipeline = run_toy()
     monkeypatch.setattr("glta_cli.workspace.write_bytes", full)
     with pytest.raises(InputError, match="cannot be written: No space left on device") as refused:
-        write_report(pipeline, report_of(pipeline), tmp_path / "report.html")
+        write_report(pipeline, evaluate_run(pipeline), tmp_path / "report.html")
     assert str(tmp_path / "report.html") in str(refused.value.location)
 
 
