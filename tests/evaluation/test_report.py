@@ -139,9 +139,10 @@ def test_a_page_that_cannot_be_written_after_all_says_where(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     pipeline = run_toy()
+    report = evaluate_run(pipeline)
     monkeypatch.setattr("glta_cli.workspace.write_bytes", full)
     with pytest.raises(InputError, match="cannot be written: No space left on device") as refused:
-        write_report(pipeline, evaluate_run(pipeline), tmp_path / "report.html")
+        write_report(pipeline, report, tmp_path / "report.html")
     assert str(tmp_path / "report.html") in str(refused.value.location)
 
 
