@@ -201,7 +201,7 @@ BROKEN = {
     "def glta_graph_encoders(): yield": "declares nothing: is @hookimpl missing, or does its hook yield nothing?",
     hook("yield 'a name'", name="glta_backbones"): "glta_backbones yields 'a name', which declares no backbone",
     hook(f"yield {declared(kind='Backbone')[:-1]}, generates='no')", name="glta_backbones"): (
-        "glta_backbones yields a declaration whose generates is 'no', not a bool"
+        "glta_backbones yields a declaration whose generates is 'no', not true or false"
     ),
     hook(f"yield {declared(kind='Dataset')}"): ("glta_graph_encoders yields dataset 'x', which declares no encoder"),
     hook("yield EncoderDeclaration(name='x')"): "TypeError: ",
