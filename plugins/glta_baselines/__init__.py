@@ -18,7 +18,7 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         summary="items whose users are those of the user's items, by shrunk cosine",
         target="glta_baselines.item_knn:ItemKnn",
         config="glta_baselines.settings:ItemKnnSettings",
-        grid={"neighbours": [20, 50, 100, 200], "shrink": [0.0, 10.0, 100.0]},
+        grid={"neighbours": [20, 50, 100, 200], "shrink": [10.0, 100.0, 300.0]},
     )
     yield BaselineDeclaration(
         name="text-only",
@@ -38,7 +38,7 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         summary="EASE: item-item weights in closed form (Steck, WWW 2019)",
         target="glta_baselines.ease:Ease",
         config="glta_baselines.settings:EaseSettings",
-        grid={"regularization": [50.0, 100.0, 200.0, 300.0, 500.0, 1000.0]},
+        grid={"regularization": [20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]},
     )
     yield BaselineDeclaration(
         name="ials",

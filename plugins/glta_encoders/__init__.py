@@ -25,7 +25,7 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:
         summary="LightGCN, contrasted with item texts",
         target="glta_encoders.lightgcn_plus:LightGCNPlus",
         config="glta_encoders.settings:LightGCNPlusSettings",
-        grid={"text_contrast": [0.001, 0.01, 0.1]},
+        grid={"text_contrast": [0.01, 0.1, 0.3]},
     )
     yield EncoderDeclaration(
         name="hccf",
@@ -39,21 +39,21 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:
         summary="HCCF, contrasted with item texts",
         target="glta_encoders.hccf_plus:HCCFPlus",
         config="glta_encoders.settings:HCCFPlusSettings",
-        grid={"text_contrast": [0.001, 0.01, 0.1]},
+        grid={"text_contrast": [0.01, 0.1, 0.3]},
     )
     yield EncoderDeclaration(
         name="rlmrec-con",
         summary="RLMRec-Con: LightGCN, contrasted with an MLP of texts (Ren et al., WWW 2024)",
         target="glta_encoders.rlmrec_con:RLMRecCon",
         config="glta_encoders.settings:RLMRecConSettings",
-        grid={"text_contrast": [0.001, 0.01, 0.1]},
+        grid={"text_contrast": [0.01, 0.1, 0.3]},
     )
     yield EncoderDeclaration(
         name="rlmrec-gen",
         summary="RLMRec-Gen: LightGCN that reads masked nodes' texts off the graph (Ren et al., WWW 2024)",
         target="glta_encoders.rlmrec_gen:RLMRecGen",
         config="glta_encoders.settings:RLMRecGenSettings",
-        grid={"reconstruction": [0.01, 0.03, 0.1]},
+        grid={"reconstruction": [0.03, 0.1, 0.3]},
     )
     yield EncoderDeclaration(
         name="alpharec",
