@@ -157,7 +157,8 @@ class Pipeline:
             from glta_cli.terminal import say
 
             with self.profiled("prepare") as profile:
-                prepared, was_there = prepare(self.recipe.dataset, self.workspace)
+                kept = self._dataset_so_far()
+                prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
                 if profile is not None:
                     profile.nothing_ran = was_there
             say(f"[green]✓[/] prepare: {prepared.name} " + ("up to date" if was_there else "prepared"))
@@ -168,6 +169,19 @@ class Pipeline:
             if not was_there:
                 self._log(prepared.artefact)
         return PreparedDataset(self._artefacts["prepare"])
+
+    def _dataset_so_far(self) -> PreparedDataset | None:
+        """What this run was prepared from before, where its recipe names no source that might have changed.
+
+        The settings alone may lead to another copy by now, which a run of another name was given as its source.
+        """
+        run = self.workspace.run(self.name)
+        if run is None or self.recipe.dataset.source is not None or "prepare" not in run.stages:
+            return None
+        if deciding(run.recipe)["dataset"] != self.recipe.dataset.model_dump(mode="json"):
+            return None
+        artefact = self.workspace.published("prepare", run.stages["prepare"])
+        return None if artefact is None else PreparedDataset(artefact)
 
     def profiled(self, stage: str) -> AbstractContextManager[StageProfile | None]:
         """Measures what runs inside as a stage of this run, where profiles are asked for."""

@@ -53,6 +53,12 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = f"backbone.name: {recipe.backbone.name} reads no text, which {', '.join(words)} would have it do"
         hint = "switch it off: " + " ".join(f"--set {key}=false" for key in words)
         found.append(InputError(problem, location=place(("backbone", "name"), positions), hint=hint))
+    if not _reads_text(recipe):
+        for key in ("layers", "lora"):
+            if getattr(recipe.backbone, key) is not None:
+                problem = f"backbone.{key}: {recipe.backbone.name} is no language model, so it has no layers"
+                location = place(("backbone", key), positions)
+                found.append(InputError(problem, location=location, hint=f"leave it out: --set backbone.{key}=null"))
     if recipe.text.options and recipe.text.backbone is None:
         problem = "text.options: there is no text.backbone whose settings they are"
         hint = "the language model's own stand in backbone.options"

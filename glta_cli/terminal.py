@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 # rich and tqdm are imported inside the functions: `glta --help` prints with neither.
@@ -31,7 +31,10 @@ def remarks() -> Console:
 
 def say(message: str) -> None:
     """One line of log on stderr; `message` is rich markup."""
-    remarks().print(message)
+    # Bars exist only where tqdm was imported; on a terminal they make way for the line.
+    bars = sys.modules.get("tqdm")
+    with nullcontext() if bars is None else bars.tqdm.external_write_mode(file=sys.stderr):
+        remarks().print(message)
 
 
 def show_json(content: Any) -> None:

@@ -59,7 +59,10 @@ def variant_of(
 
 def _located(error: GltaError, key: Key) -> GltaError:
     """An error of a setting, under the name the setting has in the recipe that holds the variant."""
-    found = InputError(".".join(map(str, (*key, ""))) + error.problem, location=error.location, hint=error.hint)
+    within = ".".join(map(str, (*key, "")))
+    # What is to be set otherwise is to be set in the variant, not in the recipe around it.
+    hint = error.hint and error.hint.replace("--set ", f"--set {within}")
+    found = InputError(within + error.problem, location=error.location, hint=hint)
     found.__cause__ = error.__cause__
     return found
 

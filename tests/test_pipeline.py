@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -560,3 +561,26 @@ def test_without_a_text_backbone_the_vectors_are_those_of_the_language_model(
     # As the only backbone of its kind it reads by all its layers, which are those of the language model here.
     named = run_toy("text.backbone=tiny", stage="encode-items", name="named").ensure("encode-items")
     assert named.fingerprint == plain.fingerprint
+
+
+def test_a_run_keeps_its_copy_of_a_dataset_when_another_run_brings_its_own(shared_data: Path, tmp_path: Path) -> None:
+    """A local copy stands for the download, also for whoever names no source later; not for a run that has one."""
+    workspace = Workspace(tmp_path / "w")
+    other = tmp_path / "copy"
+    shutil.copytree(shared_data / "ml-100k", other)
+    items = other / "u.item"
+    items.chmod(0o644)
+    items.write_bytes(items.read_bytes().replace(b"Toy Story", b"Toy Tales", 1))
+
+    def fingerprint(name: str, source: Path | None) -> str:
+        settings = {"name": "movielens-100k", "source": None if source is None else str(source)}
+        return Pipeline(name, recipe_from({"dataset": settings}), workspace).prepared().artefact.fingerprint
+
+    first = fingerprint("given", shared_data / "ml-100k")
+    assert fingerprint("plain", None) == first
+    second = fingerprint("another", other)
+    assert second != first
+    assert fingerprint("plain", None) == first
+    # A run that has none yet takes the latest copy, and one that names its source reads it again.
+    assert fingerprint("new", None) == second
+    assert fingerprint("given", shared_data / "ml-100k") == first

@@ -103,7 +103,12 @@ def open_pipeline(
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
             stored_recipe = recipe_from(stored.recipe, changes)
-            return Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
+            pipeline = Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
+            if prefer_latest and changes:
+                # Who looks at a run with a setting changed has not asked for another run in its place.
+                pipeline.recorded = False
+                say(f"run {stored.name} stays as it is; --recipe and --run NAME make a run of these settings")
+            return pipeline
         say(f"no recipe named: taking {default}")
 
     loaded = load_recipe(recipe or default, changes)

@@ -24,6 +24,7 @@ from glta_cli.recipe import Recipe
 from glta_cli.registry import installed
 from glta_cli.selection import component_options, encoder_needs_text_vectors, own_settings, row_kind
 from glta_cli.serving.index import Index
+from glta_cli.terminal import say
 from glta_cli.variants import variant_of
 
 if TYPE_CHECKING:
@@ -224,6 +225,9 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
     rows: list[Row] = []
     taken = {recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW}
     for name, options in listed.items():
+        if name == recipe.graph.encoder and not options and row_kind(name) == "encoder":
+            say(f"{name} is the run's own graph encoder: it has a row already")
+            continue
         row = _row(name, options, recipe)
         names = set(row.counterparts()) or {row.name}
         if names & taken:

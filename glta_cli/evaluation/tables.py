@@ -70,8 +70,11 @@ def slices_table(report: Mapping[str, Any]) -> Table:
 def costs_table(report: Mapping[str, Any]) -> Table:
     """What each row took, and how far its seeds lie apart."""
     several = len(report["seeds"]) > 1
-    about = "fit: training with all it needs but the prepared data; peak: of the whole process meanwhile"
-    table = _table("cost", about)
+    about = [
+        "fit: training with all it needs but the prepared data; peak: of the whole process meanwhile",
+        *_tuned(report),
+    ]
+    table = _table("cost", "\n".join(about))
     for name in ("fit\nseconds", "peak\nMiB", "users ranked\na second"):
         table.add_column(name, justify="right", no_wrap=True)
     if several:
@@ -81,7 +84,8 @@ def costs_table(report: Mapping[str, Any]) -> Table:
         cells = [f"{cost['fit_seconds']:,.1f}", peak, f"{cost['users_per_second']:,.0f}"]
         if several:
             by_seed = report["by_seed"][model].get(SPREAD_METRIC)
-            cells.append(f"{stdev(by_seed):.4f}" if by_seed else "")
+            # One figure for every seed is that of a row that draws nothing at random.
+            cells.append(f"{stdev(by_seed):.4f}" if by_seed and len(set(by_seed)) > 1 else "")
         table.add_row(escape(model), *cells)
     return table
 
@@ -106,6 +110,28 @@ def _add_rows(
             best = max(row[name] for row in models.values())
             cells.append(f"[bold]{text}[/bold]" if metrics[name] == best else text)
         table.add_row(escape(model), *cells)
+
+
+def _tuned(report: Mapping[str, Any]) -> Iterator[str]:
+    """What tuning chose, and for which rows there was nothing to choose."""
+    for name, tried in report["tuning"].items():
+        best = max(tried, key=lambda each: float(each[SPREAD_METRIC]))["settings"]
+        first = tried[0]["settings"]
+        varied = {
+            key: value
+            for key, value in _leaves(best)
+            if any(dict(_leaves(each["settings"]))[key] != dict(_leaves(first))[key] for each in tried)
+        }
+        chosen = ", ".join(f"{key} {value}" for key, value in varied.items())
+        yield f"{name}, tuned on validation: {chosen} (best of {len(tried)})"
+
+
+def _leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
+        else:
+            yield key, value
 
 
 def _compared(report: Mapping[str, Any]) -> Iterator[str]:

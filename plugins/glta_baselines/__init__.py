@@ -46,5 +46,5 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         target="glta_baselines.ials:Ials",
         config="glta_baselines.settings:IalsSettings",
         extra="glta[ials]",
-        grid={"alpha": [10.0, 40.0], "regularization": [1.0, 10.0, 30.0, 100.0]},
+        grid={"alpha": [1.0, 4.0, 10.0, 40.0], "regularization": [1.0, 10.0, 30.0, 100.0]},
     )

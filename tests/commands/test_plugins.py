@@ -235,9 +235,9 @@ def test_what_a_component_needs_is_said(glta):
 
 
 def test_the_grid_that_is_tried_is_shown(glta):
-    grid = {"neighbours": [20, 50, 100, 200], "shrink": [0.0, 10.0, 100.0]}
+    grid = {"neighbours": [20, 50, 100, 200], "shrink": [10.0, 100.0, 300.0]}
     assert glta("plugins", "show", "baseline", "item-knn", "--json").json["grid"] == grid
-    line = "  --tune tries  {neighbours: [20, 50, 100, 200], shrink: [0.0, 10.0, 100.0]}\n"
+    line = "  --tune tries  {neighbours: [20, 50, 100, 200], shrink: [10.0, 100.0, 300.0]}\n"
     assert line in glta("plugins", "show", "baseline", "item-knn").out
     assert "--tune" not in glta("plugins", "show", "baseline", "popularity").out
 

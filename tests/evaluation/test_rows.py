@@ -20,7 +20,7 @@ from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.ranking import rank_users
 from glta_cli.evaluation.rows import FittedRow, Row, compared_rows, seconds_of
-from glta_cli.evaluation.tables import report_tables
+from glta_cli.evaluation.tables import costs_table, report_tables
 from glta_cli.evaluation.tuning import tuned
 from glta_cli.graph import pretraining
 from glta_cli.main import app
@@ -127,7 +127,6 @@ def test_rows_leave_the_runs_of_the_workspace_alone(run_toy: Callable[..., Pipel
         ("xyz", "no baseline is called 'xyz'", "`glta plugins` lists baselines and encoders; variants are mf-softmax,"),
         ("smollm2", "no baseline is called 'smollm2'", "glta "),
         ("mf-softmx", "no baseline is called 'mf-softmx'", "did you mean 'mf-softmax'?"),
-        ("lightgcn", "'lightgcn' is called like a row the report has already", None),
     ],
 )
 def test_a_name_that_cannot_be_a_row_is_refused(name: str, problem: str, hint: str | None) -> None:
@@ -507,3 +506,45 @@ def test_what_is_asked_once_is_not_the_run_s_from_then_on(workspace_root: Path, 
 
     assert evaluated("--recipe", str(tiny_recipe_file), "--seeds", "2")["seeds"] == [0, 1]
     assert evaluated()["seeds"] == [0]
+
+
+def test_a_run_that_is_looked_at_with_other_settings_stays_as_it_is(
+    workspace_root: Path, tiny_recipe_file: Path
+) -> None:
+    def evaluated(*options: str) -> Any:
+        return CliRunner().invoke(app, ["evaluate", *options, "--baselines", "popularity", "--json"])
+
+    first = json.loads(evaluated("--recipe", str(tiny_recipe_file)).stdout)
+    other = evaluated("--run", "toy", "--seed", "3", "--set", "finetune.fusion=false")
+    assert json.loads(other.stdout)["seeds"] == [3]
+    assert "run toy stays as it is" in other.stderr
+    assert json.loads(evaluated("--run", "toy").stdout)["models"] == first["models"]
+
+
+def test_the_run_s_own_encoder_among_the_rows_is_left_out_with_a_word(
+    run_toy: Callable[..., Pipeline], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = compared_rows({"popularity": {}, "lightgcn": {}}, run_toy().recipe)
+    assert [row.name for row in rows] == ["popularity"]
+    assert "lightgcn is the run's own graph encoder: it has a row already" in capsys.readouterr().err
+
+
+def test_the_tables_say_what_tuning_chose(run_toy: Callable[..., Pipeline]) -> None:
+    found = report(run_toy(), "popularity", "item-knn", tune=True)
+    caption = str(costs_table(found).caption)
+    chosen = found["settings"]["item-knn"]
+    expected = (
+        f"neighbours {chosen['neighbours']}, shrink {chosen['shrink']} (best of {len(found['tuning']['item-knn'])})"
+    )
+    assert f"item-knn, tuned on validation: {expected}" in caption
+    assert "popularity, tuned" not in caption
+
+
+def test_what_is_wrong_with_a_variant_is_to_be_mended_in_the_variant(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("backbone:\n  layers: 4\nevaluate:\n  variants:\n    bare:\n      backbone:\n        name: none\n")
+    finished = CliRunner().invoke(app, ["recipes", "validate", str(path)])
+    message = str(finished.exception)
+    assert f"{path}:7:9: evaluate.variants.bare.backbone.name: none reads no text" in message
+    assert "--set evaluate.variants.bare.text.vectors=false --set evaluate.variants.bare.align.enabled=false" in message
+    assert "evaluate.variants.bare.backbone.layers: none is no language model, so it has no layers" in message
