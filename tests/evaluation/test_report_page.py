@@ -226,7 +226,7 @@ def test_the_foot_tells_the_split_the_users_and_the_test_in_words(report, extras
 
 def test_variants_are_compared_one_by_one(report, extras) -> None:
     text = " ".join(Page(report_page(report, extras)).text.split())
-    assert "NDCG@10 of glta-llm is 0.0200 below that of wo-ia-llm. Were the two equally good" in text
+    assert "NDCG@10 of glta-llm is 0.0200 below that of wo-ia-llm (p = 0.3). Were the two equally good" in text
     report["comparison"] = None
     assert "No paired test was made" not in Page(report_page(report, extras)).text
 

@@ -103,7 +103,7 @@ def _figure(value: float, best: float, interval: Sequence[float] | None, seeds: 
         best=value == best,
         half=f"{(interval[1] - interval[0]) / 2:.4f}" if interval else "",
         interval=f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "",
-        spread=f"{statistics.stdev(seeds):.4f}" if len(seeds) > 1 else "",
+        spread=f"{statistics.stdev(seeds):.4f}" if len(set(seeds)) > 1 else "",
     )
 
 
@@ -119,7 +119,8 @@ def comparison_in_words(comparison: Mapping[str, Any] | None, described: str = "
     metric = metric_name(comparison["metric"])
     side = "above" if difference > 0 else "below"
     outcome = (
-        f"{metric} of {comparison['model']} is {abs(difference):.4f} {side} that of {comparison['against']}{described}."
+        f"{metric} of {comparison['model']} is {abs(difference):.4f} {side} that of "
+        f"{comparison['against']}{described} (p = {p:.2g})."
     )
     chance = f"a difference at least this large would come up with probability p = {p:.2g}"
     verdict = "tell the two apart" if p < SIGNIFICANT else "do not tell the two apart"
