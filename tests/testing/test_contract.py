@@ -283,7 +283,7 @@ def test_the_combinations_of_a_grid() -> None:
     item_knn = installed().find("baseline", "item-knn").declaration
     assert isinstance(item_knn, TunableDeclaration)
     first, second, *rest = item_knn.combinations()
-    assert (first, second) == ({"neighbours": 20, "shrink": 0.0}, {"neighbours": 20, "shrink": 10.0})
+    assert (first, second) == ({"neighbours": 20, "shrink": 10.0}, {"neighbours": 20, "shrink": 100.0})
     assert len(rest) == 10
     popularity = installed().find("baseline", "popularity").declaration
     assert isinstance(popularity, TunableDeclaration)
