@@ -80,7 +80,7 @@ class StageContext:
     @cached_property
     def visible(self) -> Interactions:
         """Training interactions without the held-out targets: what prompts of training may be made of."""
-        return self.train if self.holdout is None else without(self.train, self.holdout)
+        return self.train if self.holdout is None else self.train.where(~self.holdout)
 
     def embeddings(self, *, serving: bool) -> Embeddings:
         """The encoder behind stages 2 and 3, on the graph without targets or, for serving, on the whole one."""
@@ -162,16 +162,6 @@ def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
     moved = np.empty(count, dtype=np.int64)
     moved[order] = np.roll(order, 1)
     return moved
-
-
-def without(interactions: Interactions, hidden: NDArray[np.bool_]) -> Interactions:
-    """The interactions that are not hidden, along `items`; users and items keep their indices."""
-    return Interactions.from_pairs(
-        interactions.users[~hidden],
-        interactions.items[~hidden],
-        user_count=interactions.user_count,
-        item_count=interactions.item_count,
-    )
 
 
 def together(first: Interactions, second: Interactions) -> Interactions:

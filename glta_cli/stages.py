@@ -54,7 +54,6 @@ from glta_cli.stage_context import (
     head_takes_texts,
     read_embeddings,
     together,
-    without,
 )
 from glta_cli.terminal import progress_bar
 from glta_cli.training import TrainingProgress, train, trainable
@@ -169,7 +168,7 @@ class PretrainGraph(Stage):
             return details
 
         targets = holdout_targets(whole, recipe.graph.alignment_holdout, recipe.seed)
-        visible = without(whole, targets)
+        visible = whole.where(~targets)
         held = self._pretrain(
             context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
         )

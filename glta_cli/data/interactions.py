@@ -55,5 +55,11 @@ class Interactions:
         """The items of one user, int64, in order."""
         return self.items[self.indptr[user] : self.indptr[user + 1]]
 
+    def where(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Interactions:
+        """Those marked along `items`, or at these ascending places of it; users and items keep their indices."""
+        return Interactions.from_pairs(
+            self.users[kept], self.items[kept], user_count=self.user_count, item_count=self.item_count
+        )
+
     def __len__(self) -> int:
         return len(self.items)

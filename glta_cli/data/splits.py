@@ -103,12 +103,7 @@ def split_as_given(
         )
     if (given == VALID).any():
         return given
-    train = Interactions.from_pairs(
-        interactions.users[training],
-        interactions.items[training],
-        user_count=interactions.user_count,
-        item_count=interactions.item_count,
-    )
+    train = interactions.where(training)
     assigned = given.copy()
     assigned[training] = split_by_ratio(train, validation, 0.0, seed)
     return assigned

@@ -64,27 +64,19 @@ def _slices(train: Interactions, test: Interactions) -> Iterator[Slice]:
     most_popular = seen[np.argsort(-popularity[seen], kind="stable")]
     head = np.zeros(train.item_count, dtype=bool)
     head[most_popular[: round(HEAD_SHARE * len(seen))]] = True
-    yield Slice("cold items", "in no training interaction", _kept(test, popularity[test.items] == 0))
+    yield Slice("cold items", "in no training interaction", test.where(popularity[test.items] == 0))
     yield Slice(
         "tail items",
         "the other four fifths of the seen items",
-        _kept(test, (popularity > 0)[test.items] & ~head[test.items]),
+        test.where((popularity > 0)[test.items] & ~head[test.items]),
     )
     yield Slice(
-        "head items", "the fifth of the seen items with the most training interactions", _kept(test, head[test.items])
+        "head items", "the fifth of the seen items with the most training interactions", test.where(head[test.items])
     )
 
     lengths = train.counts[test.counts > 0]
     if len(lengths):
         shortest, longest = np.quantile(lengths, [1 / 3, 2 / 3], method="inverted_cdf")
         of_test = train.counts[test.users]
-        yield Slice(
-            "short histories", f"users with at most {shortest} training items", _kept(test, of_test <= shortest)
-        )
-        yield Slice("long histories", f"users with more than {longest} training items", _kept(test, of_test > longest))
-
-
-def _kept(test: Interactions, kept: NDArray[np.bool_]) -> Interactions:
-    return Interactions.from_pairs(
-        test.users[kept], test.items[kept], user_count=test.user_count, item_count=test.item_count
-    )
+        yield Slice("short histories", f"users with at most {shortest} training items", test.where(of_test <= shortest))
+        yield Slice("long histories", f"users with more than {longest} training items", test.where(of_test > longest))

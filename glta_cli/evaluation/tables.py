@@ -113,16 +113,14 @@ def _add_rows(
 
 
 def _tuned(report: Mapping[str, Any]) -> Iterator[str]:
-    """What tuning chose, and for which rows there was nothing to choose."""
+    """What tuning chose, of the settings it tried several values of."""
     for name, tried in report["tuning"].items():
-        best = max(tried, key=lambda each: float(each[SPREAD_METRIC]))["settings"]
-        first = tried[0]["settings"]
-        varied = {
-            key: value
-            for key, value in _leaves(best)
-            if any(dict(_leaves(each["settings"]))[key] != dict(_leaves(first))[key] for each in tried)
-        }
-        chosen = ", ".join(f"{key} {value}" for key, value in varied.items())
+        candidates = [dict(_leaves(each["settings"])) for each in tried]
+        chosen = ", ".join(
+            f"{key} {value}"
+            for key, value in _leaves(report["settings"][name])
+            if any(candidate[key] != candidates[0][key] for candidate in candidates)
+        )
         yield f"{name}, tuned on validation: {chosen} (best of {len(tried)})"
 
 
