@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
@@ -24,6 +23,7 @@ import pluggy
 from glta_cli.errors import GltaError as GltaError
 from glta_cli.errors import InputError as InputError
 from glta_cli.errors import did_you_mean as did_you_mean
+from glta_cli.grids import combinations
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +110,7 @@ class TunableDeclaration(Declaration):
 
     def combinations(self) -> list[dict[str, Any]]:
         """Every combination of the grid, the last setting varying fastest; of no grid one that changes nothing."""
-        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+        return combinations(self.grid)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ Every key is optional; what a recipe leaves out is the default written here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 # --------------------------------------------------------------------------------------------- the schema
@@ -325,6 +326,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+# What `--tune` tries of the shipped variants, as long as they are as shipped: their training has much to say too.
+GRIDS: dict[str, dict[str, Any]] = {
+    "mf-softmax": {"graph": {"temperature": [0.1, 0.2, 0.3]}},
+    "lightgcn-softmax": {"graph": {"options": {"layers": [1, 2, 3]}, "temperature": [0.1, 0.2]}},
+    # A fit takes minutes where the softmax takes seconds.
+    "lightgcn-bpr": {"graph": {"options": {"layers": [2, 3]}}},
+}
+
+
 def _beside_shipped_variants(given: Any) -> Any:
     return VARIANTS | given if isinstance(given, dict) else given
 
@@ -337,6 +347,25 @@ def _unlike_shipped_variants(variants: dict[str, dict[str, Any]]) -> dict[str, d
 Variants = Annotated[
     dict[str, dict[str, Any]], BeforeValidator(_beside_shipped_variants), PlainSerializer(_unlike_shipped_variants)
 ]
+
+
+def _of_lists(grids: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    for name, grid in grids.items():
+        for setting, values in _grid_leaves(grid, name):
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"{setting} has to be a list of values to try, not {values!r}")
+    return grids
+
+
+def _grid_leaves(grid: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, below in grid.items():
+        if isinstance(below, Mapping) and below:
+            yield from _grid_leaves(below, f"{prefix}.{name}")
+        else:
+            yield f"{prefix}.{name}", below
+
+
+Grids = Annotated[dict[str, dict[str, Any]], AfterValidator(_of_lists)]
 
 
 class EvaluateSettings(Settings):
@@ -354,6 +383,11 @@ class EvaluateSettings(Settings):
     )
     seeds: int = Field(1, ge=1, description="trainings of every row, from the recipe's seed on; figures are their mean")
     tune: bool = Field(False, description="choose the rows' own settings from their grids, by validation NDCG@10")
+    grids: Grids = Field(
+        {},
+        description="by row, lists of values to try in place of its own grid: of a baseline's or encoder's own "
+        "settings, of a variant's section graph; --set evaluate.grids.ease.regularization=[50,100]",
+    )
     cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
     bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
     permutations: int = Field(

@@ -46,7 +46,7 @@ def variant_of(
         if named in changed and changed[named] != values[section][named]:
             options = values[section]["options"]
             values[section]["options"] = {name: options[name] for name in KEPT_OPTIONS[section] if name in options}
-        values[section] = _merged(values[section], changed)
+        values[section] = merged(values[section], changed)
     within = {
         at[len(key) :]: position for at, position in positions.items() if at[: len(key)] == key and len(at) > len(key)
     }
@@ -67,10 +67,10 @@ def _located(error: GltaError, key: Key) -> GltaError:
     return found
 
 
-def _merged(held: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+def merged(held: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with those of nested sections changed one by one."""
-    merged = dict(held)
+    result = dict(held)
     for name, value in changed.items():
-        below = merged.get(name)
-        merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
-    return merged
+        below = result.get(name)
+        result[name] = merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return result

@@ -20,16 +20,20 @@ from glta_cli.evaluation.baselines import (
     require_texts,
 )
 from glta_cli.evaluation.ranking import Scorer
-from glta_cli.recipe import Recipe
+from glta_cli.grids import combinations
+from glta_cli.recipe import GRIDS, VARIANTS, GraphSettings, Recipe
 from glta_cli.registry import installed
 from glta_cli.selection import component_options, encoder_needs_text_vectors, own_settings, row_kind
 from glta_cli.serving.index import Index
 from glta_cli.terminal import say
-from glta_cli.variants import variant_of
+from glta_cli.variants import merged, variant_of
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
+    from glta_cli.plugin import Kind
     from glta_cli.workspace import Artefact
+
+GRIDS_KEY = ("evaluate", "grids")
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,14 @@ class TunableRow(Row):
 
 @dataclass(frozen=True)
 class BaselineRow(TunableRow):
-    """A plugin of kind baseline."""
+    """A plugin of kind baseline.
+
+    Args:
+        grid: values of its own settings, set already or not; None takes its plugin's.
+    """
 
     made: MadeBaseline
+    grid: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -116,8 +125,8 @@ class BaselineRow(TunableRow):
 
     def candidates(self) -> list[TunableRow]:
         given = self.made.settings.model_dump(mode="json", exclude_unset=True)
-        free = _free(self.made.component.candidates(), given)
-        return [BaselineRow(made_baseline(self.name, given | each)) for each in free]
+        tried = _free(self.made.component.candidates(), given) if self.grid is None else combinations(self.grid)
+        return [BaselineRow(made_baseline(self.name, given | each)) for each in tried]
 
     def settings(self) -> dict[str, Any]:
         return self.made.settings.model_dump(mode="json")
@@ -133,10 +142,12 @@ class EncoderRow(TunableRow):
 
     Args:
         changes: to section graph of the run's recipe.
+        grid: values of that section's settings, changed already or not; None takes the encoder's plugin's.
     """
 
     name: str
     changes: Mapping[str, Any]
+    grid: Mapping[str, Any] | None = None
 
     def require(self, pipeline: Pipeline) -> None:
         self._sibling(pipeline).checked("pretrain-graph")
@@ -145,6 +156,8 @@ class EncoderRow(TunableRow):
         return [encoder_row(self.name, self._sibling(pipeline), self.settings())]
 
     def candidates(self) -> list[TunableRow]:
+        if self.grid is not None:
+            return [replace(self, changes=merged(self.changes, each), grid=None) for each in combinations(self.grid)]
         component = installed().find("encoder", self.changes["encoder"])
         free = _free(component.candidates(), self.changes.get("options", {}))
         return [self.with_options(**each) for each in free]
@@ -222,6 +235,7 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
         InputError: nothing has that name, its settings are wrong, or another row is called so.
         GltaError: a baseline cannot be imported or made.
     """
+    _require_known_grids(recipe)
     rows: list[Row] = []
     taken = {recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW}
     for name, options in listed.items():
@@ -235,6 +249,17 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
         taken |= names
         rows.append(row)
     return rows
+
+
+def _require_known_grids(recipe: Recipe) -> None:
+    for name in recipe.evaluate.grids:
+        if name in recipe.evaluate.variants or row_kind(name) == "encoder":
+            continue
+        try:
+            _require_known(name, recipe)
+        except InputError as error:
+            error.location = ".".join((*GRIDS_KEY, name))
+            raise
 
 
 def _called_alike(row: Row) -> InputError:
@@ -260,14 +285,30 @@ def _row(name: str, options: Mapping[str, Any], recipe: Recipe) -> Row:
         return _variant(name, recipe.evaluate.variants[name], recipe)
     if row_kind(name) == "encoder":
         own_settings("encoder", name, options, key)
-        return EncoderRow(name, {"encoder": name, "options": dict(options)})
+        grid = _checked_grid("encoder", name, options, recipe)
+        changes = {"encoder": name, "options": dict(options)}
+        return EncoderRow(name, changes, None if grid is None else {"options": grid})
     _require_known(name, recipe)
-    return BaselineRow(made_baseline(name, options))
+    return BaselineRow(made_baseline(name, options), _checked_grid("baseline", name, options, recipe))
+
+
+def _checked_grid(kind: Kind, name: str, options: Mapping[str, Any], recipe: Recipe) -> dict[str, Any] | None:
+    """The recipe's grid of a plugin's own settings; None where it has none."""
+    grid = recipe.evaluate.grids.get(name)
+    for each in combinations(grid or {}):
+        own_settings(kind, name, {**options, **each}, (*GRIDS_KEY, name))
+    return grid
 
 
 def _variant(name: str, changes: Mapping[str, Any], recipe: Recipe) -> Row:
     variant = variant_of(recipe, changes, ("evaluate", "variants", name))
     if variant.finetune.enabled and set(changes) != {"graph"}:
+        if name in recipe.evaluate.grids:
+            raise InputError(
+                "the whole model is trained for this variant, which is not tuned",
+                location=".".join((*GRIDS_KEY, name)),
+                hint="grids are for baselines, graph encoders, and variants of section graph alone",
+            )
         return VariantRow(name, changes)
     if "graph" not in changes:
         raise InputError(
@@ -275,10 +316,42 @@ def _variant(name: str, changes: Mapping[str, Any], recipe: Recipe) -> Row:
             "its recipe stops after the graph encoder",
             hint="leave it out, or let the recipe go on to the language model: --set finetune.enabled=true",
         )
-    # With the options the recipe itself gives its encoder, which the variant keeps: they are not there to be tuned.
-    return EncoderRow(
-        name, {"encoder": variant.graph.encoder, **changes["graph"], "options": dict(variant.graph.options)}
-    )
+    # With the options the recipe itself gives its encoder, which the variant keeps.
+    changed = {"encoder": variant.graph.encoder, **changes["graph"], "options": dict(variant.graph.options)}
+    return EncoderRow(name, changed, _variant_grid(name, changes, variant.graph, recipe))
+
+
+def _variant_grid(
+    name: str, changes: Mapping[str, Any], graph: GraphSettings, recipe: Recipe
+) -> Mapping[str, Any] | None:
+    """The grid of section graph that the recipe has for a variant, or that is shipped with it; None without either.
+
+    Args:
+        graph: the section as the variant has it.
+    """
+    grid = recipe.evaluate.grids.get(name)
+    if grid is None:
+        return _shipped_grid(name, changes, graph)
+    key = (*GRIDS_KEY, name)
+    if set(grid) != {"graph"}:
+        raise InputError(
+            f"the variant '{name}' is a graph encoder, so its grid is of section graph",
+            location=".".join(key),
+            hint=f"as in --set {'.'.join(key)}.graph.temperature=[0.1,0.2]",
+        )
+    for each in combinations(grid):
+        variant_of(recipe, merged(changes, each), key)
+    return dict(grid["graph"])
+
+
+def _shipped_grid(name: str, changes: Mapping[str, Any], graph: GraphSettings) -> Mapping[str, Any] | None:
+    """Without the options the recipe itself gives its encoder, which the variant keeps: they are not to be tuned."""
+    if name not in GRIDS or changes != VARIANTS[name]:
+        return None
+    grid = GRIDS[name]["graph"]
+    given = set(graph.options) - set(changes["graph"].get("options", {}))
+    left = {option: values for option, values in grid.get("options", {}).items() if option not in given}
+    return {**grid, "options": left}
 
 
 def _require_known(name: str, recipe: Recipe) -> None:

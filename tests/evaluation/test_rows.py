@@ -408,18 +408,85 @@ def test_an_encoder_that_is_refitted_is_chosen_before_it_has_seen_validation(
         assert each["ndcg@10"] == pytest.approx(details["full"]["best_metric"])
 
 
+def tried_of(recipe: Recipe, row: str) -> list[dict[str, Any]]:
+    """The settings of section graph that tuning would try for a row."""
+    [found] = compared_rows({row: {}}, recipe)
+    return [each.settings() for each in found.candidates()]
+
+
 def test_an_encoder_s_options_given_by_the_recipe_are_not_tuned() -> None:
-    recipe = recipe_from({"graph": {"options": {"layers": 1}}})
-    [row] = compared_rows({"lightgcn-softmax": {}}, recipe)
-    assert row.candidates() == []
-    [row] = compared_rows({"lightgcn-softmax": {}}, Recipe())
-    assert len(row.candidates()) > 1
+    given = recipe_from({"graph": {"options": {"layers": 1}}})
+    assert {each["options"]["layers"] for each in tried_of(given, "lightgcn-softmax")} == {1}
+    assert {each["options"]["layers"] for each in tried_of(Recipe(), "lightgcn-softmax")} == {1, 2, 3}
+
+
+def test_shipped_variants_are_tuned_with_their_training() -> None:
+    assert [each["temperature"] for each in tried_of(Recipe(), "mf-softmax")] == [0.1, 0.2, 0.3]
+    bpr = tried_of(Recipe(), "lightgcn-bpr")
+    assert [each["options"] for each in bpr] == [{"layers": 2}, {"layers": 3}]
+    assert all(each["loss"] == "bpr" and each["training"]["epochs"] == 300 for each in bpr)
+
+
+def test_a_shipped_variant_that_is_changed_is_tuned_as_its_encoder_is() -> None:
+    changed = {"graph": {"encoder": "lightgcn", "loss": "bpr"}}
+    recipe = recipe_from({"evaluate": {"variants": {"lightgcn-bpr": changed}}})
+    tried = tried_of(recipe, "lightgcn-bpr")
+    assert [each["options"]["layers"] for each in tried] == installed().find("encoder", "lightgcn").declaration.grid[
+        "layers"
+    ]
+
+
+def test_a_recipe_s_grid_is_tried_in_place_of_the_row_s_own() -> None:
+    grids = {
+        "ease": {"regularization": [3.0, 7.0]},
+        "rlmrec-con": {"text_contrast": [0.5], "layers": [1, 2]},
+        "lightgcn-bpr": {"graph": {"training": {"learning_rate": [0.01, 0.02]}}},
+    }
+    recipe = recipe_from({"evaluate": {"grids": grids}})
+    given = {"ease": {"regularization": 5.0}, "rlmrec-con": {"dimension": 8}, "lightgcn-bpr": {}}
+    ease, contrast, bpr = (row.candidates() for row in compared_rows(given, recipe))
+    assert [each.settings()["regularization"] for each in ease] == [3.0, 7.0]
+    assert [each.settings()["options"] for each in contrast] == [
+        {"dimension": 8, "text_contrast": 0.5, "layers": layers} for layers in (1, 2)
+    ]
+    assert [each.settings()["training"]["learning_rate"] for each in bpr] == [0.01, 0.02]
+    assert all(each.settings()["training"]["batch_size"] == 8192 for each in bpr)
+
+
+@pytest.mark.parametrize(
+    ("grids", "problem"),
+    [
+        ({"ease": {"regularization": 5}}, "ease.regularization has to be a list of values to try, not 5"),
+        ({"ease": {"regularization": []}}, r"ease.regularization has to be a list of values to try, not \[\]"),
+        ({"ease": {"regularisation": [5]}}, "evaluate.grids.ease.regularisation: unknown key"),
+        ({"eas": {"regularization": [5]}}, "evaluate.grids.eas.*no baseline is called 'eas'"),
+        ({"hccf": {"hyperedges": [-1]}}, "evaluate.grids.hccf.hyperedges"),
+        ({"lightgcn-bpr": {"layers": [5]}}, "its grid is of section graph"),
+        ({"lightgcn-bpr": {"graph": {"temperature": [-1.0]}}}, "evaluate.grids.lightgcn-bpr.graph.temperature: has to"),
+        ({"wo-ia": {"graph": {"temperature": [0.1]}}}, "the whole model is trained for this variant"),
+    ],
+)
+def test_a_wrong_grid_is_said_by_its_place(grids: dict[str, Any], problem: str) -> None:
+    with pytest.raises((InputError, InputErrors), match=problem):
+        compared_rows({name: {} for name in grids}, recipe_from({"evaluate": {"grids": grids}}))
+
+
+def test_the_own_temperature_of_a_tuned_variant_is_chosen_on_validation(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    pipeline = Pipeline("tuned", tiny_recipe(), Workspace(tmp_path / "w"), device="cpu")
+    [row] = compared_rows({"mf-softmax": {}}, pipeline.recipe)
+    found = tuned(row, pipeline)
+    best = max(found.tried, key=lambda each: each["ndcg@10"])
+    assert len({each["ndcg@10"] for each in found.tried}) > 1
+    assert found.row.settings()["temperature"] == best["settings"]["temperature"]
 
 
 def test_an_interrupted_search_goes_on_where_it_was(
     tiny_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline = Pipeline("tuned", tiny_recipe(), Workspace(tmp_path / "w"), device="cpu")
+    recipe = tiny_recipe("evaluate.grids.lightgcn-softmax.graph.options.layers=[1, 2, 3]")
+    pipeline = Pipeline("tuned", recipe, Workspace(tmp_path / "w"), device="cpu")
     [row] = compared_rows({"lightgcn-softmax": {}}, pipeline.recipe)
     trained: list[int] = []
     pretrain = pretraining.pretrain
