@@ -11,6 +11,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from glta_cli.details import scalars
 from glta_cli.errors import InputError
 from glta_cli.evaluation.baselines import MODEL_ROW
 from glta_cli.evaluation.published import ABLATIONS, LANGUAGE_MODEL, METRICS, PublishedTable
@@ -79,6 +80,7 @@ def differences(table: PublishedTable, pipeline: Pipeline) -> list[str]:
     return [
         *_data(table, pipeline),
         *_encoders(recipe),
+        *_trained_otherwise(table, recipe),
         *(_model(recipe) if recipe.finetune.enabled else ["GLTA: not measured, the recipe stops at the graph encoder"]),
         _hardware(pipeline),
     ]
@@ -108,6 +110,16 @@ def _encoders(recipe: Recipe) -> Iterator[str]:
     if graph.alignment_holdout and recipe.finetune.enabled:
         hidden = f"{graph.alignment_holdout:.0%} of the training items"
         yield f"graph of the fine-tuning: without {hidden}, its targets; the paper's is the whole training graph"
+
+
+def _trained_otherwise(table: PublishedTable, recipe: Recipe) -> Iterator[str]:
+    """Graph encoders of the table that the recipe trains in a way of their own, as variants."""
+    for row in table.rows:
+        changes = recipe.evaluate.variants.get(row.row, {}).get("graph", {})
+        training = {name: value for name, value in changes.items() if name not in ("encoder", "options")}
+        settings = ", ".join(f"{name} {value}" for name, value in scalars(training))
+        if settings:
+            yield f"{row.label}: {settings}"
 
 
 def _model(recipe: Recipe) -> Iterator[str]:

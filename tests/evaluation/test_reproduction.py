@@ -261,6 +261,10 @@ def test_the_papers_own_settings_differ_in_the_language_model_alone(differs: Cal
         ("text.shuffled=true", "control: texts dealt out at random"),
         ("finetune.shuffled_users=true", "control: user tokens of other users"),
         ("finetune.enabled=false", "GLTA: not measured, the recipe stops at the graph encoder"),
+        (
+            "evaluate.variants.hccf={graph: {encoder: hccf, loss: bpr, training: {learning_rate: 1.0e-3}}}",
+            "HCCF: loss bpr, training.learning_rate 0.001",
+        ),
     ],
 )
 def test_what_a_recipe_does_otherwise_is_told(differs: Callable[..., list[str]], override: str, note: str) -> None:
