@@ -14,6 +14,7 @@ from glta_cli.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.positioned_yaml import Key, Position, read_yaml
 from glta_cli.recipe import VARIANTS, Recipe, listed_by_name
 from glta_cli.recipe_checks import validate_recipe
+from glta_cli.recipe_grids import grid_errors
 from glta_cli.selection import COMPONENTS_KEYS, components_at
 from glta_cli.validation import in_file_order, validated
 from glta_cli.variants import variant_of
@@ -61,7 +62,7 @@ def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Rec
 def _checked(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
     """A recipe with all it holds, the variants it adds to the schema's included."""
     recipe = validate_recipe(values, positions)
-    errors = _variant_errors(recipe, positions)
+    errors = _variant_errors(recipe, positions) or grid_errors(recipe, positions)
     if errors:
         raise InputErrors(in_file_order(errors))
     return recipe

@@ -57,6 +57,12 @@ def variant_of(
     return variant.model_copy(update={"evaluate": recipe.evaluate, "loggers": recipe.loggers})
 
 
+def is_encoder_alone(changes: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether a variant ranks by its graph encoder, and not by the whole model."""
+    enabled = changes.get("finetune", {}).get("enabled", recipe.finetune.enabled)
+    return not enabled or set(changes) == {"graph"}
+
+
 def _located(error: GltaError, key: Key) -> GltaError:
     """An error of a setting, under the name the setting has in the recipe that holds the variant."""
     within = ".".join(map(str, (*key, "")))

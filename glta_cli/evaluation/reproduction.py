@@ -15,7 +15,9 @@ from glta_cli.details import scalars
 from glta_cli.errors import InputError
 from glta_cli.evaluation.baselines import MODEL_ROW
 from glta_cli.evaluation.published import ABLATIONS, LANGUAGE_MODEL, METRICS, PublishedTable
+from glta_cli.evaluation.tables import tuned_lines
 from glta_cli.recipe import BackboneSettings, EvaluateSettings, Recipe
+from glta_cli.variants import variant_of
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
@@ -114,12 +116,17 @@ def _encoders(recipe: Recipe) -> Iterator[str]:
 
 def _trained_otherwise(table: PublishedTable, recipe: Recipe) -> Iterator[str]:
     """Graph encoders of the table that the recipe trains in a way of their own, as variants."""
-    for row in table.rows:
-        changes = recipe.evaluate.variants.get(row.row, {}).get("graph", {})
-        training = {name: value for name, value in changes.items() if name not in ("encoder", "options")}
-        settings = ", ".join(f"{name} {value}" for name, value in scalars(training))
+    labels = {row.row: row.label for row in table.rows}
+    common = dict(scalars(recipe.graph.model_dump(mode="json", exclude={"encoder", "options"})))
+    for name in compared_with(table, recipe):
+        changes = recipe.evaluate.variants.get(name, {}).get("graph")
+        if changes is None or name not in labels:
+            continue
+        graph = variant_of(recipe, {"graph": changes}).graph
+        own = dict(scalars(graph.model_dump(mode="json", exclude={"encoder", "options"})))
+        settings = ", ".join(f"{key} {value}" for key, value in own.items() if value != common.get(key))
         if settings:
-            yield f"{row.label}: {settings}"
+            yield f"{labels[name]}: {settings}"
 
 
 def _model(recipe: Recipe) -> Iterator[str]:
@@ -190,6 +197,7 @@ def reproduction_table(table: PublishedTable, report: Mapping[str, Any], notes: 
         f"{report['users']:,} test users, "
         + (f"means of {len(seeds)} seeds, {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"),
         *notes,
+        *tuned_lines(report),
     ]
     shown = Table(
         title=escape(f"{report['dataset']}, run {report['run']}: measured and published"),

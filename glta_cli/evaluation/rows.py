@@ -26,14 +26,11 @@ from glta_cli.registry import installed
 from glta_cli.selection import component_options, encoder_needs_text_vectors, own_settings, row_kind
 from glta_cli.serving.index import Index
 from glta_cli.terminal import say
-from glta_cli.variants import merged, variant_of
+from glta_cli.variants import is_encoder_alone, merged, variant_of
 
 if TYPE_CHECKING:
     from glta_cli.pipeline import Pipeline
-    from glta_cli.plugin import Kind
     from glta_cli.workspace import Artefact
-
-GRIDS_KEY = ("evaluate", "grids")
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ class BaselineRow(TunableRow):
     def candidates(self) -> list[TunableRow]:
         given = self.made.settings.model_dump(mode="json", exclude_unset=True)
         tried = _free(self.made.component.candidates(), given) if self.grid is None else combinations(self.grid)
-        return [BaselineRow(made_baseline(self.name, given | each)) for each in tried]
+        return [BaselineRow(made_baseline(self.name, merged(given, each))) for each in tried]
 
     def settings(self) -> dict[str, Any]:
         return self.made.settings.model_dump(mode="json")
@@ -235,12 +232,11 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
         InputError: nothing has that name, its settings are wrong, or another row is called so.
         GltaError: a baseline cannot be imported or made.
     """
-    _require_known_grids(recipe)
     rows: list[Row] = []
     taken = {recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW}
     for name, options in listed.items():
         if name == recipe.graph.encoder and not options and row_kind(name) == "encoder":
-            say(f"{name} is the run's own graph encoder: it has a row already")
+            say(f"{name} is the run's own graph encoder: it has a row already, which is not tuned")
             continue
         row = _row(name, options, recipe)
         names = set(row.counterparts()) or {row.name}
@@ -249,17 +245,6 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
         taken |= names
         rows.append(row)
     return rows
-
-
-def _require_known_grids(recipe: Recipe) -> None:
-    for name in recipe.evaluate.grids:
-        if name in recipe.evaluate.variants or row_kind(name) == "encoder":
-            continue
-        try:
-            _require_known(name, recipe)
-        except InputError as error:
-            error.location = ".".join((*GRIDS_KEY, name))
-            raise
 
 
 def _called_alike(row: Row) -> InputError:
@@ -276,6 +261,7 @@ def _called_alike(row: Row) -> InputError:
 
 def _row(name: str, options: Mapping[str, Any], recipe: Recipe) -> Row:
     key = ("evaluate", "baselines", name)
+    grid = recipe.evaluate.grids.get(name)
     if name in recipe.evaluate.variants:
         if options:
             raise InputError(
@@ -285,30 +271,15 @@ def _row(name: str, options: Mapping[str, Any], recipe: Recipe) -> Row:
         return _variant(name, recipe.evaluate.variants[name], recipe)
     if row_kind(name) == "encoder":
         own_settings("encoder", name, options, key)
-        grid = _checked_grid("encoder", name, options, recipe)
         changes = {"encoder": name, "options": dict(options)}
         return EncoderRow(name, changes, None if grid is None else {"options": grid})
     _require_known(name, recipe)
-    return BaselineRow(made_baseline(name, options), _checked_grid("baseline", name, options, recipe))
-
-
-def _checked_grid(kind: Kind, name: str, options: Mapping[str, Any], recipe: Recipe) -> dict[str, Any] | None:
-    """The recipe's grid of a plugin's own settings; None where it has none."""
-    grid = recipe.evaluate.grids.get(name)
-    for each in combinations(grid or {}):
-        own_settings(kind, name, {**options, **each}, (*GRIDS_KEY, name))
-    return grid
+    return BaselineRow(made_baseline(name, options), grid)
 
 
 def _variant(name: str, changes: Mapping[str, Any], recipe: Recipe) -> Row:
     variant = variant_of(recipe, changes, ("evaluate", "variants", name))
-    if variant.finetune.enabled and set(changes) != {"graph"}:
-        if name in recipe.evaluate.grids:
-            raise InputError(
-                "the whole model is trained for this variant, which is not tuned",
-                location=".".join((*GRIDS_KEY, name)),
-                hint="grids are for baselines, graph encoders, and variants of section graph alone",
-            )
+    if not is_encoder_alone(changes, recipe):
         return VariantRow(name, changes)
     if "graph" not in changes:
         raise InputError(
@@ -318,40 +289,24 @@ def _variant(name: str, changes: Mapping[str, Any], recipe: Recipe) -> Row:
         )
     # With the options the recipe itself gives its encoder, which the variant keeps.
     changed = {"encoder": variant.graph.encoder, **changes["graph"], "options": dict(variant.graph.options)}
-    return EncoderRow(name, changed, _variant_grid(name, changes, variant.graph, recipe))
+    given = recipe.evaluate.grids.get(name)
+    return EncoderRow(name, changed, _shipped_grid(name, changes, variant.graph) if given is None else given["graph"])
 
 
-def _variant_grid(
-    name: str, changes: Mapping[str, Any], graph: GraphSettings, recipe: Recipe
-) -> Mapping[str, Any] | None:
-    """The grid of section graph that the recipe has for a variant, or that is shipped with it; None without either.
+def _shipped_grid(name: str, changes: Mapping[str, Any], graph: GraphSettings) -> Mapping[str, Any] | None:
+    """Without what the recipe itself sets, which the variant keeps: that is not to be tuned.
 
     Args:
         graph: the section as the variant has it.
     """
-    grid = recipe.evaluate.grids.get(name)
-    if grid is None:
-        return _shipped_grid(name, changes, graph)
-    key = (*GRIDS_KEY, name)
-    if set(grid) != {"graph"}:
-        raise InputError(
-            f"the variant '{name}' is a graph encoder, so its grid is of section graph",
-            location=".".join(key),
-            hint=f"as in --set {'.'.join(key)}.graph.temperature=[0.1,0.2]",
-        )
-    for each in combinations(grid):
-        variant_of(recipe, merged(changes, each), key)
-    return dict(grid["graph"])
-
-
-def _shipped_grid(name: str, changes: Mapping[str, Any], graph: GraphSettings) -> Mapping[str, Any] | None:
-    """Without the options the recipe itself gives its encoder, which the variant keeps: they are not to be tuned."""
     if name not in GRIDS or changes != VARIANTS[name]:
         return None
-    grid = GRIDS[name]["graph"]
+    usual = GraphSettings()
+    grid = {setting: values for setting, values in GRIDS[name]["graph"].items() if setting != "options"}
+    free = {setting: values for setting, values in grid.items() if getattr(graph, setting) == getattr(usual, setting)}
     given = set(graph.options) - set(changes["graph"].get("options", {}))
-    left = {option: values for option, values in grid.get("options", {}).items() if option not in given}
-    return {**grid, "options": left}
+    options = GRIDS[name]["graph"].get("options", {})
+    return {**free, "options": {option: values for option, values in options.items() if option not in given}}
 
 
 def _require_known(name: str, recipe: Recipe) -> None:

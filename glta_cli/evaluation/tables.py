@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import stdev
 from typing import Any
 
@@ -72,7 +72,7 @@ def costs_table(report: Mapping[str, Any]) -> Table:
     several = len(report["seeds"]) > 1
     about = [
         "fit: training with all it needs but the prepared data; peak: of the whole process meanwhile",
-        *_tuned(report),
+        *tuned_lines(report),
     ]
     table = _table("cost", "\n".join(about))
     for name in ("fit\nseconds", "peak\nMiB", "users ranked\na second"):
@@ -112,24 +112,29 @@ def _add_rows(
         table.add_row(escape(model), *cells)
 
 
-def _tuned(report: Mapping[str, Any]) -> Iterator[str]:
+def tuned_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """What tuning chose, of the settings it tried several values of."""
     for name, tried in report["tuning"].items():
         candidates = [dict(_leaves(each["settings"])) for each in tried]
-        chosen = ", ".join(
-            f"{key} {value}"
-            for key, value in _leaves(report["settings"][name])
-            if any(candidate[key] != candidates[0][key] for candidate in candidates)
-        )
-        yield f"{name}, tuned on validation: {chosen} (best of {len(tried)})"
+        keys = list(dict.fromkeys(key for candidate in candidates for key in candidate))
+        varied = [key for key in keys if any(each.get(key) != candidates[0].get(key) for each in candidates)]
+        shown = dict(_leaves(report["settings"][name]))
+        chosen = ", ".join(f"{_shortest(key, varied)} {shown[key]}" for key in varied if key in shown)
+        yield f"{name}, tuned on validation: {chosen or 'one setting'} (best of {len(tried)})"
 
 
-def _leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value)
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield key, value
+            yield f"{prefix}{key}", value
+
+
+def _shortest(key: str, keys: Sequence[str]) -> str:
+    """The last part of a dotted key, where no other one ends so."""
+    last = key.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
 
 
 def _compared(report: Mapping[str, Any]) -> Iterator[str]:

@@ -59,7 +59,11 @@ def tuned(row: Row, pipeline: Pipeline) -> Tuned:
         )
 
     artefact, _ = workspace.published_or_made(STAGE, identity, publish)
-    tried = artefact.details["tried"]
+    # Settings as this row has them: another of the same content may have been tried under other names.
+    tried = [
+        each | {"settings": candidate.settings()}
+        for candidate, each in zip(candidates, artefact.details["tried"], strict=True)
+    ]
     return Tuned(candidates[_best(tried)], tried)
 
 

@@ -271,6 +271,20 @@ def test_what_a_recipe_does_otherwise_is_told(differs: Callable[..., list[str]],
     assert note in differs(override)
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        # It has the run's own row, which is trained as the recipe says.
+        "graph.encoder=hccf",
+        # The recipe's own settings once more.
+        "graph={loss: bpr, training: {learning_rate: 1.0e-3}}",
+    ],
+)
+def test_an_encoder_trained_as_all_are_is_not_told_of(differs: Callable[..., list[str]], override: str) -> None:
+    variant = "evaluate.variants.hccf={graph: {encoder: hccf, loss: bpr, training: {learning_rate: 1.0e-3}}}"
+    assert not any(each.startswith("HCCF:") for each in differs(variant, override))
+
+
 def test_without_a_language_model_nothing_is_said_of_one(differs: Callable[..., list[str]]) -> None:
     told = differs("finetune.enabled=false")
     assert not any(each.startswith(("language model", "generated words", "graph of")) for each in told)
@@ -307,6 +321,7 @@ def report() -> dict[str, Any]:
         "dataset": "movielens-1m",
         "run": "toy",
         "users": 6039,
+        "tuning": {},
         "seeds": [0],
         "models": {name: dict.fromkeys(metrics, value) for name, value in values.items()},
         "intervals": {name: dict.fromkeys(metrics, (value - 0.01, value + 0.01)) for name, value in values.items()},

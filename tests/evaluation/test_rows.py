@@ -20,13 +20,13 @@ from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.ranking import rank_users
 from glta_cli.evaluation.rows import FittedRow, Row, compared_rows, seconds_of
-from glta_cli.evaluation.tables import costs_table, report_tables
+from glta_cli.evaluation.tables import costs_table, report_tables, tuned_lines
 from glta_cli.evaluation.tuning import tuned
 from glta_cli.graph import pretraining
 from glta_cli.main import app
 from glta_cli.pipeline import Pipeline
 from glta_cli.plugin import BackboneDeclaration, EncoderDeclaration
-from glta_cli.recipe import VARIANTS, Recipe
+from glta_cli.recipe import GRIDS, VARIANTS, Recipe
 from glta_cli.recipe_files import recipe_from
 from glta_cli.registry import Component, Origin, installed
 from glta_cli.stage_context import backbone_of
@@ -420,11 +420,49 @@ def test_an_encoder_s_options_given_by_the_recipe_are_not_tuned() -> None:
     assert {each["options"]["layers"] for each in tried_of(Recipe(), "lightgcn-softmax")} == {1, 2, 3}
 
 
-def test_shipped_variants_are_tuned_with_their_training() -> None:
+def test_shipped_variants_have_grids_of_their_own() -> None:
     assert [each["temperature"] for each in tried_of(Recipe(), "mf-softmax")] == [0.1, 0.2, 0.3]
     bpr = tried_of(Recipe(), "lightgcn-bpr")
     assert [each["options"] for each in bpr] == [{"layers": 2}, {"layers": 3}]
     assert all(each["loss"] == "bpr" and each["training"]["epochs"] == 300 for each in bpr)
+
+
+def test_a_temperature_given_by_the_recipe_is_not_tuned() -> None:
+    given = recipe_from({"graph": {"temperature": 0.05}})
+    assert {each["options"]["layers"] for each in tried_of(given, "lightgcn-softmax")} == {1, 2, 3}
+    assert all("temperature" not in each for each in tried_of(given, "lightgcn-softmax"))
+
+
+def test_what_was_chosen_is_told_under_names_that_tell_it_apart() -> None:
+    def told(*tried: dict[str, Any]) -> str:
+        report = {"tuning": {"x": [{"settings": each} for each in tried]}, "settings": {"x": tried[-1]}}
+        [line] = tuned_lines(report)
+        return line
+
+    apart = told(
+        {"temperature": 0.1, "options": {"temperature": 1.0}}, {"temperature": 0.2, "options": {"temperature": 2.0}}
+    )
+    assert apart == "x, tuned on validation: temperature 0.2, options.temperature 2.0 (best of 2)"
+    unlike = told({"training": {"epochs": 10}}, {"training": {"learning_rate": 0.5}})
+    assert unlike == "x, tuned on validation: learning_rate 0.5 (best of 2)"
+    assert told({"options": {"layers": 2}, "loss": "bpr"}, {"options": {"layers": 3}, "loss": "bpr"}) == (
+        "x, tuned on validation: layers 3 (best of 2)"
+    )
+
+
+def test_what_another_row_of_the_same_content_tried_is_told_in_the_row_s_own_settings(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("evaluate.variants.mine={graph: {encoder: mf, loss: softmax, unit_length: both}}")
+    recipe = recipe.model_copy(
+        update={"evaluate": recipe.evaluate.model_copy(update={"grids": {"mine": GRIDS["mf-softmax"]}})}
+    )
+    pipeline = Pipeline("tuned", recipe, Workspace(tmp_path / "w"), device="cpu")
+    first, second = (tuned(row, pipeline) for row in compared_rows({"mf-softmax": {}, "mine": {}}, recipe))
+    assert len(list((tmp_path / "w" / "stages" / "tuning").iterdir())) == 1
+    assert all("unit_length" not in each["settings"] for each in first.tried)
+    assert all(each["settings"]["unit_length"] == "both" for each in second.tried)
+    assert [each["ndcg@10"] for each in first.tried] == [each["ndcg@10"] for each in second.tried]
 
 
 def test_a_shipped_variant_that_is_changed_is_tuned_as_its_encoder_is() -> None:
@@ -451,24 +489,6 @@ def test_a_recipe_s_grid_is_tried_in_place_of_the_row_s_own() -> None:
     ]
     assert [each.settings()["training"]["learning_rate"] for each in bpr] == [0.01, 0.02]
     assert all(each.settings()["training"]["batch_size"] == 8192 for each in bpr)
-
-
-@pytest.mark.parametrize(
-    ("grids", "problem"),
-    [
-        ({"ease": {"regularization": 5}}, "ease.regularization has to be a list of values to try, not 5"),
-        ({"ease": {"regularization": []}}, r"ease.regularization has to be a list of values to try, not \[\]"),
-        ({"ease": {"regularisation": [5]}}, "evaluate.grids.ease.regularisation: unknown key"),
-        ({"eas": {"regularization": [5]}}, "evaluate.grids.eas.*no baseline is called 'eas'"),
-        ({"hccf": {"hyperedges": [-1]}}, "evaluate.grids.hccf.hyperedges"),
-        ({"lightgcn-bpr": {"layers": [5]}}, "its grid is of section graph"),
-        ({"lightgcn-bpr": {"graph": {"temperature": [-1.0]}}}, "evaluate.grids.lightgcn-bpr.graph.temperature: has to"),
-        ({"wo-ia": {"graph": {"temperature": [0.1]}}}, "the whole model is trained for this variant"),
-    ],
-)
-def test_a_wrong_grid_is_said_by_its_place(grids: dict[str, Any], problem: str) -> None:
-    with pytest.raises((InputError, InputErrors), match=problem):
-        compared_rows({name: {} for name in grids}, recipe_from({"evaluate": {"grids": grids}}))
 
 
 def test_the_own_temperature_of_a_tuned_variant_is_chosen_on_validation(
