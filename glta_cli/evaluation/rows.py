@@ -154,7 +154,8 @@ class EncoderRow(TunableRow):
 
     def candidates(self) -> list[TunableRow]:
         if self.grid is not None:
-            return [replace(self, changes=merged(self.changes, each), grid=None) for each in combinations(self.grid)]
+            tried = combinations(self.grid) if self.grid else []
+            return [replace(self, changes=merged(self.changes, each), grid=None) for each in tried]
         component = installed().find("encoder", self.changes["encoder"])
         free = _free(component.candidates(), self.changes.get("options", {}))
         return [self.with_options(**each) for each in free]
@@ -306,7 +307,8 @@ def _shipped_grid(name: str, changes: Mapping[str, Any], graph: GraphSettings) -
     free = {setting: values for setting, values in grid.items() if getattr(graph, setting) == getattr(usual, setting)}
     given = set(graph.options) - set(changes["graph"].get("options", {}))
     options = GRIDS[name]["graph"].get("options", {})
-    return {**free, "options": {option: values for option, values in options.items() if option not in given}}
+    left = {option: values for option, values in options.items() if option not in given}
+    return {**free, "options": left} if left else free
 
 
 def _require_known(name: str, recipe: Recipe) -> None:

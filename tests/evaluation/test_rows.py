@@ -431,6 +431,10 @@ def test_a_temperature_given_by_the_recipe_is_not_tuned() -> None:
     given = recipe_from({"graph": {"temperature": 0.05}})
     assert {each["options"]["layers"] for each in tried_of(given, "lightgcn-softmax")} == {1, 2, 3}
     assert all("temperature" not in each for each in tried_of(given, "lightgcn-softmax"))
+    # Nothing is left to choose: nothing is tried.
+    assert tried_of(given, "mf-softmax") == []
+    both = recipe_from({"graph": {"temperature": 0.05, "options": {"layers": 1}}})
+    assert tried_of(both, "lightgcn-softmax") == []
 
 
 def test_what_was_chosen_is_told_under_names_that_tell_it_apart() -> None:
