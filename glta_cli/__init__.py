@@ -1,3 +1,3 @@
 """Graph-Language Token Alignment: large recommendation models, trained and served from a command line."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

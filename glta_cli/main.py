@@ -23,7 +23,7 @@ from glta_cli.commands.recipes import recipes
 from glta_cli.commands.recommend import recommend
 from glta_cli.commands.reproduce import reproduce
 from glta_cli.commands.runs import runs
-from glta_cli.errors import GltaError, InterruptedRunError, Terminated
+from glta_cli.core.errors import GltaError, InterruptedRunError, Terminated
 
 # Plain help: rich's panels cost `glta --help` more time than all its other imports together.
 app = typer.Typer(
@@ -136,7 +136,7 @@ def _shown(error: BaseException) -> str:
 
 def _guilty_plugin(error: BaseException) -> str | None:
     """The plugin that raised an unexpected error, where that was one; what loaded none has none to blame."""
-    registry = sys.modules.get("glta_cli.registry")
+    registry = sys.modules.get("glta_cli.plugin.registry")
     where = None if registry is None else registry.culprit(error)
     return None if where is None else f"error in {where}"
 

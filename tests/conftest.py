@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 if TYPE_CHECKING:
-    from glta_cli.data.interactions import Interactions
-    from glta_cli.pipeline import Pipeline
-    from glta_cli.recipe import Recipe
-    from glta_cli.stage_context import StageContext
+    from glta_cli.plugin.interactions import Interactions
+    from glta_cli.recipe.schema import Recipe
+    from glta_cli.stages.context import StageContext
+    from glta_cli.stages.pipeline import Pipeline
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -99,7 +99,7 @@ def tiny_recipe(tiny_settings: dict[str, Any]) -> Callable[..., Recipe]:
     """Make the toy recipe with `key=value` overrides, as `--set` takes them."""
 
     def make(*overrides: str) -> Recipe:
-        from glta_cli.recipe_files import recipe_from
+        from glta_cli.recipe.files import recipe_from
 
         return recipe_from(tiny_settings, overrides)
 
@@ -125,8 +125,8 @@ def run_toy(tiny_recipe: Callable[..., Recipe], toy_root: Path) -> Callable[...,
     """Run the toy recipe with overrides up to a stage, by default the index, and return its pipeline."""
 
     def run(*overrides: str, stage: str = "index", name: str = "toy") -> Pipeline:
-        from glta_cli.pipeline import Pipeline
-        from glta_cli.workspace import Workspace
+        from glta_cli.stages.pipeline import Pipeline
+        from glta_cli.workspace.workspace import Workspace
 
         pipeline = Pipeline(name, tiny_recipe(*overrides), Workspace(toy_root), device="cpu")
         pipeline.ensure(stage)
@@ -142,7 +142,7 @@ def toy_context(run_toy: Callable[..., Pipeline]) -> Callable[..., StageContext]
     def make(*overrides: str, stage: str = "align", name: str = "context") -> StageContext:
         import torch
 
-        from glta_cli.stage_context import StageContext
+        from glta_cli.stages.context import StageContext
 
         pipelines = [run_toy(*overrides, stage=needed, name=name) for needed in ("pretrain-graph", stage)]
         artefacts = {"pretrain-graph": pipelines[0].ensure("pretrain-graph")}
@@ -158,7 +158,7 @@ def random_interactions() -> Callable[..., Interactions]:
     """Draw interactions: every pair of user and item with the same probability."""
 
     def draw(users: int, items: int, *, share: float = 0.3, seed: int = 0) -> Interactions:
-        from glta_cli.data.interactions import Interactions
+        from glta_cli.plugin.interactions import Interactions
 
         rows, columns = np.nonzero(np.random.default_rng(seed).random((users, items)) < share)
         return Interactions.from_pairs(rows, columns, user_count=users, item_count=items)

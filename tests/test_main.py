@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from glta_cli import __version__
-from glta_cli.errors import BusyError, GltaError, InputError, InputErrors, InterruptedRunError
+from glta_cli.core.errors import BusyError, GltaError, InputError, InputErrors, InterruptedRunError
 from glta_cli.main import report
 
 HEAVY = {"torch", "transformers", "pydantic", "polars", "numpy", "rich", "tqdm", "pluggy", "yaml"}
@@ -28,7 +28,7 @@ main()
 
 HELD_IN_A_COMMAND = """
 import sys, time
-import glta_cli.main, glta_cli.recipe_files
+import glta_cli.main, glta_cli.recipe.files
 
 def hold(name):
     open(pipe, "w").close()
@@ -36,7 +36,7 @@ def hold(name):
 
 pipe = sys.argv[1]
 sys.argv = ["glta", "recipes", "copy", "quickstart"]
-glta_cli.recipe_files.find_recipe = hold
+glta_cli.recipe.files.find_recipe = hold
 glta_cli.main.main()
 """
 

@@ -21,12 +21,12 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import say_next
-from glta_cli.terminal import show_json, show_table
+from glta_cli.core.terminal import show_json, show_table
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.evaluation.rows import Row
-    from glta_cli.recipe import EvaluateSettings, Recipe
+    from glta_cli.recipe.schema import EvaluateSettings, Recipe
 
 USUAL_USER = "42"
 
@@ -73,7 +73,7 @@ def evaluate(
     compared = rows_named(baselines, pipeline.recipe)
 
     from glta_cli.evaluation.evaluate import evaluate_run
-    from glta_cli.evaluation.rows import require_rows
+    from glta_cli.evaluation.listed_rows import require_rows
     from glta_cli.evaluation.tables import report_tables
 
     require_rows(compared, pipeline, tune=settings.tune)
@@ -106,8 +106,8 @@ def rows_named(names: str | None, recipe: Recipe) -> list[Row]:
         InputError: one is unknown, wrongly set in the recipe, or called like a row of the model.
         GltaError: one cannot be made.
     """
-    from glta_cli.errors import InputError
-    from glta_cli.evaluation.rows import compared_rows
+    from glta_cli.core.errors import InputError
+    from glta_cli.evaluation.listed_rows import compared_rows
 
     listed = recipe.evaluate.baselines
     if names is not None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glta_cli.errors import did_you_mean
-from glta_cli.terminal import say
+from glta_cli.core.errors import did_you_mean
+from glta_cli.core.terminal import say
 
 if TYPE_CHECKING:
-    from glta_cli.pipeline import Pipeline
+    from glta_cli.stages.pipeline import Pipeline
 
 DEFAULT_RECIPE = "quickstart"
 
@@ -87,9 +87,9 @@ def open_pipeline(
     Raises:
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
     """
-    from glta_cli.pipeline import Pipeline
-    from glta_cli.recipe_files import load_recipe, recipe_from
-    from glta_cli.workspace import Workspace
+    from glta_cli.recipe.files import load_recipe, recipe_from
+    from glta_cli.stages.pipeline import Pipeline
+    from glta_cli.workspace.workspace import Workspace
 
     workspace = Workspace(data_dir)
     changes = list(overrides or [])

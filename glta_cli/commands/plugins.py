@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glta_cli.commands.options import JsonOption
-from glta_cli.errors import InputError, did_you_mean
-from glta_cli.terminal import say, show_json, show_table
+from glta_cli.core.errors import InputError, did_you_mean
+from glta_cli.core.terminal import say, show_json, show_table
 
 # The plugin API brings pluggy with it, so it is imported inside the functions: `glta --help` does without.
 if TYPE_CHECKING:
     from rich.table import Table
 
     from glta_cli.plugin import Kind
-    from glta_cli.registry import Registry
+    from glta_cli.plugin.registry import Registry
 
 LARGEST_UNFOLDED_FAMILY = 3
 WIDEST_NAME = 32
@@ -49,7 +49,7 @@ def list_plugins(
         return
     wanted = None if kind is None else checked_kind(kind, "--kind")
 
-    from glta_cli.registry import Registry
+    from glta_cli.plugin.registry import Registry
 
     found = rows(Registry())
     if wanted is not None:
@@ -83,7 +83,7 @@ def show(
     Example: glta plugins show encoder lightgcn
     """
     from glta_cli.commands.plugins_show import described, show_component
-    from glta_cli.registry import Registry
+    from glta_cli.plugin.registry import Registry
 
     found = described(Registry().find(checked_kind(kind, "KIND"), name))
     if as_json:

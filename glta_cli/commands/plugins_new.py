@@ -13,7 +13,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from glta_cli import __version__
-from glta_cli.errors import InputError
+from glta_cli.core.errors import InputError
 
 if TYPE_CHECKING:
     from glta_cli.plugin import Kind
@@ -76,7 +76,7 @@ def write_package(package: NewPackage, destination: Path) -> Path:
     """
     import shutil
 
-    from glta_cli.workspace import write_bytes
+    from glta_cli.core.files import write_bytes
 
     folder = destination / package.distribution
     if not destination.is_dir():
@@ -108,7 +108,7 @@ def next_commands(kind: Kind, name: str) -> list[str]:
 
 
 def _check_form(name: str) -> None:
-    from glta_cli.positioned_yaml import read_yaml
+    from glta_cli.recipe.positioned_yaml import read_yaml
 
     if not re.fullmatch(NAME_FORM, name):
         hint = "letters, digits, - and _, with a letter or digit at either end"
@@ -123,7 +123,7 @@ def _check_form(name: str) -> None:
 def _check_free(kind: Kind, name: str, package: str) -> None:
     from importlib.util import find_spec
 
-    from glta_cli.registry import Registry
+    from glta_cli.plugin.registry import Registry
 
     for component in Registry().of_kind(kind):
         if component.name == name:

@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
+from glta_cli.core.terminal import padded, results, show_table
 from glta_cli.plugin import TunableDeclaration
-from glta_cli.terminal import padded, results, show_table
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.table import Table
 
     from glta_cli.plugin import Declaration
-    from glta_cli.registry import Component
+    from glta_cli.plugin.component import Component
 
 Schema = Mapping[str, Any]
 Setting = dict[str, Any]
@@ -39,7 +39,7 @@ def described(component: Component) -> dict[str, Any]:
     Raises:
         GltaError: the model of its settings cannot be imported, or cannot be read.
     """
-    from glta_cli.registry import reason_of
+    from glta_cli.plugin.component import reason_of
 
     declaration, origin = component.declaration, component.origin
     switched_off = _switched_off(declaration)
@@ -74,7 +74,7 @@ def described(component: Component) -> dict[str, Any]:
 
 def recipe_line(declaration: Declaration, options: Mapping[str, Any]) -> str:
     """A line of YAML that selects the component and changes the settings `options`, by dotted name."""
-    from glta_cli.selection import COMPONENTS_KEYS
+    from glta_cli.recipe.selection import COMPONENTS_KEYS
 
     name, nested = declaration.name, _nested(options)
     if declaration.kind not in COMPONENTS_KEYS:
@@ -90,8 +90,8 @@ def recipe_line(declaration: Declaration, options: Mapping[str, Any]) -> str:
 def _switched_off(declaration: Declaration) -> list[str]:
     """What a recipe has to leave out beside this component, and by default does not."""
     from glta_cli.plugin import BackboneDeclaration
-    from glta_cli.recipe import Recipe
-    from glta_cli.recipe_checks import words_used
+    from glta_cli.recipe.checks import words_used
+    from glta_cli.recipe.schema import Recipe
 
     wordless = isinstance(declaration, BackboneDeclaration) and not declaration.reads_text
     return words_used(Recipe()) if wordless else []
@@ -104,7 +104,7 @@ def _off_lines(keys: Sequence[str]) -> list[str]:
 
 def set_options(declaration: Declaration, options: Mapping[str, Any]) -> str:
     """The same as options of a command, quoted for a shell."""
-    from glta_cli.selection import COMPONENTS_KEYS
+    from glta_cli.recipe.selection import COMPONENTS_KEYS
 
     name = declaration.name
     if declaration.kind not in COMPONENTS_KEYS:
@@ -121,7 +121,7 @@ def set_options(declaration: Declaration, options: Mapping[str, Any]) -> str:
 
 def _selecting_key(declaration: Declaration) -> tuple[str, str]:
     """The section that selects the component, and that section's key for its name."""
-    from glta_cli.selection import COMPONENT_KEYS, TEXT_BACKBONE, generates
+    from glta_cli.recipe.selection import COMPONENT_KEYS, TEXT_BACKBONE, generates
 
     return COMPONENT_KEYS[declaration.kind] if generates(declaration) else TEXT_BACKBONE
 

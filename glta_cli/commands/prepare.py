@@ -14,8 +14,8 @@ from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption,
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
-    from glta_cli.recipe import Recipe
-    from glta_cli.recipe_files import LoadedRecipe
+    from glta_cli.recipe.files import LoadedRecipe
+    from glta_cli.recipe.schema import Recipe
 
 
 def prepare(
@@ -61,11 +61,12 @@ def prepare(
     """
     from rich.markup import escape
 
+    from glta_cli.core.terminal import remarks, say, show_json
     from glta_cli.data.preparation import prepare as prepare_dataset
-    from glta_cli.loggers import Loggers
-    from glta_cli.profiling import profiled
-    from glta_cli.terminal import remarks, say, show_json
-    from glta_cli.workspace import Workspace, checked_run_name
+    from glta_cli.stages.loggers import Loggers
+    from glta_cli.training.profiling import profiled
+    from glta_cli.workspace.run import checked_run_name
+    from glta_cli.workspace.workspace import Workspace
 
     named = {
         "source": source,
@@ -105,8 +106,8 @@ def _yaml(key: str, value: str | int) -> str:
 
 def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tuple[LoadedRecipe, Recipe]:
     """The recipe later commands start from, and the same with this command's dataset and changes."""
-    from glta_cli.errors import InputError
-    from glta_cli.recipe_files import load_recipe, recipe_from
+    from glta_cli.core.errors import InputError
+    from glta_cli.recipe.files import load_recipe, recipe_from
 
     if recipe is not None:
         base = load_recipe(recipe)
@@ -128,7 +129,7 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
 
 def _recipe_about(dataset: str) -> LoadedRecipe:
     """The shipped recipe a dataset starts from; `quickstart` where none is about it."""
-    from glta_cli.recipe_files import load_recipe, shipped_recipes
+    from glta_cli.recipe.files import load_recipe, shipped_recipes
 
     top = sorted(name for name in shipped_recipes() if "/" not in name)
     for name in sorted(top, key=lambda name: (name != dataset, name != DEFAULT_RECIPE)):
@@ -159,7 +160,7 @@ def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -
 
 
 def _is_shipped(base: LoadedRecipe) -> bool:
-    from glta_cli.recipe_files import shipped_recipes
+    from glta_cli.recipe.files import shipped_recipes
 
     return base.path is not None and shipped_recipes().get(base.name) == base.path
 
@@ -178,7 +179,7 @@ def _show(prepared: PreparedDataset) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from glta_cli.terminal import show_table
+    from glta_cli.core.terminal import show_table
 
     summary = prepared.summary()
     table = Table(title=escape(f"{prepared.name}, prepared"), show_header=False)

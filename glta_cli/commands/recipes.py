@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glta_cli.commands.options import JsonOption
-from glta_cli.errors import GltaError, InputError, InputErrors
-from glta_cli.terminal import results, say, show_json, show_table
+from glta_cli.core.errors import GltaError, InputError, InputErrors
+from glta_cli.core.terminal import results, say, show_json, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,7 @@ def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
                 hint=f"`glta recipes {context.invoked_subcommand} --help` shows what may stand after it",
             )
         return
-    from glta_cli.recipe_files import describe_first_line, read_recipe, shipped_recipes
+    from glta_cli.recipe.files import describe_first_line, read_recipe, shipped_recipes
 
     found = [
         {
@@ -65,7 +65,7 @@ def show(
     Example: glta recipes show quickstart --resolved
     """
     from glta_cli.commands.stage import recipe_yaml
-    from glta_cli.recipe_files import find_recipe, load_recipe, read_text
+    from glta_cli.recipe.files import find_recipe, load_recipe, read_text
 
     text = recipe_yaml(load_recipe(name).recipe) if resolved else read_text(find_recipe(name)).rstrip()
     results().print(text, markup=False, soft_wrap=True)
@@ -79,7 +79,7 @@ def validate(
 
     Example: glta recipes validate mine.yaml
     """
-    from glta_cli.recipe_files import load_recipe
+    from glta_cli.recipe.files import load_recipe
 
     problems: list[GltaError] = []
     for name in names:
@@ -107,8 +107,8 @@ def copy(
 
     Example: glta recipes copy quickstart mine.yaml
     """
-    from glta_cli.recipe_files import find_recipe, read_text
-    from glta_cli.workspace import write_bytes
+    from glta_cli.core.files import write_bytes
+    from glta_cli.recipe.files import find_recipe, read_text
 
     source = find_recipe(name)
     target = destination or Path()

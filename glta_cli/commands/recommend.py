@@ -21,7 +21,7 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import stage_table, stages_up_to
-from glta_cli.terminal import (
+from glta_cli.core.terminal import (
     BOLD,
     CYAN,
     DIM,
@@ -38,8 +38,8 @@ from glta_cli.terminal import (
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
-    from glta_cli.pipeline import Pipeline
-    from glta_cli.workspace import Artefact
+    from glta_cli.stages.pipeline import Pipeline
+    from glta_cli.workspace.artefact import Artefact
 
 # Of the quickstart recipe, on two processor cores.
 DURATIONS: Mapping[str, str] = {
@@ -108,7 +108,7 @@ def require_user(user: str, prepared: PreparedDataset) -> None:
 def published_index(run: str | None, data_dir: Path | None) -> tuple[str, Artefact] | None:
     """The run's name and index where one is published: answering from it needs no torch."""
     from glta_cli.serving.index import LAYOUT
-    from glta_cli.workspace import Workspace
+    from glta_cli.workspace.workspace import Workspace
 
     workspace = Workspace(data_dir)
     stored = workspace.latest_run() if run is None else workspace.required_run(run)

@@ -19,7 +19,7 @@ from glta_cli.commands.options import (
     SetOption,
     open_pipeline,
 )
-from glta_cli.terminal import show_json, show_table
+from glta_cli.core.terminal import show_json, show_table
 
 
 class Publication(StrEnum):
@@ -84,7 +84,7 @@ def reproduce(
     rows = rows_named(",".join(compared_with(published, pipeline.recipe)), pipeline.recipe)
 
     from glta_cli.evaluation.evaluate import evaluate_run
-    from glta_cli.evaluation.rows import require_rows
+    from glta_cli.evaluation.listed_rows import require_rows
     from glta_cli.evaluation.tables import laid_out
 
     require_device(published, pipeline)

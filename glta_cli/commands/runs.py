@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.commands.options import DataDirOption, JsonOption
-from glta_cli.details import histories, scalars
-from glta_cli.terminal import say, show_json, show_table
+from glta_cli.core.terminal import say, show_json, show_table
+from glta_cli.workspace.details import histories, scalars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
 
-    from glta_cli.workspace import Run, Workspace
+    from glta_cli.workspace.run import Run
+    from glta_cli.workspace.workspace import Workspace
 
 SHOWN_METRIC = "ndcg@10"
 
@@ -24,7 +25,7 @@ def runs(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
 
     Example: glta runs --json
     """
-    from glta_cli.workspace import Workspace
+    from glta_cli.workspace.workspace import Workspace
 
     workspace = Workspace(data_dir)
     found = [run_report(workspace, workspace.required_run(name)) for name in workspace.run_names()]

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.details import scalars
-from glta_cli.terminal import results, say, show_json, show_table
+from glta_cli.core.terminal import results, say, show_json, show_table
+from glta_cli.workspace.details import scalars
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from glta_cli.data.prepared import PreparedDataset
-    from glta_cli.pipeline import Pipeline
-    from glta_cli.recipe import Recipe
-    from glta_cli.workspace import Artefact
+    from glta_cli.recipe.schema import Recipe
+    from glta_cli.stages.pipeline import Pipeline
+    from glta_cli.workspace.artefact import Artefact
 
 PURPOSES: Mapping[str, str] = {
     "prepare": "read, filter and split the interactions",
@@ -98,7 +98,7 @@ def _shown(value: str | bool | int | float) -> str:
 def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
     """The resolved recipe, the state of every stage up to `stage`, parameter counts and memory."""
     from glta_cli.language.memory_plan import plan, plan_table
-    from glta_cli.selection import encoder_dimension
+    from glta_cli.recipe.selection import encoder_dimension
 
     prepared = _prepared(pipeline)
     users, items = (None, None) if prepared is None else (prepared.user_count, prepared.item_count)
@@ -131,7 +131,7 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
 
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
     """Name and artefact of every stage that leads to `stage`, without those the recipe leaves out."""
-    from glta_cli.pipeline import ENCODER_STAGES, STAGES
+    from glta_cli.stages.pipeline import ENCODER_STAGES, STAGES
 
     recipe, prepared = pipeline.recipe, _prepared(pipeline)
     has_text = prepared is None or prepared.has_text
@@ -152,7 +152,7 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
 
 def _encodes_items(stage: str, recipe: Recipe, *, has_text: bool) -> bool:
     """Whether vectors of item texts are made on the way to `stage`: for the tied head, or for the encoder."""
-    from glta_cli.selection import encoder_needs_text_vectors
+    from glta_cli.recipe.selection import encoder_needs_text_vectors
 
     head = recipe.finetune.enabled and recipe.finetune.head == "tied"
     for_head = stage != "pretrain-graph" and head and recipe.text.vectors and has_text

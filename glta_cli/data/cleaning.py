@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from glta_cli.core.errors import InputError
 from glta_cli.data.sorting import stable_order
 from glta_cli.data.splits import SPLITS
-from glta_cli.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from glta_cli.core.errors import PluginError
 from glta_cli.data.splits import SPLITS
-from glta_cli.errors import PluginError
 from glta_cli.plugin import RawDataset
 
 INTERACTION_COLUMNS = frozenset({"user", "item", "rating", "timestamp", "split"})

@@ -10,21 +10,24 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from glta_cli.component_identity import component_identity
+from glta_cli.core.downloads import Downloads, is_url
+from glta_cli.core.errors import InputError
+from glta_cli.core.files import file_sha256, fingerprint, read_json, write_json
+from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.cleaning import CleanTable, clean
-from glta_cli.data.download import Downloads, is_url
-from glta_cli.data.interactions import Interactions
 from glta_cli.data.item_text import item_text, plain
 from glta_cli.data.loader_outputs import check_files, check_raw
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
-from glta_cli.errors import InputError
 from glta_cli.plugin import DatasetLoader, RawDataset
-from glta_cli.recipe import DatasetSettings, Recipe
-from glta_cli.registry import OWN_DISTRIBUTION, Component, installed
-from glta_cli.selection import component_options
-from glta_cli.terminal import nothing_on_stdout
-from glta_cli.workspace import SCHEMA_VERSION, Workspace, file_sha256, fingerprint, read_json, write_json
+from glta_cli.plugin.component import OWN_DISTRIBUTION, Component
+from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.schema import DatasetSettings, Recipe
+from glta_cli.recipe.selection import component_options
+from glta_cli.workspace.artefact import SCHEMA_VERSION
+from glta_cli.workspace.workspace import Workspace
 
 STAGE: Final = "prepare"
 

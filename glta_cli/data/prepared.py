@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.workspace import Artefact
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.workspace.artefact import Artefact
 
 INTERACTIONS_FILE: Final = "interactions.parquet"
 USERS_FILE: Final = "users.parquet"

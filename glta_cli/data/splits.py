@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
+from glta_cli.core.errors import InputError
 from glta_cli.data.sorting import stable_order
-from glta_cli.errors import InputError
-from glta_cli.recipe import SplitSettings
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.schema import SplitSettings
 
 SPLITS: Final = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)

@@ -12,19 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from glta_cli.component_identity import component_identity
-from glta_cli.errors import GltaError, InputError
-from glta_cli.evaluation.ranking import Scorer
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.files import fingerprint
+from glta_cli.core.terminal import say
 from glta_cli.plugin import Baseline, BaselineData
-from glta_cli.registry import Component, installed
-from glta_cli.selection import own_settings, require_reader
-from glta_cli.terminal import say
-from glta_cli.workspace import SCHEMA_VERSION, Artefact, fingerprint
+from glta_cli.plugin.component import Component
+from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.registry import installed
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.recipe.selection import own_settings, require_reader
+from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from glta_cli.pipeline import Pipeline
+    from glta_cli.stages.pipeline import Pipeline
 
 STAGE = "baseline"
 LEARNT = "learnt.safetensors"
@@ -149,7 +151,7 @@ def _text_vectors(made: MadeBaseline, pipeline: Pipeline) -> Artefact | None:
 
 
 def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folder: Path) -> dict[str, Any]:
-    from glta_cli.training import pick_device
+    from glta_cli.training.loop import pick_device
 
     prepared = pipeline.prepared()
     learnt = made.baseline.fit(
@@ -169,7 +171,7 @@ def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folde
 
 def _read_vectors(artefact: Artefact) -> NDArray[np.float32]:
     # transformers comes with it, for which those without item texts shall not wait.
-    from glta_cli.stage_context import VECTORS
+    from glta_cli.stages.context import VECTORS
 
     return load_file(artefact.file(VECTORS))["vectors"]
 

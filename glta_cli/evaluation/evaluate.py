@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
+from glta_cli.core.terminal import nothing_on_stdout, progress_bar
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
-from glta_cli.evaluation.metrics import bootstrap_intervals, ranking_metrics
-from glta_cli.evaluation.ranking import Scorer, rank_users
-from glta_cli.evaluation.rows import FittedRow, Row, compared_rows, model_rows
-from glta_cli.evaluation.significance import compare_with_best
+from glta_cli.evaluation.fitted_rows import FittedRow, model_rows
+from glta_cli.evaluation.listed_rows import compared_rows
+from glta_cli.evaluation.rows import Row
 from glta_cli.evaluation.slices import Slice, slice_metrics, slices_of
 from glta_cli.evaluation.tuning import Tuned, tuned
-from glta_cli.recipe import EvaluateSettings, Recipe
-from glta_cli.terminal import nothing_on_stdout, progress_bar
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.metrics import bootstrap_intervals, ranking_metrics
+from glta_cli.ranking.significance import compare_with_best
+from glta_cli.ranking.top_k import rank_users
+from glta_cli.recipe.schema import EvaluateSettings, Recipe
 
 if TYPE_CHECKING:
-    from glta_cli.pipeline import Pipeline
-    from glta_cli.workspace import Artefact
+    from glta_cli.stages.pipeline import Pipeline
+    from glta_cli.workspace.artefact import Artefact
 
 CURVES = ("ndcg", "recall", "precision")
 Values = dict[str, NDArray[np.float64]]

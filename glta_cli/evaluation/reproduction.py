@@ -11,16 +11,17 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from glta_cli.details import scalars
-from glta_cli.errors import InputError
+from glta_cli.core.errors import InputError
 from glta_cli.evaluation.baselines import MODEL_ROW
 from glta_cli.evaluation.published import ABLATIONS, LANGUAGE_MODEL, METRICS, PublishedTable
 from glta_cli.evaluation.tables import tuned_lines
-from glta_cli.recipe import BackboneSettings, EvaluateSettings, Recipe
-from glta_cli.variants import variant_of
+from glta_cli.plugin.settings import BackboneSettings
+from glta_cli.recipe.schema import EvaluateSettings, Recipe
+from glta_cli.recipe.variants import variant_of
+from glta_cli.workspace.details import scalars
 
 if TYPE_CHECKING:
-    from glta_cli.pipeline import Pipeline
+    from glta_cli.stages.pipeline import Pipeline
 
 # Beside the paper's rows, always: what needs no graph and no language model.
 SIMPLE = ("popularity", "ease")
@@ -42,7 +43,7 @@ def require_same_data(table: PublishedTable, pipeline: Pipeline) -> None:
 
 def require_device(table: PublishedTable, pipeline: Pipeline) -> None:
     """Raise `InputError` where the language model cannot be loaded here, before encoders are trained for hours."""
-    from glta_cli.training import pick_device
+    from glta_cli.training.loop import pick_device
 
     device = pick_device(pipeline.device).type
     quantization = pipeline.recipe.backbone.quantization
@@ -172,7 +173,7 @@ def _language_model(backbone: BackboneSettings) -> str:
 def _hardware(pipeline: Pipeline) -> str:
     import torch
 
-    from glta_cli.training import pick_device
+    from glta_cli.training.loop import pick_device
 
     device = pick_device(pipeline.device)
     if device.type == "cuda":

@@ -1,15 +1,12 @@
-"""The rows of an evaluation: what is compared, and how each row comes to rank."""
+"""The rows of an evaluation: baselines, graph encoders and variants, and how each is trained."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.component_identity import component_identity
-from glta_cli.details import numbers
-from glta_cli.errors import InputError, did_you_mean
 from glta_cli.evaluation.baselines import (
     LANGUAGE_ROW,
     MODEL_ROW,
@@ -19,39 +16,15 @@ from glta_cli.evaluation.baselines import (
     needs_text_vectors,
     require_texts,
 )
-from glta_cli.evaluation.ranking import Scorer
-from glta_cli.grids import combinations
-from glta_cli.recipe import GRIDS, VARIANTS, GraphSettings, Recipe
-from glta_cli.registry import installed
-from glta_cli.selection import component_options, encoder_needs_text_vectors, own_settings, row_kind
-from glta_cli.serving.index import Index
-from glta_cli.terminal import say
-from glta_cli.variants import is_encoder_alone, merged, variant_of
+from glta_cli.evaluation.fitted_rows import FittedRow, encoder_row, language_rows, peak_of, seconds_of
+from glta_cli.plugin.grids import combinations
+from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.selection import component_options, encoder_needs_text_vectors
+from glta_cli.recipe.variants import merged, variant_of
 
 if TYPE_CHECKING:
-    from glta_cli.pipeline import Pipeline
-    from glta_cli.workspace import Artefact
-
-
-@dataclass(frozen=True)
-class FittedRow:
-    """A row that can rank.
-
-    Attributes:
-        artefact: what was learnt; rows of two seeds that share it are ranked once.
-        seconds: it took to learn, with what it was learnt from, but for the prepared dataset.
-        peak: the most bytes the process held meanwhile; None where a manifest does not say.
-        settings: its own, as they were in the end.
-        was_there: whether it was learnt before.
-    """
-
-    name: str
-    score: Scorer
-    artefact: Artefact
-    seconds: float
-    peak: int | None
-    settings: dict[str, Any] = field(default_factory=dict)
-    was_there: bool = True
+    from glta_cli.stages.pipeline import Pipeline
 
 
 class Row(ABC):
@@ -218,189 +191,3 @@ def _free(candidates: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> 
         if left and left not in free:
             free.append(left)
     return free
-
-
-# ------------------------------------------------------------------------------------------- rows of a recipe
-
-
-def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> list[Row]:
-    """Find, check and make all rows, before anything is trained that they are to be compared with.
-
-    Args:
-        listed: names and own settings, as `evaluate.baselines` holds them.
-
-    Raises:
-        InputError: nothing has that name, its settings are wrong, or another row is called so.
-        GltaError: a baseline cannot be imported or made.
-    """
-    rows: list[Row] = []
-    taken = {recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW}
-    for name, options in listed.items():
-        if name == recipe.graph.encoder and not options and row_kind(name) == "encoder":
-            say(f"{name} is the run's own graph encoder: it has a row already, which is not tuned")
-            continue
-        row = _row(name, options, recipe)
-        names = set(row.counterparts()) or {row.name}
-        if names & taken:
-            raise _called_alike(row)
-        taken |= names
-        rows.append(row)
-    return rows
-
-
-def _called_alike(row: Row) -> InputError:
-    if isinstance(row, BaselineRow):
-        described = f"the baseline '{row.name}' of {row.made.component.origin}"
-        return InputError(
-            f"{described} is called like a row the report has already", hint="leave it out; its author can rename it"
-        )
-    return InputError(
-        f"'{row.name}' is called like a row the report has already",
-        hint="leave it out; a variant can have another name",
-    )
-
-
-def _row(name: str, options: Mapping[str, Any], recipe: Recipe) -> Row:
-    key = ("evaluate", "baselines", name)
-    grid = recipe.evaluate.grids.get(name)
-    if name in recipe.evaluate.variants:
-        if options:
-            raise InputError(
-                f"the variant '{name}' takes no settings of its own",
-                hint=f"change them with --set evaluate.variants.{name}.SECTION.KEY=VALUE",
-            )
-        return _variant(name, recipe.evaluate.variants[name], recipe)
-    if row_kind(name) == "encoder":
-        own_settings("encoder", name, options, key)
-        changes = {"encoder": name, "options": dict(options)}
-        return EncoderRow(name, changes, None if grid is None else {"options": grid})
-    _require_known(name, recipe)
-    return BaselineRow(made_baseline(name, options), grid)
-
-
-def _variant(name: str, changes: Mapping[str, Any], recipe: Recipe) -> Row:
-    variant = variant_of(recipe, changes, ("evaluate", "variants", name))
-    if not is_encoder_alone(changes, recipe):
-        return VariantRow(name, changes)
-    if "graph" not in changes:
-        raise InputError(
-            f"the variant '{name}' changes {', '.join(changes) or 'nothing'}, which has no effect: "
-            "its recipe stops after the graph encoder",
-            hint="leave it out, or let the recipe go on to the language model: --set finetune.enabled=true",
-        )
-    # With the options the recipe itself gives its encoder, which the variant keeps.
-    changed = {"encoder": variant.graph.encoder, **changes["graph"], "options": dict(variant.graph.options)}
-    given = recipe.evaluate.grids.get(name)
-    return EncoderRow(name, changed, _shipped_grid(name, changes, variant.graph) if given is None else given["graph"])
-
-
-def _shipped_grid(name: str, changes: Mapping[str, Any], graph: GraphSettings) -> Mapping[str, Any] | None:
-    """Without what the recipe itself sets, which the variant keeps: that is not to be tuned.
-
-    Args:
-        graph: the section as the variant has it.
-    """
-    if name not in GRIDS or changes != VARIANTS[name]:
-        return None
-    usual = GraphSettings()
-    grid = {setting: values for setting, values in GRIDS[name]["graph"].items() if setting != "options"}
-    free = {setting: values for setting, values in grid.items() if getattr(graph, setting) == getattr(usual, setting)}
-    given = set(graph.options) - set(changes["graph"].get("options", {}))
-    options = GRIDS[name]["graph"].get("options", {})
-    left = {option: values for option, values in options.items() if option not in given}
-    return {**free, "options": left} if left else free
-
-
-def _require_known(name: str, recipe: Recipe) -> None:
-    """Raise the registry's `InputError` where no baseline is called so, with the nearest names of all rows."""
-    try:
-        installed().find("baseline", name)
-    except InputError as error:
-        encoders = [component.name for component in installed().of_kind("encoder")]
-        baselines = [component.name for component in installed().of_kind("baseline")]
-        variants = list(recipe.evaluate.variants)
-        said, newline, causes = (error.hint or "").partition("\n")
-        if all(component.name != name for component in installed().components):
-            said = f"`glta plugins` lists baselines and encoders; variants are {', '.join(variants)}"
-        error.hint = (did_you_mean(name, [*baselines, *encoders, *variants]) or said) + newline + causes
-        raise
-
-
-def require_rows(rows: Sequence[Row], pipeline: Pipeline, *, tune: bool) -> None:
-    """Raise what is known to keep a row from being trained, such as texts it cannot have: `InputError`, `GltaError`.
-
-    Args:
-        tune: whether their settings are to be chosen from their grids.
-    """
-    for row in rows:
-        row.require(pipeline)
-        if tune and isinstance(row, TunableRow):
-            # A plugin's grid may hold what its settings refuse.
-            for candidate in row.candidates():
-                candidate.require(pipeline)
-
-
-# --------------------------------------------------------------------------------------- the model's own rows
-
-
-def model_rows(pipeline: Pipeline) -> list[FittedRow]:
-    """The encoder, the language model's own ranking and the fused one, of a run that is trained now where it is not.
-
-    A run that stops after stage 1 is its encoder.
-    """
-    pipeline.ensure(pipeline.last_stage)
-    encoder = encoder_row(pipeline.recipe.graph.encoder, pipeline)
-    return [encoder, *(language_rows(pipeline, MODEL_ROW, LANGUAGE_ROW) if pipeline.recipe.finetune.enabled else [])]
-
-
-def language_rows(pipeline: Pipeline, model: str, language: str) -> list[FittedRow]:
-    """The language model's own ranking and the fused one; without fusion the former is the model's.
-
-    Args:
-        model, language: what the rows are called.
-    """
-    index = Index(pipeline.ensure("index"))
-    prepared = pipeline.prepared()
-    seen = prepared.split("train"), prepared.split("valid")
-    stages = [artefact for name, artefact in pipeline.reached() if name != "prepare"]
-    seconds, peak = seconds_of(stages), peak_of(stages)
-    rows = []
-    if index.fused:
-        rows.append(FittedRow(language, index.language_scorer(*seen), index.artefact, seconds, peak))
-    rows.append(FittedRow(model, index.scorer(*seen), index.artefact, seconds, peak))
-    return rows
-
-
-def encoder_row(name: str, pipeline: Pipeline, settings: dict[str, Any] | None = None) -> FittedRow:
-    """The ranking of a pipeline's graph encoder alone."""
-    from glta_cli.stage_context import read_embeddings
-
-    artefact = pipeline.ensure("pretrain-graph")
-    # The stage may train a second encoder, which is not this row's.
-    trainings = [artefact.details[name] for name in ("full", "refit") if name in artefact.details]
-    seconds = sum(float(training["training_seconds"]) for training in trainings)
-    parents = [pipeline.ensure("encode-items")] if "encode-items" in artefact.manifest["inputs"] else []
-    return FittedRow(
-        name,
-        read_embeddings(artefact).scorer(),
-        artefact,
-        seconds + seconds_of(parents),
-        peak_of([artefact, *parents]),
-        settings or {},
-    )
-
-
-def seconds_of(artefacts: Sequence[Artefact]) -> float:
-    """What it took to make them; where a training was interrupted and continued, all of its time."""
-    return sum(max(float(each.manifest["seconds"]), _training_seconds(each)) for each in artefacts)
-
-
-def _training_seconds(artefact: Artefact) -> float:
-    """Of all trainings of a stage: its manifest's own time begins with the last start."""
-    trained = (seconds for name, seconds in numbers(artefact.details) if name.split(".")[-1] == "training_seconds")
-    return float(sum(trained))
-
-
-def peak_of(artefacts: Sequence[Artefact]) -> int | None:
-    peaks = [int(each.manifest["peak_memory"]) for each in artefacts if "peak_memory" in each.manifest]
-    return max(peaks, default=None)

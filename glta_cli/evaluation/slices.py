@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.evaluation.metrics import ranking_metrics
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.ranking.metrics import ranking_metrics
 
 HEAD_SHARE = 0.2
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glta_cli.core.files import fingerprint, read_json, write_json
+from glta_cli.core.terminal import progress_bar
 from glta_cli.evaluation.baselines import STAGE as BASELINE_STAGE
-from glta_cli.evaluation.metrics import ranking_metrics
-from glta_cli.evaluation.ranking import rank_users
 from glta_cli.evaluation.rows import Row, TunableRow
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
-from glta_cli.terminal import progress_bar
-from glta_cli.workspace import SCHEMA_VERSION, Artefact, Workspace, fingerprint, read_json, write_json
+from glta_cli.ranking.metrics import ranking_metrics
+from glta_cli.ranking.top_k import rank_users
+from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
+from glta_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from glta_cli.pipeline import Pipeline
+    from glta_cli.stages.pipeline import Pipeline
 
 STAGE = "tuning"
 TRIED = "tried.json"

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glta_cli.errors import PluginError
-from glta_cli.graph.interaction_graph import InteractionGraph
+from glta_cli.core.errors import PluginError
+from glta_cli.plugin.interaction_graph import InteractionGraph
 
 
 def checked_encoder(encoder: Any, graph: InteractionGraph, dimension: int) -> nn.Module:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
+from glta_cli.plugin.interactions import Interactions
 
 # Marks of the filter, a byte each, for every known pair: one draw in sixteen, at most, is looked up in vain.
 MARKS_A_PAIR = 16

@@ -14,15 +14,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.errors import GltaError
-from glta_cli.evaluation.metrics import ranking_metrics
-from glta_cli.evaluation.ranking import Scorer, product_scorer, rank_users
-from glta_cli.graph.interaction_graph import InteractionGraph
-from glta_cli.graph.losses import Positives, bpr_loss, catalogue_softmax_loss
+from glta_cli.core.errors import GltaError
 from glta_cli.graph.negatives import NegativeSampler
-from glta_cli.recipe import GraphSettings
-from glta_cli.training import TrainingProgress, train
+from glta_cli.plugin.interaction_graph import InteractionGraph
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer, product_scorer
+from glta_cli.ranking.metrics import ranking_metrics
+from glta_cli.ranking.top_k import rank_users
+from glta_cli.recipe.schema import GraphSettings
+from glta_cli.training.loop import TrainingProgress, train
+from glta_cli.training.losses import Positives, bpr_loss, catalogue_softmax_loss
 
 SELECTION_METRIC = "ndcg@10"
 EncoderFactory = Callable[[InteractionGraph], nn.Module]

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glta_cli.graph.losses import Positives, catalogue_softmax_loss
 from glta_cli.language.gllm import TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
-from glta_cli.recipe import AlignSettings, PromptSettings
+from glta_cli.recipe.schema import AlignSettings, PromptSettings
+from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.errors import GltaError
-from glta_cli.evaluation.metrics import ranking_metrics
-from glta_cli.evaluation.ranking import rank_users
-from glta_cli.graph.losses import Positives, catalogue_softmax_loss
+from glta_cli.core.errors import GltaError
+from glta_cli.core.terminal import progress_bar
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
 from glta_cli.language.batching import length_batches
 from glta_cli.language.gllm import TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries, prompt_states
-from glta_cli.recipe import FinetuneSettings
-from glta_cli.terminal import progress_bar
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.ranking.metrics import ranking_metrics
+from glta_cli.ranking.top_k import rank_users
+from glta_cli.recipe.schema import FinetuneSettings
+from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from glta_cli.errors import BusyError, GltaError
+from glta_cli.core.errors import BusyError, GltaError
+from glta_cli.core.files import fingerprint
+from glta_cli.core.terminal import progress_bar
 from glta_cli.language.chat import chat_text
-from glta_cli.recipe import InterestSettings, PromptSettings
-from glta_cli.terminal import progress_bar
-from glta_cli.workspace import fingerprint
+from glta_cli.recipe.schema import InterestSettings, PromptSettings
 
 if TYPE_CHECKING:
     from glta_cli.plugin import LanguageModel

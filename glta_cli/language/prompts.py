@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.errors import InputError
+from glta_cli.core.errors import InputError
 from glta_cli.language.chat import chat_text
 
 SLOTS = ("descriptions", "items", "prediction", "profile", "user")

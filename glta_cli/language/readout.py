@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.evaluation.ranking import mask_seen
 from glta_cli.language.batching import length_batches
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, node_token
-from glta_cli.recipe import FinetuneSettings, PromptSettings
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.ranking.top_k import mask_seen
+from glta_cli.recipe.schema import FinetuneSettings, PromptSettings
 
 
 class UserPrompts:

@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
+from glta_cli.core.files import fingerprint, write_bytes
+from glta_cli.core.terminal import progress_bar
 from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
 from glta_cli.plugin import LanguageModel, SentenceEncoder
-from glta_cli.recipe import TextSettings
-from glta_cli.terminal import progress_bar
-from glta_cli.workspace import fingerprint, write_bytes
+from glta_cli.recipe.schema import TextSettings
 
 # To be raised when a text's vector is computed in another way: older vectors are then left alone.
 ENCODING_FORM = 1

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.evaluation.metrics import ranking_metrics
-from glta_cli.evaluation.ranking import BLOCK, Scorer, mask_seen, top_k
-from glta_cli.terminal import progress_bar
+from glta_cli.core.terminal import progress_bar
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.metrics import ranking_metrics
+from glta_cli.ranking.top_k import BLOCK, mask_seen, top_k
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 STEPS = 3

@@ -13,11 +13,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.evaluation.ranking import Scorer, mask_seen, product_scorer
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer, product_scorer
+from glta_cli.ranking.top_k import mask_seen
 from glta_cli.serving.fusion import FusionWeights, fuse
 from glta_cli.serving.string_column import StringColumn
-from glta_cli.workspace import Artefact
+from glta_cli.workspace.artefact import Artefact
 
 LAYOUT: Final = 2
 """Part of the settings of the stage: an index of another layout is built again."""

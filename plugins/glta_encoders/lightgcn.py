@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glta_cli.graph.spectral import singular_vectors
 from glta_cli.plugin import InteractionGraph
 from glta_encoders.settings import LightGCNSettings
+from glta_encoders.spectral import singular_vectors
 
 # A row of singular vectors is shorter only where the node has no edge; rounding leaves it this long.
 NO_LENGTH = 1e-6

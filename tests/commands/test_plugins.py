@@ -15,10 +15,10 @@ from pydantic import Field
 from glta_cli import __version__
 from glta_cli.commands.plugins_show import described, example_of, recipe_line, set_options, settings_of
 from glta_cli.plugin import KINDS, DatasetDeclaration, Settings
-from glta_cli.recipe import Recipe
-from glta_cli.recipe_files import recipe_from
-from glta_cli.registry import Registry
-from glta_cli.selection import selections
+from glta_cli.plugin.registry import Registry
+from glta_cli.recipe.files import recipe_from
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import selections
 
 SECOND_LIGHTGCN = """
 from glta_cli.plugin import EncoderDeclaration, hookimpl

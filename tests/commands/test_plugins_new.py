@@ -25,8 +25,8 @@ import yaml
 
 from glta_cli import __version__
 from glta_cli.commands.plugins_new import TEMPLATES, new_package, write_package
-from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.plugin import KINDS, BackboneSettings, BaselineData, InputError, Kind
+from glta_cli.plugin.interaction_graph import InteractionGraph
 
 KIND_OF_NAME = {
     "mine": "encoder",
@@ -389,7 +389,7 @@ def test_a_package_that_cannot_be_written_whole_is_not_there(tmp_path: Path, mon
         path.write_bytes(content)
         written.append(path)
 
-    monkeypatch.setattr("glta_cli.workspace.write_bytes", full_disk)
+    monkeypatch.setattr("glta_cli.core.files.write_bytes", full_disk)
     with pytest.raises(InputError, match="cannot be written: No space left on device"):
         write_package(new_package("logger", "diary"), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from glta_cli.profiling import profiled
-from glta_cli.workspace import read_json
+from glta_cli.core.files import read_json
+from glta_cli.training.profiling import profiled
 
 
 def test_a_profile_says_where_the_time_of_each_stage_went(glta, tiny_recipe_file, workspace_root):

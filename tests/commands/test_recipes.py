@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glta_cli.recipe_files import load_recipe, shipped_recipes
+from glta_cli.recipe.files import load_recipe, shipped_recipes
 
 
 def test_the_list_names_what_each_recipe_is_about(glta):

@@ -8,9 +8,10 @@ import pytest
 import typer
 
 from glta_cli.commands.options import checked_device, open_pipeline
-from glta_cli.errors import InputError
-from glta_cli.recipe_files import load_recipe
-from glta_cli.workspace import Run, Workspace
+from glta_cli.core.errors import InputError
+from glta_cli.recipe.files import load_recipe
+from glta_cli.workspace.run import Run
+from glta_cli.workspace.workspace import Workspace
 
 
 @pytest.fixture

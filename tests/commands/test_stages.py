@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from glta_cli.recipe_files import load_recipe, recipe_from
+from glta_cli.recipe.files import load_recipe, recipe_from
 
 OWN_ENCODER = """
 from glta_cli.plugin import EncoderDeclaration, Settings, hookimpl

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glta_cli.core.errors import InputError
 from glta_cli.data.cleaning import clean, kcore_mask, number_in_order
-from glta_cli.errors import InputError
 
 pairs = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=80)
 cells = st.one_of(st.none(), st.sampled_from(["", "a", "b", "c"]))

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from glta_cli.core.errors import PluginError
 from glta_cli.data.loader_outputs import check_files, check_raw
-from glta_cli.errors import PluginError
 from glta_cli.plugin import RawDataset
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.data.preparation import prepare, prepared_before
-from glta_cli.errors import BusyError, GltaError, InputError
-from glta_cli.recipe import DatasetSettings
-from glta_cli.workspace import Workspace
+from glta_cli.recipe.schema import DatasetSettings
+from glta_cli.workspace.workspace import Workspace
 
 RATINGS = """user,item,rating,timestamp
 ann,tea,5,100

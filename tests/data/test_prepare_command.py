@@ -12,8 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from glta_cli.commands.prepare import prepare
-from glta_cli.errors import InputError, InputErrors
-from glta_cli.recipe_files import load_recipe
+from glta_cli.core.errors import InputError, InputErrors
+from glta_cli.recipe.files import load_recipe
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(prepare)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from glta_cli.data.interactions import Interactions
+from glta_cli.core.errors import InputError
 from glta_cli.data.splits import TEST, TRAIN, VALID, holdout_targets, split, split_as_given, split_by_ratio
-from glta_cli.errors import InputError
-from glta_cli.recipe import SplitSettings
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.schema import SplitSettings
 
 counts = st.lists(st.integers(0, 40), min_size=1, max_size=20)
 shares = st.floats(0.01, 0.49)

@@ -15,9 +15,7 @@ from glta_baselines.text_only import TextOnly
 from safetensors.numpy import load, load_file, save
 from typer.testing import CliRunner
 
-from glta_cli.component_identity import source_digest
-from glta_cli.data.interactions import Interactions
-from glta_cli.errors import GltaError, InputError
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.evaluation.baselines import (
     checked_arrays,
     checked_scorer,
@@ -25,14 +23,18 @@ from glta_cli.evaluation.baselines import (
     made_baseline,
 )
 from glta_cli.evaluation.evaluate import evaluate_run
-from glta_cli.evaluation.ranking import Scorer
-from glta_cli.evaluation.rows import BaselineRow, compared_rows
+from glta_cli.evaluation.listed_rows import compared_rows
+from glta_cli.evaluation.rows import BaselineRow
 from glta_cli.main import app
-from glta_cli.pipeline import Pipeline
 from glta_cli.plugin import BaselineData, BaselineDeclaration
-from glta_cli.recipe import Recipe
-from glta_cli.registry import Component, Origin, installed
-from glta_cli.workspace import Workspace
+from glta_cli.plugin.component import Component, Origin
+from glta_cli.plugin.identity import source_digest
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.workspace.workspace import Workspace
 
 RECORDER = """
 import numpy as np

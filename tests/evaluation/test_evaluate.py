@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
 from glta_cli.evaluation.evaluate import evaluate_run, measure
-from glta_cli.evaluation.ranking import Scorer
 from glta_cli.evaluation.tables import metrics_table
-from glta_cli.pipeline import Pipeline
-from glta_cli.recipe import EvaluateSettings, Recipe
-from glta_cli.workspace import Workspace
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.recipe.schema import EvaluateSettings, Recipe
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.workspace.workspace import Workspace
 
 METRICS = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 

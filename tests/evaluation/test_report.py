@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glta_cli.errors import InputError
+from glta_cli.core.errors import InputError
 from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.report.axes import Axis, linear_axis, log_axis
 from glta_cli.evaluation.report.extras import gathered_extras, without_paths
@@ -140,7 +140,7 @@ def test_a_page_that_cannot_be_written_after_all_says_where(
 
     pipeline = run_toy()
     report = evaluate_run(pipeline)
-    monkeypatch.setattr("glta_cli.workspace.write_bytes", full)
+    monkeypatch.setattr("glta_cli.core.files.write_bytes", full)
     with pytest.raises(InputError, match="cannot be written: No space left on device") as refused:
         write_report(pipeline, report, tmp_path / "report.html")
     assert str(tmp_path / "report.html") in str(refused.value.location)

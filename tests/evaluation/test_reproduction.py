@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from glta_cli.errors import InputError
+from glta_cli.core.errors import InputError
 from glta_cli.evaluation.published import PAPER
 from glta_cli.evaluation.reproduction import (
     all_cutoffs,
@@ -20,10 +20,10 @@ from glta_cli.evaluation.reproduction import (
     require_device,
     require_same_data,
 )
-from glta_cli.pipeline import Pipeline
-from glta_cli.recipe import Recipe
-from glta_cli.recipe_files import load_recipe, recipe_from
-from glta_cli.workspace import Workspace
+from glta_cli.recipe.files import load_recipe, recipe_from
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.workspace.workspace import Workspace
 
 # Typed from the paper's table: Goodreads, Amazon, MovieLens; P@5, P@10, N@5, N@10 of each.
 COMPARISON = """

@@ -15,23 +15,27 @@ import torch
 from glta_baselines.ease import Ease
 from typer.testing import CliRunner
 
-from glta_cli.errors import GltaError, InputError, InputErrors
+from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.evaluation.evaluate import evaluate_run
-from glta_cli.evaluation.metrics import ranking_metrics
-from glta_cli.evaluation.ranking import rank_users
-from glta_cli.evaluation.rows import FittedRow, Row, compared_rows, seconds_of
+from glta_cli.evaluation.fitted_rows import FittedRow, seconds_of
+from glta_cli.evaluation.listed_rows import compared_rows
+from glta_cli.evaluation.rows import Row
 from glta_cli.evaluation.tables import costs_table, report_tables, tuned_lines
 from glta_cli.evaluation.tuning import tuned
 from glta_cli.graph import pretraining
 from glta_cli.main import app
-from glta_cli.pipeline import Pipeline
 from glta_cli.plugin import BackboneDeclaration, EncoderDeclaration
-from glta_cli.recipe import GRIDS, VARIANTS, Recipe
-from glta_cli.recipe_files import recipe_from
-from glta_cli.registry import Component, Origin, installed
-from glta_cli.stage_context import backbone_of
-from glta_cli.variants import variant_of
-from glta_cli.workspace import SCHEMA_VERSION, Artefact, Workspace
+from glta_cli.plugin.component import Component, Origin
+from glta_cli.plugin.registry import installed
+from glta_cli.ranking.metrics import ranking_metrics
+from glta_cli.ranking.top_k import rank_users
+from glta_cli.recipe.files import recipe_from
+from glta_cli.recipe.schema import GRIDS, VARIANTS, Recipe
+from glta_cli.recipe.variants import variant_of
+from glta_cli.stages.backbone import backbone_of
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
+from glta_cli.workspace.workspace import Workspace
 
 
 def report(pipeline: Pipeline, *names: str, **settings: Any) -> dict[str, Any]:
@@ -308,7 +312,11 @@ def test_what_is_trained_already_is_not_trained_again(
 ) -> None:
     pipeline = run_toy()
     before = report(pipeline, "mf-softmax", "wo-ia", seeds=2)
-    for module, function in (("glta_cli.stages", "train"), ("glta_cli.graph.pretraining", "train")):
+    for module, function in (
+        ("glta_cli.stages.align", "train"),
+        ("glta_cli.stages.finetune", "train"),
+        ("glta_cli.graph.pretraining", "train"),
+    ):
         monkeypatch.setattr(f"{module}.{function}", lambda *_, **__: pytest.fail("trained again"))
     after = report(run_toy(), "mf-softmax", "wo-ia", seeds=2)
     assert after["models"] == before["models"]
@@ -521,7 +529,7 @@ def test_an_interrupted_search_goes_on_where_it_was(
             raise KeyboardInterrupt
         return pretrain(make, settings, *arguments, **named)
 
-    monkeypatch.setattr("glta_cli.stages.pretrain", counted)
+    monkeypatch.setattr("glta_cli.stages.pretrain_graph.pretrain", counted)
     with pytest.raises(KeyboardInterrupt):
         tuned(row, pipeline)
     assert len(tuned(row, pipeline).tried) == 3

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.evaluation.metrics import ranking_metrics
 from glta_cli.evaluation.slices import slice_metrics, slices_of
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.ranking.metrics import ranking_metrics
 
 
 def pairs(interactions: Interactions) -> set[tuple[int, int]]:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from glta_cli.errors import PluginError
+from glta_cli.core.errors import PluginError
 from glta_cli.graph.encoder_outputs import checked_encoder
-from glta_cli.graph.interaction_graph import InteractionGraph
+from glta_cli.plugin.interaction_graph import InteractionGraph
 
 USERS, ITEMS, DIMENSION = 7, 5, 4
 WANTED = "users [7, 4] and items [5, 4], float32"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from glta_cli.evaluation.evaluate import evaluate_run
-from glta_cli.pipeline import Pipeline
-from glta_cli.recipe_files import load_recipe
-from glta_cli.workspace import Workspace
+from glta_cli.recipe.files import load_recipe
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.workspace.workspace import Workspace
 
 PUBLISHED_RECALL, PUBLISHED_NDCG = 0.1823, 0.1547
 

@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from glta_cli.data.interactions import Interactions
 from glta_cli.graph import negatives as negatives_module
 from glta_cli.graph.negatives import NegativeSampler
+from glta_cli.plugin.interactions import Interactions
 
 Draw = Callable[..., Interactions]
 

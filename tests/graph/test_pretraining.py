@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from glta_cli.data.interactions import Interactions
+from glta_cli.core.errors import GltaError
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.errors import GltaError
 from glta_cli.evaluation.baselines import fitted_baseline, made_baseline
 from glta_cli.evaluation.evaluate import measure
-from glta_cli.graph.interaction_graph import InteractionGraph
 from glta_cli.graph.pretraining import Embeddings, SoftmaxTask, pretrain, validation_users
-from glta_cli.pipeline import Pipeline
-from glta_cli.recipe import Recipe
-from glta_cli.recipe_files import load_recipe
-from glta_cli.registry import installed
-from glta_cli.selection import component_options
-from glta_cli.workspace import Workspace
+from glta_cli.plugin.interaction_graph import InteractionGraph
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.files import load_recipe
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import component_options
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.workspace.workspace import Workspace
 
 Draw = Callable[..., Interactions]
 

@@ -12,11 +12,11 @@ import torch
 from glta_backbones.byte_tokenizer import byte_tokenizer
 from numpy.testing import assert_array_equal
 
-from glta_cli.errors import InputError
+from glta_cli.core.errors import InputError
 from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
 from glta_cli.language.prompts import node_of
-from glta_cli.recipe import AlignSettings, PromptSettings
-from glta_cli.training import TrainingSettings, train
+from glta_cli.recipe.schema import AlignSettings, PromptSettings
+from glta_cli.training.loop import TrainingSettings, train
 
 TITLES = [f"title {item:02}" for item in range(30)]
 USER_COUNT = 9

@@ -14,19 +14,20 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 
 import glta_cli.graph.pretraining
-import glta_cli.stages
-from glta_cli.data.interactions import Interactions
-from glta_cli.errors import GltaError
-from glta_cli.graph.interaction_graph import InteractionGraph
+import glta_cli.stages.describe_users
+from glta_cli.core.errors import GltaError
 from glta_cli.language.finetuning import Examples, FinetuningTask
 from glta_cli.language.model import GraphLanguageModel, load_own_tensors
 from glta_cli.language.prompts import node_of
-from glta_cli.pipeline import Pipeline
 from glta_cli.plugin import LanguageModel
-from glta_cli.recipe import FinetuneSettings
-from glta_cli.stage_context import ALIGNMENT_GRAPH, FULL_GRAPH, TARGETS, StageContext
-from glta_cli.training import TrainingSettings, train
-from glta_cli.workspace import Workspace
+from glta_cli.plugin.interaction_graph import InteractionGraph
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.schema import FinetuneSettings
+from glta_cli.stages.backbone import backbone_of
+from glta_cli.stages.context import ALIGNMENT_GRAPH, FULL_GRAPH, TARGETS, StageContext
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.training.loop import TrainingSettings, train
+from glta_cli.workspace.workspace import Workspace
 
 NO_HOLDOUT = "graph.alignment_holdout=0"
 EPOCHS = 3
@@ -301,7 +302,7 @@ def test_words_are_generated_from_training_items_only_and_never_from_targets(
     tiny_recipe: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe("interests.profile=true", "interests.prediction=true", "interests.items=20")
-    backbone = glta_cli.stages.backbone_of(recipe)
+    backbone = backbone_of(recipe)
     recorder = Recorder(backbone.load(torch.device("cpu")).tokenizer)
 
     def load(device: torch.device, *, full_depth: bool = False) -> LanguageModel:
@@ -309,7 +310,7 @@ def test_words_are_generated_from_training_items_only_and_never_from_targets(
         return recorder  # type: ignore[return-value]
 
     monkeypatch.setattr(backbone, "load", load)
-    monkeypatch.setattr(glta_cli.stages, "backbone_of", lambda recipe: backbone)
+    monkeypatch.setattr(glta_cli.stages.describe_users, "backbone_of", lambda recipe: backbone)
     pipeline = Pipeline("toy", recipe, Workspace(tmp_path), device="cpu")
     pipeline.ensure("describe-users")
     prepared = pipeline.prepared()

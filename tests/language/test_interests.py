@@ -13,7 +13,7 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glta_cli.errors import BusyError, GltaError
+from glta_cli.core.errors import BusyError, GltaError
 from glta_cli.language.interests import (
     LONGEST_WORD,
     WORDS_PER_TAG,
@@ -22,9 +22,10 @@ from glta_cli.language.interests import (
     generate_interests,
 )
 from glta_cli.plugin import LanguageModel
-from glta_cli.recipe import BackboneSettings, InterestSettings, PromptSettings, Recipe
-from glta_cli.registry import installed
-from glta_cli.selection import component_options
+from glta_cli.plugin.registry import installed
+from glta_cli.plugin.settings import BackboneSettings
+from glta_cli.recipe.schema import InterestSettings, PromptSettings, Recipe
+from glta_cli.recipe.selection import component_options
 
 PROMPTS = PromptSettings()
 USERS = [["Heat, a crime film", "Fargo"], ["Toy Story"], [], ["Alien", "Aliens", "Alien 3"], ["Big"]]

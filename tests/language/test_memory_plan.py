@@ -12,13 +12,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from glta_cli.errors import InputError
-from glta_cli.graph.losses import Positives, catalogue_softmax_loss
+from glta_cli.core.errors import InputError
 from glta_cli.language.memory_plan import activation_bytes, attended_bytes, plan, plan_table
-from glta_cli.recipe import Recipe
-from glta_cli.recipe_files import load_recipe, recipe_from
-from glta_cli.registry import installed
-from glta_cli.selection import component_options
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.files import load_recipe, recipe_from
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import component_options
+from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,10 @@ from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import LinearHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import node_token
-from glta_cli.recipe import BackboneSettings, Recipe
-from glta_cli.registry import installed
-from glta_cli.selection import component_options
+from glta_cli.plugin.registry import installed
+from glta_cli.plugin.settings import BackboneSettings
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import component_options
 
 USERS, ITEMS, DIMENSION = 6, 9, 5
 

@@ -9,10 +9,10 @@ import pytest
 from glta_backbones.byte_tokenizer import byte_tokenizer
 from numpy.testing import assert_array_equal
 
-from glta_cli.errors import InputError
+from glta_cli.core.errors import InputError
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_of, node_token, pad_right
 from glta_cli.language.readout import UserPrompts
-from glta_cli.recipe import FinetuneSettings, PromptSettings
+from glta_cli.recipe.schema import FinetuneSettings, PromptSettings
 
 USERS = ["anna", "bob {items}"]
 PROFILES = ["drama, war", ""]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from glta_cli.evaluation.ranking import mask_seen, rank_users
 from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.model import GraphLanguageModel, load_own_tensors
 from glta_cli.language.prompts import node_of
 from glta_cli.language.readout import UserPrompts, encode_users
+from glta_cli.ranking.top_k import mask_seen, rank_users
 from glta_cli.serving.index import Index, LanguageScores
-from glta_cli.stage_context import StageContext
+from glta_cli.stages.context import StageContext
 
 SMOLLM2 = ["backbone.name=smollm2", "backbone.layers=4"]
 EVERYONE = np.arange(60)

@@ -12,15 +12,16 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.numpy import load_file, save
 
-from glta_cli import stages
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
 from glta_cli.language import text_vectors as text_vectors_module
 from glta_cli.language.text_vectors import encode_texts, text_vectors, whiten
 from glta_cli.plugin import LanguageModel
-from glta_cli.recipe import BackboneSettings, Recipe, TextSettings
-from glta_cli.registry import installed
-from glta_cli.selection import component_options
-from glta_cli.stages import model_identity
+from glta_cli.plugin.registry import installed
+from glta_cli.plugin.settings import BackboneSettings
+from glta_cli.recipe.schema import Recipe, TextSettings
+from glta_cli.recipe.selection import component_options
+from glta_cli.stages import backbone as stage_backbone
+from glta_cli.stages.backbone import model_identity
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,7 @@ def test_the_same_recipe_in_another_dtype_is_another_model(monkeypatch: pytest.M
     recipe = Recipe(backbone=BackboneSettings(name="tiny"))
     cpu = torch.device("cpu")
     before = [model_identity(recipe, cpu, full_depth=full_depth) for full_depth in (False, True)]
-    monkeypatch.setattr(stages, "choose_dtype", lambda name, device: torch.bfloat16)
+    monkeypatch.setattr(stage_backbone, "choose_dtype", lambda name, device: torch.bfloat16)
     after = [model_identity(recipe, cpu, full_depth=full_depth) for full_depth in (False, True)]
     assert not set(before) & set(after)
 

@@ -8,16 +8,17 @@ import sys
 import pytest
 import torch
 from glta_backbones.byte_tokenizer import byte_tokenizer
-from glta_backbones.causal_lm import CausalLanguageModel, random_model
+from glta_backbones.causal_lm import CausalLanguageModel
 from glta_backbones.huggingface import HuggingFace
 from glta_backbones.settings import HuggingFaceOptions, TinyOptions
 from glta_backbones.tiny import Tiny
+from glta_backbones.transformer import random_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from glta_cli.errors import InputError
-from glta_cli.recipe import BackboneSettings, LoraSettings
+from glta_cli.core.errors import InputError
+from glta_cli.plugin.settings import BackboneSettings, LoraSettings
 
 CPU = torch.device("cpu")
 SHAPE = TinyOptions(hidden_size=32, depth=3, heads=2)

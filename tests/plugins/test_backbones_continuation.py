@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glta_cli.language.chat import chat_text
-from glta_cli.recipe import BackboneSettings
+from glta_cli.plugin.settings import BackboneSettings
 
 CPU = torch.device("cpu")
 LIKED = "A user liked:\n- Heat, a crime film\n- Fargo\n- Alien\n"

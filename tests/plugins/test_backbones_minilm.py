@@ -16,12 +16,13 @@ from glta_backbones.settings import MiniLMOptions
 from numpy.testing import assert_allclose, assert_array_equal
 from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
-from glta_cli.data.download import Downloads
-from glta_cli.errors import GltaError, InputError
+from glta_cli.core.downloads import Downloads
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.files import read_json
 from glta_cli.language.text_vectors import encode_texts
-from glta_cli.recipe import BackboneSettings, TextSettings
+from glta_cli.plugin.settings import BackboneSettings
+from glta_cli.recipe.schema import TextSettings
 from glta_cli.testing import check_backbone
-from glta_cli.workspace import read_json
 
 CPU = torch.device("cpu")
 TEXTS = [

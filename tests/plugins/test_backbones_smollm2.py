@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 from glta_backbones import checkpoints, smollm2
-from glta_backbones.causal_lm import CausalLanguageModel, quiet_transformers
+from glta_backbones.causal_lm import CausalLanguageModel
 from glta_backbones.checkpoints import CONVERSION, checked
 from glta_backbones.hub import HubError
 from glta_backbones.huggingface import file_hashes
 from glta_backbones.settings import SmolLM2Options
 from glta_backbones.smollm2 import GGUF, SmolLM2
+from glta_backbones.transformer import quiet_transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from glta_cli.data.download import Downloads
-from glta_cli.errors import GltaError
+from glta_cli.core.downloads import Downloads
+from glta_cli.core.errors import GltaError
+from glta_cli.core.files import cache_root, read_json, write_json
 from glta_cli.language.chat import chat_text
-from glta_cli.recipe import BackboneSettings
-from glta_cli.workspace import cache_root, read_json, write_json
+from glta_cli.plugin.settings import BackboneSettings
 
 CPU = torch.device("cpu")
 

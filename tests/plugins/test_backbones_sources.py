@@ -15,8 +15,8 @@ from glta_backbones.settings import HuggingFaceOptions, TinyOptions
 from glta_backbones.tiny import Tiny
 from huggingface_hub import constants
 
-from glta_cli.errors import GltaError, InputError
-from glta_cli.recipe import BackboneSettings
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.plugin.settings import BackboneSettings
 
 CPU = torch.device("cpu")
 TINY = TinyOptions(hidden_size=32, depth=3, heads=2)

@@ -20,7 +20,7 @@ from glta_baselines.settings import EaseSettings, EaseTextSettings, IalsSettings
 from glta_baselines.text_only import TextOnly
 
 from glta_cli.plugin import BaselineData, GltaError, Interactions
-from glta_cli.registry import installed
+from glta_cli.plugin.registry import installed
 
 
 def data(train: Interactions) -> BaselineData:
@@ -147,7 +147,7 @@ def test_ials_says_nothing() -> None:
     """In a process where BLAS has many threads, of which implicit warns."""
     code = """
 from glta_cli.plugin import BaselineData, Interactions
-from glta_cli.registry import installed
+from glta_cli.plugin.registry import installed
 
 train = Interactions.from_pairs([0, 0, 1], [0, 1, 1], user_count=3, item_count=4)
 component = installed().find("baseline", "ials")

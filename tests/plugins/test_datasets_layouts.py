@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.data.preparation import prepare
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.errors import GltaError, InputError
-from glta_cli.recipe import DatasetSettings
-from glta_cli.registry import installed
-from glta_cli.workspace import Workspace
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.schema import DatasetSettings
+from glta_cli.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from glta_cli.core.errors import InputError
 from glta_cli.data.preparation import prepare
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.errors import InputError
-from glta_cli.recipe import DatasetSettings
-from glta_cli.workspace import Workspace
+from glta_cli.recipe.schema import DatasetSettings
+from glta_cli.workspace.workspace import Workspace
 
 REVIEW = json.dumps({"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1000})
 PACKED = gzip.compress("".join(f"{REVIEW}\n" for _ in range(2000)).encode())

@@ -15,9 +15,9 @@ from glta_datasets.json_lines import UNREADABLE, columns_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glta_cli.errors import InputError
-from glta_cli.recipe import DatasetSettings
-from glta_cli.workspace import Workspace
+from glta_cli.core.errors import InputError
+from glta_cli.recipe.schema import DatasetSettings
+from glta_cli.workspace.workspace import Workspace
 
 FIELDS = {"user": pl.String, "item": pl.String, "rating": pl.Float64, "time": pl.Int64}
 repeatedly = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -9,8 +9,8 @@ import pytest
 
 from glta_cli.data.preparation import prepare
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.recipe import DatasetSettings
-from glta_cli.workspace import Workspace
+from glta_cli.recipe.schema import DatasetSettings
+from glta_cli.workspace.workspace import Workspace
 
 FOLDERS = [
     ("ml-100k", "movielens-100k", (943, 1_682, 100_000)),

@@ -28,8 +28,8 @@ from glta_encoders.text_contrast import user_means, user_texts
 from pydantic import ValidationError
 from torch import Tensor
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.graph.interaction_graph import InteractionGraph
+from glta_cli.plugin.interaction_graph import InteractionGraph
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.testing import check_encoder
 
 USERS, ITEMS, WIDTH = 9, 7, 6

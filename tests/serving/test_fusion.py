@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
-from glta_cli.data.interactions import Interactions
-from glta_cli.evaluation.metrics import ranking_metrics
-from glta_cli.evaluation.ranking import Scorer, rank_users
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.metrics import ranking_metrics
+from glta_cli.ranking.top_k import rank_users
 from glta_cli.serving.fusion import WEIGHTS, FusionWeights, choose_weights, fuse, z_scores
 
 USERS, ITEMS = 700, 50

@@ -14,12 +14,12 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 
 from glta_cli.commands.recommend import published_index, ranking_lines, show_answer
-from glta_cli.errors import GltaError, InputError
-from glta_cli.evaluation.ranking import rank_users
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.terminal import cells
+from glta_cli.ranking.top_k import rank_users
 from glta_cli.serving.index import Index, LanguageScores, mapped_tensors
 from glta_cli.serving.recommender import nearest_ids, recommend
-from glta_cli.terminal import cells
-from glta_cli.workspace import Artefact
+from glta_cli.workspace.artefact import Artefact
 
 HEAVY = {"torch", "transformers", "accelerate", "peft", "torch_geometric", "polars", "pydantic", "rich", "scipy"}
 
@@ -106,7 +106,7 @@ def test_fewer_than_one_item_is_no_request(artefact: Artefact, k: int) -> None:
 
 
 def test_a_user_who_has_met_everything_gets_an_empty_list(artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glta_cli.data.interactions import Interactions
+    from glta_cli.plugin.interactions import Interactions
 
     everything = Interactions.from_pairs(
         np.repeat(np.arange(60), 40), np.tile(np.arange(40), 60), user_count=60, item_count=40

@@ -16,9 +16,9 @@ import pytest
 from glta_datasets.settings import TableSettings
 from glta_datasets.table import Table
 
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
 from glta_cli.plugin import RawDataset
-from glta_cli.registry import installed
+from glta_cli.plugin.registry import installed
 from glta_cli.testing import ContractError, check_dataset
 from glta_cli.testing.contract import Contract
 from glta_cli.testing.dataset import dataset_promises

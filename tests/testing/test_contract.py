@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from glta_cli.errors import InputError
+from glta_cli.core.errors import InputError
 from glta_cli.plugin import TunableDeclaration
-from glta_cli.registry import installed
+from glta_cli.plugin.registry import installed
 from glta_cli.testing.contract import Contract, ContractError, declared
 
 

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
+from glta_cli.core.terminal import nothing_on_stdout, say
 from glta_cli.evaluation.report.samples import SampleUser, sample_users
 from glta_cli.evaluation.report.trainings import Training, trainings_of
-from glta_cli.registry import ENDED, reason_of
+from glta_cli.plugin.component import ENDED, reason_of
 from glta_cli.serving.index import Index
-from glta_cli.terminal import nothing_on_stdout, say
 
 if TYPE_CHECKING:
     from glta_cli.evaluation.report.projection import Projection
-    from glta_cli.pipeline import Pipeline
-    from glta_cli.workspace import Artefact
+    from glta_cli.stages.pipeline import Pipeline
+    from glta_cli.workspace.artefact import Artefact
 
 LOCAL_PATH = re.compile(r"^(/|~|\.{1,2}/|file:|[A-Za-z]:[\\/]|\\\\)")
 LEFT_OUT_PATH = "(a local path)"
@@ -71,8 +71,8 @@ def _projection(pipeline: Pipeline, artefacts: Mapping[str, Artefact]) -> Projec
     if "finetune" not in artefacts:
         return "This run has no stage with a language model, so there are no item tokens."
     from glta_cli.evaluation.report.projection import token_projection
-    from glta_cli.stage_context import StageContext
-    from glta_cli.training import pick_device
+    from glta_cli.stages.context import StageContext
+    from glta_cli.training.loop import pick_device
 
     try:
         return token_projection(

@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from glta_cli.core.terminal import printable
 from glta_cli.evaluation.report import figures
 from glta_cli.evaluation.report.extras import Extras
 from glta_cli.evaluation.report.figures import main_metric, metric_name, short, shown_seconds
 from glta_cli.evaluation.report.marks import Mark, model_marks
 from glta_cli.evaluation.report.plots import swatch
-from glta_cli.terminal import printable
 
 SIGNIFICANT = 0.05
 MOST_TRIED = 200

@@ -12,9 +12,9 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
+from glta_cli.core.terminal import printable
 from glta_cli.evaluation.report.axes import Axis, linear_axis, log_axis
 from glta_cli.evaluation.report.marks import Mark
-from glta_cli.terminal import printable
 
 WIDTH = 360
 LETTER, BOLD_LETTER = 6.1, 7.2

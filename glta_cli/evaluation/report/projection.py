@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from glta_cli.errors import GltaError
+from glta_cli.core.errors import GltaError
 from glta_cli.language.model import load_own_tensors
-from glta_cli.stage_context import MODEL, StageContext
+from glta_cli.stages.context import MODEL, StageContext
 
 MOST_ITEMS = 300
 MOST_WORDS = 300

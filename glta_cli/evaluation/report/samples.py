@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.evaluation.ranking import Scorer, rank_users
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.top_k import rank_users
 
 USERS = 6
 RECOMMENDED = 10

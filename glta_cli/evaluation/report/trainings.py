@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glta_cli.details import histories
-from glta_cli.workspace import Artefact
+from glta_cli.workspace.artefact import Artefact
+from glta_cli.workspace.details import histories
 
 
 @dataclass(frozen=True)

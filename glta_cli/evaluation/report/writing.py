@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.errors import InputError
-from glta_cli.terminal import say
+from glta_cli.core.errors import InputError
+from glta_cli.core.terminal import say
 
 if TYPE_CHECKING:
-    from glta_cli.pipeline import Pipeline
+    from glta_cli.stages.pipeline import Pipeline
 
 
 def checked_report_path(path: Path) -> Path:
@@ -44,9 +44,9 @@ def write_report(pipeline: Pipeline, report: Mapping[str, Any], path: Path) -> N
     """
     from rich.markup import escape
 
+    from glta_cli.core.files import write_bytes
     from glta_cli.evaluation.report.extras import gathered_extras
     from glta_cli.evaluation.report.page import report_page
-    from glta_cli.workspace import write_bytes
 
     path = checked_report_path(path)
     page = report_page(report, gathered_extras(pipeline)).encode()

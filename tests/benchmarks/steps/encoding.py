@@ -28,8 +28,8 @@ PEER_BATCH = 32
 def item_texts(count: int) -> list[str]:
     """Texts of Amazon's Sports and Outdoors, in the catalogue's order."""
     from glta_cli.data.preparation import prepare
-    from glta_cli.recipe_files import load_recipe
-    from glta_cli.workspace import Workspace
+    from glta_cli.recipe.files import load_recipe
+    from glta_cli.workspace.workspace import Workspace
 
     source = f"dataset.source={Path(os.environ[SHARED_DATA]) / 'amazon-sports-2014'}"
     with tempfile.TemporaryDirectory() as folder:
@@ -42,8 +42,9 @@ def smollm2(dtype: str = "auto", layers: int | None = None) -> LanguageModel:
     """Thirty layers, or the first ones."""
     import torch
 
-    from glta_cli.recipe import BackboneSettings, Recipe
-    from glta_cli.stage_context import backbone_of
+    from glta_cli.plugin.settings import BackboneSettings
+    from glta_cli.recipe.schema import Recipe
+    from glta_cli.stages.backbone import backbone_of
 
     settings = BackboneSettings.model_validate({"dtype": dtype, "layers": layers})
     return backbone_of(Recipe(backbone=settings)).load(torch.device("cpu"))
@@ -54,7 +55,7 @@ def our_texts(count: int, layers: int | None = None) -> Callable[[int], Work]:
 
     def prepare_work(size: int) -> Work:
         from glta_cli.language.text_vectors import encode_texts
-        from glta_cli.recipe import TextSettings
+        from glta_cli.recipe.schema import TextSettings
 
         texts, model = item_texts(count * size), smollm2(layers=layers)
         return lambda: {"vectors": encode_texts(model, texts, TextSettings())}
@@ -67,9 +68,9 @@ def our_texts_again(size: int) -> Work:
     import torch
 
     from glta_cli.language.text_vectors import text_vectors, whiten
-    from glta_cli.recipe import BackboneSettings, Recipe
-    from glta_cli.stage_context import backbone_of
-    from glta_cli.stages import model_identity
+    from glta_cli.plugin.settings import BackboneSettings
+    from glta_cli.recipe.schema import Recipe
+    from glta_cli.stages.backbone import backbone_of, model_identity
 
     texts = item_texts(TEXTS * size)
     recipe = Recipe(backbone=BackboneSettings(layers=EARLY_EXIT))
@@ -93,7 +94,7 @@ def transformers_texts(count: int, layers: int | None = None, dtype: str = "floa
     def prepare_work(size: int) -> Work:
         import torch
 
-        from glta_cli.recipe import TextSettings
+        from glta_cli.recipe.schema import TextSettings
 
         texts, model = item_texts(count * size), smollm2(dtype, layers)
         causal, tokenizer = model.module, model.tokenizer
@@ -143,7 +144,7 @@ def alike_vectors(ours: Mapping[str, Any], peer: Mapping[str, Any]) -> None:
 def our_users(size: int) -> Work:
     """Queries of Amazon Sports' users at four layers, as the index stage reads them out."""
     from glta_cli.language.readout import encode_users
-    from glta_cli.recipe import EvaluateSettings
+    from glta_cli.recipe.schema import EvaluateSettings
     from steps.training import task_of
 
     task = task_of()
@@ -224,7 +225,7 @@ def words(wrap: Callable[[LanguageModel], Any]) -> Callable[[int], Work]:
 
     def prepare_work(size: int) -> Work:
         from glta_cli.language.interests import generate_interests
-        from glta_cli.recipe import InterestSettings, PromptSettings
+        from glta_cli.recipe.schema import InterestSettings, PromptSettings
 
         model = wrap(smollm2())
         texts = item_texts(DESCRIBED_USERS * DESCRIPTIONS * size)

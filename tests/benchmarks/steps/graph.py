@@ -17,7 +17,7 @@ from step import SHARED_DATA, Step, Work
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from glta_cli.data.interactions import Interactions
+    from glta_cli.plugin.interactions import Interactions
 
 DIMENSION = 64
 LAYERS = 3
@@ -54,7 +54,7 @@ def gowalla(size: int = 1) -> tuple[NDArray[np.int64], NDArray[np.int64], int, i
 
 
 def gowalla_interactions(size: int) -> Interactions:
-    from glta_cli.data.interactions import Interactions
+    from glta_cli.plugin.interactions import Interactions
 
     users, items, user_count, item_count = gowalla(size)
     return Interactions.from_pairs(users, items, user_count=user_count, item_count=item_count)
@@ -105,10 +105,10 @@ def our_bpr_step(size: int) -> Work:
     from glta_encoders.lightgcn import LightGCN
     from glta_encoders.settings import LightGCNSettings
 
-    from glta_cli.graph.interaction_graph import InteractionGraph
     from glta_cli.graph.pretraining import BprTask
-    from glta_cli.recipe import GraphSettings
-    from glta_cli.training import keep_freed_memory
+    from glta_cli.plugin.interaction_graph import InteractionGraph
+    from glta_cli.recipe.schema import GraphSettings
+    from glta_cli.training.loop import keep_freed_memory
 
     keep_freed_memory()  # as at the start of every training
     interactions = gowalla_interactions(size)
@@ -259,7 +259,7 @@ def cross_entropy(size: int, ours: bool) -> Work:
     import torch
     import torch.nn.functional as F
 
-    from glta_cli.graph.losses import Positives, catalogue_softmax_loss
+    from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
     rows, items = QUERIES * size, 40_981
     generator = torch.Generator().manual_seed(0)
@@ -293,8 +293,8 @@ def same_cross_entropy(ours: Mapping[str, Any], peer: Mapping[str, Any]) -> None
 
 def scientific() -> tuple[Interactions, Interactions]:
     """Training and validation interactions of Industrial and Scientific, 2018, split as the product splits."""
-    from glta_cli.data.interactions import Interactions
     from glta_cli.data.splits import TRAIN, VALID, split_by_ratio
+    from glta_cli.plugin.interactions import Interactions
 
     path = Path(os.environ[SHARED_DATA]) / "amazon-scientific-2018" / "Scientific.inter.json"
     histories = [list(dict.fromkeys(items)) for items in json.loads(path.read_text()).values()]
@@ -317,7 +317,7 @@ def training(options: Mapping[str, Any], **settings: Any) -> Work:
     from glta_encoders.settings import LightGCNSettings
 
     from glta_cli.graph.pretraining import pretrain
-    from glta_cli.recipe import GraphSettings
+    from glta_cli.recipe.schema import GraphSettings
 
     graph = GraphSettings.model_validate(settings)
     train, valid = scientific()
@@ -343,7 +343,7 @@ def training(options: Mapping[str, Any], **settings: Any) -> Work:
 
 def softmax_training(size: int) -> Work:
     """The product's defaults, stopped early, and validated as often as the peer for its number of epochs."""
-    from glta_cli.recipe import GraphSettings
+    from glta_cli.recipe.schema import GraphSettings
 
     defaults = GraphSettings().training.model_dump()
     shortened = {"epochs": SOFTMAX_EPOCHS, "validate_every": 1, "patience": SOFTMAX_EPOCHS}

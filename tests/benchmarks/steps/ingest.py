@@ -138,7 +138,7 @@ def drawn_ids(size: int) -> dict[str, list[str]]:
 def our_reviews(path: Callable[[], Path]) -> Callable[[int], Work]:
     def prepare(size: int) -> Work:
         from glta_cli.data.preparation import loader_of
-        from glta_cli.recipe import DatasetSettings
+        from glta_cli.recipe.schema import DatasetSettings
 
         loader = loader_of(DatasetSettings(name="amazon-sports"))
         files = {"interactions": repeated(path(), size)}
@@ -173,8 +173,8 @@ def placeholder_reviews() -> Path:
 
 def our_second_prepare(size: int) -> Work:
     from glta_cli.data.preparation import prepare
-    from glta_cli.recipe import DatasetSettings
-    from glta_cli.workspace import Workspace
+    from glta_cli.recipe.schema import DatasetSettings
+    from glta_cli.workspace.workspace import Workspace
 
     folder = tempfile.TemporaryDirectory(prefix="glta-bench-")
     workspace = Workspace(Path(folder.name))
@@ -208,7 +208,7 @@ def pandas_prepare(size: int) -> Work:
 
 def our_ratings(size: int) -> Work:
     from glta_cli.data.preparation import loader_of
-    from glta_cli.recipe import DatasetSettings
+    from glta_cli.recipe.schema import DatasetSettings
 
     loader = loader_of(DatasetSettings(name="movielens-1m"))
     files = {"ratings": repeated(movielens(), size)}

@@ -84,8 +84,9 @@ class Gowalla:
 
 
 def our_top_k(size: int) -> Work:
-    from glta_cli.data.interactions import Interactions
-    from glta_cli.evaluation.ranking import product_scorer, rank_users
+    from glta_cli.plugin.interactions import Interactions
+    from glta_cli.plugin.scorer import product_scorer
+    from glta_cli.ranking.top_k import rank_users
 
     data = Gowalla(size)
     shape = {"user_count": data.user_count, "item_count": data.item_count}
@@ -186,8 +187,8 @@ def ranked_lists(data: Gowalla) -> np.ndarray:
 
 
 def our_metrics(size: int) -> Work:
-    from glta_cli.data.interactions import Interactions
-    from glta_cli.evaluation.metrics import ranking_metrics
+    from glta_cli.plugin.interactions import Interactions
+    from glta_cli.ranking.metrics import ranking_metrics
 
     data = Gowalla(size)
     test = Interactions.from_pairs(*data.test, user_count=data.user_count, item_count=data.item_count)

@@ -67,9 +67,10 @@ def vectors() -> dict[str, np.ndarray]:
 
 def published_workspace(folder: Path) -> None:
     """A workspace whose latest run has an index."""
-    from glta_cli.data.interactions import Interactions
+    from glta_cli.plugin.interactions import Interactions
     from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
-    from glta_cli.workspace import Run, Workspace
+    from glta_cli.workspace.run import Run
+    from glta_cli.workspace.workspace import Workspace
 
     drawn = vectors()
     history = Interactions.from_pairs(

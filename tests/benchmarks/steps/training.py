@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glta_cli.language.finetuning import FinetuningTask
-    from glta_cli.recipe import Recipe
+    from glta_cli.recipe.schema import Recipe
 
 BATCH = 32
 STEPS_TIMED = 2
@@ -32,7 +32,7 @@ TOP_ADAPTED = ("backbone.lora.rank=8", "backbone.lora.layers=1")
 
 def recipe_of(*overrides: str) -> Recipe:
     """Amazon Sports in float32: the peer computes in the same dtype."""
-    from glta_cli.recipe_files import load_recipe
+    from glta_cli.recipe.files import load_recipe
 
     source = f"dataset.source={Path(os.environ[SHARED_DATA]) / 'amazon-sports-2014'}"
     fixed = (source, f"backbone.layers={LAYERS}", "backbone.dtype=float32")
@@ -50,8 +50,8 @@ def task_of(*overrides: str) -> FinetuningTask:
     from glta_cli.language.gllm import TiedHead
     from glta_cli.language.model import GraphLanguageModel
     from glta_cli.language.readout import UserPrompts
-    from glta_cli.stage_context import backbone_of
-    from glta_cli.workspace import Workspace
+    from glta_cli.stages.backbone import backbone_of
+    from glta_cli.workspace.workspace import Workspace
 
     recipe = recipe_of(*overrides)
     with tempfile.TemporaryDirectory() as folder:
@@ -135,8 +135,8 @@ def transformers_step(*overrides: str) -> Callable[[int], Work]:
     def prepare_work(size: int) -> Work:
         import torch
 
-        from glta_cli.graph.losses import Positives
         from glta_cli.language.prompts import pad_right
+        from glta_cli.training.losses import Positives
 
         task = task_of(*overrides)
         model = task.module

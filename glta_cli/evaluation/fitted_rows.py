@@ -1,0 +1,100 @@
+"""Rows that can rank: what they learnt, what that cost, and the rows of a run's own model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.serving.index import Index
+from glta_cli.workspace.details import numbers
+
+if TYPE_CHECKING:
+    from glta_cli.stages.pipeline import Pipeline
+    from glta_cli.workspace.artefact import Artefact
+
+
+@dataclass(frozen=True)
+class FittedRow:
+    """A row that can rank.
+
+    Attributes:
+        artefact: what was learnt; rows of two seeds that share it are ranked once.
+        seconds: it took to learn, with what it was learnt from, but for the prepared dataset.
+        peak: the most bytes the process held meanwhile; None where a manifest does not say.
+        settings: its own, as they were in the end.
+        was_there: whether it was learnt before.
+    """
+
+    name: str
+    score: Scorer
+    artefact: Artefact
+    seconds: float
+    peak: int | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    was_there: bool = True
+
+
+def model_rows(pipeline: Pipeline) -> list[FittedRow]:
+    """The encoder, the language model's own ranking and the fused one, of a run that is trained now where it is not.
+
+    A run that stops after stage 1 is its encoder.
+    """
+    pipeline.ensure(pipeline.last_stage)
+    encoder = encoder_row(pipeline.recipe.graph.encoder, pipeline)
+    return [encoder, *(language_rows(pipeline, MODEL_ROW, LANGUAGE_ROW) if pipeline.recipe.finetune.enabled else [])]
+
+
+def language_rows(pipeline: Pipeline, model: str, language: str) -> list[FittedRow]:
+    """The language model's own ranking and the fused one; without fusion the former is the model's.
+
+    Args:
+        model, language: what the rows are called.
+    """
+    index = Index(pipeline.ensure("index"))
+    prepared = pipeline.prepared()
+    seen = prepared.split("train"), prepared.split("valid")
+    stages = [artefact for name, artefact in pipeline.reached() if name != "prepare"]
+    seconds, peak = seconds_of(stages), peak_of(stages)
+    rows = []
+    if index.fused:
+        rows.append(FittedRow(language, index.language_scorer(*seen), index.artefact, seconds, peak))
+    rows.append(FittedRow(model, index.scorer(*seen), index.artefact, seconds, peak))
+    return rows
+
+
+def encoder_row(name: str, pipeline: Pipeline, settings: dict[str, Any] | None = None) -> FittedRow:
+    """The ranking of a pipeline's graph encoder alone."""
+    from glta_cli.stages.context import read_embeddings
+
+    artefact = pipeline.ensure("pretrain-graph")
+    # The stage may train a second encoder, which is not this row's.
+    trainings = [artefact.details[name] for name in ("full", "refit") if name in artefact.details]
+    seconds = sum(float(training["training_seconds"]) for training in trainings)
+    parents = [pipeline.ensure("encode-items")] if "encode-items" in artefact.manifest["inputs"] else []
+    return FittedRow(
+        name,
+        read_embeddings(artefact).scorer(),
+        artefact,
+        seconds + seconds_of(parents),
+        peak_of([artefact, *parents]),
+        settings or {},
+    )
+
+
+def seconds_of(artefacts: Sequence[Artefact]) -> float:
+    """What it took to make them; where a training was interrupted and continued, all of its time."""
+    return sum(max(float(each.manifest["seconds"]), _training_seconds(each)) for each in artefacts)
+
+
+def _training_seconds(artefact: Artefact) -> float:
+    """Of all trainings of a stage: its manifest's own time begins with the last start."""
+    trained = (seconds for name, seconds in numbers(artefact.details) if name.split(".")[-1] == "training_seconds")
+    return float(sum(trained))
+
+
+def peak_of(artefacts: Sequence[Artefact]) -> int | None:
+    peaks = [int(each.manifest["peak_memory"]) for each in artefacts if "peak_memory" in each.manifest]
+    return max(peaks, default=None)

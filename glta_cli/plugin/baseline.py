@@ -1,0 +1,90 @@
+"""Baselines: recommenders an evaluation compares with, and what they may learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from glta_cli.plugin.interactions import Interactions
+    from glta_cli.plugin.scorer import Scorer
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineData:
+    """What a baseline may learn from; test interactions are not part of it.
+
+    Attributes:
+        train: interactions of U users and I items.
+        validation: of the same users and items, to choose settings by; masked when testing.
+        texts: title and description of each item, [I]; None where the dataset has no item texts.
+        seed: of whatever is drawn at random.
+        device: where to compute, for baselines on torch.
+        text_vectors: what the recipe's `text.backbone`, or else its language model, makes of each text, whitened and of
+            unit length, float32 [I, D]; None but for baselines that ask for it.
+    """
+
+    train: Interactions
+    validation: Interactions
+    texts: Sequence[str] | None
+    seed: int
+    device: torch.device
+    text_vectors: NDArray[np.float32] | None = None
+
+
+class Baseline(Protocol):
+    """A recommender to compare with. What it learns is arrays, so that it is saved and never fitted twice.
+
+    One that has a true attribute `needs_text_vectors` is given them; without item texts there is nothing to fit it on.
+    One whose attribute `uses_seed` is false learns the same whatever the seed, and is fitted once for all seeds; one
+    without it is taken to use the seed.
+
+    Example:
+        import numpy as np
+
+        from glta_cli.plugin import Settings
+
+        class NeighboursSettings(Settings):
+            shrink: float = 10.0
+
+        class Neighbours:
+            uses_seed = False
+
+            def __init__(self, settings):
+                self.settings = settings
+
+            def fit(self, data):
+                together = self.histories(data.train, np.arange(data.train.user_count))
+                together = together.T @ together  # [I, I]
+                popularity = together.diagonal()
+                similar = together / (np.sqrt(np.outer(popularity, popularity)) + self.settings.shrink)
+                return {"similar": similar - np.diag(similar.diagonal())}
+
+            def scorer(self, learnt, train):
+                return lambda users: self.histories(train, users) @ learnt["similar"]  # [B, I]
+
+            def histories(self, interactions, users):
+                rows = np.zeros((len(users), interactions.item_count), dtype=np.float32)
+                for row, user in enumerate(users):
+                    rows[row, interactions.of(user)] = 1
+                return rows
+    """
+
+    def __init__(self, settings: BaseModel) -> None: ...
+
+    def fit(self, data: BaselineData) -> Mapping[str, NDArray[Any]]:
+        """What was learnt, as named arrays."""
+        ...
+
+    def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
+        """From what `fit` returned and the training histories: user indices [B] -> float32 scores [B, I].
+
+        The scores are the caller's to change.
+        """
+        ...

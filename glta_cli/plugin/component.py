@@ -1,0 +1,156 @@
+"""One declared component: where it comes from, how it is imported and made, and what is said when that fails."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from glta_cli.core.errors import GltaError, PluginError, Terminated
+from glta_cli.core.terminal import nothing_on_stdout, printable
+from glta_cli.plugin.declarations import Declaration, Kind, TunableDeclaration
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+OWN_DISTRIBUTION = "glta"
+LONGEST_REASON = 240
+# What a person or the system ends a process with; everything else a plugin raises is its own.
+ENDED = (KeyboardInterrupt, Terminated)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The installed distribution an entry point belongs to."""
+
+    entry_point: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One declared component and where it came from."""
+
+    declaration: Declaration
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        return self.declaration.name
+
+    @property
+    def kind(self) -> Kind:
+        return self.declaration.kind
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """What an evaluation chooses its own settings from; nothing without a grid."""
+        declaration = self.declaration
+        if not isinstance(declaration, TunableDeclaration) or not declaration.grid:
+            return []
+        return declaration.combinations()
+
+    def target(self) -> Any:
+        """Import and return the component's class; raises `GltaError` with the original cause."""
+        return self._imported(self.declaration.target)
+
+    def needs_text_vectors(self) -> bool:
+        """Whether its target asks for the vectors of item texts; imports it."""
+        return bool(getattr(self.target(), "needs_text_vectors", False))
+
+    def config(self) -> type[BaseModel]:
+        """Import and return the pydantic model of the component's settings.
+
+        Raises:
+            GltaError: it cannot be imported, is no subclass of `Settings`, or takes unknown keys.
+        """
+        from glta_cli.plugin.settings import Settings
+
+        model: type[BaseModel] = self._imported(self.declaration.config)
+        strict = isinstance(model, type) and issubclass(model, Settings) and model.model_config.get("extra") == "forbid"
+        if not strict:
+            # Other models would take a misspelt key without a word.
+            raise GltaError(
+                f"{self._full_name()} has settings that are no subclass of glta_cli.plugin.Settings, or take unknown "
+                f"keys: {self.declaration.config}",
+                hint="write `class MySettings(Settings)`, with Settings from glta_cli.plugin",
+            )
+        return model
+
+    def build(self, *arguments: Any) -> Any:
+        """An instance of the target; raises `GltaError` that names the plugin and the original cause."""
+        target = self.target()
+        try:
+            with nothing_on_stdout():
+                return target(*arguments)
+        except (GltaError, *ENDED):
+            raise
+        except BaseException as cause:
+            raise GltaError(
+                f"{self._full_name()} cannot be made: {reason_of(cause)}", hint="--debug shows where; tell its author"
+            ) from cause
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """What is raised inside names the component, unless it is meant for the user: that passes.
+
+        Raises:
+            GltaError: with the original cause, and what checks the contract as its hint.
+        """
+        try:
+            yield
+        except (GltaError, *ENDED):
+            raise
+        except BaseException as cause:
+            raise GltaError(
+                f"{self._full_name()}: {reason_of(cause)}",
+                hint=f"glta_cli.testing.check_{self.kind}('{self.name}') says all that is wrong; --debug shows where",
+            ) from cause
+
+    def _imported(self, path: str) -> Any:
+        module_name, _, attribute = path.partition(":")
+        try:
+            with nothing_on_stdout():
+                return getattr(importlib.import_module(module_name), attribute)
+        except ENDED:
+            raise
+        except BaseException as cause:
+            extra = self.declaration.extra
+            raise GltaError(
+                f"{self._full_name()} cannot be imported: {reason_of(cause)}",
+                hint=f"pip install {shlex.quote(extra)}" if extra else None,
+            ) from cause
+
+    def _full_name(self) -> str:
+        return f"{self.kind} '{self.name}' of {self.origin}"
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A plugin that could not be loaded, why, and what it had declared until then."""
+
+    origin: Origin
+    cause: BaseException
+    declared: tuple[Declaration, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        return reason_of(self.cause)
+
+
+def reason_of(cause: BaseException) -> str:
+    """What was raised, on one line that a terminal and JSON can take."""
+    try:
+        text, kind = str(cause), type(cause).__name__
+    except Exception:
+        text, kind = "", "an exception that cannot be shown"
+    text = " ".join(printable(text).encode("utf-8", "backslashreplace").decode().split())
+    if not isinstance(cause, PluginError):
+        text = f"{kind}: {text}" if text else kind
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."

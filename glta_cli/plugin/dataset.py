@@ -1,0 +1,108 @@
+"""Datasets: how a loader finds files and reads them, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import polars
+    from pydantic import BaseModel
+
+
+@dataclass
+class RawDataset:
+    """What a loader read.
+
+    Attributes:
+        interactions: columns `user` and `item` (strings), optionally `rating` (float), `timestamp`
+            (integer seconds) and, where the source comes divided, `split` (`train`, `valid` or `test`), which
+            `dataset.split.strategy: given` keeps and every other strategy ignores; in the source's order, ratings
+            unfiltered, duplicates kept.
+        items: columns `item` (string), `title`, optionally `description` (strings or null); None when the
+            source has no item texts.
+        dropped: unreadable or incomplete records by reason.
+        warnings: sentences the user should see.
+    """
+
+    interactions: polars.LazyFrame
+    items: polars.LazyFrame | None = None
+    dropped: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Fetch(Protocol):
+    """Downloads into the workspace, with progress, resume and checks; returns the local file.
+
+    Example:
+        from pathlib import Path
+
+        class Mirror:
+            # Serves a loader from a folder, for its tests.
+            def __init__(self, folder):
+                self.folder = folder
+
+            def url(self, url, *, size=None, sha256=None):
+                return self.folder / Path(url).name
+
+            def pypi(self, requirement, *, sha256):
+                return self.folder / f"{requirement.replace('==', '-')}.whl"
+    """
+
+    def url(self, url: str, *, size: int | None = None, sha256: str | None = None) -> Path:
+        """The file behind `url`; raises `GltaError` naming the file to put where when it cannot be had."""
+        ...
+
+    def pypi(self, requirement: str, *, sha256: str) -> Path:
+        """The wheel of a pinned requirement (`name==version`), fetched through pip and checked."""
+        ...
+
+
+class DatasetLoader(Protocol):
+    """Finds a dataset's files and reads them.
+
+    A loader that can fetch nothing has an attribute `needs_source`, true; one without it is taken to fetch.
+    Datasets of the former are told apart by their source; for the latter a local copy stands for the download.
+
+    Example:
+        import polars as pl
+
+        from glta_cli.plugin import InputError, RawDataset, Settings
+
+        class LibraryLoansSettings(Settings):
+            separator: str = ";"
+
+        class LibraryLoans:
+            needs_source = True
+
+            def __init__(self, name, options):
+                self.name, self.options = name, options
+
+            def locate(self, source, fetch):
+                if source is None:
+                    raise InputError(f"{self.name} has no download", hint="--source takes the library's export")
+                return {"loans": source}
+
+            def read(self, files):
+                loans = pl.scan_csv(files["loans"], separator=self.options.separator, infer_schema=False)
+                return RawDataset(
+                    interactions=loans.select(user="reader", item="book"),
+                    items=loans.select("title", item="book").unique("item", maintain_order=True),
+                )
+    """
+
+    def __init__(self, name: str, options: BaseModel) -> None: ...
+
+    def locate(self, source: Path | None, fetch: Fetch) -> Mapping[str, Path]:
+        """The files to read, by role; from `source` (a file or folder) or, when None, fetched.
+
+        Raises:
+            InputError: `source` lacks a file, or there is none and nothing to fetch.
+        """
+        ...
+
+    def read(self, files: Mapping[str, Path]) -> RawDataset:
+        """Parse the files `locate` found."""
+        ...

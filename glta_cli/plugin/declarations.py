@@ -1,0 +1,99 @@
+"""Declarations: what a plugin says about a component before the component's own code is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, get_args
+
+from glta_cli.plugin.grids import combinations
+
+Kind = Literal["encoder", "backbone", "dataset", "baseline", "logger"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What a plugin says about one component before the component's own code is imported.
+
+    Attributes:
+        name: what a recipe writes to select the component: letters, digits, `-`, `_`, `.`.
+        summary: one line for `glta plugins`.
+        target: `package.module:Class`, imported when selected.
+        config: `package.module:Model`, the component's own settings: a subclass of `Settings` in a module that
+            imports no torch, since recipes are checked with it.
+        extra: the pip extra or package to name when importing the target fails.
+    """
+
+    kind: ClassVar[Kind]
+
+    name: str
+    summary: str
+    target: str
+    config: str
+    extra: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunableDeclaration(Declaration):
+    """A component whose settings can be chosen on validation.
+
+    Attributes:
+        grid: values of the component's own settings that `glta evaluate --tune` chooses from by validation NDCG@10;
+            every combination is tried, so keep it small.
+    """
+
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Every combination of the grid, the last setting varying fastest; of no grid one that changes nothing."""
+        return combinations(self.grid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderDeclaration(TunableDeclaration):
+    """A graph encoder; its target satisfies `GraphEncoder` or `TextGraphEncoder`.
+
+    Its `config` has an integer field `dimension`, the d of the embeddings: `--dry-run` counts with it.
+    """
+
+    kind: ClassVar[Kind] = "encoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneDeclaration(Declaration):
+    """A language model; its target satisfies `Backbone`.
+
+    Attributes:
+        reads_text: false of a control without a language model. The states of its model depend on the graph tokens
+            alone, its architecture has no layers, its `generate` raises a `GltaError`, and a recipe that has it read
+            or write words is refused.
+        generates: False for one that reads texts into vectors and does nothing else: its `load` gives a
+            `SentenceEncoder`, and a recipe selects it by `text.backbone` alone.
+    """
+
+    kind: ClassVar[Kind] = "backbone"
+
+    reads_text: bool = True
+    generates: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetDeclaration(Declaration):
+    """A dataset; its target satisfies `DatasetLoader`."""
+
+    kind: ClassVar[Kind] = "dataset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineDeclaration(TunableDeclaration):
+    """A recommender `glta evaluate` compares with; its target satisfies `Baseline`."""
+
+    kind: ClassVar[Kind] = "baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerDeclaration(Declaration):
+    """Something told of every stage that ends; its target satisfies `StageLogger`."""
+
+    kind: ClassVar[Kind] = "logger"

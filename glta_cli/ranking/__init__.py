@@ -1,0 +1,1 @@
+"""Ranking and its metrics: one protocol for every model."""

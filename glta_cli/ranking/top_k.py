@@ -1,0 +1,95 @@
+"""The one ranking function: exact top-k over the whole catalogue, seen items masked."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glta_cli.core.errors import GltaError
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer
+
+# Users a block: enough for a full-speed matrix product, few enough that their scores stay near the cache and, up to
+# some 65,000 items (32 MiB), below the size at which the allocator would fetch fresh pages for every block.
+BLOCK = 128
+# Items a group: their maximum decides whether any of them is looked at.
+GROUP = 16
+# Groups a row may gather, as a multiple of k: without ties k reach the threshold.
+CROWD = 2
+
+
+def top_k(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+    """The k best columns of each row [B, I] -> [B, min(k, I)]: score descending, then column ascending.
+
+    Columns are grouped, and the k-th largest group maximum is a threshold: k groups reach it, so at least k scores
+    do, and the k best scores stand in groups that reach it. Nothing is selected from the other groups. Scores above
+    the threshold stand in fewer than k groups; where ties let many more groups reach it, as in a constant row or one
+    with fewer than k finite scores, only the first k of the scores equal to it are candidates.
+
+    Raises:
+        GltaError: a score is NaN.
+    """
+    rows, columns = scores.shape
+    k = min(k, columns)
+    if rows == 0 or k == 0:
+        return np.empty((rows, k), dtype=np.int64)
+    size = max(1, min(GROUP, columns // (4 * k)))
+    groups = -(-columns // size)
+    maxima = group_maxima(scores, groups)  # [B, groups]
+    if np.isnan(maxima).any():  # a NaN is the maximum of its group
+        raise GltaError("a score is NaN, so there is no ranking", hint="the model diverged: lower its learning rate")
+    threshold = np.partition(maxima, groups - k, axis=1)[:, groups - k]  # [B]
+    reached = maxima >= threshold[:, None]  # [B, groups]
+    tied = np.flatnonzero(np.count_nonzero(reached, axis=1) > CROWD * k)
+    reached[tied] = False
+    row, group = np.divmod(np.flatnonzero(reached), groups)  # [n] each
+    members = group[:, None] + groups * np.arange(size)  # [n, size]; the last of a group may lie beyond the catalogue
+    values = scores[row[:, None], np.minimum(members, columns - 1)]
+    kept = np.nonzero((values >= threshold[row, None]) & (members < columns))
+    found = [first_candidates(scores[each], threshold[each], k) for each in tied]
+    row = np.concatenate([row[kept[0]], np.repeat(tied, [len(each) for each in found])])
+    column = np.concatenate([members[kept], *found])
+    order = np.lexsort((column, -scores[row, column], row))
+    first = np.searchsorted(row[order], np.arange(rows))
+    best: NDArray[np.int64] = column[order[first[:, None] + np.arange(k)]]
+    return best
+
+
+def first_candidates(scores: NDArray[np.floating], threshold: np.floating, k: int) -> NDArray[np.int64]:
+    """The columns of one row [I] above the threshold, and the first k of those equal to it."""
+    return np.concatenate([np.flatnonzero(scores > threshold), np.flatnonzero(scores == threshold)[:k]])
+
+
+def group_maxima(scores: NDArray[np.floating], groups: int) -> NDArray[np.floating]:
+    """The maximum of columns g, g + groups, g + 2·groups, ... of each row: [B, I] -> [B, groups]."""
+    rows, columns = scores.shape
+    # Neighbouring columns belong to neighbouring groups, so that one vector instruction serves many groups.
+    whole = columns // groups * groups
+    maxima: NDArray[np.floating] = np.maximum.reduce(scores[:, :whole].reshape(rows, -1, groups), axis=1)
+    rest = columns - whole
+    np.maximum(maxima[:, :rest], scores[:, whole:], out=maxima[:, :rest])
+    return maxima
+
+
+def mask_seen(scores: NDArray[np.float32], users: NDArray[np.int64], *seen: Interactions) -> None:
+    """Set the scores [B, I] of items that stand in any of `seen` to minus infinity, in place."""
+    for interactions in seen:
+        lengths = interactions.indptr[users + 1] - interactions.indptr[users]
+        rows = np.repeat(np.arange(len(users)), lengths)
+        starts = np.repeat(interactions.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
+        scores[rows, interactions.items[starts + np.arange(len(rows))]] = -np.inf
+
+
+def rank_users(
+    score: Scorer, users: NDArray[np.int64], k: int, *seen: Interactions, batch_size: int = BLOCK
+) -> NDArray[np.int64]:
+    """The k best unseen items of each user: [n] -> [n, min(k, I)]; [0, k] of no users, who are not scored."""
+    if len(users) == 0:
+        return np.empty((0, k), dtype=np.int64)
+    ranked = []
+    for start in range(0, len(users), batch_size):
+        batch = users[start : start + batch_size]
+        scores = score(batch)
+        mask_seen(scores, batch, *seen)
+        ranked.append(top_k(scores, k))
+    return np.concatenate(ranked)

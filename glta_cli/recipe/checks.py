@@ -1,0 +1,90 @@
+"""What a recipe has to satisfy beyond its file: the schema, the settings of its plugins, and both together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from glta_cli.core.errors import GltaError, InputError, InputErrors
+from glta_cli.recipe.positioned_yaml import Key, Position
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import reads_text, selection_errors, selections
+from glta_cli.recipe.validation import in_file_order, place, validated
+
+
+def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
+    """Check values against the schema and against the settings of the plugins they select."""
+    from glta_cli.plugin.registry import installed
+
+    installed()  # what is wrong with the plugins as a whole is no error of a setting
+    errors: list[GltaError] = []
+    recipe = None
+    try:
+        recipe = validated(Recipe, values, (), positions)
+    except InputErrors as several:
+        errors += several.errors
+    # From the values: a plugin's settings are checked even where the schema found errors.
+    for selection in selections(values):
+        errors += selection_errors(selection, positions)
+    if recipe is not None:
+        errors += _contradictions(recipe, positions)
+    if recipe is None or errors:
+        raise InputErrors(in_file_order(errors))
+    return recipe
+
+
+def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
+    """Settings that are right one by one and wrong together."""
+    found: list[GltaError] = []
+    align, finetune = recipe.align, recipe.finetune
+    if align.least_items > align.most_items:
+        problem = f"align.least_items: {align.least_items} is more than align.most_items, {align.most_items}"
+        found.append(InputError(problem, location=place(("align", "least_items"), positions)))
+    if finetune.readout == "positions" and finetune.loss == "first":
+        problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
+        location = place(("finetune", "readout"), positions)
+        found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
+    if finetune.shuffled_users and not finetune.user_token:
+        problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
+        location = place(("finetune", "shuffled_users"), positions)
+        found.append(InputError(problem, location=location, hint="set finetune.user_token=true"))
+    words = words_used(recipe)
+    if words and not _reads_text(recipe):
+        problem = f"backbone.name: {recipe.backbone.name} reads no text, which {', '.join(words)} would have it do"
+        hint = "switch it off: " + " ".join(f"--set {key}=false" for key in words)
+        found.append(InputError(problem, location=place(("backbone", "name"), positions), hint=hint))
+    if not _reads_text(recipe):
+        for key in ("layers", "lora"):
+            if getattr(recipe.backbone, key) is not None:
+                problem = f"backbone.{key}: {recipe.backbone.name} is no language model, so it has no layers"
+                location = place(("backbone", key), positions)
+                found.append(InputError(problem, location=location, hint=f"leave it out: --set backbone.{key}=null"))
+    if recipe.text.options and recipe.text.backbone is None:
+        problem = "text.options: there is no text.backbone whose settings they are"
+        hint = "the language model's own stand in backbone.options"
+        found.append(InputError(problem, location=place(("text", "options"), positions), hint=hint))
+    if recipe.graph.refit and finetune.enabled:
+        problem = "graph.refit: fusion weights are chosen on validation, which a refitted encoder has seen"
+        location = place(("graph", "refit"), positions)
+        found.append(
+            InputError(problem, location=location, hint="set finetune.enabled=false, or leave out graph.refit")
+        )
+    return found
+
+
+def words_used(recipe: Recipe) -> list[str]:
+    """The switches that have the language model read or write words about items."""
+    used = {
+        "text.vectors": recipe.finetune.head == "tied" and recipe.text.vectors and recipe.text.backbone is None,
+        "align.enabled": recipe.align.enabled,
+        "interests.profile": recipe.interests.profile,
+        "interests.prediction": recipe.interests.prediction,
+    }
+    return [key for key, is_used in used.items() if is_used]
+
+
+def _reads_text(recipe: Recipe) -> bool:
+    try:
+        return reads_text(recipe)
+    except GltaError:
+        return True  # there is no such backbone, which is said elsewhere

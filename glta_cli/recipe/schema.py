@@ -1,0 +1,360 @@
+"""Recipes: the settings of a whole run, and the only place where a default lives.
+
+Every key is optional; what a recipe leaves out is the default written here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from glta_cli.plugin.settings import BackboneSettings, Settings
+
+# --------------------------------------------------------------------------------------------- the schema
+
+
+def listed_by_name(listed: Any) -> Any:
+    """Components as a mapping of names to settings; what is no such list is returned as it is.
+
+    They are given as that mapping, in which settings may be left out, or as a list of names and of mappings of one
+    name to its settings: `[popularity, {ease: {regularization: 5}}]`. No name may stand twice.
+    """
+    pairs = _names_and_settings(listed)
+    if pairs is None or _repeated(pairs):
+        return listed
+    return {name: {} if options is None else options for name, options in pairs}
+
+
+def _names_and_settings(listed: Any) -> list[tuple[str, Any]] | None:
+    if isinstance(listed, list):
+        entries = [{entry: None} if isinstance(entry, str) else entry for entry in listed]
+        if not all(isinstance(entry, dict) and len(entry) == 1 for entry in entries):
+            return None
+    elif isinstance(listed, dict):
+        entries = [listed]
+    else:
+        return None
+    return [(str(name), options) for entry in entries for name, options in entry.items()]
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
+    names = [name for name, _ in pairs]
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def _checked_components(listed: Any) -> Any:
+    pairs = _names_and_settings(listed)
+    if pairs is None:
+        raise PydanticCustomError("components_type", "Input should be a list of names, or names with settings")
+    if repeated := _repeated(pairs):
+        raise ValueError(f"{' and '.join(repeated)}: listed more than once")
+    return listed_by_name(listed)
+
+
+Components = Annotated[dict[str, dict[str, Any]], BeforeValidator(_checked_components)]
+"""Several components of one kind: names, each with its own settings; a list of names will do.
+
+An override of a single setting, such as `--set evaluate.baselines.ease.regularization=100`, changes that component, or
+adds it, and leaves the others as they are: those the recipe lists, or those it has by default.
+"""
+
+
+class SplitSettings(Settings):
+    """How interactions are divided; EVALUATION protocol: selection on validation, test read once."""
+
+    strategy: Literal["ratio", "leave-last-out", "temporal", "given"] = Field(
+        "ratio",
+        description="per user at random; each user's last two; one global cut in time; or the dataset's own parts",
+    )
+    validation: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of interactions for model selection; drawn from training where a given split has none",
+    )
+    test: float = Field(
+        0.1, gt=0, lt=1, description="share of interactions for the final figures; a given split has its own"
+    )
+    seed: int = Field(0, ge=0, description="seed of the random split")
+
+
+class DatasetSettings(Settings):
+    """Which interactions, which filters, which split."""
+
+    name: str = Field("movielens-100k", description="a dataset of `glta plugins`")
+    source: str | None = Field(None, description="local file or folder, or URL, in place of the download")
+    min_rating: float | None = Field(None, description="keep interactions rated at least this")
+    kcore: int = Field(0, ge=0, description="least interactions of every user and item, to a fixed point")
+    split: SplitSettings = SplitSettings()
+    options: dict[str, Any] = Field({}, description="the loader's own settings")
+
+
+class TrainingSettings(Settings):
+    """What the one training loop needs, whichever stage runs it."""
+
+    epochs: int = Field(10, ge=1, description="passes over the training users or prompts, at most")
+    batch_size: int = Field(32, ge=1, description="users, interactions or prompts a step")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, after warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
+    decay: Literal["none", "cosine"] = Field("none", description="of the learning rate, to zero at the last epoch")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW)")
+    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm")
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    patience: int = Field(5, ge=1, description="validations without a better metric before stopping")
+    checkpoint_seconds: float = Field(120.0, ge=0, description="least time between two saved states")
+
+
+class GraphSettings(Settings):
+    """Stage 1, the graph encoder."""
+
+    encoder: str = Field("lightgcn", description="a graph encoder of `glta plugins`")
+    options: dict[str, Any] = Field({}, description="the encoder's own settings")
+    loss: Literal["softmax", "bpr"] = Field("softmax", description="softmax needs far fewer epochs than bpr")
+    temperature: float = Field(0.2, gt=0, description="of the softmax over scores")
+    unit_length: Literal["both", "users"] = Field(
+        "both",
+        description="vectors the softmax scales to unit length: users and items, so that scores are cosines; or users "
+        "alone, so that an item's length can tell how popular it is",
+    )
+    softmax_items: int | None = Field(
+        None, ge=2, description="items sampled for the softmax; null scores the whole catalogue"
+    )
+    alignment_holdout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="share of training items hidden from the graph to be stage 3's targets; 0 shows all",
+    )
+    refit: bool = Field(
+        False,
+        description="after the epoch is chosen on validation, train again from the start on training and validation "
+        "interactions for as many epochs",
+    )
+    validation_users: int = Field(10_000, ge=1, description="users ranked to select the epoch, at most")
+    training: TrainingSettings = TrainingSettings(
+        epochs=40, batch_size=512, learning_rate=2e-2, validate_every=2, patience=4
+    )
+
+
+class PromptSettings(Settings):
+    """The wording, with slots in braces; wrapped in the backbone's own chat template."""
+
+    system: str = Field("You recommend items.", description="system message; empty leaves it out")
+    alignment: str = Field(
+        "Put these descriptions in the order of the items.\n{descriptions}\nItems: {items}",
+        description="stage 2; slots {descriptions} {items}",
+    )
+    recommendation: str = Field(
+        "Choose the items this user will like.\nUser: {user}\nLiked: {items}\n{profile}{prediction}",
+        description="stage 3; slots {user} {items} {profile} {prediction}",
+    )
+    profile_line: str = Field("Tags: {words}\n", description="what fills {profile}")
+    prediction_line: str = Field("Next interests: {words}\n", description="what fills {prediction}")
+    profile: str = Field(
+        "A user liked:\n{descriptions}\nSum up this user's taste in {k} short tags, separated by commas.",
+        description="asks the backbone for the profile; slots {descriptions} {k}",
+    )
+    prediction: str = Field(
+        "A user liked:\n{descriptions}\nName {k} words for what this user would like next, separated by commas.",
+        description="asks the backbone for the prediction; slots {descriptions} {k}",
+    )
+    placeholder: str = Field(" ?", description="the word at the placeholder positions of rows 2 to k")
+
+
+class TextSettings(Settings):
+    """How the language model's view of an item's text becomes a vector, and which text that is."""
+
+    vectors: bool = Field(True, description="the tied head knows items by E_i and text; false: by E_i alone")
+    shuffled: bool = Field(
+        False, description="true is the control: texts are dealt out to the items at random, for every stage"
+    )
+    backbone: str | None = Field(
+        None, description="the backbone whose vectors stand for item texts; null takes the language model itself"
+    )
+    options: dict[str, Any] = Field({}, description="own settings of text.backbone")
+    tokens: int = Field(48, ge=4, description="an item's text is cut to this many tokens")
+    dimensions: int = Field(256, ge=1, description="principal directions kept by whitening")
+    batch_size: int = Field(16, ge=1, description="longest texts a forward pass; of shorter ones as many tokens")
+
+
+class AlignSettings(Settings):
+    """Stage 2, item-text alignment."""
+
+    enabled: bool = Field(True, description="false is the ablation w/o IA: stage 3 trains both projectors")
+    labels: Literal["description_order", "item_order"] = Field(
+        "description_order", description="position t predicts the item described, or standing, t-th"
+    )
+    least_items: int = Field(8, ge=1, description="fewest items a prompt")
+    most_items: int = Field(12, ge=1, description="most items a prompt")
+    description_tokens: int = Field(32, ge=4, description="a description is cut to this many tokens")
+    prompts: int = Field(512, ge=1, description="training prompts an epoch")
+    validation_prompts: int = Field(64, ge=1, description="prompts that select the epoch")
+    training: TrainingSettings = TrainingSettings(
+        epochs=3, batch_size=16, learning_rate=1e-3, warmup_steps=10, clip_norm=1.0
+    )
+
+
+class InterestSettings(Settings):
+    """Profile and prediction: words the backbone generates about each user beforehand."""
+
+    profile: bool = Field(True, description="false is the ablation w/o PF")
+    prediction: bool = Field(True, description="false is the ablation w/o PD")
+    words: int = Field(5, ge=1, description="tags or words asked for: k")
+    items: int = Field(10, ge=1, description="training items described to the backbone")
+    description_tokens: int = Field(24, ge=4, description="a description is cut to this many tokens")
+    new_tokens: int = Field(24, ge=1, description="longest answer")
+    batch_size: int = Field(32, ge=1, description="prompts continued at once")
+
+
+class FinetuneSettings(Settings):
+    """Stage 3, user-item alignment and the GLLM head."""
+
+    enabled: bool = Field(True, description="false stops after stage 1: the graph encoder is the model")
+    head: Literal["tied", "linear"] = Field(
+        "tied", description="tied scores items by E_i and text vectors; linear is the paper's h x I layer"
+    )
+    loss: Literal["first", "positions"] = Field(
+        "first", description="multi-positive softmax at the first position, or cross-entropy at k positions"
+    )
+    positions: int = Field(10, ge=1, description="k: target positions of loss and readout `positions`")
+    readout: Literal["first", "positions", "autoregressive"] = Field("first", description="how logits become a list")
+    softmax_items: int = Field(
+        50_000,
+        ge=2,
+        description="largest catalogue scored whole; beyond it items are sampled, with logQ correction",
+    )
+    user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
+    shuffled_users: bool = Field(
+        False, description="true is the control: the user token is that of another user, always the same"
+    )
+    warm_start_users: int = Field(
+        4000, ge=0, description="users whose states start the tied head, by ridge regression; 0 starts it at random"
+    )
+    validation_users: int = Field(2000, ge=1, description="users ranked to select the epoch, at most")
+    context_items: int = Field(30, ge=0, description="item tokens a prompt, at most")
+    target_share: float = Field(
+        0.3, gt=0, lt=1, description="share of training items predicted, where no holdout fixes the targets"
+    )
+    fusion: bool = Field(True, description="add the graph encoder's scores, weighted on validation")
+    training: TrainingSettings = TrainingSettings(
+        epochs=5, batch_size=32, learning_rate=1e-4, warmup_steps=20, clip_norm=1.0, patience=2
+    )
+
+
+# What a variant may change: everything between the dataset, which all rows share, and the evaluation.
+VARIANT_SECTIONS = ("graph", "backbone", "prompts", "text", "align", "interests", "finetune")
+WORDLESS: dict[str, Any] = {"interests": {"profile": False, "prediction": False}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    # Graph encoders: the same training as the recipe's, but for these.
+    "mf-softmax": {"graph": {"encoder": "mf", "loss": "softmax"}},
+    "lightgcn-softmax": {"graph": {"encoder": "lightgcn", "loss": "softmax"}},
+    "lightgcn-bpr": {
+        "graph": {
+            "encoder": "lightgcn",
+            "loss": "bpr",
+            "options": {"layers": 3},
+            # On Amazon Scientific these reach a higher validation NDCG@10 than the authors' batches of 2,048, rate of
+            # 1e-3 and random start, and sooner; on MovieLens-100K a higher one than from a random start. From singular
+            # vectors the first epochs lead downhill, so it takes patience.
+            "training": {
+                "epochs": 300,
+                "batch_size": 8192,
+                "learning_rate": 5e-3,
+                "validate_every": 10,
+                "patience": 15,
+            },
+        }
+    },
+    # Its few parameters are shared by all nodes: they want more and smaller steps than free embeddings.
+    "alpharec": {"graph": {"encoder": "alpharec", "training": {"epochs": 100, "learning_rate": 2e-3}}},
+    # The paper's ablations: item-text alignment, user tokens, profile, prediction.
+    "wo-ia": {"align": {"enabled": False}},
+    "wo-ua": {"finetune": {"user_token": False}},
+    "wo-pf": {"interests": {"profile": False}},
+    "wo-pd": {"interests": {"prediction": False}},
+    "wo-pf-pd": WORDLESS,
+    # Controls: what is left of the result without what the language model knows.
+    "random-weights": {"backbone": {"weights": "random"}},
+    "projector-only": {
+        # It has no layers: none to leave after, and none to adapt.
+        "backbone": {"name": "none", "layers": None, "lora": None},
+        "text": {"vectors": False},
+        "align": {"enabled": False},
+        **WORDLESS,
+    },
+    "shuffled-text": {"text": {"shuffled": True}},
+    "shuffled-users": {"finetune": {"shuffled_users": True}},
+}
+
+
+# What `--tune` tries of the shipped variants, as long as they are as shipped.
+GRIDS: dict[str, dict[str, Any]] = {
+    "mf-softmax": {"graph": {"temperature": [0.1, 0.2, 0.3]}},
+    "lightgcn-softmax": {"graph": {"options": {"layers": [1, 2, 3]}, "temperature": [0.1, 0.2]}},
+    # Its fits take several times as long as those of the softmax.
+    "lightgcn-bpr": {"graph": {"options": {"layers": [2, 3]}}},
+}
+
+
+def _beside_shipped_variants(given: Any) -> Any:
+    return VARIANTS | given if isinstance(given, dict) else given
+
+
+def _unlike_shipped_variants(variants: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a run stores: a shipped variant is what it is today, not when the run was made."""
+    return {name: changes for name, changes in variants.items() if changes != VARIANTS.get(name)}
+
+
+Variants = Annotated[
+    dict[str, dict[str, Any]], BeforeValidator(_beside_shipped_variants), PlainSerializer(_unlike_shipped_variants)
+]
+
+
+class EvaluateSettings(Settings):
+    """What `glta evaluate` reports."""
+
+    baselines: Components = Field(
+        {"popularity": {}},
+        description="rows to compare with: baselines and graph encoders of `glta plugins`, and variants; names, or "
+        "names with settings; --set evaluate.baselines.NAME.KEY=VALUE adds to them",
+    )
+    variants: Variants = Field(
+        VARIANTS,
+        description="rows that are this recipe with other settings: of section graph alone, the encoder's ranking; of "
+        "others, the whole model's",
+    )
+    seeds: int = Field(1, ge=1, description="trainings of every row, from the recipe's seed on; figures are their mean")
+    tune: bool = Field(False, description="choose the rows' own settings from their grids, by validation NDCG@10")
+    grids: dict[str, dict[str, Any]] = Field(
+        {},
+        description="by row, lists of values to try in place of its own grid: of a baseline's or encoder's own "
+        "settings, of a variant's section graph; --set evaluate.grids.ease.regularization=[50,100]",
+    )
+    cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
+    bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
+    permutations: int = Field(
+        10_000, ge=0, description="random signs for the paired test against the best baseline; 0 leaves it out"
+    )
+    batch_size: int = Field(64, ge=1, description="longest prompts a forward pass; of shorter ones as many tokens")
+
+
+class Recipe(Settings):
+    """A whole run: nine sections, the seed, and who is told."""
+
+    seed: int = Field(0, ge=0, description="of initialisation, sampling and prompts")
+    dataset: DatasetSettings = DatasetSettings()
+    graph: GraphSettings = GraphSettings()
+    backbone: BackboneSettings = BackboneSettings()
+    prompts: PromptSettings = PromptSettings()
+    text: TextSettings = TextSettings()
+    align: AlignSettings = AlignSettings()
+    interests: InterestSettings = InterestSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    loggers: Components = Field(
+        {},
+        description="loggers of `glta plugins`: names, or names with settings; "
+        "--set loggers.NAME.KEY=VALUE adds to them",
+    )

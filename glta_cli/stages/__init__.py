@@ -1,0 +1,1 @@
+"""The stages from prepared data to an index: one a file, their order, and the pipeline that runs them."""

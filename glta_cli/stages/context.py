@@ -1,0 +1,173 @@
+"""What a running stage may use: the recipe, the prepared data, and what the stages before it published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.graph.pretraining import Embeddings
+from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
+from glta_cli.language.model import GraphLanguageModel
+from glta_cli.language.readout import UserPrompts
+from glta_cli.plugin import LanguageModel
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.backbone import backbone_of
+from glta_cli.workspace.artefact import Artefact
+from glta_cli.workspace.workspace import Workspace
+
+FULL_GRAPH = "full.safetensors"
+ALIGNMENT_GRAPH = "alignment.safetensors"
+TARGETS = "targets.safetensors"
+VECTORS = "vectors.safetensors"
+WORDS = "words.parquet"
+MODEL = "model.safetensors"
+
+
+@dataclass
+class StageContext:
+    """What a running stage may use: the recipe, and what the stages before it published."""
+
+    recipe: Recipe
+    workspace: Workspace
+    device: torch.device
+    artefacts: Mapping[str, Artefact]
+
+    @cached_property
+    def prepared(self) -> PreparedDataset:
+        return PreparedDataset(self.artefacts["prepare"])
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What is written about each item, by index, or about another one where the recipe shuffles texts.
+
+        Items without a text keep none. Titles shown to people are `prepared.titles`, which stay true.
+        """
+        texts = self.prepared.texts
+        if not self.recipe.text.shuffled:
+            return texts
+        items = np.flatnonzero(self.prepared.described)
+        dealt = list(texts)
+        for item, other in zip(items, items[derangement(len(items), (self.recipe.seed, 0))], strict=True):
+            dealt[item] = texts[other]
+        return dealt
+
+    @cached_property
+    def train(self) -> Interactions:
+        return self.prepared.split("train")
+
+    @cached_property
+    def validation(self) -> Interactions:
+        return self.prepared.split("valid")
+
+    @cached_property
+    def holdout(self) -> NDArray[np.bool_] | None:
+        """Which training interactions are stage 3's targets, hidden from its graph; None without a holdout."""
+        artefact = self.artefacts["pretrain-graph"]
+        if not artefact.has(TARGETS):
+            return None
+        return load_file(artefact.file(TARGETS))["targets"].astype(bool)
+
+    @cached_property
+    def visible(self) -> Interactions:
+        """Training interactions without the held-out targets: what prompts of training may be made of."""
+        return self.train if self.holdout is None else self.train.where(~self.holdout)
+
+    def embeddings(self, *, serving: bool) -> Embeddings:
+        """The encoder behind stages 2 and 3, on the graph without targets or, for serving, on the whole one."""
+        artefact = self.artefacts["pretrain-graph"]
+        if not artefact.has(ALIGNMENT_GRAPH):
+            return read_embeddings(artefact)
+        stored = load_file(artefact.file(ALIGNMENT_GRAPH))
+        prefix = "served_" if serving else ""
+        return Embeddings(stored[f"{prefix}users"], stored[f"{prefix}items"])
+
+    def text_vectors(self) -> NDArray[np.float32]:
+        """The whitened vectors of the item texts, [I, D], read anew each time."""
+        return load_file(self.artefacts["encode-items"].file(VECTORS))["vectors"]
+
+    def item_vectors(self, embeddings: Embeddings) -> NDArray[np.float32]:
+        """What the tied head knows of each item: its embedding, and its text where there is any, [I, D]."""
+        if "encode-items" not in self.artefacts or not head_takes_texts(self.recipe):
+            return embeddings.items
+        return np.concatenate([embeddings.items, self.text_vectors()], axis=1)
+
+    def model(self, embeddings: Embeddings, *, adapters: bool) -> GraphLanguageModel:
+        """A freshly initialised model around the recipe's language model, with its `adapters` or without."""
+        torch.manual_seed(self.recipe.seed)
+        backbone = self.recipe.backbone if adapters else self.recipe.backbone.model_copy(update={"lora": None})
+        language_model = backbone_of(self.recipe.model_copy(update={"backbone": backbone})).load(self.device)
+        model = GraphLanguageModel(language_model, embeddings, self.head(language_model, embeddings))
+        for name, module in model.named_children():
+            # The backbone places its own weights, over several devices where the recipe says so.
+            if name != "language_module":
+                module.to(self.device)
+        model.users, model.items = model.users.to(self.device), model.items.to(self.device)
+        return model
+
+    def head(self, language_model: LanguageModel, embeddings: Embeddings) -> GllmHead:
+        if self.recipe.finetune.head == "linear":
+            return LinearHead(language_model.hidden_size, self.prepared.item_count)
+        counts = np.bincount(self.train.items, minlength=self.train.item_count)
+        vectors = torch.from_numpy(self.item_vectors(embeddings))
+        return TiedHead(language_model.hidden_size, vectors, torch.from_numpy(counts))
+
+    def user_prompts(self, tokenizer: Any) -> UserPrompts:
+        profiles, predictions = [""] * self.prepared.user_count, [""] * self.prepared.user_count
+        artefact = self.artefacts.get("describe-users")
+        if artefact is not None:
+            words = pl.read_parquet(artefact.file(WORDS))
+            profiles, predictions = words["profile"].to_list(), words["prediction"].to_list()
+        return UserPrompts(
+            tokenizer,
+            self.prepared.user_ids,
+            profiles,
+            predictions,
+            self.recipe.finetune,
+            self.recipe.prompts,
+            self.token_users,
+        )
+
+    @property
+    def token_users(self) -> NDArray[np.int64]:
+        """Whose token stands in each user's prompt, [U]: the user's own, or another's where they are shuffled."""
+        count = self.prepared.user_count
+        return derangement(count, (self.recipe.seed, 1)) if self.recipe.finetune.shuffled_users else np.arange(count)
+
+
+def head_takes_texts(recipe: Recipe) -> bool:
+    """Whether the head knows items by their texts too, where they have any."""
+    return recipe.finetune.head == "tied" and recipe.text.vectors
+
+
+def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
+    """A random cycle through 0..count-1, [count]: nothing stays where it is, unless there is but one."""
+    order = np.random.default_rng(seed).permutation(count)
+    moved = np.empty(count, dtype=np.int64)
+    moved[order] = np.roll(order, 1)
+    return moved
+
+
+def together(first: Interactions, second: Interactions) -> Interactions:
+    """The interactions of both, each user's of the second after those of the first; of the same users and items."""
+    return Interactions.from_pairs(
+        np.concatenate([first.users, second.users]),
+        np.concatenate([first.items, second.items]),
+        user_count=first.user_count,
+        item_count=first.item_count,
+    )
+
+
+def read_embeddings(artefact: Artefact) -> Embeddings:
+    """The embeddings of the encoder trained on the whole training graph, or refitted on validation too."""
+    stored = load_file(artefact.file(FULL_GRAPH))
+    return Embeddings(stored["users"], stored["items"])

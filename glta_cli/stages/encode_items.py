@@ -1,0 +1,64 @@
+"""Stage `encode-items`: item texts to vectors."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save_file
+
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.language.text_vectors import text_vectors, whiten
+from glta_cli.recipe.schema import GraphSettings, Recipe
+from glta_cli.recipe.selection import encoder_needs_text_vectors, require_reader, text_reader
+from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
+from glta_cli.stages.context import VECTORS, StageContext, head_takes_texts
+from glta_cli.stages.stage import Stage, dealt_texts, require_text
+
+
+class EncodeItems(Stage):
+    """Item texts to whitened vectors, for the tied head and whoever else asks for them."""
+
+    name = "encode-items"
+    inputs = ("prepare",)
+
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        """Whether the head or the encoder takes them.
+
+        Raises:
+            InputError: the encoder needs item texts, and the dataset has none or the backbone reads none.
+        """
+        if not encoder_needs_text_vectors(recipe):
+            return recipe.finetune.enabled and head_takes_texts(recipe) and prepared.has_text
+        encoder, switch = f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}"
+        require_text(prepared, encoder, switch)
+        require_reader(recipe, encoder, f"leave it out: --set {switch}")
+        return True
+
+    def loading(self, recipe: Recipe) -> Recipe:
+        return text_reader(recipe)
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        return {
+            "backbone": frozen_backbone_settings(self.loading(recipe)),
+            # Which backbone that is stands in its own settings.
+            "text": recipe.text.model_dump(
+                mode="json", exclude={"backbone", "options", "batch_size", "shuffled", "vectors"}
+            ),
+            **dealt_texts(recipe),
+        }
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        recipe = self.loading(context.recipe)
+        backbone = backbone_of(recipe)
+        plain = text_vectors(
+            partial(backbone.load, context.device),
+            model_identity(recipe, context.device),
+            context.texts,
+            recipe.text,
+            context.workspace.folder("encodings"),
+        )
+        vectors = whiten(plain, recipe.text.dimensions)
+        save_file({"vectors": vectors}, folder / VECTORS)
+        return {"items": len(vectors), "dimensions": vectors.shape[1]}

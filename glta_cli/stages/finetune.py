@@ -1,0 +1,69 @@
+"""Stage `finetune` (3): user tokens and item logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file as save_tensors
+
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.language.finetuning import Examples, FinetuningTask
+from glta_cli.language.model import load_own_tensors, own_tensors
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.backbone import frozen_backbone_settings
+from glta_cli.stages.context import MODEL, StageContext
+from glta_cli.stages.stage import TIMING, ModelStage, training_details
+from glta_cli.training.loop import train, trainable
+
+
+class Finetune(ModelStage):
+    """Stage 3: the user projector, the head and, where the recipe says so, adapters."""
+
+    name = "finetune"
+    inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users")
+
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        return recipe.finetune.enabled
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        # Readout and fusion are decided at inference; the trained model is the same.
+        decided_elsewhere = {"enabled": True, "readout": True, "fusion": True, **TIMING}
+        settings = recipe.finetune.model_dump(mode="json", exclude=decided_elsewhere)
+        lora = recipe.backbone.lora
+        return {
+            "finetune": settings,
+            "backbone": frozen_backbone_settings(recipe) | {"lora": lora and lora.model_dump(mode="json")},
+            "prompts": _stage_3_prompts(recipe),
+            "seed": recipe.seed,
+        }
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        recipe = context.recipe
+        model = context.model(context.embeddings(serving=False), adapters=True)
+        aligned = context.artefacts.get("align")
+        if aligned is not None:
+            load_own_tensors(model, aligned.file(MODEL))
+        task = FinetuningTask(
+            model,
+            context.user_prompts(model.language_model.tokenizer),
+            Examples(context.train, context.holdout, recipe.finetune, recipe.seed),
+            context.train,
+            context.validation,
+            recipe.finetune,
+            aligned=aligned is not None,
+            inference_batch=recipe.evaluate.batch_size,
+            seed=recipe.seed,
+        )
+        # The regression knows the state at the end of the prompt only, not those at the placeholders.
+        if recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users:
+            task.warm_start(recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0)
+        parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
+        progress = train(task, recipe.finetune.training, state_folder=state_folder, description="fine-tune")
+        save_tensors(own_tensors(model), folder / MODEL)
+        return {"trainable_parameters": sum(parameters.values()), **training_details(progress)}
+
+
+def _stage_3_prompts(recipe: Recipe) -> dict[str, Any]:
+    keys = {"system", "recommendation", "profile_line", "prediction_line", "placeholder"}
+    return recipe.prompts.model_dump(mode="json", include=keys)

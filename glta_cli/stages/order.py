@@ -1,0 +1,20 @@
+"""The stages after `prepare`, in the order they run. None reaches back."""
+
+from __future__ import annotations
+
+from glta_cli.stages.align import Align
+from glta_cli.stages.describe_users import DescribeUsers
+from glta_cli.stages.encode_items import EncodeItems
+from glta_cli.stages.finetune import Finetune
+from glta_cli.stages.index import BuildIndex
+from glta_cli.stages.pretrain_graph import PretrainGraph
+from glta_cli.stages.stage import Stage
+
+STAGES: tuple[Stage, ...] = (
+    EncodeItems(),
+    PretrainGraph(),
+    Align(),
+    DescribeUsers(),
+    Finetune(),
+    BuildIndex(),
+)

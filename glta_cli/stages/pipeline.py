@@ -1,0 +1,325 @@
+"""A run of a recipe: brings stages up to date in order, and skips what was published before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from glta_cli.core.files import fingerprint
+from glta_cli.core.terminal import nothing_on_stdout
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.recipe.schema import Recipe
+from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
+from glta_cli.workspace.run import Run, checked_run_name
+from glta_cli.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from glta_cli.stages.loggers import Loggers
+    from glta_cli.training.profiling import StageProfile
+
+STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
+
+# All that a recipe with `finetune.enabled: false` runs.
+ENCODER_STAGES = STAGES[:3]
+
+
+class Pipeline:
+    """One run.
+
+    Args:
+        name: of the run; a run of that name is continued.
+        recipe: what to run.
+        device: a torch device by name; None picks one.
+        profile: whether to measure the stages that run.
+
+    Raises:
+        InputError: its name would lead out of the workspace.
+    """
+
+    def __init__(
+        self, name: str, recipe: Recipe, workspace: Workspace, *, device: str | None = None, profile: bool = False
+    ) -> None:
+        self.name = checked_run_name(name)
+        self.recipe = recipe
+        self.workspace = workspace
+        self.device = device
+        self.profile = profile
+        self.named_after: tuple[str, ...] = ()
+        self.recorded = True
+        self._artefacts: dict[str, Artefact] = {}
+        self._weights_of_backbone: dict[str, str] = {}
+
+    @property
+    def last_stage(self) -> str:
+        """The stage whose artefact ranks: the index, or the encoder of a recipe that stops there."""
+        return "index" if self.recipe.finetune.enabled else "pretrain-graph"
+
+    @nothing_on_stdout()
+    def ensure(self, stage: str) -> Artefact:
+        """Run what is missing up to `stage`, one line on stderr for each, and return its artefact.
+
+        Raises:
+            BusyError: another process runs the same stage.
+            GltaError: the recipe leaves this stage out.
+        """
+        wanted = self.checked(stage)
+        if stage in self._artefacts:
+            return self._artefacts[stage]
+        for each in wanted:
+            self._artefacts[each.name] = self._up_to_date(each)
+            self._save()
+        return self._artefacts[stage]
+
+    def checked(self, stage: str) -> list[Any]:
+        """The stages up to `stage` this recipe has, once nothing is known that would keep one of them from running.
+
+        Raises:
+            GltaError: the recipe leaves this stage out, or an encoder or a backbone cannot be imported.
+            InputError: what asks for item texts cannot have them.
+        """
+        from glta_cli.core.errors import GltaError
+        from glta_cli.plugin.registry import installed
+
+        self.require(stage)
+        prepared = self.prepared()
+        if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
+            raise GltaError(f"this recipe leaves out {stage}", location=self.name)
+        lineage = lineage_of(stage, self.recipe)
+        wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
+        loaded = {
+            each.loading(self.recipe).backbone.name for each in wanted if "backbone" in each.settings(self.recipe)
+        }
+        for name in sorted(loaded):
+            # One that cannot be imported is said before the stages that do without it have run for hours.
+            installed().find("backbone", name).target()
+        return wanted
+
+    def require(self, stage: str) -> None:
+        """Raise `GltaError` where the recipe stops before `stage`; looks at the recipe alone."""
+        if not self.recipe.finetune.enabled and stage not in ENCODER_STAGES:
+            from glta_cli.core.errors import GltaError
+
+            raise GltaError(
+                f"this recipe leaves out {stage}: it stops after pretrain-graph, and the graph encoder is the model",
+                location=self.name,
+                hint="finetune.enabled=true goes on to the language model",
+            )
+
+    @nothing_on_stdout()
+    def beside(self, stage: str) -> Artefact:
+        """The artefact of a stage that reads the prepared dataset alone, for others than this run.
+
+        Made now where it is not, even where the recipe leaves the stage out; it does not become part of the run. Where
+        the run is given shuffled texts, others are given the true ones.
+        """
+        self.prepared()
+        if self.recipe.text.shuffled:
+            return self.with_true_texts().beside(stage)
+        [found] = [each for each in self._later_stages() if each.name == stage]
+        return self._artefacts.get(stage) or self._up_to_date(found)
+
+    def with_true_texts(self) -> Pipeline:
+        """This run, or beside one that is given shuffled texts a sibling that is not."""
+        if not self.recipe.text.shuffled:
+            return self
+        text = self.recipe.text.model_copy(update={"shuffled": False})
+        return self.sibling("true texts", self.recipe.model_copy(update={"text": text}))
+
+    def text_identity(self) -> list[Any]:
+        """Plain values that change with whatever the vectors of item texts depend on, but for the dataset."""
+        [found] = [each for each in self._later_stages() if each.name == "encode-items"]
+        return [found.settings(self.recipe), self._weights(found.loading(self.recipe))]
+
+    def sibling(self, name: str, recipe: Recipe) -> Pipeline:
+        """Another recipe on this run's prepared dataset, to be compared with it.
+
+        Its stages are published as any others, and found again; it is no run of the workspace, and no logger is told.
+
+        Args:
+            name: what tells its lines on stderr from this run's.
+        """
+        self.prepared()
+        other = Pipeline(self.name, recipe.model_copy(update={"loggers": {}}), self.workspace, device=self.device)
+        other.named_after = (*self.named_after, name)
+        other.recorded = False
+        other._artefacts["prepare"] = self._artefacts["prepare"]
+        other._weights_of_backbone = self._weights_of_backbone
+        return other
+
+    @nothing_on_stdout()
+    def prepared(self) -> PreparedDataset:
+        """The prepared dataset, prepared now where it is not."""
+        from glta_cli.data.preparation import prepare
+
+        if "prepare" not in self._artefacts:
+            _ = self.loggers  # one that cannot be had is said before anything runs
+            from rich.markup import escape
+
+            from glta_cli.core.terminal import say
+
+            with self.profiled("prepare") as profile:
+                kept = self._dataset_so_far()
+                prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
+                if profile is not None:
+                    profile.nothing_ran = was_there
+            say(f"[green]✓[/] prepare: {prepared.name} " + ("up to date" if was_there else "prepared"))
+            for warning in prepared.warnings:
+                say(f"[yellow]warning[/]: {escape(warning)}")
+            self._artefacts["prepare"] = prepared.artefact
+            self._save()
+            if not was_there:
+                self._log(prepared.artefact)
+        return PreparedDataset(self._artefacts["prepare"])
+
+    def _dataset_so_far(self) -> PreparedDataset | None:
+        """What this run was prepared from before, where its recipe names no source that might have changed.
+
+        The settings alone may lead to another copy by now, which a run of another name was given as its source.
+        """
+        run = self.workspace.run(self.name)
+        if run is None or self.recipe.dataset.source is not None or "prepare" not in run.stages:
+            return None
+        if deciding(run.recipe)["dataset"] != self.recipe.dataset.model_dump(mode="json"):
+            return None
+        artefact = self.workspace.published("prepare", run.stages["prepare"])
+        return None if artefact is None else PreparedDataset(artefact)
+
+    def profiled(self, stage: str) -> AbstractContextManager[StageProfile | None]:
+        """Measures what runs inside as a stage of this run, where profiles are asked for."""
+        if not self.profile:
+            return nullcontext()
+        from glta_cli.core.terminal import remarks
+        from glta_cli.training.profiling import profiled
+
+        return profiled(stage, self.workspace.root / "profiles" / self.name, remarks().print)
+
+    @cached_property
+    def loggers(self) -> Loggers:
+        """Those the recipe lists."""
+        from glta_cli.stages.loggers import Loggers
+
+        return Loggers(self.name, self.recipe, self.workspace)
+
+    def reached(self) -> list[tuple[str, Artefact]]:
+        """The stages that `ensure` has brought up to date, with what they published."""
+        return list(self._artefacts.items())
+
+    def status(self) -> list[tuple[str, Artefact | None]]:
+        """Every stage with what this run published for it, as long as its settings are still the recipe's."""
+        run = self.workspace.run(self.name)
+        published: list[tuple[str, Artefact | None]] = []
+        same = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
+        for stage in STAGES:
+            name = run.stages.get(stage) if run is not None and same else None
+            published.append((stage, self.workspace.published(stage, name) if name else None))
+        return published
+
+    def _later_stages(self) -> tuple[Any, ...]:
+        # torch and transformers stay out of everything that only looks at a run.
+        from glta_cli.stages.order import STAGES as LATER_STAGES
+
+        return LATER_STAGES
+
+    def _up_to_date(self, stage: Any) -> Artefact:
+        from rich.markup import escape
+
+        from glta_cli.core.terminal import say
+
+        label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
+        inputs = {
+            name: self._artefacts[name].fingerprint for name in stage.reads(self.recipe) if name in self._artefacts
+        }
+        settings = stage.settings(self.recipe)
+        weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
+        identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
+
+        def publish() -> Artefact:
+            say(f"[cyan]▸[/] {stage.name}{label}")
+            with self.profiled(stage.name):
+                return self.workspace.publish(
+                    stage.name,
+                    identity,
+                    partial(stage.run, self._context(), self.workspace.state_folder(stage.name, identity)),
+                    settings=settings,
+                    inputs={**inputs, **({"backbone": weights} if weights else {})},
+                    seed=self.recipe.seed,
+                )
+
+        artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)
+        if was_there:
+            say(f"[green]✓[/] {stage.name}{label}: up to date")
+        else:
+            say(f"[green]✓[/] {stage.name}{label}: done in {artefact.manifest['seconds']:.0f} s")
+            self._log(artefact)
+        return artefact
+
+    def _log(self, artefact: Artefact) -> None:
+        self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
+
+    def _context(self) -> Any:
+        from glta_cli.stages.context import StageContext
+        from glta_cli.training.loop import pick_device
+
+        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts))
+
+    def _weights(self, recipe: Recipe) -> str:
+        """The fingerprint of a backbone's weights, taken once: there are gigabytes of them."""
+        from glta_cli.stages.backbone import backbone_fingerprint
+
+        key = recipe.backbone.model_dump_json()
+        if key not in self._weights_of_backbone:
+            self._weights_of_backbone[key] = backbone_fingerprint(recipe)
+        return self._weights_of_backbone[key]
+
+    def _save(self) -> None:
+        """Record the stages reached; later ones of the same run stay, as long as what they read is the same."""
+        if not self.recorded:
+            return
+        from rich.markup import escape
+
+        from glta_cli.core.terminal import say
+
+        recipe = self.recipe.model_dump(mode="json")
+        stages = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
+        before = self.workspace.run(self.name)
+        same = before is not None and deciding(before.recipe) == deciding(recipe)
+        if before is not None and not same:
+            say(
+                f"[yellow]warning[/]: run {escape(self.name)} had other settings until now; what it published stays, "
+                "and --run with a new name keeps both"
+            )
+        if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
+            stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
+        self.workspace.save_run(Run(self.name, recipe, stages))
+
+
+def deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored recipe without the two sections no stage reads for what it publishes: how to evaluate, and who is told.
+
+    Stages read `evaluate.batch_size`, which says how many prompts go through the model at once, not what comes out.
+    A setting there was not yet when the recipe was stored has today's default: nothing was changed by hand.
+    """
+    from glta_cli.core.errors import InputErrors
+    from glta_cli.recipe.validation import validated
+
+    try:
+        complete = validated(Recipe, recipe, (), {}).model_dump(mode="json")
+    except InputErrors:
+        complete = dict(recipe)  # of another version, with settings this one does not know
+    return {**complete, "evaluate": None, "loggers": None}
+
+
+def lineage_of(stage: str, recipe: Recipe) -> set[str]:
+    """The stage and everything it reads under this recipe, directly or not."""
+    from glta_cli.stages.order import STAGES as LATER_STAGES
+
+    inputs = {each.name: each.reads(recipe) for each in LATER_STAGES}
+    found, pending = set(), [stage]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += inputs.get(name, ())
+    return found

@@ -1,0 +1,125 @@
+"""Stage `pretrain-graph` (1): the graph encoder."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+
+from glta_cli.data.splits import holdout_targets
+from glta_cli.graph.encoder_outputs import checked_encoder
+from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, embeddings_of, pretrain
+from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.interaction_graph import InteractionGraph
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors
+from glta_cli.stages.context import ALIGNMENT_GRAPH, FULL_GRAPH, TARGETS, StageContext, together
+from glta_cli.stages.stage import TIMING, Stage, refit_details, training_details
+
+
+class PretrainGraph(Stage):
+    """Stage 1: the encoder on the whole training graph and, with a holdout, one on the graph without targets.
+
+    With `graph.refit` the former is trained anew on training and validation interactions once its epoch is selected.
+    """
+
+    name = "pretrain-graph"
+    inputs = ("prepare",)
+
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        # An encoder without texts must not be trained again for another language model.
+        return (*self.inputs, "encode-items") if encoder_needs_text_vectors(recipe) else self.inputs
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        graph = recipe.graph.model_dump(mode="json", exclude=TIMING)
+        if not recipe.graph.refit:
+            # What was published before there was a choice stays found.
+            del graph["refit"]
+        return {
+            "graph": graph,
+            "options": component_options(recipe, "encoder").model_dump(mode="json"),
+            "plugin": component_identity(installed().find("encoder", recipe.graph.encoder)),
+            "seed": recipe.seed,
+        }
+
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        recipe, whole = context.recipe, context.train
+        full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
+        details = {"encoder": recipe.graph.encoder, "full": training_details(full.progress)}
+        if recipe.graph.refit:
+            full = self._pretrain(
+                context,
+                together(whole, context.validation),
+                state_folder / "refit",
+                f"{recipe.graph.encoder} on training and validation",
+                fixed_epochs=full.progress.best_epoch,
+            )
+            details["refit"] = refit_details(full.progress)
+        save_file({"users": full.embeddings.users, "items": full.embeddings.items}, folder / FULL_GRAPH)
+        if recipe.graph.alignment_holdout == 0:
+            return details
+
+        targets = holdout_targets(whole, recipe.graph.alignment_holdout, recipe.seed)
+        visible = whole.where(~targets)
+        held = self._pretrain(
+            context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
+        )
+        served = self._on_graph(context, held.module, whole)
+        save_file(
+            {
+                "users": held.embeddings.users,
+                "items": held.embeddings.items,
+                "served_users": served.users,
+                "served_items": served.items,
+            },
+            folder / ALIGNMENT_GRAPH,
+        )
+        save_file({"targets": targets.astype(np.uint8)}, folder / TARGETS)
+        return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
+
+    def _pretrain(
+        self,
+        context: StageContext,
+        edges: Interactions,
+        state_folder: Path,
+        description: str,
+        *,
+        fixed_epochs: int | None = None,
+    ) -> PretrainedEncoder:
+        return pretrain(
+            partial(self._encoder, context),
+            context.recipe.graph,
+            edges,
+            context.train,
+            context.validation,
+            seed=context.recipe.seed,
+            device=context.device,
+            state_folder=state_folder,
+            description=description,
+            fixed_epochs=fixed_epochs,
+        )
+
+    def _on_graph(self, context: StageContext, trained: nn.Module, edges: Interactions) -> Embeddings:
+        """The same parameters, propagated over another graph of the same nodes."""
+        encoder = self._encoder(context, InteractionGraph(edges)).to(context.device)
+        with installed().find("encoder", context.recipe.graph.encoder).named():
+            # What it says of shapes that differ is that something saved follows from the edges.
+            encoder.load_state_dict(trained.state_dict())
+        return embeddings_of(encoder, context.recipe.graph)
+
+    @staticmethod
+    def _encoder(context: StageContext, graph: InteractionGraph) -> nn.Module:
+        recipe = context.recipe
+        component = installed().find("encoder", recipe.graph.encoder)
+        # Each encoder has a copy of its own: what one did to it must not show in the next.
+        texts = (torch.from_numpy(context.text_vectors()),) if component.needs_text_vectors() else ()
+        encoder = component.build(graph, component_options(recipe, "encoder"), *texts)
+        with component.named():
+            return checked_encoder(encoder, graph, encoder_dimension(recipe))

@@ -1,0 +1,91 @@
+"""What every stage is: what it depends on, what it reads, what it publishes, and what its manifest says."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from glta_cli.core.errors import InputError
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.context import StageContext, head_takes_texts
+from glta_cli.training.loop import TrainingProgress
+
+# How often a state is saved does not change what is trained.
+TIMING: Any = {"training": {"checkpoint_seconds"}}
+
+
+class Stage(ABC):
+    """One stage after `prepare`.
+
+    Attributes:
+        name: as the artefact and the manifest call it.
+        inputs: the stages whose artefacts it reads, whatever the recipe.
+    """
+
+    name: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]]
+
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        """Whether the recipe has this stage at all."""
+        return True
+
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        """The stages whose artefacts it reads under this recipe, those the recipe leaves out among them."""
+        return self.inputs
+
+    @abstractmethod
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        """The part of the recipe the result depends on."""
+
+    def loading(self, recipe: Recipe) -> Recipe:
+        """The recipe with the backbone this stage loads, where it loads one, as its backbone."""
+        return recipe
+
+    @abstractmethod
+    def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        """Fill `folder` and return the details for its manifest."""
+
+
+class ModelStage(Stage):
+    """A stage with the language model and its head."""
+
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        # Vectors that are there for the encoder alone are none of the head's.
+        return tuple(name for name in self.inputs if name != "encode-items" or head_takes_texts(recipe))
+
+
+def require_text(prepared: PreparedDataset, needing: str, switch: str) -> None:
+    """Raise `InputError` where the dataset has no item texts, which a stage or a component cannot do without."""
+    if not prepared.has_text:
+        raise InputError(
+            f"{prepared.name} was prepared without item texts, which {needing} needs",
+            hint=f"prepare it again with its metadata file beside the interactions, or leave it out: --set {switch}",
+        )
+
+
+def training_details(progress: TrainingProgress) -> dict[str, Any]:
+    """What a manifest says of a training."""
+    return {
+        "best_epoch": progress.best_epoch,
+        "best_metric": progress.best_metric,
+        "steps": progress.step,
+        "training_seconds": round(progress.seconds, 2),
+        "history": progress.history,
+    }
+
+
+def refit_details(progress: TrainingProgress) -> dict[str, Any]:
+    """What a manifest says of a training that selected no epoch."""
+    return {
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "training_seconds": round(progress.seconds, 2),
+        "history": progress.history,
+    }
+
+
+def dealt_texts(recipe: Recipe) -> dict[str, Any]:
+    """What decides which text is an item's: nothing, or the seed where texts are shuffled."""
+    return {"texts_shuffled_by": recipe.seed} if recipe.text.shuffled else {}

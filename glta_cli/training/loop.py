@@ -1,0 +1,341 @@
+"""The one training loop: every stage describes a task, this file takes its steps, saves and resumes them."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from glta_cli.core.errors import GltaError, InterruptedRunError
+from glta_cli.core.files import write_bytes
+from glta_cli.core.terminal import progress_bar, say
+from glta_cli.recipe.schema import TrainingSettings
+
+STATE = "state.safetensors"
+
+# glibc's names for two settings of its allocator (malloc.h), and how much freed memory it is to keep.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES = 1 << 30
+
+
+class TrainingTask(Protocol):
+    """What a stage wants learnt.
+
+    Attributes:
+        module: its parameters that require a gradient are trained, saved and, at the end, set to their best.
+        metric: the key of `validate`'s result that selects the epoch; higher is better.
+    """
+
+    metric: str
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    def batches(self, epoch: int) -> Sequence[Any]:
+        """The epoch's batches, in order; a function of the epoch alone, so that a resumed run sees the same."""
+        ...
+
+    def loss(self, batch: Any) -> Tensor:
+        """The scalar loss of one batch."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Metrics on validation data."""
+        ...
+
+
+@dataclass
+class TrainingProgress:
+    """Where training stands, and what it saw on the way; all of it is saved with every state."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_epoch: int = 0
+    best_metric: float = -math.inf
+    validations_without_gain: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that require a gradient, by name, in the module's order."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device of that name; without a name (or with `auto`) the one accelerate finds.
+
+    Raises:
+        GltaError: the machine has no such device.
+    """
+    if name in (None, "auto"):
+        return Accelerator().device
+    try:
+        device = torch.device(str(name))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise GltaError(f"cannot be used: {reason}", location=f"--device {name}", hint="try --device cpu") from error
+    return device
+
+
+def train(
+    task: TrainingTask,
+    settings: TrainingSettings,
+    *,
+    state_folder: Path,
+    description: str,
+    fixed_epochs: int | None = None,
+) -> TrainingProgress:
+    """Run a task to its last epoch or until validation stops improving, and leave its module at its best.
+
+    With `fixed_epochs` it takes exactly as many, at the learning rates the same epochs of `settings` have, validates
+    none, and leaves the module as the last one left it.
+
+    A state saved in `state_folder` is continued; the result equals that of an uninterrupted run bit for bit.
+
+    Raises:
+        GltaError: the loss is not finite.
+        InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved after the step in progress.
+    """
+    keep_freed_memory()
+    loop = _Loop(task, settings, state_folder, fixed_epochs)
+    loop.resume(description)
+    total, done = loop.epochs * loop.steps_an_epoch, loop.progress.step
+    with _stop_signals() as received, progress_bar(total, description, "steps", done=done) as bar:
+        loop.validate_start()
+        while not loop.finished():
+            for batch in loop.remaining_batches():
+                loop.take_step(batch)
+                bar.update(1)
+                bar.set_postfix(loop.postfix(), refresh=False)
+                loop.stop_when_asked(received)
+                loop.save_when_due()
+            loop.end_epoch()
+            bar.set_postfix(loop.postfix())
+            loop.stop_when_asked(received)
+    # A stage of several trainings that is interrupted in a later one finds this one finished.
+    loop.save()
+    loop.restore_best()
+    return loop.progress
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator reuse the tensors of one step for the next, up to 1 GiB.
+
+    Otherwise glibc hands large tensors back to the kernel, and the next step waits for every page anew: a third
+    of a LightGCN step on a large graph.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library on Linux is glibc
+    # An older glibc takes no larger threshold than 32 MiB, and to trim less without a threshold would make it worse.
+    if mallopt is not None and (mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, 32 << 20)):
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+class _Loop:
+    """The state of one training run and the moves it consists of."""
+
+    def __init__(
+        self, task: TrainingTask, settings: TrainingSettings, state_folder: Path, fixed_epochs: int | None
+    ) -> None:
+        self.task = task
+        self.settings = settings
+        self.validates = fixed_epochs is None
+        self.epochs = settings.epochs if fixed_epochs is None else fixed_epochs
+        self.state_path = state_folder / STATE
+        self.parameters = trainable(task.module)
+        if not self.parameters:
+            raise GltaError("nothing to train: no parameter requires a gradient")
+        device = next(iter(self.parameters.values())).device
+        self.accelerator = Accelerator(cpu=device.type == "cpu")
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.progress = TrainingProgress()
+        self.steps_an_epoch = len(task.batches(0))
+        self.last_loss = math.nan  # of the step before, for the progress bar
+        self.started = time.monotonic()
+        self.saved = time.monotonic()
+
+    def finished(self) -> bool:
+        return self.progress.epoch >= self.epochs or self.progress.validations_without_gain >= self.settings.patience
+
+    def remaining_batches(self) -> Sequence[Any]:
+        return self.task.batches(self.progress.epoch)[self.progress.step_in_epoch :]
+
+    def take_step(self, batch: Any) -> None:
+        self.task.module.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * self.learning_rate_factor()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.task.loss(batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise GltaError(
+                f"the loss is {value} at step {self.progress.step}",
+                hint="lower training.learning_rate or set clip_norm",
+            )
+        self.accelerator.backward(loss)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
+        self.optimizer.step()
+        self.progress.step += 1
+        self.progress.step_in_epoch += 1
+        self.progress.loss_sum += value
+        self.last_loss = value
+
+    def learning_rate_factor(self) -> float:
+        """Linear warm-up, then constant or half a cosine down to zero."""
+        step, warmup = self.progress.step, self.settings.warmup_steps
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if self.settings.decay == "none":
+            return 1.0
+        total = max(1, self.settings.epochs * self.steps_an_epoch - warmup)
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / total))
+
+    def end_epoch(self) -> None:
+        progress = self.progress
+        progress.epoch += 1
+        record = {"epoch": float(progress.epoch), "loss": progress.loss_sum / max(1, progress.step_in_epoch)}
+        progress.step_in_epoch, progress.loss_sum = 0, 0.0
+        if not self.validates:
+            self.keep_current()
+        elif progress.epoch % self.settings.validate_every == 0 or progress.epoch == self.epochs:
+            record |= self.validate()
+        progress.history.append(record)
+
+    def validate_start(self) -> None:
+        """Epoch 0 takes part in the selection: training that only loses what it started from is not kept."""
+        if self.validates and self.progress.step == 0:
+            self.progress.history.append({"epoch": 0.0, **self.validate()})
+
+    def validate(self) -> dict[str, float]:
+        self.task.module.eval()
+        with torch.no_grad():
+            metrics = self.task.validate()
+        if metrics[self.task.metric] > self.progress.best_metric:
+            self.progress.best_metric = metrics[self.task.metric]
+            self.progress.validations_without_gain = 0
+            self.keep_current()
+        else:
+            self.progress.validations_without_gain += 1
+        return metrics
+
+    def keep_current(self) -> None:
+        self.progress.best_epoch = self.progress.epoch
+        self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    def postfix(self) -> dict[str, str]:
+        best = self.progress.best_metric
+        shown = {"epoch": str(min(self.progress.epoch + 1, self.epochs)), "loss": f"{self.last_loss:.4f}"}
+        return shown if best == -math.inf else shown | {f"best {self.task.metric}": f"{best:.4f}"}
+
+    def restore_best(self) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self.best[name])
+        self.task.module.eval()
+        self.progress.seconds += time.monotonic() - self.started
+
+    # ----------------------------------------------------------------------------------------- saved states
+
+    def stop_when_asked(self, received: Sequence[int]) -> None:
+        if received:
+            self.save()
+            raise InterruptedRunError(
+                f"stopped by {signal.Signals(received[0]).name} after step {self.progress.step}; state saved",
+                signal_number=received[0],
+                hint="run the same command again to continue",
+            )
+
+    def save_when_due(self) -> None:
+        if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Write parameters, their best, Adam's moments, the generators and the progress into one file."""
+        tensors: dict[str, Tensor] = {"generator.cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            tensors["generator.cuda"] = torch.cuda.get_rng_state()
+        for name, parameter in self.parameters.items():
+            tensors[f"current.{name}"] = parameter.detach()
+            tensors[f"best.{name}"] = self.best[name]
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"optimizer.{key}.{name}"] = value
+        seconds = self.progress.seconds + time.monotonic() - self.started
+        progress = json.dumps(asdict(self.progress) | {"seconds": seconds})
+        content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        self.state_path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(self.state_path, save(content, metadata={"progress": progress}))
+        self.saved = time.monotonic()
+
+    def resume(self, description: str) -> None:
+        """Continue from the saved state, where there is one."""
+        if not self.state_path.is_file():
+            return
+        with safe_open(self.state_path, framework="pt") as state:
+            self.progress = TrainingProgress(**json.loads(state.metadata()["progress"]))
+            for name, parameter in self.parameters.items():
+                with torch.no_grad():
+                    parameter.copy_(state.get_tensor(f"current.{name}"))
+                self.best[name] = state.get_tensor(f"best.{name}").to(parameter.device)
+            self._load_optimizer(state)
+            torch.set_rng_state(state.get_tensor("generator.cpu"))
+            if "generator.cuda" in state.keys() and torch.cuda.is_available():  # noqa: SIM118 (no mapping)
+                torch.cuda.set_rng_state(state.get_tensor("generator.cuda"))
+        say(f"  {description}: continuing after step {self.progress.step}")
+
+    def _load_optimizer(self, state: Any) -> None:
+        moments: dict[int, dict[str, Tensor]] = {}
+        names = list(self.parameters)
+        for key in state.keys():  # noqa: SIM118 (no mapping)
+            if key.startswith("optimizer."):
+                _, moment, name = key.split(".", 2)
+                moments.setdefault(names.index(name), {})[moment] = state.get_tensor(key)
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM, so that the step in progress ends; a second SIGINT interrupts at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,24 @@
+"""Runs: a recipe under a name, with the stages published for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from glta_cli.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A named run: the recipe that was resolved and the stages published for it so far."""
+
+    name: str
+    recipe: dict[str, Any]
+    stages: dict[str, str]
+
+
+def checked_run_name(name: str) -> str:
+    """The name as it is; raises `InputError` where it would lead out of a folder, or into a hidden one."""
+    if not name or name.startswith(("/", ".")) or ".." in name.split("/"):
+        raise InputError(f"'{name}' is no name for a run", hint="use letters, digits, - and _")
+    return name
