@@ -15,83 +15,149 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.core.errors import GltaError as GltaError
-from glta_cli.core.errors import InputError as InputError
-from glta_cli.core.errors import did_you_mean as did_you_mean
-from glta_cli.core.files import cache_root as cache_root
-from glta_cli.core.files import fingerprint as fingerprint
-from glta_cli.core.files import read_json as read_json
-from glta_cli.core.files import remembered_sha256 as remembered_sha256
-from glta_cli.core.files import write_json as write_json
-from glta_cli.core.terminal import say as say
-from glta_cli.plugin.backbone import Backbone as Backbone
-from glta_cli.plugin.backbone import LanguageModel as LanguageModel
-from glta_cli.plugin.backbone import SentenceEncoder as SentenceEncoder
-from glta_cli.plugin.baseline import Baseline as Baseline
-from glta_cli.plugin.baseline import BaselineData as BaselineData
-from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
-from glta_cli.plugin.dataset import Fetch as Fetch
-from glta_cli.plugin.dataset import RawDataset as RawDataset
-from glta_cli.plugin.declarations import KINDS as KINDS
-from glta_cli.plugin.declarations import BackboneDeclaration as BackboneDeclaration
-from glta_cli.plugin.declarations import BaselineDeclaration as BaselineDeclaration
-from glta_cli.plugin.declarations import DatasetDeclaration as DatasetDeclaration
-from glta_cli.plugin.declarations import Declaration as Declaration
-from glta_cli.plugin.declarations import EncoderDeclaration as EncoderDeclaration
-from glta_cli.plugin.declarations import Kind as Kind
-from glta_cli.plugin.declarations import LoggerDeclaration as LoggerDeclaration
-from glta_cli.plugin.declarations import TunableDeclaration as TunableDeclaration
-from glta_cli.plugin.encoder import GraphEncoder as GraphEncoder
-from glta_cli.plugin.encoder import TextGraphEncoder as TextGraphEncoder
-from glta_cli.plugin.hooks import API_VERSION as API_VERSION
-from glta_cli.plugin.hooks import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
-from glta_cli.plugin.hooks import HOOK_OF_KIND as HOOK_OF_KIND
-from glta_cli.plugin.hooks import glta_backbones as glta_backbones
-from glta_cli.plugin.hooks import glta_baselines as glta_baselines
-from glta_cli.plugin.hooks import glta_datasets as glta_datasets
-from glta_cli.plugin.hooks import glta_graph_encoders as glta_graph_encoders
-from glta_cli.plugin.hooks import glta_loggers as glta_loggers
-from glta_cli.plugin.hooks import hookimpl as hookimpl
-from glta_cli.plugin.hooks import hookspec as hookspec
-from glta_cli.plugin.logger import StageEnd as StageEnd
-from glta_cli.plugin.logger import StageLogger as StageLogger
-
 if TYPE_CHECKING:
     from glta_cli.core.downloads import Downloads as Downloads
+    from glta_cli.core.errors import GltaError as GltaError
+    from glta_cli.core.errors import InputError as InputError
+    from glta_cli.core.errors import did_you_mean as did_you_mean
+    from glta_cli.core.files import cache_root as cache_root
+    from glta_cli.core.files import fingerprint as fingerprint
+    from glta_cli.core.files import read_json as read_json
+    from glta_cli.core.files import remembered_sha256 as remembered_sha256
+    from glta_cli.core.files import write_json as write_json
+    from glta_cli.core.terminal import say as say
     from glta_cli.plugin.adapters import attach_adapters as attach_adapters
     from glta_cli.plugin.architecture import choose_dtype as choose_dtype
     from glta_cli.plugin.architecture import exit_after as exit_after
+    from glta_cli.plugin.backbone import Backbone as Backbone
+    from glta_cli.plugin.backbone import LanguageModel as LanguageModel
+    from glta_cli.plugin.backbone import SentenceEncoder as SentenceEncoder
+    from glta_cli.plugin.baseline import Baseline as Baseline
+    from glta_cli.plugin.baseline import BaselineData as BaselineData
+    from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
+    from glta_cli.plugin.dataset import Fetch as Fetch
+    from glta_cli.plugin.dataset import RawDataset as RawDataset
+    from glta_cli.plugin.declarations import KINDS as KINDS
+    from glta_cli.plugin.declarations import BackboneDeclaration as BackboneDeclaration
+    from glta_cli.plugin.declarations import BaselineDeclaration as BaselineDeclaration
+    from glta_cli.plugin.declarations import DatasetDeclaration as DatasetDeclaration
+    from glta_cli.plugin.declarations import Declaration as Declaration
+    from glta_cli.plugin.declarations import EncoderDeclaration as EncoderDeclaration
+    from glta_cli.plugin.declarations import Kind as Kind
+    from glta_cli.plugin.declarations import LoggerDeclaration as LoggerDeclaration
+    from glta_cli.plugin.declarations import TunableDeclaration as TunableDeclaration
+    from glta_cli.plugin.encoder import GraphEncoder as GraphEncoder
+    from glta_cli.plugin.encoder import TextGraphEncoder as TextGraphEncoder
+    from glta_cli.plugin.hooks import API_VERSION as API_VERSION
+    from glta_cli.plugin.hooks import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
+    from glta_cli.plugin.hooks import HOOK_OF_KIND as HOOK_OF_KIND
+    from glta_cli.plugin.hooks import glta_backbones as glta_backbones
+    from glta_cli.plugin.hooks import glta_baselines as glta_baselines
+    from glta_cli.plugin.hooks import glta_datasets as glta_datasets
+    from glta_cli.plugin.hooks import glta_graph_encoders as glta_graph_encoders
+    from glta_cli.plugin.hooks import glta_loggers as glta_loggers
+    from glta_cli.plugin.hooks import hookimpl as hookimpl
+    from glta_cli.plugin.hooks import hookspec as hookspec
     from glta_cli.plugin.interaction_graph import InteractionGraph as InteractionGraph
     from glta_cli.plugin.interactions import Interactions as Interactions
+    from glta_cli.plugin.logger import StageEnd as StageEnd
+    from glta_cli.plugin.logger import StageLogger as StageLogger
     from glta_cli.plugin.scorer import Scorer as Scorer
     from glta_cli.plugin.scorer import product_scorer as product_scorer
     from glta_cli.plugin.settings import BackboneSettings as BackboneSettings
     from glta_cli.plugin.settings import LoraSettings as LoraSettings
     from glta_cli.plugin.settings import Settings as Settings
 
-# Part of the API, but imported when asked for: a declaration needs neither pydantic nor numpy nor torch.
-_IMPORTED_WHEN_ASKED_FOR = {
-    "BackboneSettings": "glta_cli.plugin.settings",
-    "Downloads": "glta_cli.core.downloads",
-    "InteractionGraph": "glta_cli.plugin.interaction_graph",
-    "Interactions": "glta_cli.plugin.interactions",
-    "LoraSettings": "glta_cli.plugin.settings",
-    "Scorer": "glta_cli.plugin.scorer",
-    "Settings": "glta_cli.plugin.settings",
-    "attach_adapters": "glta_cli.plugin.adapters",
-    "choose_dtype": "glta_cli.plugin.architecture",
-    "exit_after": "glta_cli.plugin.architecture",
-    "product_scorer": "glta_cli.plugin.scorer",
+# The same names by where they stand. Each is imported when asked for: a declaration needs neither pydantic nor torch,
+# and `glta recommend`, which asks for two of them, does not wait for the others.
+_HOMES = {
+    "glta_cli.core.downloads": ("Downloads",),
+    "glta_cli.core.errors": (
+        "GltaError",
+        "InputError",
+        "did_you_mean",
+    ),
+    "glta_cli.core.files": (
+        "cache_root",
+        "fingerprint",
+        "read_json",
+        "remembered_sha256",
+        "write_json",
+    ),
+    "glta_cli.core.terminal": ("say",),
+    "glta_cli.plugin.adapters": ("attach_adapters",),
+    "glta_cli.plugin.architecture": (
+        "choose_dtype",
+        "exit_after",
+    ),
+    "glta_cli.plugin.backbone": (
+        "Backbone",
+        "LanguageModel",
+        "SentenceEncoder",
+    ),
+    "glta_cli.plugin.baseline": (
+        "Baseline",
+        "BaselineData",
+    ),
+    "glta_cli.plugin.dataset": (
+        "DatasetLoader",
+        "Fetch",
+        "RawDataset",
+    ),
+    "glta_cli.plugin.declarations": (
+        "BackboneDeclaration",
+        "BaselineDeclaration",
+        "DatasetDeclaration",
+        "Declaration",
+        "EncoderDeclaration",
+        "KINDS",
+        "Kind",
+        "LoggerDeclaration",
+        "TunableDeclaration",
+    ),
+    "glta_cli.plugin.encoder": (
+        "GraphEncoder",
+        "TextGraphEncoder",
+    ),
+    "glta_cli.plugin.hooks": (
+        "API_VERSION",
+        "ENTRY_POINT_GROUP",
+        "HOOK_OF_KIND",
+        "glta_backbones",
+        "glta_baselines",
+        "glta_datasets",
+        "glta_graph_encoders",
+        "glta_loggers",
+        "hookimpl",
+        "hookspec",
+    ),
+    "glta_cli.plugin.interaction_graph": ("InteractionGraph",),
+    "glta_cli.plugin.interactions": ("Interactions",),
+    "glta_cli.plugin.logger": (
+        "StageEnd",
+        "StageLogger",
+    ),
+    "glta_cli.plugin.scorer": (
+        "Scorer",
+        "product_scorer",
+    ),
+    "glta_cli.plugin.settings": (
+        "BackboneSettings",
+        "LoraSettings",
+        "Settings",
+    ),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _IMPORTED_WHEN_ASKED_FOR:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_IMPORTED_WHEN_ASKED_FOR[name]), name)
+    found = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_IMPORTED_WHEN_ASKED_FOR})
+    return sorted({*globals(), *_HOME_OF})

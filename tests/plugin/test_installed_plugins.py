@@ -20,6 +20,7 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
+from glta_cli import __version__
 from glta_cli.plugin import ENTRY_POINT_GROUP
 
 pytestmark = pytest.mark.xdist_group("installed")
@@ -429,7 +430,7 @@ def test_two_plugins_of_one_name_are_an_error_only_where_it_is_selected(install,
     installation = install(RIVAL, "glta-example")
     refused = installation.glta("recipes", "validate", "quickstart")
     assert refused.returncode == 2
-    assert "encoder 'lightgcn' is declared by glta 0.1.0 and glta-rival 1.0" in refused.stderr
+    assert f"encoder 'lightgcn' is declared by glta {__version__} and glta-rival 1.0" in refused.stderr
     accepted = installation.glta("recipes", "validate", simgcl_recipe)
     assert accepted.returncode == 0, accepted.stderr
     without = installation.glta("recipes", "validate", "quickstart", "--no-plugins")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-import importlib
 import inspect
 import re
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -37,9 +38,10 @@ PROTOCOL_OF_KIND: dict[Kind, type] = {
     "baseline": plugin.Baseline,
     "logger": plugin.StageLogger,
 }
-PROTOCOLS = [each for each in vars(plugin).values() if inspect.isclass(each) and getattr(each, "_is_protocol", False)]
+NAMED = [getattr(plugin, name) for name in dir(plugin) if not name.startswith("_")]
+PROTOCOLS = [each for each in NAMED if inspect.isclass(each) and getattr(each, "_is_protocol", False)]
 PROTOCOLS = [each for each in PROTOCOLS if each.__module__.startswith(f"{plugin.__name__}.")]
-DATACLASSES = [each for each in vars(plugin).values() if inspect.isclass(each) and dataclasses.is_dataclass(each)]
+DATACLASSES = [each for each in NAMED if inspect.isclass(each) and dataclasses.is_dataclass(each)]
 
 
 def example_of(documented: Any) -> str:
@@ -109,7 +111,7 @@ def example(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 def test_every_hook_belongs_to_a_kind() -> None:
     # pluggy leaves its mark on a function that is declared a hook.
-    hooks = {name for name, each in vars(plugin).items() if getattr(each, "glta_spec", None) is not None}
+    hooks = {name for name in dir(plugin) if getattr(getattr(plugin, name), "glta_spec", None) is not None}
     assert hooks == set(HOOK_OF_KIND.values())
 
 
@@ -230,7 +232,6 @@ def test_a_missing_attribute_is_found() -> None:
     assert "tokenizer" not in drift(Unfinished(), plugin.LanguageModel)
 
 
-LATE = ["Settings", "BackboneSettings", "LoraSettings", "InteractionGraph", "Interactions", "Scorer"]
 # What a loader, an encoder, a backbone or a baseline would otherwise write again.
 TOOLS = [
     "Downloads",
@@ -264,6 +265,15 @@ def test_whatever_the_api_names_is_told_of() -> None:
     assert functions - set(HOOK_OF_KIND.values()) - {"did_you_mean"} == set(TOOLS) - {"Downloads"}
 
 
-@pytest.mark.parametrize("name", LATE)
-def test_what_is_imported_when_asked_for_can_be(name: str) -> None:
-    assert getattr(importlib.import_module("glta_cli.plugin"), name).__name__
+def test_type_checkers_see_the_names_that_are_there() -> None:
+    source = ast.parse(Path(plugin.__file__).read_text(encoding="utf-8"))
+    [checked] = [node for node in source.body if isinstance(node, ast.If)]
+    seen = {(each.module, alias.name) for each in checked.body for alias in each.names}  # type: ignore[attr-defined]
+    assert seen == {(home, name) for home, names in plugin._HOMES.items() for name in names}
+
+
+def test_what_is_not_there_is_an_error_and_what_is_there_is_imported_when_asked_for() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Setings'"):
+        _ = plugin.Setings
+    code = "import sys, glta_cli.plugin; print(sorted({'torch', 'pydantic', 'numpy', 'pluggy'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
