@@ -6,7 +6,7 @@ depend on how many items the users before it have.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,9 @@ def split(
         )
     if settings.strategy == "leave-last-out":
         return split_last_out(interactions)
-    return split_by_time(timestamps, settings.validation, settings.test)
+    if settings.strategy == "temporal":
+        return split_by_time(timestamps, settings.validation, settings.test)
+    assert_never(settings.strategy)
 
 
 def split_by_ratio(interactions: Interactions, validation: float, test: float, seed: int) -> NDArray[np.int8]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import torch
@@ -72,12 +72,21 @@ def pretrain(
     """
     torch.manual_seed(seed)
     encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
-    task_type = SoftmaxTask if settings.loss == "softmax" else BprTask
-    task = task_type(encoder, settings, graph_interactions, seen, validation, seed)
+    task = _task_type(settings)(encoder, settings, graph_interactions, seen, validation, seed)
     progress = train(
         task, settings.training, state_folder=state_folder, description=description, fixed_epochs=fixed_epochs
     )
     return PretrainedEncoder(encoder, embeddings_of(encoder, settings), progress)
+
+
+def _task_type(settings: GraphSettings) -> type[SoftmaxTask] | type[BprTask]:
+    match settings.loss:
+        case "softmax":
+            return SoftmaxTask
+        case "bpr":
+            return BprTask
+        case other:
+            assert_never(other)
 
 
 def embeddings_of(encoder: nn.Module, settings: GraphSettings) -> Embeddings:

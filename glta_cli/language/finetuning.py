@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -144,9 +145,13 @@ class FinetuningTask:
         return [groups[index] for index in order]
 
     def loss(self, batch: list[Example]) -> Tensor:
-        if self.settings.loss == "first":
-            return self._first_position_loss(batch)
-        return self._k_position_loss(batch)
+        match self.settings.loss:
+            case "first":
+                return self._first_position_loss(batch)
+            case "positions":
+                return self._k_position_loss(batch)
+            case other:
+                assert_never(other)
 
     def _first_position_loss(self, batch: list[Example]) -> Tensor:
         """Every target against the catalogue, from the state at the end of the prompt."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
 
 # All that a recipe with `finetune.enabled: false` runs.
-ENCODER_STAGES = STAGES[:3]
+ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph")
 
 
 class Pipeline:

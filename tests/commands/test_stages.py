@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import yaml
 
+from glta_cli.commands.recommend import DURATIONS
+from glta_cli.commands.stage import PURPOSES
 from glta_cli.recipe.files import load_recipe, recipe_from
+from glta_cli.stages.order import STAGES as LATER_STAGES
+from glta_cli.stages.pipeline import ENCODER_STAGES, STAGES
 
 OWN_ENCODER = """
 from glta_cli.plugin import EncoderDeclaration, Settings, hookimpl
@@ -95,3 +99,9 @@ def test_a_dataset_without_texts_has_no_texts_to_encode(glta):
     finished = glta("finetune", *chosen, "--set", "align.enabled=false", "--dry-run", "--json")
     assert finished.code == 0, finished.err
     assert [stage["stage"] for stage in finished.json["stages"]] == ["prepare", "pretrain-graph", "finetune"]
+
+
+def test_whatever_a_command_says_of_stages_it_says_of_every_stage() -> None:
+    assert [stage.name for stage in LATER_STAGES] == list(STAGES[1:])
+    assert set(PURPOSES) == set(DURATIONS) == set(STAGES)
+    assert STAGES[: len(ENCODER_STAGES)] == ENCODER_STAGES

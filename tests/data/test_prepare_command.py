@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from glta_cli.commands.prepare import prepare
 from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.recipe.files import load_recipe
+from glta_cli.recipe.schema import SplitSettings
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(prepare)
@@ -123,3 +125,9 @@ def test_a_split_has_no_negative_seed(workspace_root):
     result = run("movielens-100k", "--seed", "-1")
     assert result.exit_code == 2
     assert "--seed" in result.stderr
+
+
+def test_help_names_every_split_of_the_schema() -> None:
+    [option] = [each for each in typer.main.get_command(app).params if each.name == "split"]
+    words = get_args(SplitSettings.model_fields["strategy"].annotation)
+    assert option.metavar == "|".join(words)
