@@ -5,6 +5,7 @@ Every key is optional; what a recipe leaves out is the default written here.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -40,8 +41,7 @@ def _names_and_settings(listed: Any) -> list[tuple[str, Any]] | None:
 
 
 def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
-    names = [name for name, _ in pairs]
-    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    return [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
 
 
 def _checked_components(listed: Any) -> Any:
