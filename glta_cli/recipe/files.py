@@ -154,7 +154,7 @@ def find_recipe(reference: str) -> Path:
     if reference in shipped:
         return shipped[reference]
     # A checkout's path, such as recipes/quickstart.yaml, also works from an installed package.
-    named = path.with_suffix("").as_posix().removeprefix("recipes/")
+    named = path.as_posix().removesuffix(path.suffix).removeprefix("recipes/")
     if path.suffix == ".yaml" and named in shipped:
         return shipped[named]
     if status is not None:

@@ -19,6 +19,8 @@ MOST_VALUES = 10_000  # keys and values, those that aliases repeat included
 DEEPEST = 50  # keys, one in the other
 # What JSON readers, numpy and torch take alike for a whole number.
 LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
+MOST_ROWS = 200  # of an evaluation: baselines and encoders, variants, grids
+MOST_COMBINATIONS = 1000  # of all grids together, each a row fitted
 MOST_ERRORS_TOLD = 50
 LONGEST_VALUE_SHOWN = 60
 LONGEST_NAME_SHOWN = 200
@@ -67,7 +69,7 @@ def value_problems(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int,
         key, value = left.pop()
         count += 1
         if count > MOST_VALUES:
-            yield (), TOO_MANY
+            yield key[:1], TOO_MANY
             return
         if len(key) > DEEPEST:
             yield key[:1], TOO_DEEP

@@ -96,7 +96,7 @@ SCALARS: Mapping[str, Callable[[str], Any]] = {
     "float": float,
     "str": str,
 }
-NAMES = {"bool": "true or false", "int": "whole number", "float": "number"}
+REFUSALS = {"bool": "is neither true nor false", "int": "is no whole number", "float": "is no number"}
 MOST_DIGITS = 4000  # Python reads a few more
 
 
@@ -131,7 +131,9 @@ def read_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[Key, Position]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = str(Position(file, mark.line + 1, mark.column + 1)) if mark else file
-        problem = f"not valid YAML: {error.problem}"
+        # Of two anchors PyYAML says what is wrong where it says where the first one is.
+        said = "the anchor stands twice" if error.problem == "second occurrence" else error.problem
+        problem = f"not valid YAML: {said}"
         if isinstance(error, _BeyondLimits):
             problem = str(error.problem)
         raise InputErrors([InputError(cut(problem, LONGEST_NAME_SHOWN), location=place)]) from error
@@ -222,10 +224,10 @@ class _Reading:
         except (ValueError, KeyError):
             # Only where a tag says what the text is, as in `!!int three`; or where Python reads no more digits.
             digits = sum(map(str.isdigit, text))
-            problem = integer_problem(digits) if digits > MOST_DIGITS else f"'{cut(text)}' is no {NAMES[kind]}"
+            problem = integer_problem(digits) if digits > MOST_DIGITS else f"'{cut(text)}' {REFUSALS[kind]}"
         problem = problem or scalar_problem(value)
         if problem is not None:
-            hint = "in quotes it is text" if kind in ("int", "float") else None
+            hint = "in quotes it is text" if kind == "int" else None
             name = f"{dotted(path)}: " if path else ""
             self.errors.append(InputError(f"{name}{problem}", location=str(self.positions[path]), hint=hint))
         return value
