@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from glta_cli.core.downloads import Downloads, is_url
+from glta_cli.core.downloads import Downloads, is_url, shown_url
 from glta_cli.core.errors import InputError
 from glta_cli.core.files import file_sha256, fingerprint, read_json, write_json
 from glta_cli.core.terminal import nothing_on_stdout
@@ -174,7 +174,7 @@ def _write(
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
         raise InputError(
             f"no interaction is left ({reasons or 'there was none'})",
-            location=settings.source or settings.name,
+            location=shown_url(settings.source or settings.name),
             hint="look at the file, or lower --kcore and --min-rating",
         )
 
