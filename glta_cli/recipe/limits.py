@@ -21,6 +21,7 @@ DEEPEST = 50  # keys, one in the other
 LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
 MOST_ROWS = 200  # of an evaluation: baselines and encoders, variants, grids
 MOST_COMBINATIONS = 1000  # of all grids together, each a row fitted
+MOST_BITS_PRINTED = 13_000
 MOST_ERRORS_TOLD = 50
 LONGEST_VALUE_SHOWN = 60
 LONGEST_NAME_SHOWN = 200
@@ -52,9 +53,18 @@ def in_file_order(errors: Sequence[GltaError]) -> list[GltaError]:
         found = re.search(r":(\d+):(\d+)$", error.location or "")
         return (int(found[1]), int(found[2])) if found else (float("inf"), 0)
 
-    ordered = sorted(errors, key=line_and_column)
-    more = len(ordered) - MOST_ERRORS_TOLD
-    return ordered if more <= 0 else [*ordered[:MOST_ERRORS_TOLD], InputError(f"and {more:,} more problems")]
+    more = sum(error.count for error in errors if isinstance(error, _UntoldError))
+    ordered = sorted((error for error in errors if not isinstance(error, _UntoldError)), key=line_and_column)
+    more += max(0, len(ordered) - MOST_ERRORS_TOLD)
+    return [*ordered[:MOST_ERRORS_TOLD], *([_UntoldError(more)] if more else [])]
+
+
+class _UntoldError(InputError):
+    """How many errors there are beside those told."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"and {count:,} more problem{'s' if count > 1 else ''}")
+        self.count = count
 
 
 def value_problems(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -69,10 +79,10 @@ def value_problems(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int,
         key, value = left.pop()
         count += 1
         if count > MOST_VALUES:
-            yield key[:1], TOO_MANY
+            yield key[:-1], TOO_MANY
             return
         if len(key) > DEEPEST:
-            yield key[:1], TOO_DEEP
+            yield key, TOO_DEEP
             return
         if isinstance(value, Mapping):
             count += len(value)
@@ -90,8 +100,9 @@ def scalar_problem(value: Any) -> str | None:
         case bool():
             return None
         case int() if not LEAST_INTEGER <= value <= LARGEST_INTEGER:
-            # Not str(value): Python refuses to print the digits of a very large number.
-            return integer_problem(int(value.bit_length() * math.log10(2)) + 1)
+            # Python refuses to print a number of very many digits, whose count is near enough.
+            small = value.bit_length() < MOST_BITS_PRINTED
+            return integer_problem(len(str(abs(value))) if small else int(value.bit_length() * math.log10(2)))
         case float() if not math.isfinite(value):
             return "a number has to be finite: at most 1.797e308"
         case str() if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):

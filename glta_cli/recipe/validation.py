@@ -41,9 +41,10 @@ def validated(model: type[M], values: Mapping[str, Any], prefix: Key, positions:
         # A union reports one error a branch, one after the other.
         by_key = [(key, list(found)) for key, found in groupby(error.errors(), lambda detail: _key(detail, given))]
         errors = [_explain(model, key, found, prefix, positions) for key, found in by_key[:MOST_ERRORS_TOLD]]
-        if len(by_key) > MOST_ERRORS_TOLD:
-            more = f"{dotted(prefix) or 'the recipe'}: and {len(by_key) - MOST_ERRORS_TOLD:,} more problems"
-            errors.append(InputError(more))
+        # Of thousands few are told, and the rest is not worth the search for a hint.
+        for key, found in by_key[MOST_ERRORS_TOLD:]:
+            problem = f"{dotted((*prefix, *key))}: {found[0]['msg']}"
+            errors.append(InputError(problem, location=place((*prefix, *key), positions)))
         raise InputErrors(in_file_order(errors)) from error
 
 
