@@ -5,6 +5,7 @@ Unknown keys, duplicate keys and values of the wrong type are errors with file, 
 
 from __future__ import annotations
 
+import re
 import shlex
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping, Sequence
@@ -207,7 +208,14 @@ def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, 
     path = tuple(name.strip().split("."))
     if len(path) > DEEPEST:
         raise InputErrors([InputError(TOO_DEEP, location=shown)])
-    parsed, _ = read_yaml(f"value: {text}", shown)
+    try:
+        parsed, _ = read_yaml(f"value: {text}", shown)
+    except InputErrors as several:
+        for error in several.errors:
+            # The line and the key are those of the text around the value.
+            error.location = shown
+            error.problem = re.sub(r"^value\b", lambda found: dotted(path), error.problem)
+        raise
     if parsed.keys() != {"value"}:
         # A line break would start another key, which nobody would read.
         raise InputErrors([InputError("an override sets one key", location=shown, hint="one --set for each")])

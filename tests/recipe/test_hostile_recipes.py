@@ -143,7 +143,9 @@ def test_a_whole_number_that_is_too_large_is_refused_in_its_place(written, value
     assert problems(written(f"graph:\n  options: {{x: [{value}]}}\n")) == [
         f"mine.yaml:2:17: graph.options.x.0: {problem}{HINT}"
     ]
-    assert problems(written("seed: 1"), f"seed={value}")[0].endswith(f": value: {problem}{HINT}")
+    [told] = problems(written("seed: 1"), f"seed={value}")
+    assert told.startswith("--set seed=")
+    assert told.endswith(f": seed: {problem}{HINT}")
 
 
 def test_the_largest_seed_is_one(written):
