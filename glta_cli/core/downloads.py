@@ -37,7 +37,7 @@ LONGEST_NAME: Final = 200  # bytes of a file's name in UTF-8: the names beside i
 
 def is_url(source: str) -> bool:
     """Whether a source is fetched rather than opened."""
-    return source.startswith(("http://", "https://"))
+    return source[:8].lower().startswith(("http://", "https://"))
 
 
 def shown_url(url: str) -> str:

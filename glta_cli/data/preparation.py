@@ -145,8 +145,13 @@ def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
     if is_url(source):
         return loader.locate(downloads.url(source), downloads)
     path = Path(source).expanduser()
-    if not path.exists():
-        raise InputError("no such file or folder", location=source, hint="--source takes a file, a folder or a URL")
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        # Not there, or a name no file can have; an address of another kind may hold a password.
+        reason = "" if isinstance(error, FileNotFoundError) else f": {getattr(error, 'strerror', None) or error}"
+        hint = "--source takes a file, a folder or an address that starts with http:// or https://"
+        raise InputError(f"no such file or folder{reason}", location=shown_url(source)[:300], hint=hint) from error
     return loader.locate(path, downloads)
 
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from glta_cli.core import transfers
-from glta_cli.core.downloads import DEFAULT_LIMIT, Downloads, download_limit, shown_url
+from glta_cli.core.downloads import DEFAULT_LIMIT, Downloads, download_limit, is_url, shown_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import write_json
 from glta_cli.data.preparation import prepare
@@ -429,3 +429,16 @@ def test_a_source_that_is_a_web_page_is_told_with_its_address(tmp_path, server):
     assert "hunter2" not in str(caught.value)
     server.answers = [answer()]
     assert prepare(settings, Workspace(tmp_path))[0].item_count == 7
+
+
+@pytest.mark.parametrize("source", ["n" * 300, "a\0b", "ftp://ann:hunter2@127.0.0.1/x", "file:///etc/passwd"])
+def test_a_source_that_cannot_be_is_told(tmp_path, source):
+    with pytest.raises(InputError, match="no such file or folder") as caught:
+        prepare(DatasetSettings(name="table", source=source), Workspace(tmp_path))
+    assert "hunter2" not in str(caught.value)
+    assert "http://" in str(caught.value.hint)
+
+
+def test_an_address_may_be_in_capitals(tmp_path, server):
+    assert is_url(server.url.replace("http", "HTTP"))
+    assert Downloads(tmp_path).url(server.url.replace("http", "HTTP")).read_bytes() == CONTENT
