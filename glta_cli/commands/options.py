@@ -102,7 +102,7 @@ def open_pipeline(
         else:
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
-            stored_recipe = recipe_from(stored.recipe, changes)
+            stored_recipe = recipe_from(stored.recipe, changes, file=workspace.root / "runs" / f"{stored.name}.json")
             pipeline = Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
             if prefer_latest and changes:
                 # Who looks at a run with a setting changed has not asked for another run in its place.

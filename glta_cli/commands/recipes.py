@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,17 +112,29 @@ def copy(
     from glta_cli.recipe.files import find_recipe, read_text
 
     source = find_recipe(name)
-    target = destination or Path()
-    if target.is_dir():
-        target /= source.name
-    if target.exists() and not force:
-        raise InputError("exists already", location=str(target), hint="choose another name, or --force overwrites it")
-    if not target.parent.is_dir():
-        raise InputError("no such folder", location=str(target.parent), hint=f"mkdir -p {target.parent}")
     first, newline, rest = read_text(source).partition("\n")
-    write_bytes(target, (_naming_copy(first, target) + newline + rest).encode())
+    target = destination or Path()
+    try:
+        if target.is_dir():
+            target /= source.name
+        if target.exists() and not force:
+            other = target.with_name(f"my-{target.name}")
+            hint = f"choose another name, such as {other}, or --force overwrites it"
+            raise InputError("exists already", location=str(target), hint=hint)
+        if not target.parent.is_dir():
+            hint = f"mkdir -p {shlex.quote(str(target.parent))}"
+            raise InputError("no such folder", location=str(target.parent), hint=hint)
+        if target.exists() and not target.is_file():
+            raise InputError("is no file", location=str(target), hint="name the file to write")
+        write_bytes(target, (_naming_copy(first, target) + newline + rest).encode())
+    except OSError as error:
+        # A folder that may not be written, a name too long, a full disk.
+        raise InputError(f"cannot be written: {error.strerror}", location=str(target), hint=HOW_TO_WRITE) from error
     print(target)
     say("next: change it, then [bold]glta recipes validate[/bold] it; its first line runs it")
+
+
+HOW_TO_WRITE = "name a file in a folder of your own"
 
 
 def _naming_copy(first_line: str, target: Path) -> str:

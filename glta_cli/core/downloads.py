@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import subprocess
 import sys
@@ -18,23 +18,62 @@ from filelock import FileLock
 from rich.markup import escape
 
 from glta_cli.core.errors import GltaError, InputError
-from glta_cli.core.files import file_sha256
-from glta_cli.core.terminal import progress_bar, say
+from glta_cli.core.files import file_sha256, fingerprint
+from glta_cli.core.terminal import printable, say
+from glta_cli.core.transfers import (
+    NotTheFileError,
+    discard,
+    edition_file,
+    fetch,
+    is_web_page,
+    length,
+    may_be_web_page,
+)
 
-# An unreachable host must not keep anyone waiting; a slow one may.
-TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
-ATTEMPTS: Final = 3
+DEFAULT_LIMIT: Final = 64 * 10**9  # bytes
+UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+LONGEST_NAME: Final = 200  # bytes of a file's name in UTF-8: the names beside it are longer, and 255 is the most
 
 
 def is_url(source: str) -> bool:
     """Whether a source is fetched rather than opened."""
-    return source.startswith(("http://", "https://"))
+    return source[:8].lower().startswith(("http://", "https://"))
+
+
+def shown_url(url: str) -> str:
+    """An address as it may be shown: without name and password, and without what stands after the `?`.
+
+    What is no address is returned as it is.
+    """
+    if "://" not in url:
+        return url  # a file or a folder
+    address, _, _ = url.partition("#")
+    address, asks, _ = address.partition("?")
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    shown = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return printable(shown if len(shown) <= 300 else f"{shown[:300]}...") + ("?..." if asks else "")
+
+
+def download_limit() -> int:
+    """Bytes a download may have at most: `GLTA_DOWNLOAD_LIMIT`, such as 500MB, or 64 GB."""
+    named = os.environ.get("GLTA_DOWNLOAD_LIMIT", "").strip()
+    if not named:
+        return DEFAULT_LIMIT
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?) ?([kmgt]?)b?", named, re.IGNORECASE)
+    if found is None:
+        problem = f"'{printable(named[:60])}' is no number of bytes"
+        raise InputError(problem, location="GLTA_DOWNLOAD_LIMIT", hint="such as 500MB, 64GB or 1000000")
+    return int(float(found[1]) * UNITS[found[2].lower()])
 
 
 class Downloads:
     """The fetched files below one folder; each is fetched once. Implements `glta_cli.plugin.Fetch`.
 
     A loader is given one; a backbone that fetches its weights makes one in the cache folder.
+
+    Args:
+        limit: bytes a file may have at most; None takes `GLTA_DOWNLOAD_LIMIT`, or 64 GB.
 
     Example:
         from glta_cli.plugin import Downloads, GltaError, cache_root
@@ -46,8 +85,9 @@ class Downloads:
             assert "put the file at" in error.hint
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, limit: int | None = None) -> None:
         self.folder = folder
+        self.limit = limit
 
     def url(self, url: str, *, size: int | None = None, sha256: str | None = None) -> Path:
         """The local copy of `url`, fetched if it is not here yet.
@@ -60,20 +100,16 @@ class Downloads:
             GltaError: it cannot be had, or is not what was expected; names the file to put where.
         """
         target = self._target(url)
-        with _alone(target):
-            if target.is_file():
-                _check(target, target, size, sha256)
-                return target
-            part = target.with_name(f"{target.name}.part")
-            try:
-                _fetch(url, part)
-            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-                raise GltaError(
-                    f"cannot be downloaded: {_reason(error)}", location=url, hint=_by_hand(target)
-                ) from error
-            _check(part, target, size, sha256)
-            part.rename(target)
-            _validator_file(part).unlink(missing_ok=True)
+        limit = download_limit() if self.limit is None else self.limit
+        try:
+            with _alone(target):
+                if not target.is_file():
+                    _fetch_checked(url, target, size, sha256, limit)
+                else:
+                    _check(target, target, url, size, sha256)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            problem = f"cannot be downloaded: {_reason(error, url)}"
+            raise GltaError(problem, location=shown_url(url), hint=_by_hand(target)) from error
         return target
 
     def pypi(self, requirement: str, *, sha256: str) -> Path:
@@ -94,12 +130,56 @@ class Downloads:
 
     def _target(self, url: str) -> Path:
         """One place per URL, readable: two releases give their files the same name."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            port = f"-{parts.port}" if parts.port is not None else ""
+        except ValueError as error:
+            raise InputError(f"is no address: {error}", location=shown_url(url)) from error
         segments = [unquote(segment) for segment in parts.path.split("/")]
         safe = [segment for segment in segments if segment not in {"", ".", ".."} and "/" not in segment]
-        if not parts.netloc or not safe:
-            raise InputError("is no address of a file", location=url)
-        return self.folder.joinpath(parts.netloc.replace(":", "-"), *safe)
+        if not host or not safe:
+            raise InputError("is no address of a file", location=shown_url(url))
+        for name in (host, *safe):
+            problem, hint = (
+                _name_problem(name),
+                "fetch it by hand, and name the local copy with --source of `glta prepare`",
+            )
+            if problem is not None:
+                raise InputError(f"is no address of a file: {problem}", location=shown_url(url), hint=hint)
+        if parts.query:
+            # Another question is another file; its folder is named, so that the file keeps the name loaders know.
+            safe.insert(-1, f"query-{fingerprint(parts.query)}")
+        return self.folder.joinpath(f"{host.replace(':', '-')}{port}", *safe)
+
+
+def _name_problem(name: str) -> str | None:
+    """Why no file can be called after a part of an address, or None."""
+    if printable(name) != name or any("\ud800" <= each <= "\udfff" for each in name):
+        return "a name in it has a character that no file should have"
+    return f"a name in it has more than {LONGEST_NAME} bytes" if len(name.encode()) > LONGEST_NAME else None
+
+
+def _fetch_checked(url: str, target: Path, size: int | None, sha256: str | None, limit: int) -> None:
+    """Fetch into a part beside the target, compare it with what is known, and give it the target's name."""
+    part = target.with_name(f"{target.name}.part")
+    resumed = length(part) > 0
+    try:
+        fetch(url, part, size=size, limit=limit)
+        try:
+            _check(part, target, url, size, sha256)
+        except NotTheFileError:
+            if not resumed:
+                raise
+            # What an earlier run left may be damaged.
+            say("the part of an earlier run was damaged: starting over")
+            fetch(url, part, size=size, limit=limit)
+            _check(part, target, url, size, sha256)
+    except NotTheFileError as error:
+        location = error.location or shown_url(url)
+        raise GltaError(error.problem, location=location, hint=_by_hand(target)) from error
+    part.rename(target)
+    edition_file(part).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -110,91 +190,34 @@ def _alone(target: Path) -> Iterator[None]:
         yield
 
 
-# ------------------------------------------------------------------------------------------------- over HTTP
-
-
-def _fetch(url: str, part: Path) -> None:
-    """Fetch `url` into `part`, going on where an earlier attempt stopped."""
-    for attempt in range(1, ATTEMPTS + 1):
-        before = part.stat().st_size if part.is_file() else 0
-        try:
-            _stream(url, part)
-            return
-        except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError) as error:
-            # Only a transfer that moves is worth another request.
-            if attempt == ATTEMPTS or not part.is_file() or part.stat().st_size <= before:
-                raise
-            say(f"interrupted ({escape(_reason(error))}), resuming")
-
-
-def _stream(url: str, part: Path) -> None:
-    have = part.stat().st_size if part.is_file() else 0
-    validator = _read_validator(part) if have else None
-    headers = {"Accept-Encoding": "identity"}
-    if validator:
-        # The server then sends the rest only if the file is still the one the first part is of.
-        headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
-        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and validator:
-            # The part is as long as the file or longer: start over, or there would be no end to it.
-            part.unlink()
-            _validator_file(part).unlink(missing_ok=True)
-            return _stream(url, part)
-        response.raise_for_status()
-        resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
-        _write_validator(part, response.headers.get("ETag") or response.headers.get("Last-Modified"))
-        total = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
-        with (
-            part.open("ab" if resumed else "wb") as file,
-            progress_bar(total, part.name.removesuffix(".part"), "B") as bar,
-        ):
-            bar.unit_scale = True
-            bar.update(have if resumed else 0)
-            for chunk in response.iter_raw():
-                file.write(chunk)
-                bar.update(len(chunk))
-    return None
-
-
-def _validator_file(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
-def _read_validator(part: Path) -> str | None:
-    try:
-        return str(json.loads(_validator_file(part).read_text())["validator"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _write_validator(part: Path, validator: str | None) -> None:
-    if validator is None or validator.startswith("W/"):
-        # A weak tag does not promise equal bytes; without a promise the next attempt starts over.
-        _validator_file(part).unlink(missing_ok=True)
-    else:
-        _validator_file(part).write_text(json.dumps({"validator": validator}))
-
-
-def _check(path: Path, target: Path, size: int | None, sha256: str | None) -> None:
+def _check(path: Path, target: Path, url: str, size: int | None, sha256: str | None) -> None:
     """Compare with what is known; a part that differs is removed, never a file someone put there."""
     problem = None
     if size is not None and path.stat().st_size != size:
-        problem = f"{path.stat().st_size:,} bytes instead of {size:,}"
+        problem = f"not the expected file: {path.stat().st_size:,} bytes instead of {size:,}"
     elif sha256 is not None and file_sha256(path) != sha256:
-        problem = f"its SHA-256 is not {sha256}"
+        problem = f"not the expected file: its SHA-256 is not {sha256}"
+    elif sha256 is None and not may_be_web_page(url) and is_web_page(_opening(path)):
+        problem = "a web page (HTML) and not the file"
     if problem and path == target:
         hint = "remove it, and it is fetched anew"
-        raise GltaError(f"not the expected file: {problem}", location=str(target), hint=hint)
+        raise GltaError(problem, location=str(target), hint=hint)
     if problem:
-        path.unlink()
-        _validator_file(path).unlink(missing_ok=True)
-        raise GltaError(f"not the expected file: {problem}", location=str(target), hint=_by_hand(target))
+        discard(path)
+        raise NotTheFileError(problem, location=str(target))
 
 
-def _reason(error: Exception) -> str:
+def _opening(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def _reason(error: Exception, url: str) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"the server answered {error.response.status_code} {error.response.reason_phrase}"
-    return str(error) or type(error).__name__
+    said = str(error) or type(error).__name__
+    # What is said may hold the address, or where it led.
+    return printable(re.sub(r"\w+://[^\s'\"]+", lambda found: shown_url(found[0]), said.replace(url, shown_url(url))))
 
 
 def _by_hand(target: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from glta_cli.core.downloads import Downloads, is_url
+from glta_cli.core.downloads import Downloads, is_url, shown_url
 from glta_cli.core.errors import InputError
 from glta_cli.core.files import file_sha256, fingerprint, read_json, write_json
 from glta_cli.core.terminal import nothing_on_stdout
@@ -145,8 +145,13 @@ def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
     if is_url(source):
         return loader.locate(downloads.url(source), downloads)
     path = Path(source).expanduser()
-    if not path.exists():
-        raise InputError("no such file or folder", location=source, hint="--source takes a file, a folder or a URL")
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        # Not there, or a name no file can have; an address of another kind may hold a password.
+        reason = "" if isinstance(error, FileNotFoundError) else f": {getattr(error, 'strerror', None) or error}"
+        hint = "--source takes a file, a folder or an address that starts with http:// or https://"
+        raise InputError(f"no such file or folder{reason}", location=shown_url(source)[:300], hint=hint) from error
     return loader.locate(path, downloads)
 
 
@@ -174,7 +179,7 @@ def _write(
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
         raise InputError(
             f"no interaction is left ({reasons or 'there was none'})",
-            location=settings.source or settings.name,
+            location=shown_url(settings.source or settings.name),
             hint="look at the file, or lower --kcore and --min-rating",
         )
 

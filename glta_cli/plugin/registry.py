@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, packages_distributions
 
 from glta_cli.core.errors import GltaError, InputError, PluginError, did_you_mean
-from glta_cli.core.terminal import nothing_on_stdout
+from glta_cli.core.terminal import nothing_on_stdout, printable, shortened
 from glta_cli.plugin.component import ENDED, OWN_DISTRIBUTION, BrokenPlugin, Component, Origin
 from glta_cli.plugin.declarations import Declaration, Kind
 from glta_cli.plugin.discovery import discovered, origin_of, strict, wanted
@@ -89,7 +89,7 @@ class Registry:
         # Their import failed, so nobody knows what they would have declared: the likeliest first.
         for broken in sorted(self.broken, key=lambda broken: name not in str(broken.origin)):
             hint += f"\n  disabled: plugin {broken.origin}: {broken.reason}"
-        return InputError(f"no {kind} is called '{name}'", hint=hint)
+        return InputError(f"no {kind} is called '{printable(shortened(name, LONGEST_NAME_SHOWN))}'", hint=hint)
 
     def _refusal(self) -> GltaError:
         listed = "; ".join(f"plugin {broken.origin} is broken: {broken.reason}" for broken in self.broken)
@@ -109,6 +109,9 @@ class Registry:
         """One line on stderr for each plugin that could not be loaded."""
         for broken in self.broken:
             print(f"warning: plugin {broken.origin} is disabled: {broken.reason}", file=sys.stderr)
+
+
+LONGEST_NAME_SHOWN = 60
 
 
 @cache

@@ -10,22 +10,27 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MOST_COUNT = 2**31 - 1  # of what is counted, and the size of what is not: no machine holds more
+
 
 class Settings(BaseModel):
-    """Base of every settings model: strict types, no unknown keys, immutable once read."""
+    """Base of every settings model: strict types, finite numbers, no unknown keys, immutable once read."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class LoraSettings(Settings):
     """Low-rank adapters on the language model, trained in stage 3 (Hu et al., ICLR 2022; through peft)."""
 
-    rank: int = Field(8, ge=1, description="of every adapter")
+    rank: int = Field(8, ge=1, le=MOST_COUNT, description="of every adapter")
     alpha: float = Field(16.0, gt=0, description="scale: alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="on the adapter's input")
     modules: tuple[str, ...] | Literal["all-linear"] = Field("all-linear", description="names of adapted layers")
     layers: int | None = Field(
-        None, ge=1, description="adapt this many transformer layers, counted from the top; null adapts all"
+        None,
+        ge=1,
+        le=MOST_COUNT,
+        description="adapt this many transformer layers, counted from the top; null adapts all",
     )
 
 
@@ -33,7 +38,9 @@ class BackboneSettings(Settings):
     """The language model."""
 
     name: str = Field("smollm2", description="a backbone of `glta plugins`")
-    layers: int | None = Field(None, ge=1, description="early exit after this many layers; null runs all")
+    layers: int | None = Field(
+        None, ge=1, le=MOST_COUNT, description="early exit after this many layers; null runs all"
+    )
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="random is the control: the same architecture, untrained"
     )

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError, InputErrors
+from glta_cli.recipe.limits import MOST_ERRORS_TOLD, in_file_order
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import reads_text, selection_errors, selections
-from glta_cli.recipe.validation import in_file_order, place, validated
+from glta_cli.recipe.validation import place, validated
 
 
 def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
@@ -26,6 +27,8 @@ def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]
     # From the values: a plugin's settings are checked even where the schema found errors.
     for selection in selections(values):
         errors += selection_errors(selection, positions)
+        if len(errors) > MOST_ERRORS_TOLD:
+            break
     if recipe is not None:
         errors += _contradictions(recipe, positions)
     if recipe is None or errors:

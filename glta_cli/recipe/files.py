@@ -5,19 +5,36 @@ Unknown keys, duplicate keys and values of the wrong type are errors with file, 
 
 from __future__ import annotations
 
+import re
+import shlex
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.recipe.checks import validate_recipe
 from glta_cli.recipe.grids import grid_errors
+from glta_cli.recipe.limits import (
+    DEEPEST,
+    LARGEST_FILE,
+    LONGEST_NAME_SHOWN,
+    TOO_DEEP,
+    TOO_LARGE,
+    cut,
+    dotted,
+    in_file_order,
+    value_problems,
+)
 from glta_cli.recipe.positioned_yaml import Key, Position, read_yaml
 from glta_cli.recipe.schema import VARIANTS, Recipe, listed_by_name
 from glta_cli.recipe.selection import COMPONENTS_KEYS, components_at
-from glta_cli.recipe.validation import in_file_order, validated
+from glta_cli.recipe.validation import place, validated
 from glta_cli.recipe.variants import variant_of
+
+HOW_TO_LIST = "`glta recipes` lists those there are"
 
 
 @dataclass(frozen=True)
@@ -50,17 +67,36 @@ def read_recipe(path: Path) -> Recipe:
     return validated(Recipe, values, (), positions)
 
 
-def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from plain values, such as those of a manifest, with overrides applied."""
+def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = (), *, file: Path | None = None) -> Recipe:
+    """A recipe from plain values, such as those of a stored run, with overrides applied.
+
+    Args:
+        file: where the values were stored: the place of what is wrong with them.
+    """
+    stored_at = None if file is None else str(file)
+    if not isinstance(values, Mapping):
+        raise InputErrors([InputError("a recipe is a mapping of keys to values", location=stored_at)])
     merged = dict(values)
     positions: dict[Key, Position] = {}
     for override in overrides:
         _apply_override(override, merged, positions)
-    return _checked(merged, positions)
+    try:
+        return _checked(merged, positions)
+    except InputErrors as several:
+        for error in several.errors:
+            error.location = error.location or stored_at
+        raise
 
 
 def _checked(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
     """A recipe with all it holds, the variants it adds to the schema's included."""
+    # Again where a file was read: an override may go deeper, and a stored run comes as it is.
+    beyond = [
+        InputError(f"{dotted(key)}: {problem}" if key else problem, location=place(key, positions))
+        for key, problem in value_problems(values)
+    ]
+    if beyond:
+        raise InputErrors(in_file_order(beyond))
     recipe = validate_recipe(values, positions)
     errors = _variant_errors(recipe, positions) or grid_errors(recipe, positions)
     if errors:
@@ -104,17 +140,30 @@ def recipe_name(path: Path) -> str:
 def find_recipe(reference: str) -> Path:
     """A path as it is, or the file of a shipped name; raises `InputError` with the nearest name."""
     path = Path(reference)
-    if path.is_file():
+    shown = cut(str(reference), LONGEST_NAME_SHOWN)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        status = None
+    except (OSError, ValueError) as error:
+        # A name too long, a folder that may not be looked into, a NUL.
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"no such recipe: {reason}", location=shown, hint=HOW_TO_LIST) from error
+    if status is not None and S_ISREG(status.st_mode):
         return path
     shipped = shipped_recipes()
     if reference in shipped:
         return shipped[reference]
     # A checkout's path, such as recipes/quickstart.yaml, also works from an installed package.
-    named = path.with_suffix("").as_posix().removeprefix("recipes/")
+    named = path.as_posix().removesuffix(path.suffix).removeprefix("recipes/")
     if path.suffix == ".yaml" and named in shipped:
         return shipped[named]
+    if status is not None:
+        what = "a folder" if S_ISDIR(status.st_mode) else "a pipe or a device"
+        hint = "name a YAML file inside it" if S_ISDIR(status.st_mode) else "write what it gives into a file first"
+        raise InputError(f"is {what}, and a recipe is a file", location=shown, hint=hint)
     hint = did_you_mean(named, list(shipped)) or f"shipped recipes: {', '.join(shipped)}"
-    raise InputError("no such recipe", location=reference, hint=hint)
+    raise InputError("no such recipe", location=shown, hint=hint)
 
 
 def describe_first_line(path: Path) -> str:
@@ -124,19 +173,52 @@ def describe_first_line(path: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a recipe file; raises `InputError` where it cannot be read."""
+    """The text of a recipe file, without a byte order mark; raises `InputError` where it is none."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", location=str(path)) from error
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", location=str(path)) from error
+    if len(content) > LARGEST_FILE:
+        raise InputError(
+            f"{path.stat().st_size:,} bytes are no recipe: {TOO_LARGE}",
+            location=str(path),
+            hint="data belong in files of their own; dataset.source names them",
+        )
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        hint = f"iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))}"
+        raise InputError("is UTF-16, and a recipe is UTF-8", location=str(path), hint=hint)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, len(before[before.rfind(b"\n") + 1 :].decode("utf-8-sig")) + 1
+        raise InputError(
+            f"byte 0x{content[error.start]:02x} is not UTF-8",
+            location=str(Position(str(path), line, column)),
+            hint="save the file as UTF-8",
+        ) from error
 
 
 def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, Position]) -> None:
     name, equals, text = override.partition("=")
+    shown = f"--set {cut(override, LONGEST_NAME_SHOWN)}"
     if not equals or not name:
-        raise InputError("an override is KEY=VALUE", location=f"--set {override}", hint="such as --set seed=1")
+        raise InputError("an override is KEY=VALUE", location=shown, hint="such as --set seed=1")
     path = tuple(name.strip().split("."))
-    parsed, _ = read_yaml(f"value: {text}", f"--set {override}")
+    if len(path) > DEEPEST:
+        raise InputErrors([InputError(TOO_DEEP, location=shown)])
+    try:
+        parsed, _ = read_yaml(f"value: {text}", shown)
+    except InputErrors as several:
+        for error in several.errors:
+            # The line and the key are those of the text around the value.
+            error.location = shown
+            error.problem = re.sub(r"^value\b", lambda found: dotted(path), error.problem)
+        raise
+    if parsed.keys() != {"value"}:
+        # A line break would start another key, which nobody would read.
+        raise InputErrors([InputError("an override sets one key", location=shown, hint="one --set for each")])
     target = values
     for depth, part in enumerate(path[:-1], 1):
         held = target.get(part)
@@ -153,7 +235,7 @@ def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, 
     # What stood there in the file is no longer what is wrong.
     for key in [key for key in positions if key[: len(path)] == path]:
         del positions[key]
-    positions[path] = Position(f"--set {name}", 1, 1)
+    positions[path] = Position(f"--set {cut(name, LONGEST_NAME_SHOWN)}", 1, 1)
 
 
 def _list_by_name(values: dict[str, Any], positions: dict[Key, Position]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.plugin.grids import combinations
+from glta_cli.recipe.limits import MOST_COMBINATIONS, cut, dotted
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import own_settings, row_kind
@@ -21,9 +23,12 @@ UNTUNABLE = ("encoder", "refit")
 def grid_errors(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
     """What is wrong with the grids of a recipe, those of rows it does not list included."""
     errors: list[GltaError] = []
+    count = 0
     for name, grid in recipe.evaluate.grids.items():
         try:
             _require_lists(name, grid, positions)
+            count += prod(len(values) for _, values in _leaves(grid, ()))
+            _require_few(name, count, positions)
             if name in recipe.evaluate.variants:
                 _require_variant_grid(name, grid, recipe, positions)
             else:
@@ -35,12 +40,23 @@ def grid_errors(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaE
 
 def _require_lists(name: str, grid: Mapping[str, Any], positions: Mapping[Key, Position]) -> None:
     wrong = [
-        _wrong(key, f"has to be a list of values to try, not {values!r}", positions)
+        _wrong(key, f"has to be a list of values to try, not {cut(repr(values))}", positions)
         for key, values in _leaves(grid, (*GRIDS_KEY, name))
         if not isinstance(values, list) or not values
     ]
     if wrong:
         raise InputErrors(wrong)
+
+
+def _require_few(name: str, count: int, positions: Mapping[Key, Position]) -> None:
+    """Each combination is checked, and later fitted: a few lines may stand for billions.
+
+    Args:
+        count: combinations of this grid and of those before it.
+    """
+    if count > MOST_COMBINATIONS:
+        problem = f"that makes {count:,} combinations, and at most {MOST_COMBINATIONS:,} are tried"
+        raise InputErrors([_wrong((*GRIDS_KEY, name), problem, positions, "give fewer values for some settings")])
 
 
 def _leaves(grid: Mapping[str, Any], key: Key) -> Iterator[tuple[Key, Any]]:
@@ -91,4 +107,4 @@ def _require_variant_grid(
 
 
 def _wrong(key: Key, problem: str, positions: Mapping[Key, Position], hint: str | None = None) -> InputError:
-    return InputError(f"{'.'.join(map(str, key))}: {problem}", location=place(key, positions), hint=hint)
+    return InputError(f"{dotted(key)}: {problem}", location=place(key, positions), hint=hint)

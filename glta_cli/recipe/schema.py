@@ -1,16 +1,23 @@
 """Recipes: the settings of a whole run, and the only place where a default lives.
 
-Every key is optional; what a recipe leaves out is the default written here.
+Every key is optional; what a recipe leaves out is the default written here. Counts and sizes go up to 2^31 - 1, epochs
+to a million, seeds to 2^63 - 1, and every number is finite.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
-from glta_cli.plugin.settings import BackboneSettings, Settings
+from glta_cli.plugin.settings import MOST_COUNT, BackboneSettings, Settings
+from glta_cli.recipe.limits import LARGEST_INTEGER, MOST_ROWS
+
+MOST_EPOCHS, MOST_SEEDS = 1_000_000, 1000
+# Those of an evaluation count on from the recipe's: numpy and torch take twice as many.
+LARGEST_SEED = LARGEST_INTEGER
 
 # --------------------------------------------------------------------------------------------- the schema
 
@@ -40,8 +47,7 @@ def _names_and_settings(listed: Any) -> list[tuple[str, Any]] | None:
 
 
 def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
-    names = [name for name, _ in pairs]
-    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    return [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
 
 
 def _checked_components(listed: Any) -> Any:
@@ -77,7 +83,7 @@ class SplitSettings(Settings):
     test: float = Field(
         0.1, gt=0, lt=1, description="share of interactions for the final figures; a given split has its own"
     )
-    seed: int = Field(0, ge=0, description="seed of the random split")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the random split, below 2^63")
 
 
 class DatasetSettings(Settings):
@@ -86,7 +92,9 @@ class DatasetSettings(Settings):
     name: str = Field("movielens-100k", description="a dataset of `glta plugins`")
     source: str | None = Field(None, description="local file or folder, or URL, in place of the download")
     min_rating: float | None = Field(None, description="keep interactions rated at least this")
-    kcore: int = Field(0, ge=0, description="least interactions of every user and item, to a fixed point")
+    kcore: int = Field(
+        0, ge=0, le=MOST_COUNT, description="least interactions of every user and item, to a fixed point"
+    )
     split: SplitSettings = SplitSettings()
     options: dict[str, Any] = Field({}, description="the loader's own settings")
 
@@ -94,15 +102,17 @@ class DatasetSettings(Settings):
 class TrainingSettings(Settings):
     """What the one training loop needs, whichever stage runs it."""
 
-    epochs: int = Field(10, ge=1, description="passes over the training users or prompts, at most")
-    batch_size: int = Field(32, ge=1, description="users, interactions or prompts a step")
+    epochs: int = Field(
+        10, ge=1, le=MOST_EPOCHS, description="passes over the training users or prompts, at most; up to a million"
+    )
+    batch_size: int = Field(32, ge=1, le=MOST_COUNT, description="users, interactions or prompts a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, after warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
+    warmup_steps: int = Field(0, ge=0, le=MOST_COUNT, description="steps over which the learning rate rises linearly")
     decay: Literal["none", "cosine"] = Field("none", description="of the learning rate, to zero at the last epoch")
     weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW)")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm")
-    validate_every: int = Field(1, ge=1, description="epochs between validations")
-    patience: int = Field(5, ge=1, description="validations without a better metric before stopping")
+    validate_every: int = Field(1, ge=1, le=MOST_COUNT, description="epochs between validations")
+    patience: int = Field(5, ge=1, le=MOST_COUNT, description="validations without a better metric before stopping")
     checkpoint_seconds: float = Field(120.0, ge=0, description="least time between two saved states")
 
 
@@ -119,7 +129,7 @@ class GraphSettings(Settings):
         "alone, so that an item's length can tell how popular it is",
     )
     softmax_items: int | None = Field(
-        None, ge=2, description="items sampled for the softmax; null scores the whole catalogue"
+        None, ge=2, le=MOST_COUNT, description="items sampled for the softmax; null scores the whole catalogue"
     )
     alignment_holdout: float = Field(
         0.2,
@@ -132,7 +142,7 @@ class GraphSettings(Settings):
         description="after the epoch is chosen on validation, train again from the start on training and validation "
         "interactions for as many epochs",
     )
-    validation_users: int = Field(10_000, ge=1, description="users ranked to select the epoch, at most")
+    validation_users: int = Field(10_000, ge=1, le=MOST_COUNT, description="users ranked to select the epoch, at most")
     training: TrainingSettings = TrainingSettings(
         epochs=40, batch_size=512, learning_rate=2e-2, validate_every=2, patience=4
     )
@@ -174,9 +184,11 @@ class TextSettings(Settings):
         None, description="the backbone whose vectors stand for item texts; null takes the language model itself"
     )
     options: dict[str, Any] = Field({}, description="own settings of text.backbone")
-    tokens: int = Field(48, ge=4, description="an item's text is cut to this many tokens")
-    dimensions: int = Field(256, ge=1, description="principal directions kept by whitening")
-    batch_size: int = Field(16, ge=1, description="longest texts a forward pass; of shorter ones as many tokens")
+    tokens: int = Field(48, ge=4, le=MOST_COUNT, description="an item's text is cut to this many tokens")
+    dimensions: int = Field(256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening")
+    batch_size: int = Field(
+        16, ge=1, le=MOST_COUNT, description="longest texts a forward pass; of shorter ones as many tokens"
+    )
 
 
 class AlignSettings(Settings):
@@ -186,11 +198,11 @@ class AlignSettings(Settings):
     labels: Literal["description_order", "item_order"] = Field(
         "description_order", description="position t predicts the item described, or standing, t-th"
     )
-    least_items: int = Field(8, ge=1, description="fewest items a prompt")
-    most_items: int = Field(12, ge=1, description="most items a prompt")
-    description_tokens: int = Field(32, ge=4, description="a description is cut to this many tokens")
-    prompts: int = Field(512, ge=1, description="training prompts an epoch")
-    validation_prompts: int = Field(64, ge=1, description="prompts that select the epoch")
+    least_items: int = Field(8, ge=1, le=MOST_COUNT, description="fewest items a prompt")
+    most_items: int = Field(12, ge=1, le=MOST_COUNT, description="most items a prompt")
+    description_tokens: int = Field(32, ge=4, le=MOST_COUNT, description="a description is cut to this many tokens")
+    prompts: int = Field(512, ge=1, le=MOST_COUNT, description="training prompts an epoch")
+    validation_prompts: int = Field(64, ge=1, le=MOST_COUNT, description="prompts that select the epoch")
     training: TrainingSettings = TrainingSettings(
         epochs=3, batch_size=16, learning_rate=1e-3, warmup_steps=10, clip_norm=1.0
     )
@@ -201,11 +213,11 @@ class InterestSettings(Settings):
 
     profile: bool = Field(True, description="false is the ablation w/o PF")
     prediction: bool = Field(True, description="false is the ablation w/o PD")
-    words: int = Field(5, ge=1, description="tags or words asked for: k")
-    items: int = Field(10, ge=1, description="training items described to the backbone")
-    description_tokens: int = Field(24, ge=4, description="a description is cut to this many tokens")
-    new_tokens: int = Field(24, ge=1, description="longest answer")
-    batch_size: int = Field(32, ge=1, description="prompts continued at once")
+    words: int = Field(5, ge=1, le=MOST_COUNT, description="tags or words asked for: k")
+    items: int = Field(10, ge=1, le=MOST_COUNT, description="training items described to the backbone")
+    description_tokens: int = Field(24, ge=4, le=MOST_COUNT, description="a description is cut to this many tokens")
+    new_tokens: int = Field(24, ge=1, le=MOST_COUNT, description="longest answer")
+    batch_size: int = Field(32, ge=1, le=MOST_COUNT, description="prompts continued at once")
 
 
 class FinetuneSettings(Settings):
@@ -218,11 +230,12 @@ class FinetuneSettings(Settings):
     loss: Literal["first", "positions"] = Field(
         "first", description="multi-positive softmax at the first position, or cross-entropy at k positions"
     )
-    positions: int = Field(10, ge=1, description="k: target positions of loss and readout `positions`")
+    positions: int = Field(10, ge=1, le=MOST_COUNT, description="k: target positions of loss and readout `positions`")
     readout: Literal["first", "positions", "autoregressive"] = Field("first", description="how logits become a list")
     softmax_items: int = Field(
         50_000,
         ge=2,
+        le=MOST_COUNT,
         description="largest catalogue scored whole; beyond it items are sampled, with logQ correction",
     )
     user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
@@ -230,10 +243,13 @@ class FinetuneSettings(Settings):
         False, description="true is the control: the user token is that of another user, always the same"
     )
     warm_start_users: int = Field(
-        4000, ge=0, description="users whose states start the tied head, by ridge regression; 0 starts it at random"
+        4000,
+        ge=0,
+        le=MOST_COUNT,
+        description="users whose states start the tied head, by ridge regression; 0 starts it at random",
     )
-    validation_users: int = Field(2000, ge=1, description="users ranked to select the epoch, at most")
-    context_items: int = Field(30, ge=0, description="item tokens a prompt, at most")
+    validation_users: int = Field(2000, ge=1, le=MOST_COUNT, description="users ranked to select the epoch, at most")
+    context_items: int = Field(30, ge=0, le=MOST_COUNT, description="item tokens a prompt, at most")
     target_share: float = Field(
         0.3, gt=0, lt=1, description="share of training items predicted, where no holdout fixes the targets"
     )
@@ -317,33 +333,48 @@ class EvaluateSettings(Settings):
 
     baselines: Components = Field(
         {"popularity": {}},
+        max_length=MOST_ROWS,
         description="rows to compare with: baselines and graph encoders of `glta plugins`, and variants; names, or "
         "names with settings; --set evaluate.baselines.NAME.KEY=VALUE adds to them",
     )
     variants: Variants = Field(
         VARIANTS,
+        max_length=MOST_ROWS,
         description="rows that are this recipe with other settings: of section graph alone, the encoder's ranking; of "
         "others, the whole model's",
     )
-    seeds: int = Field(1, ge=1, description="trainings of every row, from the recipe's seed on; figures are their mean")
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=MOST_SEEDS,
+        description="trainings of every row, from the recipe's seed on; figures are their mean; at most 1,000",
+    )
     tune: bool = Field(False, description="choose the rows' own settings from their grids, by validation NDCG@10")
     grids: dict[str, dict[str, Any]] = Field(
         {},
+        max_length=MOST_ROWS,
         description="by row, lists of values to try in place of its own grid: of a baseline's or encoder's own "
         "settings, of a variant's section graph; --set evaluate.grids.ease.regularization=[50,100]",
     )
-    cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1, description="K of the metrics")
-    bootstrap: int = Field(1000, ge=0, description="resamples for the 95% intervals; 0 leaves them out")
-    permutations: int = Field(
-        10_000, ge=0, description="random signs for the paired test against the best baseline; 0 leaves it out"
+    cutoffs: tuple[Annotated[int, Field(ge=1, le=MOST_COUNT)], ...] = Field(
+        (5, 10, 20), min_length=1, max_length=100, description="K of the metrics"
     )
-    batch_size: int = Field(64, ge=1, description="longest prompts a forward pass; of shorter ones as many tokens")
+    bootstrap: int = Field(1000, ge=0, le=MOST_COUNT, description="resamples for the 95% intervals; 0 leaves them out")
+    permutations: int = Field(
+        10_000,
+        ge=0,
+        le=MOST_COUNT,
+        description="random signs for the paired test against the best baseline; 0 leaves it out",
+    )
+    batch_size: int = Field(
+        64, ge=1, le=MOST_COUNT, description="longest prompts a forward pass; of shorter ones as many tokens"
+    )
 
 
 class Recipe(Settings):
     """A whole run: nine sections, the seed, and who is told."""
 
-    seed: int = Field(0, ge=0, description="of initialisation, sampling and prompts")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of initialisation, sampling and prompts, below 2^63")
     dataset: DatasetSettings = DatasetSettings()
     graph: GraphSettings = GraphSettings()
     backbone: BackboneSettings = BackboneSettings()
@@ -355,6 +386,7 @@ class Recipe(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
     loggers: Components = Field(
         {},
+        max_length=MOST_ROWS,
         description="loggers of `glta plugins`: names, or names with settings; "
         "--set loggers.NAME.KEY=VALUE adds to them",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.plugin.settings import BackboneSettings
+from glta_cli.recipe.limits import dotted
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import VARIANTS, Recipe, listed_by_name
 from glta_cli.recipe.validation import place, validated
@@ -171,7 +172,7 @@ def selection_errors(selection: Selection, positions: Mapping[Key, Position]) ->
     except InputErrors as several:
         return several.errors
     except GltaError as error:
-        name = ".".join(map(str, selection.name_key))
+        name = dotted(selection.name_key)
         location = place(selection.name_key, positions) if error.location is None else error.location
         found = InputError(f"{name}: {error.problem}", location=location, hint=error.hint)
         found.__cause__ = error.__cause__
@@ -187,7 +188,7 @@ def _misplaced(selection: Selection, positions: Mapping[Key, Position]) -> list[
         return []
     if generates(installed().find("backbone", selection.name).declaration):
         return []
-    name = ".".join(map(str, selection.name_key))
+    name = dotted(selection.name_key)
     return [
         InputError(
             f"{name}: {selection.name} reads texts into vectors but cannot rank",

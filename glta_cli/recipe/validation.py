@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from types import UnionType
@@ -12,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from glta_cli.core.errors import GltaError, InputError, InputErrors, did_you_mean
+from glta_cli.core.errors import InputError, InputErrors, did_you_mean
+from glta_cli.recipe.limits import MOST_ERRORS_TOLD, cut, dotted, in_file_order
 from glta_cli.recipe.positioned_yaml import Key, Position
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 M = TypeVar("M", bound=BaseModel)
-
-LONGEST_VALUE_SHOWN = 60
 
 
 def validated(model: type[M], values: Mapping[str, Any], prefix: Key, positions: Mapping[Key, Position]) -> M:
@@ -41,19 +39,13 @@ def validated(model: type[M], values: Mapping[str, Any], prefix: Key, positions:
     except ValidationError as error:
         given = json.loads(text)
         # A union reports one error a branch, one after the other.
-        by_key = groupby(error.errors(), key=lambda detail: _key(detail, given))
-        errors = [_explain(model, key, list(details), prefix, positions) for key, details in by_key]
+        by_key = [(key, list(found)) for key, found in groupby(error.errors(), lambda detail: _key(detail, given))]
+        errors = [_explain(model, key, found, prefix, positions) for key, found in by_key[:MOST_ERRORS_TOLD]]
+        # Of thousands few are told, and the rest is not worth the search for a hint.
+        for key, found in by_key[MOST_ERRORS_TOLD:]:
+            problem = f"{dotted((*prefix, *key))}: {found[0]['msg']}"
+            errors.append(InputError(problem, location=place((*prefix, *key), positions)))
         raise InputErrors(in_file_order(errors)) from error
-
-
-def in_file_order(errors: Sequence[GltaError]) -> list[GltaError]:
-    """Errors by line and column, those without a place last."""
-
-    def line_and_column(error: GltaError) -> tuple[float, float]:
-        found = re.search(r":(\d+):(\d+)$", error.location or "")
-        return (int(found[1]), int(found[2])) if found else (float("inf"), 0)
-
-    return sorted(errors, key=line_and_column)
 
 
 def place(path: Key, positions: Mapping[Key, Position]) -> str | None:
@@ -103,7 +95,7 @@ def _explain(
     prefix: Key,
     positions: Mapping[Key, Position],
 ) -> InputError:
-    name = ".".join(map(str, (*prefix, *key)))
+    name = dotted((*prefix, *key))
     given = details[0]["input"]
     hint = None
     match [detail["type"] for detail in details]:
@@ -153,7 +145,7 @@ def _wish(messages: Sequence[str], given: Any) -> str:
 def _shown(value: Any) -> str:
     """A value as a recipe spells it, cut where it is long."""
     text = f"'{value}'" if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST_VALUE_SHOWN else f"{text[:LONGEST_VALUE_SHOWN]}..."
+    return cut(text)
 
 
 def _key(detail: ErrorDetails, values: Any) -> Key:

@@ -7,6 +7,7 @@ from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.recipe.checks import validate_recipe
+from glta_cli.recipe.limits import dotted
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import VARIANT_SECTIONS, Recipe
 from glta_cli.recipe.validation import place
@@ -34,7 +35,7 @@ def variant_of(
     values = recipe.model_dump(mode="json", exclude={"evaluate", "loggers"})
     for section, changed in changes.items():
         if section not in VARIANT_SECTIONS:
-            name = ".".join(map(str, (*key, section)))
+            name = dotted((*key, section))
             hint = did_you_mean(section, VARIANT_SECTIONS) or f"it changes {', '.join(VARIANT_SECTIONS)}"
             problem = f"{name}: a variant cannot change this"
             raise InputErrors([InputError(problem, location=place((*key, section), positions), hint=hint)])
@@ -65,7 +66,7 @@ def is_encoder_alone(changes: Mapping[str, Any], recipe: Recipe) -> bool:
 
 def _located(error: GltaError, key: Key) -> GltaError:
     """An error of a setting, under the name the setting has in the recipe that holds the variant."""
-    within = ".".join(map(str, (*key, "")))
+    within = f"{dotted(key)}." if key else ""
     # What is to be set otherwise is to be set in the variant, not in the recipe around it.
     hint = error.hint and error.hint.replace("--set ", f"--set {within}")
     found = InputError(within + error.problem, location=error.location, hint=hint)

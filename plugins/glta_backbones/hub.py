@@ -46,7 +46,7 @@ def fetch(model: str, revision: str | None, *, weights: bool) -> Path:
                 )
             )
         except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     raise HubError(f"'{model}' cannot be fetched from the hub: {reason}", hint=_elsewhere(model))
 
 

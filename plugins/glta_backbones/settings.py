@@ -39,7 +39,7 @@ class CheckpointOptions(Settings):
 class NoneOptions(Settings):
     """What the language model left out had: by default SmolLM2, so that projectors and head are the same."""
 
-    hidden_size: int = Field(576, ge=1, description="width of the projected tokens")
+    hidden_size: int = Field(576, ge=1, le=65_536, description="width of the projected tokens")
     token_rms: float = Field(
         0.122, gt=0, description="root mean square the projected tokens start at, as if among the model's words"
     )
@@ -56,9 +56,9 @@ class MiniLMOptions(CheckpointOptions):
 class TinyOptions(Settings):
     """The shape of the random Llama."""
 
-    hidden_size: int = Field(32, ge=4, description="width of states and embeddings")
-    depth: int = Field(2, ge=1, description="transformer layers")
-    heads: int = Field(2, ge=1, description="attention heads")
+    hidden_size: int = Field(32, ge=4, le=65_536, description="width of states and embeddings")
+    depth: int = Field(2, ge=1, le=1_000, description="transformer layers")
+    heads: int = Field(2, ge=1, le=1_000, description="attention heads")
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:

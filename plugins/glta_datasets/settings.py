@@ -28,7 +28,9 @@ class AmazonSettings(Settings):
 class GoodreadsSettings(Settings):
     """What a description is made of."""
 
-    shelves: int = Field(5, ge=0, description="readers' most popular shelves named in a book's description")
+    shelves: int = Field(
+        5, ge=0, le=2**31 - 1, description="readers' most popular shelves named in a book's description"
+    )
 
 
 class TableSettings(Settings):

@@ -203,7 +203,7 @@ def test_one_component_is_shown_in_full(glta):
     assert "graph: {encoder: lightgcn, options: {dimension: 64}}" in shown
     assert "--set graph.encoder=lightgcn --set graph.options.dimension=64" in shown
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in shown.splitlines() if line.strip()}
-    assert rows["layers"].startswith("integer >= 0 2 propagations; 0 is matrix")
+    assert rows["layers"].startswith("integer >= 0 and <= 1000 2 propagations; 0 is matrix")
     assert rows["regularization"].startswith("number >= 0 0.0001 weight of")
     assert rows["start"].startswith("one of spectral, random spectral initial")
 
@@ -382,5 +382,5 @@ def test_an_example_holds_what_is_required_and_only_that():
 def test_every_setting_of_a_recipe_can_be_told():
     rows = {row["name"]: row for row in settings_of(Recipe)}
     assert rows["graph.training.learning_rate"]["default"] == Recipe().graph.training.learning_rate
-    assert rows["backbone.lora.rank"]["type"] == "integer >= 1"
-    assert rows["evaluate.cutoffs"]["type"] == "list of integer >= 1, at least 1"
+    assert rows["backbone.lora.rank"]["type"] == "integer >= 1 and <= 2147483647"
+    assert rows["evaluate.cutoffs"]["type"] == "list of integer >= 1 and <= 2147483647, at least 1, at most 100"

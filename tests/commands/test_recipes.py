@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from glta_cli.recipe.files import load_recipe, shipped_recipes
@@ -76,7 +78,9 @@ def test_a_copy_overwrites_nothing_unless_told(glta):
     mine.write_text("seed: 7\n")
     refused = glta("recipes", "copy", "quickstart", "mine.yaml")
     assert refused.code == 2
-    assert refused.err == "mine.yaml: exists already\n  hint: choose another name, or --force overwrites it\n"
+    assert refused.err == (
+        "mine.yaml: exists already\n  hint: choose another name, such as my-mine.yaml, or --force overwrites it\n"
+    )
     assert mine.read_text() == "seed: 7\n"
     assert glta("recipes", "copy", "quickstart", "mine.yaml", "--force").code == 0
     assert "movielens-100k" in mine.read_text()
@@ -85,3 +89,36 @@ def test_a_copy_overwrites_nothing_unless_told(glta):
 def test_a_copy_into_a_missing_folder_is_the_users_error(glta):
     finished = glta("recipes", "copy", "quickstart", "absent/mine.yaml")
     assert (finished.code, finished.err) == (2, "absent: no such folder\n  hint: mkdir -p absent\n")
+
+
+@pytest.mark.parametrize("target", ["n" * 300 + ".yaml", "/proc/mine.yaml", "/dev/null"])
+def test_a_copy_that_cannot_be_written_is_the_users_error(glta, target):
+    finished = glta("recipes", "copy", "quickstart", target, "--force")
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err.startswith(f"{target}: ")
+    assert "hint: name " in finished.err
+
+
+@pytest.mark.parametrize("command", ["show", "copy", "validate"])
+@pytest.mark.parametrize("what", ["large", "folder", "pipe", "bytes"])
+def test_what_is_no_text_of_a_recipe_is_refused_by_every_command(glta, command, what):
+    path = glta.folder / "odd.yaml"
+    match what:
+        case "large":
+            path.write_text("# nothing\n" * 5_000_000)
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "bytes":
+            path.write_bytes(b"seed: 1\n# \xff\n")
+    arguments = ["odd.yaml", "copied.yaml"] if command == "copy" else ["odd.yaml"]
+    finished = glta("recipes", command, *arguments)
+    assert (finished.code, finished.out) == (2, "")
+    expected = {
+        "large": "odd.yaml: 50,000,000 bytes are no recipe: a recipe has at most 262,144 bytes\n",
+        "folder": "odd.yaml: is a folder, and a recipe is a file\n",
+        "pipe": "odd.yaml: is a pipe or a device, and a recipe is a file\n",
+        "bytes": "odd.yaml:2:3: byte 0xff is not UTF-8\n",
+    }
+    assert finished.err.startswith(expected[what])

@@ -152,8 +152,8 @@ def test_settings_that_contradict_each_other(written):
     [
         ("- 1\n", "mine.yaml:1:1: a recipe is a mapping of keys to values"),
         ("seed: 1\n graph: 2\n", "mine.yaml:2:7: not valid YAML: mapping values are not allowed here"),
-        ("seed: 1\ngraph: \x01\n", "mine.yaml:2: not valid YAML: character U+0001 is not allowed"),
-        ("seed: &a {b: *a}\n", "mine.yaml:1: keys are nested too deep"),
+        ("seed: 1\ngraph: \x01\n", "mine.yaml:2:8: not valid YAML: character U+0001 is not allowed"),
+        ("seed: &a {b: *a}\n", "mine.yaml:1:7: keys are nested more than 50 deep"),
         (
             "seed: !!python/object/apply:os.getcwd []\n",
             "mine.yaml:1:7: not valid YAML: could not determine a constructor for the tag "
