@@ -108,6 +108,8 @@ def main() -> None:
 
 def report(error: BaseException, *, debug: bool) -> int:
     """Print an error on stderr, with its traceback where `debug`, and return its exit code."""
+    from glta_cli.core.failures import failure_of_system, is_of_the_system
+
     if debug:
         traceback.print_exception(error)
     match error:
@@ -119,6 +121,10 @@ def report(error: BaseException, *, debug: bool) -> int:
             return error.exit_code
         case _:
             where = _guilty_plugin(error)
+            told = failure_of_system(error) if where is None or is_of_the_system(error) else None
+            if told is not None:
+                print(told, file=sys.stderr)
+                return told.exit_code
             print(f"{where or 'internal error'}: {_shown(error)}", file=sys.stderr)
             if not debug:
                 to_whom = " to its author" if where else ""
