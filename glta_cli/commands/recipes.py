@@ -9,7 +9,8 @@ import typer
 
 from glta_cli.commands.options import JsonOption
 from glta_cli.core.errors import GltaError, InputError, InputErrors
-from glta_cli.core.terminal import results, say, show_json, show_table
+from glta_cli.core.printable import shell_word, visible
+from glta_cli.core.terminal import say, show_json, show_table, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +69,7 @@ def show(
     from glta_cli.recipe.files import find_recipe, load_recipe, read_text
 
     text = recipe_yaml(load_recipe(name).recipe) if resolved else read_text(find_recipe(name)).rstrip()
-    results().print(text, markup=False, soft_wrap=True)
+    show_text(text)
 
 
 @recipes.command()
@@ -90,7 +91,7 @@ def validate(
         except InputError as problem:
             problems.append(problem)
         else:
-            print(f"{name}: ok")
+            print(f"{visible(name)}: ok")
     if problems:
         raise InputErrors(problems)
 
@@ -117,10 +118,12 @@ def copy(
     if target.exists() and not force:
         raise InputError("exists already", location=str(target), hint="choose another name, or --force overwrites it")
     if not target.parent.is_dir():
-        raise InputError("no such folder", location=str(target.parent), hint=f"mkdir -p {target.parent}")
+        raise InputError(
+            "no such folder", location=str(target.parent), hint=f"mkdir -p {shell_word(str(target.parent))}"
+        )
     first, newline, rest = read_text(source).partition("\n")
     write_bytes(target, (_naming_copy(first, target) + newline + rest).encode())
-    print(target)
+    show_text(str(target))
     say("next: change it, then [bold]glta recipes validate[/bold] it; its first line runs it")
 
 
@@ -133,6 +136,7 @@ def _naming_copy(first_line: str, target: Path) -> str:
 def recipe_table(found: Iterable[dict[str, Any]]) -> Table:
     """Name, dataset, backbone and the command that runs it, whose `--recipe NAME` goes without saying."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -142,5 +146,5 @@ def recipe_table(found: Iterable[dict[str, Any]]) -> Table:
     table.add_column("command", style="dim")
     for row in found:
         command, _, _ = row["command"].partition(" --recipe")
-        table.add_row(row["name"], row["dataset"], row["backbone"], command)
+        table.add_row(*map(escape, (row["name"], row["dataset"], row["backbone"], command)))
     return table

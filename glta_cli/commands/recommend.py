@@ -21,18 +21,18 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import stage_table, stages_up_to
+from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
     CYAN,
     DIM,
     cells,
     padded,
-    printable,
-    remarks,
     results_width,
     say,
     shortened,
     show_json,
+    show_table,
     styled,
 )
 
@@ -126,7 +126,7 @@ def announce(pipeline: Pipeline) -> None:
     if all(artefact is not None for _, artefact in stages):
         return
     durations = DURATIONS if pipeline.name == DEFAULT_RECIPE else None
-    remarks().print(stage_table(pipeline.name, stages, durations))
+    show_table(stage_table(pipeline.name, stages, durations), on_stderr=True)
     if durations is not None:
         say("times are those of two processor cores; a stage that is done is not run again")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import cache_root, default_root
+from glta_cli.core.printable import shell_word
 
 # Whatever file these are about, it is the system that fails, never the code that asked.
 OF_THE_SYSTEM = frozenset(
@@ -166,7 +166,7 @@ def existing_folder(path: Path) -> Path:
 def _hint(number: int, path: Path | None) -> str | None:
     if path is not None and number in (errno.EACCES, errno.EPERM):
         shown = path if os.path.lexists(path) else existing_folder(path)
-        return f"`ls -ld {shlex.quote(str(shown))}` shows who may use it"
+        return f"`ls -ld {shell_word(str(shown))}` shows who may use it"
     return HINTS.get(number)
 
 

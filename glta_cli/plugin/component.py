@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.errors import GltaError, PluginError, Terminated
 from glta_cli.core.failures import raise_failure_of_system
-from glta_cli.core.terminal import nothing_on_stdout, printable
+from glta_cli.core.printable import printable
+from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.plugin.declarations import Declaration, Kind, TunableDeclaration
 
 if TYPE_CHECKING:
