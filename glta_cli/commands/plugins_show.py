@@ -12,7 +12,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.errors import GltaError
-from glta_cli.core.printable import printable
 from glta_cli.core.terminal import padded, show_table, show_text
 from glta_cli.plugin import TunableDeclaration
 
@@ -294,7 +293,9 @@ def _mapping_in_words(schema: Schema, models: Mapping[str, Schema]) -> str:
 
 def show_component(found: Mapping[str, Any]) -> None:
     """Print what `described` returned."""
-    print(f"{found['kind']} {printable(found['name'])}: {printable(found['summary'])}")
+    from rich.markup import escape
+
+    show_table(escape(f"{found['kind']} {found['name']}: {found['summary']}"))
     facts = {
         "from": f"{found['distribution']} {found['version']}, entry point {found['entry_point']}",
         "code": found["target"],

@@ -12,12 +12,9 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import ClassVar, Final, TextIO
 
 from glta_cli.core.errors import GltaError, ReaderLeft
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -25,37 +22,60 @@ STDERR: Final = 2
 LOOK_ALIKES = str.maketrans({"─": "-", "━": "-", "│": "|", "…": ".", "±": "~", "✓": "+", "▸": ">"})
 
 
-class _Results(io.FileIO):
-    """The descriptor of stdout, whose errors are told as what they are.
+class _Stream(io.TextIOWrapper):
+    """A standard stream; its subclasses say what becomes of a descriptor that takes nothing.
+
+    It works on text, not on bytes below Python's buffers: a signal that arrives there would have them written twice.
+    """
+
+    def __init__(self, number: int, encoding: str, *, line_buffering: bool) -> None:
+        file = io.BufferedWriter(io.FileIO(number, "w", closefd=False))
+        super().__init__(file, encoding, self.errors_by, line_buffering=line_buffering)
+        self.number = number
+
+    errors_by: ClassVar[str]
+
+    def failed(self, error: OSError) -> None:
+        """Called once: from then on the descriptor is /dev/null, which takes whatever a buffer still holds."""
+        opened = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(opened, self.number)
+        os.close(opened)
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self.failed(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self.failed(error)
+
+
+class _Results(_Stream):
+    """stdout, whose failures are told as what they are.
 
     Raises:
         ReaderLeft: whoever read it has gone, as `head` does.
         GltaError: it cannot be written for another reason.
     """
 
-    failed = False
+    errors_by = "glta-results"
 
-    def write(self, content: Buffer, /) -> int:
-        if self.failed:
-            # Told once; what is still in a buffer is not tried again at the end of the process.
-            return memoryview(content).nbytes
-        try:
-            return super().write(content)
-        except OSError as error:
-            self.failed = True
-            if error.errno == errno.EPIPE:
-                raise ReaderLeft from error
-            raise _unwritable(error) from error
+    def failed(self, error: OSError) -> None:
+        super().failed(error)
+        if error.errno == errno.EPIPE:
+            raise ReaderLeft from error
+        raise _unwritable(error) from error
 
 
-class _Remarks(io.FileIO):
-    """The descriptor of stderr: nobody can be told that it fails, so nobody is."""
+class _Remarks(_Stream):
+    """stderr: nobody can be told that it fails, so nobody is."""
 
-    def write(self, content: Buffer, /) -> int:
-        try:
-            return super().write(content)
-        except OSError:
-            return memoryview(content).nbytes
+    errors_by = "glta-remarks"
 
 
 def open_streams() -> None:
@@ -64,10 +84,10 @@ def open_streams() -> None:
     Streams that something else put there, such as a test that captures them, stay as they are.
     """
     _fill_descriptors()
-    codecs.register_error("glta-results", _replacement(codecs.replace_errors))
-    codecs.register_error("glta-remarks", _replacement(codecs.backslashreplace_errors))
-    sys.stdout = _reopened(sys.stdout, STDOUT, _Results, "glta-results")
-    sys.stderr = _reopened(sys.stderr, STDERR, _Remarks, "glta-remarks")
+    codecs.register_error(_Results.errors_by, _replacement(codecs.replace_errors))
+    codecs.register_error(_Remarks.errors_by, _replacement(codecs.backslashreplace_errors))
+    sys.stdout = _reopened(sys.stdout, STDOUT, _Results)
+    sys.stderr = _reopened(sys.stderr, STDERR, _Remarks)
 
 
 def _fill_descriptors() -> None:
@@ -86,25 +106,20 @@ def _fill_descriptors() -> None:
                 os.close(opened)
 
 
-def _reopened(stream: object, number: int, kind: type[io.FileIO], errors: str) -> io.TextIOWrapper:
-    """The stream over a descriptor of the given kind, with the encoding and line by line or not as before."""
+def _reopened(stream: TextIO | None, number: int, kind: type[_Stream]) -> TextIO:
+    """The stream over its descriptor as the given kind, with the encoding and line by line or not as before."""
     if stream is None:  # it was closed when the process started
-        return _text(kind(number, "w", closefd=False), "utf-8", errors, line_buffering=number == STDERR)
+        return kind(number, "utf-8", line_buffering=number == STDERR)
     if not isinstance(stream, io.TextIOWrapper) or not _is_plain(stream, number):
-        return stream  # type: ignore[return-value]
+        return stream
     stream.flush()
-    by_line = stream.line_buffering or stream.write_through
-    return _text(kind(number, "w", closefd=False), stream.encoding, errors, line_buffering=by_line)
+    return kind(number, stream.encoding, line_buffering=stream.line_buffering or stream.write_through)
 
 
 def _is_plain(stream: io.TextIOWrapper, number: int) -> bool:
     """Whether it is what Python itself opened over that descriptor; a console of Windows is not."""
     raw = getattr(stream.buffer, "raw", stream.buffer)
     return type(raw) is io.FileIO and raw.fileno() == number
-
-
-def _text(raw: io.FileIO, encoding: str, errors: str, *, line_buffering: bool) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=line_buffering)
 
 
 def _replacement(

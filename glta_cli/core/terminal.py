@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-def results() -> Console:
-    """The console for results: stdout."""
-    from rich.console import Console
-
-    return Console(
-        file=sys.stdout, highlight=False, emoji=False, color_system=_colours(), width=_width(sys.stdout) or NO_EDGE
-    )
-
-
 def remarks() -> Console:
     """The console for logs and errors: stderr."""
     from rich.console import Console
@@ -71,17 +62,17 @@ def show_table(shown: RenderableType, *, on_stderr: bool = False) -> None:
     """A rich table, or a group of tables and lines, on stdout: the only way a table is shown.
 
     A figure is never shortened: where the terminal is narrow names wrap, and then columns move into a table below.
-    A pipe or a file has no edge, so nothing wraps there.
+    A pipe or a file has no edge, so nothing wraps there, unless COLUMNS says where to.
 
     Args:
         on_stderr: it belongs to the remarks, and is no result.
     """
+    from rich.console import Console
+
     from glta_cli.core.tables import fitted
 
     stream = sys.stderr if on_stderr else sys.stdout
-    width = _width(stream)
-    from rich.console import Console
-
+    width = _width(stream) or _columns_asked_for()
     console = Console(file=stream, highlight=False, emoji=False, color_system=_colours(), width=width or NO_EDGE)
     for part in fitted(shown, width):
         console.print(part, crop=False)
@@ -129,6 +120,11 @@ def results_width() -> int | None:
 
 def _width(stream: TextIO) -> int | None:
     return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+
+
+def _columns_asked_for() -> int | None:
+    asked = os.environ.get("COLUMNS", "")
+    return (int(asked) or None) if asked.isdecimal() else None
 
 
 def cells(text: str) -> int:
@@ -197,7 +193,7 @@ def progress_bar(total: int, description: str, unit: str, *, done: int = 0, arou
         "dynamic_ncols": interactive,
         "mininterval": 0.2 if interactive else 10.0,
     }
-    if not interactive:
+    if not interactive or not _colours():
         # A bar inside another would move the cursor up and down to its own line.
         settings["position"] = 0
     return _bar_makers[-1](around_others=around_others, **settings) if _bar_makers else tqdm(**settings)
