@@ -34,9 +34,10 @@ OUT_OF_MEMORY_HINT = (
 )
 # Libraries written in Rust put the system's number into the text of errors of their own.
 NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)(?: at path \"(?P<quoted>[^\"]+)\"|: (?P<bare>/.+))?")
-# What torch says of memory in errors that are plain RuntimeErrors.
+# What torch says of memory in plain RuntimeErrors, and the loader of libraries that find none left to lie in.
 NO_MEMORY_IN_TEXT = re.compile(
     r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|failed to map segment from shared object|[Cc]annot allocate memory"
 )
 ASKED_FOR = re.compile(r"allocate (\d[\d.,]* ?(?:bytes|[KMGTP]?i?B))\b")
 LITTLE_ROOM = 64 * 2**20
@@ -106,7 +107,7 @@ def failures_named(path: Path) -> Iterator[None]:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or _number(error) == errno.ENOMEM:
         return True
-    return isinstance(error, RuntimeError) and NO_MEMORY_IN_TEXT.search(_text(error)) is not None
+    return isinstance(error, (RuntimeError, ImportError)) and NO_MEMORY_IN_TEXT.search(_text(error)) is not None
 
 
 def _number(error: BaseException) -> int | None:

@@ -21,10 +21,11 @@ LONGEST_FIGURE = 32
 
 @dataclass(frozen=True)
 class _Sized:
-    """A column with the columns of the terminal it takes at best and at least."""
+    """A column with the columns of the terminal it takes at best, would like to keep, and has to keep."""
 
     column: Column
     natural: int
+    wanted: int
     least: int
 
 
@@ -52,7 +53,9 @@ def fitted(shown: RenderableType, width: int | None) -> Iterator[RenderableType]
 
 def _parts(table: Table, width: int | None) -> Iterator[Table]:
     """The table, or where it is too wide several with its first column in common."""
-    sized = [_sized(column, is_label=position == 0) for position, column in enumerate(table.columns)]
+    sized = [
+        _sized(column, is_label=position == 0, no_edge=width is None) for position, column in enumerate(table.columns)
+    ]
     if width is None:
         yield _table(table, sized, [each.natural for each in sized])
         return
@@ -66,9 +69,11 @@ def _parts(table: Table, width: int | None) -> Iterator[Table]:
     yield _fitted_table(table, part, width)
 
 
-def _sized(column: Column, *, is_label: bool) -> _Sized:
+def _sized(column: Column, *, is_label: bool, no_edge: bool) -> _Sized:
     texts = [_text(column.header), *map(_text, column.cells)]
     natural = max((_widest(text.plain.split("\n")) for text in texts), default=0)
+    if column.max_width is not None and not no_edge:
+        natural = min(natural, column.max_width)
     if column.no_wrap and not is_label:
         least = natural
     elif column.justify == "right":
@@ -76,7 +81,8 @@ def _sized(column: Column, *, is_label: bool) -> _Sized:
         least = min(LONGEST_FIGURE, max((_widest(text.plain.split()) for text in texts), default=0))
     else:
         least = min(LEAST_NAME, natural)
-    return _Sized(column, natural, least)
+    wanted = natural if column.no_wrap else min(natural, max(least, column.min_width or 0))
+    return _Sized(column, natural, wanted, least)
 
 
 def _widest(words: Sequence[str]) -> int:
@@ -95,16 +101,13 @@ def _table_width(table: Table) -> int:
 
 
 def _fitted_table(table: Table, columns: Sequence[_Sized], width: int) -> Table:
-    """The widest column gives first, and none more than it has to keep."""
+    """The widest column gives first, down to what it would keep; then the widest again, down to what it has to keep."""
     widths = [each.natural for each in columns]
     excess = _table_width(_table(table, columns, widths)) - width
-    while excess > 0:
-        giving = [place for place, each in enumerate(columns) if widths[place] > each.least]
-        if not giving:
-            break
-        widest = max(giving, key=widths.__getitem__)
-        widths[widest] -= 1
-        excess -= 1
+    for floors in ([each.wanted for each in columns], [each.least for each in columns]):
+        while excess > 0 and (giving := [place for place, floor in enumerate(floors) if widths[place] > floor]):
+            widths[max(giving, key=widths.__getitem__)] -= 1
+            excess -= 1
     return _table(table, columns, widths)
 
 

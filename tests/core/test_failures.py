@@ -83,6 +83,8 @@ def test_no_memory_is_told_with_what_was_asked_for() -> None:
     with pytest.raises(RuntimeError) as raised_by_torch:
         torch.empty(10**15)
     assert str(failure_of_system(raised_by_torch.value)).startswith("out of memory: 4000000000000000 bytes were asked")
+    too_large = ImportError("libtorch_cpu.so: failed to map segment from shared object")
+    assert str(failure_of_system(too_large)).startswith("out of memory\n  hint: ")
     assert "backbone.layers" in str(failure_of_system(torch.OutOfMemoryError("CUDA out of memory.")))
 
 
