@@ -111,13 +111,28 @@ def main() -> None:
     except SystemExit as end:
         # Code of a plugin may not decide that all went well.
         guilty = not isinstance(end, Terminated) and _guilty_plugin(end)
-        code = report(end, debug=debug) if guilty else _code_of(end)
+        hidden = _behind(end)
+        code = report(hidden, debug=debug) if guilty or hidden is not end else _code_of(end)
     except BaseException as error:
-        code = report(error, debug=debug)
+        code = report(_behind(error), debug=debug)
     finally:
         # The process ends and its memory with it: searching all modules for garbage would be a tenth of a short answer.
         gc.freeze()
     sys.exit(_flushed(code, debug=debug))
+
+
+def _behind(error: BaseException) -> BaseException:
+    """What really ended the command, where Typer took it for a user who left and would say nothing of it.
+
+    To it the end of a file, such as of half a gzip file, is a prompt without an answer, and any broken pipe, such as to
+    a process of our own, is stdout.
+    """
+    hidden = error.__context__
+    if isinstance(error, typer.Abort) and isinstance(hidden, EOFError):
+        return hidden
+    if isinstance(error, SystemExit) and isinstance(hidden, BrokenPipeError) and not isinstance(error, ReaderLeft):
+        return hidden
+    return error
 
 
 def _code_of(end: SystemExit) -> int:

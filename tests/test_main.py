@@ -55,7 +55,7 @@ from glta_cli.main import main
 main()
 """
 
-PANICS = """
+RAISES = """
 import sys
 import glta_cli.main, glta_cli.recipe.files
 
@@ -63,7 +63,7 @@ class Panic(BaseException):
     pass
 
 def panic(name):
-    raise Panic("index out of range")
+    raise {error}
 
 sys.argv = ["glta", "recipes", "show", "quickstart"]
 glta_cli.recipe.files.find_recipe = panic
@@ -261,10 +261,26 @@ def test_a_signal_to_be_ignored_is_ignored_from_the_start(tmp_path: Path):
     assert subprocess.run([sys.executable, "-c", held], capture_output=True, text=True).stdout == "True\n"
 
 
-def test_a_panic_of_a_library_is_an_internal_error_without_a_traceback():
-    finished = subprocess.run([sys.executable, "-c", PANICS], capture_output=True, text=True)
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ('Panic("index out of range")', "Panic: index out of range"),
+        ('EOFError("half a file")', "EOFError: half a file"),
+        ('BrokenPipeError(32, "Broken pipe")', "BrokenPipeError: [Errno 32] Broken pipe"),
+    ],
+)
+def test_no_error_is_taken_for_a_user_who_left_or_shown_with_a_traceback(error, told):
+    finished = subprocess.run([sys.executable, "-c", RAISES.format(error=error)], capture_output=True, text=True)
     assert finished.returncode == 1
-    assert finished.stderr.startswith("internal error: Panic: index out of range\n  hint: ")
+    assert finished.stderr.lstrip().startswith(f"internal error: {told}\n  hint: ")
+    assert "Traceback" not in finished.stderr
+
+
+def test_what_the_system_refuses_anywhere_is_told_with_its_path():
+    code = RAISES.format(error='PermissionError(13, "Permission denied", "/data/x\\x1b")')
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("/data/x\\x1b: cannot be used: Permission denied\n  hint: `ls -ld ")
 
 
 @pytest.mark.parametrize(

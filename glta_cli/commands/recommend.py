@@ -145,7 +145,7 @@ def show_answer(answer: Mapping[str, Any]) -> None:
 
 
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """Rank, item id, title and score, one item a line below a head; titles are cut to fit into `width` columns.
+    """Rank, item id, title and score, one item a line below a head; titles, then ids are cut to fit into `width`.
 
     Written out here because importing rich would take longer than finding the items.
     """
@@ -154,6 +154,8 @@ def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> li
     ranks, items, titles, scores = (max(map(cells, column)) for column in zip(columns, *rows, strict=True))
     if width is not None:
         titles = max(len("title"), min(titles, width - ranks - items - scores - 11))
+        # The terminal would break the line anywhere, a score included.
+        items = max(len("item"), min(items, width - ranks - titles - scores - 11))
 
     def line(rank: str, item: str, title: str, score: str, style: str) -> str:
         shown = styled(padded(item, items), style)

@@ -73,7 +73,9 @@ def show_table(shown: RenderableType, *, on_stderr: bool = False) -> None:
 
     stream = sys.stderr if on_stderr else sys.stdout
     width = _width(stream) or _columns_asked_for()
-    console = Console(file=stream, highlight=False, emoji=False, color_system=_colours(), width=width or NO_EDGE)
+    console = Console(
+        file=stream, highlight=False, emoji=False, color_system=_colours(), width=width or NO_EDGE, height=HEIGHT
+    )
     for part in fitted(shown, width):
         console.print(part, crop=False)
 
@@ -96,6 +98,8 @@ BOLD, DIM, CYAN = "1", "2", "36"
 DUMB = frozenset({"dumb", "unknown"})
 # Columns rich is to reckon with where there is no edge.
 NO_EDGE = 1_000_000
+# Nothing depends on it, but without one rich takes every dumb terminal for 80 columns wide.
+HEIGHT = 25
 
 
 def styled(text: str, style: str) -> str:

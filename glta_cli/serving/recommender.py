@@ -20,6 +20,8 @@ USERS_FILE: Final = "users.parquet"
 
 RECENT_ITEMS = 10
 NEAREST_IDS = 3
+# Python refuses to read longer ones at all.
+LONGEST_NUMBER = 1_000
 
 
 def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
 
 def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
     """Ids beside the wanted one: by number where ids are numbers, else in alphabetical order."""
-    if wanted.isdecimal() and all(known.isdecimal() for known in ids):
+    if all(each.isdecimal() and len(each) <= LONGEST_NUMBER for each in (wanted, *ids)):
         number = int(wanted)
         return sorted(ids, key=lambda known: (abs(int(known) - number), int(known)))[:NEAREST_IDS]
     ordered = sorted(ids)

@@ -105,16 +105,17 @@ def test_what_a_cell_holds_commands_no_terminal() -> None:
     assert ":smile:" in text_of(Group(":smile:"), None)
 
 
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
 @pytest.mark.parametrize("columns", [40, 50])
-def test_a_narrow_terminal_shows_every_figure(columns: int) -> None:
+def test_a_narrow_terminal_shows_every_figure(columns: int, term: str) -> None:
     code = (
         "from rich.table import Table\n"
-        "table = Table('model', pad_edge=False)\n"
+        "table = Table('model', pad_edge=False, caption='so many words that they do not fit into one line of it')\n"
         "for name in 'abcdefgh': table.add_column(name, justify='right')\n"
         f"table.add_row({NAME!r}, *(f'0.{{n}}123' for n in range(8)))\n"
         "show_table(table); show_table(table, on_stderr=True)"
     )
-    plain = re.sub(r"\x1b\[[\d;]*m", "", in_a_terminal(code, columns))
+    plain = re.sub(r"\x1b\[[\d;]*m", "", in_a_terminal(code, columns, TERM=term))
     assert sorted(re.findall(r"0\.\d{4}", plain)) == sorted([f"0.{n}123" for n in range(8)] * 2)
     assert max(map(len, plain.splitlines())) <= columns
 
