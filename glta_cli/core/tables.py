@@ -96,7 +96,8 @@ def _least_width(table: Table, columns: Sequence[_Sized]) -> int:
 def _table_width(table: Table) -> int:
     from rich.console import Console
 
-    console = Console(width=1_000_000)
+    # Without a height too rich takes a dumb terminal for 80 columns wide, whatever it is told.
+    console = Console(width=1_000_000, height=25)
     return Measurement.get(console, console.options, table).maximum
 
 

@@ -98,7 +98,7 @@ BOLD, DIM, CYAN = "1", "2", "36"
 DUMB = frozenset({"dumb", "unknown"})
 # Columns rich is to reckon with where there is no edge.
 NO_EDGE = 1_000_000
-# Nothing depends on it, but without one rich takes every dumb terminal for 80 columns wide.
+# Nothing depends on it, but without one rich takes a dumb terminal for 80 columns wide, whatever it is told.
 HEIGHT = 25
 
 
