@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-import io
-import os
-import signal
-import sys
-from types import FrameType
-from typing import Annotated
+from glta_cli.core.early_signals import EndedAtOnce, end_words
 
-from glta_cli.core.early_signals import end_words, ended_at_once
+early_signals = EndedAtOnce()
+with early_signals:
+    import gc
+    import io
+    import os
+    import signal
+    import sys
+    from types import FrameType
+    from typing import Annotated
 
-with ended_at_once():
     import typer
 
     from glta_cli import __version__
@@ -95,6 +96,7 @@ def main() -> None:
     """
     code, debug = 0, False
     try:
+        early_signals.release()
         open_streams()
         arguments, flags = _split_flags(sys.argv[1:])
         debug = "--debug" in flags or os.environ.get("GLTA_DEBUG") == "1"

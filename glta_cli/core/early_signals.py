@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+# Nothing else: what is imported before the signals are held is what a signal still shows a traceback of.
 import os
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 WORDS = {signal.SIGINT: b"interrupted\n", signal.SIGTERM: b"terminated\n"}
 
 
-@contextmanager
-def ended_at_once() -> Iterator[None]:
-    """Inside, both end the process with the exit code a command has, rather than with a traceback of an import.
+class EndedAtOnce:
+    """A context inside which both end the process with the exit code a command has, not with a traceback of an import.
 
-    A signal that was to be ignored, as one is in the background of a script, still is.
+    Where the process is the command itself, that lasts until `release`: `main` is still to be called.
+
+    A signal that was to be ignored, as one is in the background of a script, still is; and outside the main thread,
+    which alone may say what a signal does, nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
-        return
-    before = {number: signal.getsignal(number) for number in WORDS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, _end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+    def __enter__(self) -> None:
+        self.before = {number: signal.getsignal(number) for number in WORDS}
+        for number, handler in self.before.items():
+            if handler is not signal.SIG_IGN:
+                _handle(number, _end)
+
+    def __exit__(self, *raised: object) -> None:
+        if not _is_the_command():
+            self.release()
+
+    def release(self) -> None:
+        """Have both do what they did before."""
+        for number, handler in self.before.items():
+            _handle(number, handler)
 
 
 def end_words(number: int) -> None:
@@ -38,6 +45,20 @@ def end_words(number: int) -> None:
         os.write(2, WORDS[signal.Signals(number)])
     except OSError:
         return  # nobody is there to be told
+
+
+def _is_the_command() -> bool:
+    """Whether the process was started as `glta` or `python -m glta_cli`, not by a program that imports it."""
+    program = sys.modules["__main__"]
+    name = getattr(getattr(program, "__spec__", None), "name", None)
+    return name == "glta_cli.__main__" or os.path.basename(getattr(program, "__file__", None) or "") == "glta"  # noqa: PTH119
+
+
+def _handle(number: signal.Signals, handler: signal._HANDLER) -> None:
+    try:
+        signal.signal(number, handler)
+    except ValueError:
+        return  # not the main thread
 
 
 def _end(number: int, frame: FrameType | None) -> None:
