@@ -248,6 +248,19 @@ def test_a_signal_while_modules_are_imported_ends_it_quietly_too(tmp_path: Path,
     assert (process.returncode, shown) == (code, said)
 
 
+def test_a_signal_between_the_imports_and_the_command_ends_it_quietly_too(tmp_path: Path):
+    pipe, script = tmp_path / "reached", tmp_path / "glta"
+    os.mkfifo(pipe)
+    script.write_text(
+        f"from glta_cli.main import main\nimport time\nopen({str(pipe)!r}, 'w').close()\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
+    pipe.open().close()
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=20)
+    assert (process.returncode, shown) == (130, "interrupted\n")
+
+
 def test_whoever_imports_the_command_line_keeps_the_signals_it_has():
     code = "import signal, glta_cli.main; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"

@@ -50,8 +50,11 @@ def end_words(number: int) -> None:
 def _is_the_command() -> bool:
     """Whether the process was started as `glta` or `python -m glta_cli`, not by a program that imports it."""
     program = sys.modules["__main__"]
-    name = getattr(getattr(program, "__spec__", None), "name", None)
-    return name == "glta_cli.__main__" or os.path.basename(getattr(program, "__file__", None) or "") == "glta"  # noqa: PTH119
+    file = os.path.basename(getattr(program, "__file__", None) or "")  # noqa: PTH119 (pathlib is not imported yet)
+    if file == "__main__.py":
+        # Not every package that is run so is this one.
+        return getattr(program, "__package__", None) == __name__.partition(".")[0]
+    return file == "glta"
 
 
 def _handle(number: signal.Signals, handler: signal._HANDLER) -> None:

@@ -17,6 +17,8 @@ from glta_cli.core.printable import shell_word
 OF_THE_SYSTEM = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
 )
+# About a file of the user's, whoever opens it; one that is missing can be a bug of whoever looks for it.
+OF_A_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 AGAIN = "run the same command again; what was finished stays"
 HINTS: Mapping[int, str] = {
@@ -70,11 +72,14 @@ def failure_of_system(error: BaseException, path: Path | None = None) -> GltaErr
 
 
 def is_of_the_system(error: BaseException) -> bool:
-    """Whether the system alone can be to blame: no room, no memory or a bad disk are nobody's code.
+    """Whether the code it was raised in is not to blame: no room, no memory, a bad disk, a file that may not be read.
 
-    A file that is missing or may not be read is not among these: it can be a bug of whoever opened it.
+    A file that is missing is not among these.
     """
-    return _is_out_of_memory(error) or _number(error) in OF_THE_SYSTEM
+    number = _number(error)
+    return (
+        _is_out_of_memory(error) or number in OF_THE_SYSTEM or (number in OF_A_FILE and _named_path(error) is not None)
+    )
 
 
 def raise_failure_of_system(error: BaseException, path: Path | None = None) -> None:

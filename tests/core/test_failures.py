@@ -97,17 +97,28 @@ def test_a_bug_is_no_failure_of_the_system(tmp_path: Path, bug: Exception) -> No
         raise bug
 
 
-def test_no_memory_in_a_plugins_code_is_not_the_plugins_fault(tmp_path: Path) -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("MemoryError", "out of memory\n  hint: "),
+        (
+            "PermissionError(13, 'x', '/data/log.csv')",
+            "/data/log.csv: cannot be used: Permission denied\n  hint: `ls -ld",
+        ),
+        ("OSError(28, 'x')", "No space left on device"),
+    ],
+)
+def test_what_the_system_refuses_a_plugin_is_not_the_plugins_fault(error: str, told: str) -> None:
+    code = f"""
 from glta_cli.plugin.component import Component, Origin
 from glta_cli.plugin import DatasetDeclaration
 declared = DatasetDeclaration(name="x", summary="s", target="a:B", config="a:C")
 try:
     with Component(declared, Origin("x", "own", "1.0")).named():
-        raise MemoryError
+        raise {error}
 except Exception as error:
     print(error)
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("out of memory\n  hint: ")
-    assert "own" not in shown
+    assert told in shown
+    assert "own 1.0" not in shown
