@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
-import sys
-import traceback
-from types import FrameType
-from typing import Annotated
+from glta_cli.core.early_signals import EndedAtOnce, end_words
 
-import typer
+early_signals = EndedAtOnce()
+with early_signals:
+    import gc
+    import io
+    import os
+    import signal
+    import sys
+    from types import FrameType
+    from typing import Annotated
 
-from glta_cli import __version__
-from glta_cli.commands.align import align
-from glta_cli.commands.evaluate import evaluate
-from glta_cli.commands.finetune import finetune
-from glta_cli.commands.plugins import plugins
-from glta_cli.commands.prepare import prepare
-from glta_cli.commands.pretrain_graph import pretrain_graph
-from glta_cli.commands.recipes import recipes
-from glta_cli.commands.recommend import recommend
-from glta_cli.commands.reproduce import reproduce
-from glta_cli.commands.runs import runs
-from glta_cli.core.errors import GltaError, InterruptedRunError, Terminated
+    import typer
+
+    from glta_cli import __version__
+    from glta_cli.commands.align import align
+    from glta_cli.commands.evaluate import evaluate
+    from glta_cli.commands.finetune import finetune
+    from glta_cli.commands.plugins import plugins
+    from glta_cli.commands.prepare import prepare
+    from glta_cli.commands.pretrain_graph import pretrain_graph
+    from glta_cli.commands.recipes import recipes
+    from glta_cli.commands.recommend import recommend
+    from glta_cli.commands.reproduce import reproduce
+    from glta_cli.commands.runs import runs
+    from glta_cli.core.errors import LONGEST_PART, GltaError, InterruptedRunError, ReaderLeft, Terminated, one_line
+    from glta_cli.core.printable import bounded, visible
+    from glta_cli.core.standard_streams import open_streams
 
 # Plain help: rich's panels cost `glta --help` more time than all its other imports together.
 app = typer.Typer(
@@ -84,32 +90,80 @@ def first_screen(
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 75 busy, 130 or 143 interrupted."""
-    arguments, flags = _split_flags(sys.argv[1:])
-    debug = "--debug" in flags or os.environ.get("GLTA_DEBUG") == "1"
-    if "--no-plugins" in flags:
-        os.environ["GLTA_LOAD_PLUGINS"] = ""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run the command line and exit.
+
+    0 done, 1 failed, 2 wrong input, 75 busy, 130 or 143 interrupted, 141 whoever read stdout has gone.
+    """
+    code, debug = 0, False
     try:
-        app(arguments, prog_name="glta")
+        early_signals.release()
+        open_streams()
+        arguments, flags = _split_flags(sys.argv[1:])
+        debug = "--debug" in flags or os.environ.get("GLTA_DEBUG") == "1"
+        if "--no-plugins" in flags:
+            os.environ["GLTA_LOAD_PLUGINS"] = ""
+        signal.signal(signal.SIGTERM, _terminate)
+        # Ctrl-C comes back as the code 130.
+        code = app(arguments, prog_name="glta", standalone_mode=False) or 0
+        if code == 130:
+            end_words(signal.SIGINT)
+    except KeyboardInterrupt:
+        code = 130
+        end_words(signal.SIGINT)
     except SystemExit as end:
-        if end.code == 130:
-            print("interrupted", file=sys.stderr)
-        elif not isinstance(end, Terminated) and _guilty_plugin(end):
-            # Code of a plugin may not decide that all went well.
-            sys.exit(report(end, debug=debug))
-        raise
-    except Exception as error:
-        sys.exit(report(error, debug=debug))
+        # Code of a plugin may not decide that all went well.
+        guilty = not isinstance(end, Terminated) and _guilty_plugin(end)
+        hidden = _behind(end)
+        code = report(hidden, debug=debug) if guilty or hidden is not end else _code_of(end)
+    except BaseException as error:
+        code = report(_behind(error), debug=debug)
     finally:
         # The process ends and its memory with it: searching all modules for garbage would be a tenth of a short answer.
         gc.freeze()
+    sys.exit(_flushed(code, debug=debug))
+
+
+def _behind(error: BaseException) -> BaseException:
+    """What really ended the command, where Typer took it for a user who left and would say nothing of it.
+
+    To it the end of a file, such as of half a gzip file, is a prompt without an answer, and any broken pipe, such as to
+    a process of our own, is stdout.
+    """
+    hidden = error.__context__
+    if isinstance(error, typer.Abort) and isinstance(hidden, EOFError):
+        return hidden
+    if isinstance(error, SystemExit) and isinstance(hidden, BrokenPipeError) and not isinstance(error, ReaderLeft):
+        return hidden
+    return error
+
+
+def _code_of(end: SystemExit) -> int:
+    if isinstance(end.code, str):
+        print(visible(end.code, keep="\n"), file=sys.stderr)
+        return 1
+    return end.code or 0
+
+
+def _flushed(code: int, *, debug: bool) -> int:
+    """The exit code once what is left of the results is written; Python would try that later, and complain."""
+    try:
+        sys.stdout.flush()
+    except ReaderLeft as left:
+        return code or _code_of(left)
+    except GltaError as error:
+        return code or report(error, debug=debug)
+    return code
 
 
 def report(error: BaseException, *, debug: bool) -> int:
     """Print an error on stderr, with its traceback where `debug`, and return its exit code."""
+    # Not for every command: these wait for one that fails.
+    from glta_cli.core.failures import failure_of_system, is_of_the_system
+
     if debug:
-        traceback.print_exception(error)
+        import traceback
+
+        print(visible("".join(traceback.format_exception(error)), keep="\n"), end="", file=sys.stderr)
     match error:
         case InterruptedRunError():
             print(error, file=sys.stderr)
@@ -117,13 +171,31 @@ def report(error: BaseException, *, debug: bool) -> int:
         case GltaError():
             print(error, file=sys.stderr)
             return error.exit_code
+        case _ if (usage := _wrong_usage(error)) is not None:
+            print(usage, end="", file=sys.stderr)
+            return 2
         case _:
             where = _guilty_plugin(error)
-            print(f"{where or 'internal error'}: {_shown(error)}", file=sys.stderr)
+            told = failure_of_system(error) if where is None or is_of_the_system(error) else None
+            if told is not None:
+                print(told, file=sys.stderr)
+                return told.exit_code
+            print(one_line(f"{where or 'internal error'}: {_shown(error)}"), file=sys.stderr)
             if not debug:
                 to_whom = " to its author" if where else ""
                 print(f"  hint: run it again with --debug and report the traceback{to_whom}", file=sys.stderr)
             return 1
+
+
+def _wrong_usage(error: BaseException) -> str | None:
+    """The command's usage and what is wrong with it, as Typer words that; None for any other error."""
+    show = getattr(error, "show", None)
+    # Typer keeps the class of these errors to itself, but for this one.
+    if show is None or not isinstance(error, typer.BadParameter.__mro__[1]):
+        return None
+    shown = io.StringIO()
+    show(file=shown)
+    return "".join(f"{bounded(visible(line), LONGEST_PART)}\n" for line in shown.getvalue().splitlines())
 
 
 def _shown(error: BaseException) -> str:
@@ -151,5 +223,5 @@ def _split_flags(arguments: list[str]) -> tuple[list[str], frozenset[str]]:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     """SIGTERM as an exception, so that half-written folders are removed on the way out."""
-    print("terminated", file=sys.stderr)
+    end_words(number)
     raise Terminated(128 + number)

@@ -40,6 +40,38 @@ glta_cli.recipe.files.find_recipe = hold
 glta_cli.main.main()
 """
 
+HELD_WHILE_IMPORTING = """
+import sys, time
+
+class Held:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            open(pipe, "w").close()
+            time.sleep(60)
+
+pipe = sys.argv[1]
+sys.meta_path.insert(0, Held())
+from glta_cli.main import main
+main()
+"""
+
+RAISES = """
+import sys
+import glta_cli.main, glta_cli.recipe.files
+
+class Panic(BaseException):
+    pass
+
+def panic(name):
+    raise {error}
+
+sys.argv = ["glta", "recipes", "show", "quickstart"]
+glta_cli.recipe.files.find_recipe = panic
+glta_cli.main.main()
+"""
+
+HOSTILE = "a\x1b[31m\u202e\u200b\n\x9b2J"
+
 
 def glta(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -199,6 +231,105 @@ def test_a_signal_ends_it_quietly(tmp_path: Path, number, code):
     _, shown = process.communicate(timeout=20)
     assert process.returncode == code
     assert shown in {"interrupted\n", "terminated\n"}
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "terminated\n")]
+)
+def test_a_signal_while_modules_are_imported_ends_it_quietly_too(tmp_path: Path, number, code, said):
+    pipe = tmp_path / "reached"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HELD_WHILE_IMPORTING, str(pipe)], stderr=subprocess.PIPE, text=True
+    )
+    pipe.open().close()  # returns when the import has got that far
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=20)
+    assert (process.returncode, shown) == (code, said)
+
+
+def test_a_signal_between_the_imports_and_the_command_ends_it_quietly_too(tmp_path: Path):
+    pipe, script = tmp_path / "reached", tmp_path / "glta"
+    os.mkfifo(pipe)
+    script.write_text(
+        f"from glta_cli.main import main\nimport time\nopen({str(pipe)!r}, 'w').close()\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
+    pipe.open().close()
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=20)
+    assert (process.returncode, shown) == (130, "interrupted\n")
+
+
+def test_whoever_imports_the_command_line_keeps_the_signals_it_has():
+    code = "import signal, glta_cli.main; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+
+
+def test_a_signal_to_be_ignored_is_ignored_from_the_start(tmp_path: Path):
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import os; os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    held = code + "import glta_cli.main; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    assert subprocess.run([sys.executable, "-c", held], capture_output=True, text=True).stdout == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ('Panic("index out of range")', "Panic: index out of range"),
+        ('EOFError("half a file")', "EOFError: half a file"),
+        ('BrokenPipeError(32, "Broken pipe")', "BrokenPipeError: [Errno 32] Broken pipe"),
+    ],
+)
+def test_no_error_is_taken_for_a_user_who_left_or_shown_with_a_traceback(error, told):
+    finished = subprocess.run([sys.executable, "-c", RAISES.format(error=error)], capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert finished.stderr.lstrip().startswith(f"internal error: {told}\n  hint: ")
+    assert "Traceback" not in finished.stderr
+
+
+def test_what_the_system_refuses_anywhere_is_told_with_its_path():
+    code = RAISES.format(error='PermissionError(13, "Permission denied", "/data/x\\x1b")')
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("/data/x\\x1b: cannot be used: Permission denied\n  hint: `ls -ld ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (HOSTILE,),
+        (f"--{HOSTILE}",),
+        ("recommend", "--user", HOSTILE, "--run", HOSTILE),
+        ("recommend", "--user", "1", "-k", HOSTILE),
+        ("align", "--device", HOSTILE),
+        ("recipes", "show", HOSTILE),
+        ("recipes", "validate", HOSTILE),
+        ("evaluate", "--set", f"{HOSTILE}=1"),
+        ("evaluate", "--set", f"graph.loss={HOSTILE}"),
+        ("prepare", HOSTILE),
+        ("prepare", "table", "--source", HOSTILE),
+        ("plugins", "show", "encoder", HOSTILE),
+        ("plugins", "--kind", HOSTILE),
+    ],
+)
+def test_nothing_a_user_gives_commands_the_terminal_that_shows_the_error(workspace_root: Path, arguments):
+    for debug in ([], ["--debug"]):
+        finished = glta(*arguments, *debug)
+        assert finished.returncode == 2
+        assert finished.stdout == ""
+        assert all(line.isprintable() for line in finished.stderr.split("\n"))
+        assert "internal error" not in finished.stderr
+
+
+def test_a_plugins_message_commands_no_terminal(site: Path, workspace_root: Path) -> None:
+    (site / "own" / "__init__.py").write_text(f"raise ValueError({HOSTILE!r} * 1000)")
+    for command in (("plugins",), ("recipes", "validate", "quickstart")):
+        finished = glta(*command, PYTHONPATH=str(site))
+        assert finished.returncode == 0
+        assert "ValueError: a" in finished.stdout + finished.stderr
+        assert all(line.isprintable() for line in (finished.stdout + finished.stderr).split("\n"))
 
 
 def test_a_reader_that_leaves_early_is_no_error():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,7 +90,7 @@ def evaluate(
     # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)
     if pipeline.recipe.finetune.enabled:
-        say_next(f"recommend --user {shlex.quote(some_user(pipeline.prepared()))}", pipeline.name, data_dir)
+        say_next(["recommend", "--user", some_user(pipeline.prepared())], pipeline.name, data_dir)
 
 
 def changed_settings(settings: EvaluateSettings, **given: Any) -> EvaluateSettings:

@@ -89,8 +89,11 @@ def open_pipeline(
     """
     from glta_cli.recipe.files import load_recipe, recipe_from
     from glta_cli.stages.pipeline import Pipeline
+    from glta_cli.workspace.run import checked_run_name
     from glta_cli.workspace.workspace import Workspace
 
+    if run is not None:
+        checked_run_name(run)
     workspace = Workspace(data_dir)
     changes = list(overrides or [])
     if seed is not None:
@@ -107,7 +110,9 @@ def open_pipeline(
             if prefer_latest and changes:
                 # Who looks at a run with a setting changed has not asked for another run in its place.
                 pipeline.recorded = False
-                say(f"run {stored.name} stays as it is; --recipe and --run NAME make a run of these settings")
+                from rich.markup import escape
+
+                say(f"run {escape(stored.name)} stays as it is; --recipe and --run NAME make a run of these settings")
             return pipeline
         say(f"no recipe named: taking {default}")
 

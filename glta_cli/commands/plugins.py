@@ -11,7 +11,7 @@ import typer
 
 from glta_cli.commands.options import JsonOption
 from glta_cli.core.errors import InputError, did_you_mean
-from glta_cli.core.terminal import say, show_json, show_table
+from glta_cli.core.terminal import say, show_json, show_table, show_text
 
 # The plugin API brings pluggy with it, so it is imported inside the functions: `glta --help` does without.
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def new(
     package = new_package(chosen, name)
     folder = write_package(package, destination or Path())
     for path in package.files:
-        print(folder / path)
+        show_text(str(folder / path))
     say(f"next, in {escape(str(folder))}:")
     for command in next_commands(chosen, name):
         say(f"  [bold]{escape(command)}[/bold]")

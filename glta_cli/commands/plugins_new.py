@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from glta_cli import __version__
 from glta_cli.core.errors import InputError
+from glta_cli.core.printable import shell_word
 
 if TYPE_CHECKING:
     from glta_cli.plugin import Kind
@@ -80,7 +80,7 @@ def write_package(package: NewPackage, destination: Path) -> Path:
 
     folder = destination / package.distribution
     if not destination.is_dir():
-        raise InputError("no such folder", location=str(destination), hint=f"mkdir -p {shlex.quote(str(destination))}")
+        raise InputError("no such folder", location=str(destination), hint=f"mkdir -p {shell_word(str(destination))}")
     try:
         folder.mkdir()
     except FileExistsError as error:

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.errors import GltaError
-from glta_cli.core.terminal import padded, results, show_table
+from glta_cli.core.terminal import padded, show_table, show_text
 from glta_cli.plugin import TunableDeclaration
 
 if TYPE_CHECKING:
@@ -293,7 +293,9 @@ def _mapping_in_words(schema: Schema, models: Mapping[str, Schema]) -> str:
 
 def show_component(found: Mapping[str, Any]) -> None:
     """Print what `described` returned."""
-    results().print(f"{found['kind']} {found['name']}: {found['summary']}", markup=False)
+    from rich.markup import escape
+
+    show_table(escape(f"{found['kind']} {found['name']}: {found['summary']}"))
     facts = {
         "from": f"{found['distribution']} {found['version']}, entry point {found['entry_point']}",
         "code": found["target"],
@@ -309,7 +311,7 @@ def show_component(found: Mapping[str, Any]) -> None:
     if not found["settings"]:
         lines += ["", "It has no settings."]
     # Unfolded: what is to be copied must not be broken into lines.
-    results().print("\n".join(lines), markup=False, soft_wrap=True)
+    show_text("\n".join(lines))
     if found["settings"]:
         show_table(settings_table(found["settings"]))
 

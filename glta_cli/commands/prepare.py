@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +61,7 @@ def prepare(
     """
     from rich.markup import escape
 
-    from glta_cli.core.terminal import remarks, say, show_json
+    from glta_cli.core.terminal import say, show_json, show_table
     from glta_cli.data.preparation import prepare as prepare_dataset
     from glta_cli.stages.loggers import Loggers
     from glta_cli.training.profiling import profiled
@@ -81,7 +81,7 @@ def prepare(
     workspace = Workspace(data_dir)
     loggers = Loggers(base.name, resolved, workspace)
     folder = workspace.root / "profiles" / checked_run_name(base.name)
-    with profiled("prepare", folder, remarks().print) if profile else nullcontext() as measured:
+    with profiled("prepare", folder, partial(show_table, on_stderr=True)) if profile else nullcontext() as measured:
         prepared, up_to_date = prepare_dataset(resolved.dataset, workspace)
         if measured is not None:
             measured.nothing_ran = up_to_date
@@ -141,6 +141,7 @@ def _recipe_about(dataset: str) -> LoadedRecipe:
 
 def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -> str:
     """The command that trains on exactly this dataset: the base recipe and what differs from it."""
+    from glta_cli.core.printable import shell_word
     from glta_cli.data.preparation import loader_of, needs_source
 
     words = ["glta", "pretrain-graph"]
@@ -156,7 +157,7 @@ def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -
             words += ["--set", f"dataset.{key}={value if isinstance(value, str) else json.dumps(value)}"]
     if data_dir is not None:
         words += ["--data-dir", str(data_dir)]
-    return shlex.join(words)
+    return " ".join(map(shell_word, words))
 
 
 def _is_shipped(base: LoadedRecipe) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,8 @@ import typer
 
 from glta_cli.commands.options import JsonOption
 from glta_cli.core.errors import GltaError, InputError, InputErrors
-from glta_cli.core.terminal import results, say, show_json, show_table
+from glta_cli.core.printable import shell_word, visible
+from glta_cli.core.terminal import say, show_json, show_table, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +69,7 @@ def show(
     from glta_cli.recipe.files import find_recipe, load_recipe, read_text
 
     text = recipe_yaml(load_recipe(name).recipe) if resolved else read_text(find_recipe(name)).rstrip()
-    results().print(text, markup=False, soft_wrap=True)
+    show_text(text)
 
 
 @recipes.command()
@@ -91,7 +91,7 @@ def validate(
         except InputError as problem:
             problems.append(problem)
         else:
-            print(f"{name}: ok")
+            print(f"{visible(name)}: ok")
     if problems:
         raise InputErrors(problems)
 
@@ -122,7 +122,7 @@ def copy(
             hint = f"choose another name, such as {other}, or --force overwrites it"
             raise InputError("exists already", location=str(target), hint=hint)
         if not target.parent.is_dir():
-            hint = f"mkdir -p {shlex.quote(str(target.parent))}"
+            hint = f"mkdir -p {shell_word(str(target.parent))}"
             raise InputError("no such folder", location=str(target.parent), hint=hint)
         if target.exists() and not target.is_file():
             raise InputError("is no file", location=str(target), hint="name the file to write")
@@ -130,7 +130,7 @@ def copy(
     except OSError as error:
         # A folder that may not be written, a name too long, a full disk.
         raise InputError(f"cannot be written: {error.strerror}", location=str(target), hint=HOW_TO_WRITE) from error
-    print(target)
+    show_text(str(target))
     say("next: change it, then [bold]glta recipes validate[/bold] it; its first line runs it")
 
 
@@ -146,6 +146,7 @@ def _naming_copy(first_line: str, target: Path) -> str:
 def recipe_table(found: Iterable[dict[str, Any]]) -> Table:
     """Name, dataset, backbone and the command that runs it, whose `--recipe NAME` goes without saying."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -155,5 +156,5 @@ def recipe_table(found: Iterable[dict[str, Any]]) -> Table:
     table.add_column("command", style="dim")
     for row in found:
         command, _, _ = row["command"].partition(" --recipe")
-        table.add_row(row["name"], row["dataset"], row["backbone"], command)
+        table.add_row(*map(escape, (row["name"], row["dataset"], row["backbone"], command)))
     return table

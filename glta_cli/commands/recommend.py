@@ -21,18 +21,18 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import stage_table, stages_up_to
+from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
     CYAN,
     DIM,
     cells,
     padded,
-    printable,
-    remarks,
     results_width,
     say,
     shortened,
     show_json,
+    show_table,
     styled,
 )
 
@@ -126,7 +126,7 @@ def announce(pipeline: Pipeline) -> None:
     if all(artefact is not None for _, artefact in stages):
         return
     durations = DURATIONS if pipeline.name == DEFAULT_RECIPE else None
-    remarks().print(stage_table(pipeline.name, stages, durations))
+    show_table(stage_table(pipeline.name, stages, durations), on_stderr=True)
     if durations is not None:
         say("times are those of two processor cores; a stage that is done is not run again")
 
@@ -145,7 +145,7 @@ def show_answer(answer: Mapping[str, Any]) -> None:
 
 
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """Rank, item id, title and score, one item a line below a head; titles are cut to fit into `width` columns.
+    """Rank, item id, title and score, one item a line below a head; titles, then ids are cut to fit into `width`.
 
     Written out here because importing rich would take longer than finding the items.
     """
@@ -154,6 +154,8 @@ def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> li
     ranks, items, titles, scores = (max(map(cells, column)) for column in zip(columns, *rows, strict=True))
     if width is not None:
         titles = max(len("title"), min(titles, width - ranks - items - scores - 11))
+        # The terminal would break the line anywhere, a score included.
+        items = max(len("item"), min(items, width - ranks - titles - scores - 11))
 
     def line(rank: str, item: str, title: str, score: str, style: str) -> str:
         shown = styled(padded(item, items), style)

@@ -85,7 +85,6 @@ def reproduce(
 
     from glta_cli.evaluation.evaluate import evaluate_run
     from glta_cli.evaluation.listed_rows import require_rows
-    from glta_cli.evaluation.tables import laid_out
 
     require_device(published, pipeline)
     require_rows(rows, pipeline, tune=settings.tune)
@@ -98,7 +97,7 @@ def reproduce(
         figures = {each.label: {"row": each.row, "published": dict(each.values)} for each in published.rows}
         show_json(report | {"published": figures, "differs": notes})
     else:
-        show_table(laid_out(reproduction_table(published, report, notes)))
+        show_table(reproduction_table(published, report, notes))
     if report_path is not None:
         write_report(pipeline, report, report_path)
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)

@@ -25,6 +25,8 @@ def runs(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
 
     Example: glta runs --json
     """
+    from rich.markup import escape
+
     from glta_cli.workspace.workspace import Workspace
 
     workspace = Workspace(data_dir)
@@ -34,7 +36,7 @@ def runs(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     elif found:
         show_table(run_table(found))
     else:
-        say(f"no runs in {workspace.root}; [bold]glta recommend --user 42[/bold] makes the first")
+        say(f"no runs in {escape(str(workspace.root))}; [bold]glta recommend --user 42[/bold] makes the first")
 
 
 def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def run_table(found: Sequence[dict[str, Any]]) -> Table:
             escape(run["run"]),
             escape(run["dataset"]),
             escape(run["backbone"]),
-            published[-1]["stage"] if published else "none",
+            escape(published[-1]["stage"]) if published else "none",
             _duration(sum(stage["seconds"] for stage in published)),
             "\n".join(_shown_metric(stage) for stage in published if stage["metrics"]),
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.core.terminal import results, say, show_json, show_table
+from glta_cli.core.printable import shell_word
+from glta_cli.core.terminal import say, show_json, show_table, show_text
 from glta_cli.workspace.details import scalars
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ def run_stage(
         show_json({"run": pipeline.name, **stage_report(artefact)})
     else:
         show_table(report_table(pipeline.name, artefact))
-    say_next(then, pipeline.name, data_dir)
+    say_next([then], pipeline.name, data_dir)
 
 
-def say_next(command: str, run: str, data_dir: Path | None) -> None:
+def say_next(command: Sequence[str], run: str, data_dir: Path | None) -> None:
     """Name the command that carries on with this run, ready to be pasted."""
     from rich.markup import escape
 
-    words = ["glta", *shlex.split(command), "--run", run]
+    words = ["glta", *command, "--run", run]
     if data_dir is not None:
         words += ["--data-dir", str(data_dir)]
-    say(f"next: [bold]{escape(shlex.join(words))}[/bold]")
+    say(f"next: [bold]{escape(' '.join(map(shell_word, words)))}[/bold]")
 
 
 # ----------------------------------------------------------------------------------------- what a stage did
@@ -76,7 +76,7 @@ def report_table(run: str, artefact: Artefact) -> Table:
     from rich.table import Table
 
     title = escape(f"{artefact.stage} of run {run}")
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
     table.show_header = False
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(justify="right")
@@ -97,6 +97,8 @@ def _shown(value: str | bool | int | float) -> str:
 
 def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
     """The resolved recipe, the state of every stage up to `stage`, parameter counts and memory."""
+    from rich.markup import escape
+
     from glta_cli.language.memory_plan import plan, plan_table
     from glta_cli.recipe.selection import encoder_dimension
 
@@ -119,13 +121,13 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
             }
         )
         return
-    results().print(recipe_yaml(pipeline.recipe), markup=False, soft_wrap=True)
+    show_text(recipe_yaml(pipeline.recipe))
     show_table(stage_table(pipeline.name, stages))
     if needs is not None:
         show_table(plan_table(needs))
     if prepared is None:
         dataset = pipeline.recipe.dataset.name
-        say(f"what depends on users and items is known after [bold]glta prepare {dataset}[/]")
+        say(f"what depends on users and items is known after [bold]glta prepare {escape(dataset)}[/]")
     say("dry run: nothing was run")
 
 
@@ -173,7 +175,7 @@ def stage_table(
     from rich.table import Table
 
     title = escape(f"stages of run {run}")
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", style="cyan", no_wrap=True)
     table.add_column("what it does")
     table.add_column("state", no_wrap=True)

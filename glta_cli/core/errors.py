@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import ClassVar
+
+from glta_cli.core.printable import bounded, visible
+
+LONGEST_PART = 2_000
+MOST_PROBLEMS = 100
+BREAK = re.compile(r"\s*\n\s*")
 
 
 class GltaError(Exception):
     """A run failed for a reason worth telling in one line.
 
+    As text it is fit for a terminal whatever stood in the user's files: characters that would command one become
+    escapes, and each part has at most 2,000 characters of its own.
+
     Args:
         problem: what is wrong, without the location.
         location: file, `file:line:column`, option or component the problem belongs to.
-        hint: what to do next.
+        hint: what to do next; lines below the first start with two blanks.
     """
 
     exit_code: ClassVar[int] = 1
@@ -25,8 +35,12 @@ class GltaError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        head = f"{self.location}: {self.problem}" if self.location else self.problem
-        return f"{head}\n  hint: {self.hint}" if self.hint else head
+        problem = one_line(self.problem)
+        head = f"{one_line(self.location)}: {problem}" if self.location else problem
+        if not self.hint:
+            return head
+        lines = [visible(line) for line in bounded(self.hint, LONGEST_PART).split("\n  ")]
+        return f"{head}\n  hint: " + "\n  ".join(lines)
 
 
 class InputError(GltaError):
@@ -43,7 +57,10 @@ class InputErrors(InputError):  # noqa: N818 (the plural is the point)
         self.errors = list(errors)
 
     def __str__(self) -> str:
-        return "\n".join(str(error) for error in self.errors)
+        shown = [str(error) for error in self.errors[:MOST_PROBLEMS]]
+        if len(self.errors) > MOST_PROBLEMS:
+            shown.append(f"and {len(self.errors) - MOST_PROBLEMS:,} more problems")
+        return "\n".join(shown)
 
 
 class BusyError(GltaError):
@@ -66,6 +83,19 @@ class PluginError(Exception):
 
 class Terminated(SystemExit):
     """SIGTERM arrived: nobody's error."""
+
+
+class ReaderLeft(Terminated):
+    """Whoever read stdout has gone, as `head` does: nothing is said, and the exit code is that of SIGPIPE."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + 13)
+
+
+def one_line(text: str) -> str:
+    """`text` as one line of a message: a blank for each break, escapes for what a terminal would obey, not too long."""
+    text = bounded(text, LONGEST_PART)
+    return visible(BREAK.sub(" ", text))
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str | None:

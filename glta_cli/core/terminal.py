@@ -7,7 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from glta_cli.core.printable import printable, visible
 
 # rich and tqdm are imported inside the functions: `glta --help` prints with neither.
 if TYPE_CHECKING:
@@ -15,18 +17,11 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-def results() -> Console:
-    """The console for results: stdout."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, highlight=False)
-
-
 def remarks() -> Console:
     """The console for logs and errors: stderr."""
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True, color_system=_colours())
 
 
 def say(message: str) -> None:
@@ -42,17 +37,52 @@ def say(message: str) -> None:
     # Bars exist only where tqdm was imported; on a terminal they make way for the line.
     bars = sys.modules.get("tqdm")
     with nullcontext() if bars is None else bars.tqdm.external_write_mode(file=sys.stderr):
-        remarks().print(message)
+        remarks().print(visible(message, keep="\n"))
 
 
 def show_json(content: Any) -> None:
-    """JSON on stdout, original characters kept."""
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """JSON on stdout: original characters where its encoding has them all, else the same content in ASCII."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(content, indent=2)
+    else:
+        if not text.isascii() and sys.stdout.isatty():
+            text = _without_commands(text)
+    sys.stdout.write(text + "\n")
 
 
-def show_table(table: RenderableType) -> None:
-    """A rich table on stdout."""
-    results().print(table)
+def _without_commands(text: str) -> str:
+    """JSON that says the same, with what a terminal would obey as escapes of JSON."""
+    return "".join(char if char == "\n" or visible(char) == char else json.dumps(char)[1:-1] for char in text)
+
+
+def show_table(shown: RenderableType, *, on_stderr: bool = False) -> None:
+    """A rich table, or a group of tables and lines, on stdout: the only way a table is shown.
+
+    A figure is never shortened: where the terminal is narrow names wrap, and then columns move into a table below.
+    A pipe or a file has no edge, so nothing wraps there, unless COLUMNS says where to.
+
+    Args:
+        on_stderr: it belongs to the remarks, and is no result.
+    """
+    from rich.console import Console
+
+    from glta_cli.core.tables import fitted
+
+    stream = sys.stderr if on_stderr else sys.stdout
+    width = _width(stream) or _columns_asked_for()
+    console = Console(
+        file=stream, highlight=False, emoji=False, color_system=_colours(), width=width or NO_EDGE, height=HEIGHT
+    )
+    for part in fitted(shown, width):
+        console.print(part, crop=False)
+
+
+def show_text(text: str) -> None:
+    """Text to be copied, such as a recipe or a path, on stdout: as it is, but for what would command a terminal."""
+    sys.stdout.write((visible(text, keep="\n\t") if sys.stdout.isatty() else text) + "\n")
 
 
 @contextmanager
@@ -65,25 +95,40 @@ def nothing_on_stdout() -> Iterator[None]:
 # ------------------------------------------------------------------ text that must not wait for the import of rich
 
 BOLD, DIM, CYAN = "1", "2", "36"
+DUMB = frozenset({"dumb", "unknown"})
+# Columns rich is to reckon with where there is no edge.
+NO_EDGE = 1_000_000
+# Nothing depends on it, but without one rich takes a dumb terminal for 80 columns wide, whatever it is told.
+HEIGHT = 25
 
 
 def styled(text: str, style: str) -> str:
-    """`text` in an ANSI style where stdout is a terminal and colours are not unwanted."""
-    return f"\x1b[{style}m{text}\x1b[0m" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else text
+    """`text` in an ANSI style where stdout is a terminal that takes them and colours are not unwanted."""
+    return f"\x1b[{style}m{text}\x1b[0m" if _takes_escapes(sys.stdout) and _colours() else text
+
+
+def _takes_escapes(stream: TextIO) -> bool:
+    """Whether it is a terminal that can do more than print lines."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in DUMB
+
+
+def _colours() -> Literal["auto"] | None:
+    """The colours to use, as rich calls them: none where NO_COLOR is set to anything, and then no bold either."""
+    return None if os.environ.get("NO_COLOR") else "auto"
 
 
 def results_width() -> int | None:
     """Columns of the terminal stdout is; None where it has no edge: a file, a pipe, a terminal that has no size."""
-    return os.get_terminal_size(sys.stdout.fileno()).columns or None if sys.stdout.isatty() else None
+    return _width(sys.stdout)
 
 
-# C0 and C1 controls, line and paragraph separators, and the marks that turn the direction of what follows.
-CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)], " ")
+def _width(stream: TextIO) -> int | None:
+    return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
 
 
-def printable(text: str) -> str:
-    """`text` on one line, with a blank for each character that would command the terminal rather than be shown."""
-    return text.translate(CONTROLS)
+def _columns_asked_for() -> int | None:
+    asked = os.environ.get("COLUMNS", "")
+    return (int(asked) or None) if asked.isdecimal() else None
 
 
 def cells(text: str) -> int:
@@ -141,15 +186,18 @@ def progress_bar(total: int, description: str, unit: str, *, done: int = 0, arou
     """
     from tqdm import tqdm
 
-    interactive = sys.stderr.isatty()
+    interactive = _takes_escapes(sys.stderr)
     settings: dict[str, Any] = {
         "total": total,
         "initial": done,
-        "desc": f"  {description}",
+        "desc": f"  {printable(description)}",
         "unit": f" {unit}",
         "file": sys.stderr,
         "leave": True,
         "dynamic_ncols": interactive,
         "mininterval": 0.2 if interactive else 10.0,
     }
+    if not interactive or not _colours():
+        # A bar inside another would move the cursor up and down to its own line.
+        settings["position"] = 0
     return _bar_makers[-1](around_others=around_others, **settings) if _bar_makers else tqdm(**settings)

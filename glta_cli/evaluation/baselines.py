@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 from safetensors.numpy import load_file, save_file
 
 from glta_cli.core.errors import GltaError, InputError
@@ -101,7 +102,7 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
     identity = fingerprint([SCHEMA_VERSION, STAGE, depends, inputs])
 
     def publish() -> Artefact:
-        say(f"[cyan]▸[/] {STAGE}: {made.name}")
+        say(f"[cyan]▸[/] {STAGE}: {escape(made.name)}")
         return pipeline.workspace.publish(
             STAGE,
             identity,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.terminal import say
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, made_baseline
@@ -32,7 +34,7 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
     taken = {recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW}
     for name, options in listed.items():
         if name == recipe.graph.encoder and not options and row_kind(name) == "encoder":
-            say(f"{name} is the run's own graph encoder: it has a row already, which is not tuned")
+            say(f"{escape(name)} is the run's own graph encoder: it has a row already, which is not tuned")
             continue
         row = _row(name, options, recipe)
         names = set(row.counterparts()) or {row.name}

@@ -203,7 +203,6 @@ def reproduction_table(table: PublishedTable, report: Mapping[str, Any], notes: 
     shown = Table(
         title=escape(f"{report['dataset']}, run {report['run']}: measured and published"),
         caption="\n".join(map(escape, about)),
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )

@@ -17,14 +17,7 @@ SPREAD_METRIC = "ndcg@10"
 
 def report_tables(report: Mapping[str, Any]) -> Group:
     """Metrics, slices and costs, one below the other."""
-    return Group(*map(laid_out, (metrics_table(report), slices_table(report), costs_table(report))))
-
-
-def laid_out(table: Table) -> Group:
-    """A table between its title and its notes, which may be as wide as the terminal where the table is narrow."""
-    title, notes = table.title or "", table.caption or ""
-    table.title = table.caption = None
-    return Group(f"[bold]{title}[/bold]", table, notes, "")
+    return Group(metrics_table(report), slices_table(report), costs_table(report))
 
 
 def metrics_table(report: Mapping[str, Any]) -> Table:

@@ -141,7 +141,7 @@ class Plan:
 
 def plan_table(plan: Plan) -> Table:
     """The plan as a table of two columns, the assumptions below it."""
-    table = Table(title="Plan", caption="\n".join(plan.assumptions), caption_justify="left")
+    table = Table(title="Plan", caption="\n".join(plan.assumptions))
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right")
     for label, value in plan.rows():

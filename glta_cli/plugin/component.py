@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.errors import GltaError, PluginError, Terminated
-from glta_cli.core.terminal import nothing_on_stdout, printable
+from glta_cli.core.failures import raise_failure_of_system
+from glta_cli.core.printable import printable
+from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.plugin.declarations import Declaration, Kind, TunableDeclaration
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Component:
         except (GltaError, *ENDED):
             raise
         except BaseException as cause:
+            raise_failure_of_system(cause)
             raise GltaError(
                 f"{self._full_name()} cannot be made: {reason_of(cause)}", hint="--debug shows where; tell its author"
             ) from cause
@@ -101,13 +104,15 @@ class Component:
         """What is raised inside names the component, unless it is meant for the user: that passes.
 
         Raises:
-            GltaError: with the original cause, and what checks the contract as its hint.
+            GltaError: with the original cause, and what checks the contract as its hint; of a full disk or memory,
+                which are nobody's code, without either.
         """
         try:
             yield
         except (GltaError, *ENDED):
             raise
         except BaseException as cause:
+            raise_failure_of_system(cause)
             raise GltaError(
                 f"{self._full_name()}: {reason_of(cause)}",
                 hint=f"glta_cli.testing.check_{self.kind}('{self.name}') says all that is wrong; --debug shows where",
@@ -121,6 +126,7 @@ class Component:
         except ENDED:
             raise
         except BaseException as cause:
+            raise_failure_of_system(cause)
             extra = self.declaration.extra
             raise GltaError(
                 f"{self._full_name()} cannot be imported: {reason_of(cause)}",

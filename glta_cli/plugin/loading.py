@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 from glta_cli.core.errors import PluginError, did_you_mean
-from glta_cli.core.terminal import printable
+from glta_cli.core.printable import printable
 from glta_cli.plugin import hooks
 from glta_cli.plugin.declarations import (
     BackboneDeclaration,

@@ -11,7 +11,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, packages_distributions
 
 from glta_cli.core.errors import GltaError, InputError, PluginError, did_you_mean
-from glta_cli.core.terminal import nothing_on_stdout, printable, shortened
+from glta_cli.core.printable import printable, visible
+from glta_cli.core.terminal import nothing_on_stdout, shortened
 from glta_cli.plugin.component import ENDED, OWN_DISTRIBUTION, BrokenPlugin, Component, Origin
 from glta_cli.plugin.declarations import Declaration, Kind
 from glta_cli.plugin.discovery import discovered, origin_of, strict, wanted
@@ -108,7 +109,7 @@ class Registry:
     def warn_of_broken(self) -> None:
         """One line on stderr for each plugin that could not be loaded."""
         for broken in self.broken:
-            print(f"warning: plugin {broken.origin} is disabled: {broken.reason}", file=sys.stderr)
+            print(visible(f"warning: plugin {broken.origin} is disabled: {broken.reason}"), file=sys.stderr)
 
 
 LONGEST_NAME_SHOWN = 60

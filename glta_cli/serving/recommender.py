@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from glta_cli.core.errors import InputError
+from glta_cli.core.printable import visible
 from glta_cli.ranking.top_k import mask_seen, top_k
 from glta_cli.serving.index import Index
 from glta_cli.workspace.artefact import Artefact
@@ -19,6 +20,8 @@ USERS_FILE: Final = "users.parquet"
 
 RECENT_ITEMS = 10
 NEAREST_IDS = 3
+# Python refuses to read longer ones at all.
+LONGEST_NUMBER = 1_000
 
 
 def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
 
 def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
     """Ids beside the wanted one: by number where ids are numbers, else in alphabetical order."""
-    if wanted.isdecimal() and all(known.isdecimal() for known in ids):
+    if all(each.isdecimal() and len(each) <= LONGEST_NUMBER for each in (wanted, *ids)):
         number = int(wanted)
         return sorted(ids, key=lambda known: (abs(int(known) - number), int(known)))[:NEAREST_IDS]
     ordered = sorted(ids)
@@ -70,7 +73,7 @@ def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
 def unknown_user(user: str, ids: Sequence[str], path: Path) -> InputError:
     """The error of an id no user has: how many there are, which ids are near, and where all of them are listed."""
     return InputError(
-        f"no user is called '{user}'; there are {len(ids):,} users",
+        f"no user is called '{visible(user)}'; there are {len(ids):,} users",
         location="--user",
-        hint=f"the nearest ids are {', '.join(nearest_ids(user, ids))}; all of them are in {path}",
+        hint=f"the nearest ids are {', '.join(map(visible, nearest_ids(user, ids)))}; all of them are in {path}",
     )

@@ -164,7 +164,7 @@ class Pipeline:
                 prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
                 if profile is not None:
                     profile.nothing_ran = was_there
-            say(f"[green]✓[/] prepare: {prepared.name} " + ("up to date" if was_there else "prepared"))
+            say(f"[green]✓[/] prepare: {escape(prepared.name)} " + ("up to date" if was_there else "prepared"))
             for warning in prepared.warnings:
                 say(f"[yellow]warning[/]: {escape(warning)}")
             self._artefacts["prepare"] = prepared.artefact
@@ -190,10 +190,10 @@ class Pipeline:
         """Measures what runs inside as a stage of this run, where profiles are asked for."""
         if not self.profile:
             return nullcontext()
-        from glta_cli.core.terminal import remarks
+        from glta_cli.core.terminal import show_table
         from glta_cli.training.profiling import profiled
 
-        return profiled(stage, self.workspace.root / "profiles" / self.name, remarks().print)
+        return profiled(stage, self.workspace.root / "profiles" / self.name, partial(show_table, on_stderr=True))
 
     @cached_property
     def loggers(self) -> Loggers:

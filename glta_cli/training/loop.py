@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from rich.markup import escape
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -308,7 +309,7 @@ class _Loop:
             torch.set_rng_state(state.get_tensor("generator.cpu"))
             if "generator.cuda" in state.keys() and torch.cuda.is_available():  # noqa: SIM118 (no mapping)
                 torch.cuda.set_rng_state(state.get_tensor("generator.cuda"))
-        say(f"  {description}: continuing after step {self.progress.step}")
+        say(f"  {escape(description)}: continuing after step {self.progress.step}")
 
     def _load_optimizer(self, state: Any) -> None:
         moments: dict[int, dict[str, Tensor]] = {}

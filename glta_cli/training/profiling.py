@@ -243,7 +243,7 @@ def profile_table(profile: StageProfile) -> RenderableType:
         title += f" ({_mebibytes(profile.memory_peak - profile.memory_before)} its own)"
     if profile.device_peak:
         title += f", {_mebibytes(profile.device_peak)} on the GPU"
-    parts = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    parts = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     parts.add_column("part", style="cyan")
     for name in ("seconds", "share", "done", "per second"):
         parts.add_column(name, justify="right")
@@ -260,7 +260,7 @@ def profile_table(profile: StageProfile) -> RenderableType:
         title = (
             f"{escape(part.name)}: operators in {part.recorded_steps} steps, {total:.2f} s; {escape(str(part.trace))}"
         )
-        shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
         shown.add_column("operator", style="cyan")
         for name in ("calls", "own ms", "share", "own memory"):
             shown.add_column(name, justify="right")

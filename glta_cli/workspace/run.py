@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from glta_cli.core.errors import InputError
+from glta_cli.core.printable import bounded, visible
+
+NAME_HINT = "use letters, digits, - and _"
+# Bytes: a file system takes 255 a name, of which a temporary name beside it needs some.
+LONGEST_PART = 200
+LONGEST_NAME = 1_000
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,19 @@ class Run:
 
 
 def checked_run_name(name: str) -> str:
-    """The name as it is; raises `InputError` where it would lead out of a folder, or into a hidden one."""
-    if not name or name.startswith(("/", ".")) or ".." in name.split("/"):
-        raise InputError(f"'{name}' is no name for a run", hint="use letters, digits, - and _")
+    """The name as it is; raises `InputError` where no file can be called so.
+
+    That is one that would lead out of a folder or into a hidden one, is empty or too long, or has characters nobody
+    would see.
+    """
+    parts = name.split("/")
+    if not name or name.startswith(("/", ".")) or ".." in parts:
+        raise InputError(f"'{name}' is no name for a run", hint=NAME_HINT)
+    if visible(name) != name:
+        raise InputError(f"'{name}' is no name for a run: it has characters that do not show", hint=NAME_HINT)
+    if max(len(part.encode()) for part in parts) > LONGEST_PART or len(name.encode()) > LONGEST_NAME:
+        raise InputError(
+            f"'{bounded(name, 60)}' is no name for a run: it has {len(name):,} characters",
+            hint="a shorter one; what it is about stands in its recipe",
+        )
     return name

@@ -40,7 +40,7 @@ class Workspace:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"cannot be created: {error.strerror}",
+                f"cannot be created: {_reason(error, path)}",
                 location=str(path),
                 hint="choose another with --data-dir",
             ) from error
@@ -207,3 +207,13 @@ class Workspace:
 
     def _run_path(self, name: str) -> Path:
         return self.root / "runs" / f"{checked_run_name(name)}.json"
+
+
+def _reason(error: OSError, folder: Path) -> str:
+    """Why a folder cannot be made; what stands in its way, where something does."""
+    for path in (folder, *folder.parents):
+        if path.is_symlink() and not path.exists():
+            return f"{path} is a link to {path.readlink()}, which does not exist"
+        if path.exists():
+            return f"{path} is no folder" if not path.is_dir() else error.strerror or str(error)
+    return error.strerror or str(error)

@@ -14,6 +14,7 @@ from typing import Any, Final, assert_never
 
 import orjson
 import polars as pl
+from rich.markup import escape
 
 from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, say
 from glta_datasets.amazon_files import (
@@ -132,7 +133,7 @@ class Amazon:
         try:
             files["items"] = fetch.url(items.format(category))
         except GltaError as error:
-            say(f"[yellow]warning:[/] {error.problem} ({error.location})")
+            say(f"[yellow]warning:[/] {escape(f'{error.problem} ({error.location})')}")
         return files
 
     def _warn_of_other_category(self, file: Recognised, raw: RawDataset) -> None:

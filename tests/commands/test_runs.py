@@ -101,3 +101,40 @@ def test_devices(given, taken):
 def test_a_device_nobody_knows(device):
     with pytest.raises(typer.BadParameter, match="is not one of cpu"):
         checked_device(device)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "'' is no name for a run"),
+        ("a\nb", "is no name for a run: it has characters that do not show"),
+        ("a\x1b[31m", "is no name for a run: it has characters that do not show"),
+        ("n" * 300, "is no name for a run: it has 300 characters"),
+        ("名" * 100, "is no name for a run: it has 100 characters"),
+        ("../x", "'../x' is no name for a run"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [("recommend", "--user", "1"), ("evaluate",), ("finetune", "--recipe", "quickstart")]
+)
+def test_a_name_no_run_can_have(glta, name, why, command):
+    finished = glta(*command, "--run", name)
+    assert finished.code == 2
+    assert why in finished.err
+    assert finished.err.isascii() or "名" in finished.err
+    assert not (glta.folder.parent / "workspace" / "stages").exists()
+
+
+def test_an_ordinary_long_name_is_one(workspace):
+    for name in ("n" * 200, "paper/movielens-1m", "a run with blanks", "名" * 60):
+        save(workspace, name, {})
+        assert workspace.run(name).name == name
+
+
+def test_a_data_folder_that_leads_nowhere_is_told_as_such(glta, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "gone")
+    finished = glta("prepare", "movielens-100k", "--data-dir", str(link))
+    assert (finished.code, "File exists" in finished.err) == (2, False)
+    why = f"{link} is a link to {tmp_path / 'gone'}, which does not exist"
+    assert f"cannot be created: {why}\n  hint: choose another with --data-dir" in finished.err

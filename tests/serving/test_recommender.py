@@ -18,7 +18,7 @@ from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.terminal import cells
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.serving.index import Index, LanguageScores, mapped_tensors
-from glta_cli.serving.recommender import nearest_ids, recommend
+from glta_cli.serving.recommender import nearest_ids, recommend, unknown_user
 from glta_cli.workspace.artefact import Artefact
 
 HEAVY = {"torch", "transformers", "accelerate", "peft", "torch_geometric", "polars", "pydantic", "rich", "scipy"}
@@ -172,6 +172,27 @@ def test_titles_are_cut_to_the_width_of_the_terminal() -> None:
     lines = ranking_lines(ENTRIES, 40)
     assert lines[3] == "   10   item11   A much longe…   -0.250"
     assert max(map(cells, lines)) <= 40
+
+
+@pytest.mark.parametrize("width", [30, 40, 43, 50])
+def test_a_score_is_whole_however_long_the_ids_are(width: int) -> None:
+    entries = [{**entry, "item": f"{entry['item']}-0123456789-0123456789-0123456789"} for entry in ENTRIES]
+    lines = ranking_lines(entries, width)
+    assert max(map(cells, lines)) <= width
+    assert [line.split()[-1] for line in lines[2:]] == ["1.500", "-0.250", "12.000"]
+
+
+def test_an_unknown_user_shows_the_ids_beside_it_and_obeys_none() -> None:
+    error = unknown_user("a\nb\x1b[31m", ["a\x1b]0;x\x07", "a\u202e", "a\n  hint: do this"], Path("users.parquet"))
+    assert all(line.isprintable() for line in str(error).split("\n"))
+    assert len(str(error).split("\n")) == 2
+    assert r"a\u202e" in str(error)
+    assert r"'a\nb\x1b[31m'" in str(error)
+
+
+def test_an_id_of_any_length_has_neighbours() -> None:
+    assert nearest_ids("9" * 5_000, ["1", "2", "3", "4"]) == ["2", "3", "4"]
+    assert nearest_ids("5", ["9" * 5_000, "4"]) == ["4", "9" * 5_000]
 
 
 @pytest.mark.parametrize("width", [None, 40])

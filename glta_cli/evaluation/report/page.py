@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from glta_cli.core.terminal import printable
+from glta_cli.core.printable import printable
 from glta_cli.evaluation.report import figures
 from glta_cli.evaluation.report.extras import Extras
 from glta_cli.evaluation.report.figures import main_metric, metric_name, short, shown_seconds

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
-from glta_cli.core.terminal import printable
+from glta_cli.core.printable import printable
 from glta_cli.evaluation.report.axes import Axis, linear_axis, log_axis
 from glta_cli.evaluation.report.marks import Mark
 
