@@ -34,6 +34,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 
+LESS_MEMORY = (
+    "use less: smaller batches (finetune.training.batch_size, evaluate.batch_size), fewer backbone.layers, "
+    "backbone.dtype=bfloat16 or backbone.gradient_checkpointing=true; `glta finetune --dry-run` estimates what is needed"
+)
 ANYWHERE = frozenset({"--debug", "--no-plugins"})
 
 app.command()(prepare)
@@ -117,6 +121,10 @@ def report(error: BaseException, *, debug: bool) -> int:
         case GltaError():
             print(error, file=sys.stderr)
             return error.exit_code
+        case _ if _out_of_memory(error):
+            print(f"memory ran out: {_shown(error)}", file=sys.stderr)
+            print(f"  hint: {LESS_MEMORY}", file=sys.stderr)
+            return 1
         case _:
             where = _guilty_plugin(error)
             print(f"{where or 'internal error'}: {_shown(error)}", file=sys.stderr)
@@ -132,6 +140,15 @@ def _shown(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:
         return "an exception that cannot be shown"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether the process, or a GPU, had no memory left: nobody's fault, and no traceback helps."""
+    # torch raises a RuntimeError on the CPU, and one by a name of its own on a GPU.
+    torch_says = isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator" in str(error) or "out of memory" in str(error)
+    )
+    return isinstance(error, MemoryError) or torch_says
 
 
 def _guilty_plugin(error: BaseException) -> str | None:

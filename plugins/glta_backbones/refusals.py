@@ -1,0 +1,57 @@
+"""What is said in place of transformers' and torch's own words, and said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glta_cli.plugin import GltaError, say
+
+LONGEST_REASON = 240
+_said: set[str] = set()
+
+
+def say_once(message: str) -> None:
+    """One line on stderr, the first time a process has it to say: a run loads its model several times."""
+    if message not in _said:
+        _said.add(message)
+        say(message)
+
+
+def first_line(error: BaseException) -> str:
+    """What was raised, in one line without advice that glta does not take."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+
+
+def foreign_code(error: Exception, where: Path | str) -> GltaError | None:
+    """The refusal where transformers asks for trust in a checkpoint's own code; None where it raised something else.
+
+    transformers advises to run such code; glta never does, whatever a recipe says.
+    """
+    if "trust_remote_code" not in str(error):
+        return None
+    return GltaError(
+        "its model or tokenizer is code that comes with the checkpoint (auto_map), which glta never runs",
+        location=str(where),
+        hint="choose a model of a family transformers has, such as llama, or a copy converted to one",
+    )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the CPU or on a GPU."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in str(error) or "out of memory" in str(error))
+
+
+def memory_error(error: BaseException, where: str) -> GltaError:
+    """What helps where a model does not fit into memory."""
+    return GltaError(
+        f"memory ran out while the model was loaded: {first_line(error)}",
+        location=where,
+        hint="load less: backbone.layers=8 (an early exit), backbone.dtype=bfloat16 (half the bytes), "
+        "backbone.quantization=4bit on a GPU, or a smaller model; `--dry-run` says how much is needed",
+    )
