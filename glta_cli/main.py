@@ -23,7 +23,7 @@ from glta_cli.commands.recipes import recipes
 from glta_cli.commands.recommend import recommend
 from glta_cli.commands.reproduce import reproduce
 from glta_cli.commands.runs import runs
-from glta_cli.core.errors import GltaError, InterruptedRunError, Terminated
+from glta_cli.core.errors import GltaError, InterruptedRunError, Terminated, out_of_memory
 
 # Plain help: rich's panels cost `glta --help` more time than all its other imports together.
 app = typer.Typer(
@@ -36,7 +36,7 @@ app = typer.Typer(
 
 LESS_MEMORY = (
     "use less: smaller batches (finetune.training.batch_size, evaluate.batch_size), fewer backbone.layers, "
-    "backbone.dtype=bfloat16 or backbone.gradient_checkpointing=true; `glta finetune --dry-run` estimates what is needed"
+    "backbone.dtype=bfloat16 or backbone.gradient_checkpointing=true; `glta finetune --dry-run` estimates the need"
 )
 ANYWHERE = frozenset({"--debug", "--no-plugins"})
 
@@ -121,7 +121,7 @@ def report(error: BaseException, *, debug: bool) -> int:
         case GltaError():
             print(error, file=sys.stderr)
             return error.exit_code
-        case _ if _out_of_memory(error):
+        case _ if out_of_memory(error):
             print(f"memory ran out: {_shown(error)}", file=sys.stderr)
             print(f"  hint: {LESS_MEMORY}", file=sys.stderr)
             return 1
@@ -140,15 +140,6 @@ def _shown(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:
         return "an exception that cannot be shown"
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether the process, or a GPU, had no memory left: nobody's fault, and no traceback helps."""
-    # torch raises a RuntimeError on the CPU, and one by a name of its own on a GPU.
-    torch_says = isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in str(error) or "out of memory" in str(error)
-    )
-    return isinstance(error, MemoryError) or torch_says
 
 
 def _guilty_plugin(error: BaseException) -> str | None:

@@ -72,3 +72,18 @@ def did_you_mean(word: str, known: Sequence[str]) -> str | None:
     """The hint that names the known word closest to `word`, or None when none is close."""
     close = get_close_matches(word, known, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the process, or a GPU, had no memory left: nobody's fault, and no traceback helps.
+
+    Example:
+        from glta_cli.plugin import out_of_memory
+
+        assert out_of_memory(MemoryError())
+        assert not out_of_memory(RuntimeError("shapes do not match"))
+    """
+    # torch raises a RuntimeError: on a GPU one by a name of its own, which can be told without importing torch.
+    said = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    torch_says = isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    return isinstance(error, MemoryError) or torch_says

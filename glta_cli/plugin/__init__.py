@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from glta_cli.core.errors import GltaError as GltaError
 from glta_cli.core.errors import InputError as InputError
 from glta_cli.core.errors import did_you_mean as did_you_mean
+from glta_cli.core.errors import out_of_memory as out_of_memory
 from glta_cli.core.files import cache_root as cache_root
 from glta_cli.core.files import fingerprint as fingerprint
 from glta_cli.core.files import read_json as read_json
@@ -27,6 +28,9 @@ from glta_cli.core.terminal import say as say
 from glta_cli.plugin.backbone import Backbone as Backbone
 from glta_cli.plugin.backbone import LanguageModel as LanguageModel
 from glta_cli.plugin.backbone import SentenceEncoder as SentenceEncoder
+from glta_cli.plugin.backbone_demand import CheckedBackbone as CheckedBackbone
+from glta_cli.plugin.backbone_demand import Demand as Demand
+from glta_cli.plugin.backbone_demand import LongPrompt as LongPrompt
 from glta_cli.plugin.baseline import Baseline as Baseline
 from glta_cli.plugin.baseline import BaselineData as BaselineData
 from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader

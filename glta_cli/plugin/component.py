@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.core.errors import GltaError, PluginError, Terminated
+from glta_cli.core.errors import GltaError, PluginError, Terminated, out_of_memory
 from glta_cli.core.terminal import nothing_on_stdout, printable
 from glta_cli.plugin.declarations import Declaration, Kind, TunableDeclaration
 
@@ -108,6 +108,8 @@ class Component:
         except (GltaError, *ENDED):
             raise
         except BaseException as cause:
+            if out_of_memory(cause):
+                raise
             raise GltaError(
                 f"{self._full_name()}: {reason_of(cause)}",
                 hint=f"glta_cli.testing.check_{self.kind}('{self.name}') says all that is wrong; --debug shows where",

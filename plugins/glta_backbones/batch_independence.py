@@ -15,8 +15,8 @@ from torch import Tensor
 
 from glta_backbones.continuation import Rows, keeps_all_tokens
 from glta_backbones.model_limits import most_tokens, window_of
-from glta_backbones.refusals import first_line, memory_error, out_of_memory, say_once
-from glta_cli.plugin import GltaError, cache_root, fingerprint, read_json, write_json
+from glta_backbones.refusals import first_line, memory_error, say_once
+from glta_cli.plugin import GltaError, cache_root, fingerprint, out_of_memory, read_json, write_json
 
 if TYPE_CHECKING:
     from glta_backbones.causal_lm import CausalLanguageModel

@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
 from glta_backbones.batch_independence import Way, found_once, way_of_states, way_of_words
 from glta_backbones.continuation import continue_greedily, keeps_all_tokens
-from glta_backbones.model_limits import require_causal, require_known, require_vocabulary
+from glta_backbones.model_limits import headless, require_causal, require_known, require_vocabulary
 from glta_backbones.prefix import ContextCache, PassEnded, Prefix
 from glta_backbones.transformer import load_transformer, quiet_transformers
-from glta_cli.plugin import BackboneSettings, GltaError, InputError, attach_adapters
+from glta_cli.plugin import BackboneSettings, InputError, attach_adapters
 
 
 class CausalLanguageModel:
@@ -201,11 +201,7 @@ class CausalLanguageModel:
         if not prompts:
             return []
         if self._without_head:
-            raise GltaError(
-                "the checkpoint has no output head, so it writes no words",
-                location=self.title,
-                hint="leave the words out: --set interests.profile=false --set interests.prediction=false",
-            )
+            raise headless(self.title)
         ids: list[list[int]] = self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
         training = self.module.training
         self.module.eval()

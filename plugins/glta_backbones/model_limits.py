@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from glta_backbones.refusals import say_once
-from glta_cli.plugin import GltaError, InputError
+from glta_cli.plugin import Demand, GltaError, InputError
 
 # Families that transformers lists among causal models and that read in both directions unless they are told not to.
 BOTH_WAYS = frozenset(
@@ -21,6 +21,8 @@ BOTH_WAYS = frozenset(
 )  # fmt: skip
 # Those that have no switch: their states depend on what comes after.
 NEVER_CAUSAL = frozenset({"xlnet", "xlm", "flaubert", "prophetnet", "xlm-prophetnet"})
+# Their angles are computed once, for as many positions as the configuration says.
+TABLES_OF_ANGLES = frozenset({"codegen", "ctrl", "gptj", "mpt"})
 SUGGESTION = "choose a causal language model, such as one of the families llama, qwen, gemma, mistral or gpt2"
 
 
@@ -98,3 +100,51 @@ def require_known(tokenizer: Any, token_ids: Tensor, rows: int) -> None:
             location=str(tokenizer.name_or_path or "backbone"),
             hint="take it out of the item texts and prompts",
         )
+
+
+def headless(location: str) -> GltaError:
+    """The refusal of a checkpoint that is to write words and has no output head."""
+    return GltaError(
+        "the checkpoint has no output head, so it writes no words",
+        location=location,
+        hint="leave the words out: --set interests.profile=false --set interests.prediction=false",
+    )
+
+
+def require_positions(config: Any, model: Any, tokenizer: Any, demand: Demand) -> None:
+    """Hold the longest prompts against the positions a model has, or was trained with.
+
+    Args:
+        model: on torch's meta device.
+
+    Raises:
+        GltaError: a prompt is longer than its table of positions, beyond which it fails. Where positions are turned
+            or weighted, and so can be computed for any place, it is told that the model was never trained there.
+    """
+    most = None if _needs_no_positions(config) else most_tokens(config)
+    long = demand.longer_than(tokenizer, most)
+    for prompt in long:
+        problem = f"prompts of {prompt.stage} are up to {prompt.tokens} tokens long, the model has {most} positions"
+        shorter = f"make them shorter: {', '.join(prompt.settings)}"
+        if _computes_positions(config, model):
+            say_once(f"[yellow]warning[/]: {escape(where(config))}: {problem}, trained for no more; {shorter}")
+        else:
+            raise GltaError(problem, location=where(config), hint=f"{shorter}; or choose a model with more positions")
+
+
+def _needs_no_positions(config: Any) -> bool:
+    """Whether attention is weighted by distance alone, whatever the configuration says of positions."""
+    text = config.get_text_config()
+    return bool(getattr(text, "alibi", False)) or text.model_type == "bloom"
+
+
+def _computes_positions(config: Any, model: Any) -> bool:
+    """Whether positions are computed, as rotary and sinusoidal ones are, in place of looked up in a table."""
+    text = config.get_text_config()
+    if text.model_type in TABLES_OF_ANGLES:
+        return False
+    turned = getattr(text, "rope_parameters", None) is not None or getattr(text, "rope_theta", None) is not None
+    kinds = {type(module).__name__ for module in model.modules()}
+    learned = any("Learned" in kind for kind in kinds) or any(name.endswith("wpe") for name, _ in model.named_modules())
+    made = any("Rotary" in kind or "Sinusoidal" in kind for kind in kinds)
+    return (turned or made) and not learned

@@ -38,15 +38,6 @@ def foreign_code(error: Exception, where: Path | str) -> GltaError | None:
     )
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the CPU or on a GPU."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in str(error) or "out of memory" in str(error))
-
-
 def memory_error(error: BaseException, where: str) -> GltaError:
     """What helps where a model does not fit into memory."""
     return GltaError(

@@ -15,7 +15,7 @@ import transformers
 from rich.markup import escape
 from transformers import AutoModelForCausalLM
 
-from glta_backbones.refusals import first_line, foreign_code, memory_error, out_of_memory, say_once
+from glta_backbones.refusals import first_line, foreign_code, memory_error, say_once
 from glta_backbones.tensor_names import (
     Difference,
     difference,
@@ -27,7 +27,7 @@ from glta_backbones.tensor_names import (
     without_wrappers,
 )
 from glta_backbones.weight_files import tensor_shapes, weight_files
-from glta_cli.plugin import BackboneSettings, GltaError, InputError, choose_dtype, exit_after
+from glta_cli.plugin import BackboneSettings, GltaError, InputError, choose_dtype, exit_after, out_of_memory
 
 RANDOM_SEED = 0
 GENERATION = "generation_config.json"
