@@ -82,17 +82,16 @@ def way_of_states(model: CausalLanguageModel) -> Way:
     if _agrees(lambda: _whole(model, prompts), alone, model):
         if not model.shares or _agrees(lambda: _shared(model, prompts), [each[-ENDS:] for each in alone], model):
             return Way.SHARED
-        say_once(_told(model, "every prompt is run whole, what prompts share included"))
+        say_once(_told(model, "behind a shared start a prompt has other states", "every prompt is run whole"))
         return Way.WHOLE
     if _agrees(lambda: _whole(model, [prompts[0]] * 2), [alone[0]] * 2, model):
-        say_once(_told(model, "only prompts of one length share a pass"))
+        say_once(_told(model, "padding changes a prompt's states", "only prompts of one length share a pass"))
         return Way.APART
     raise _refusal(model, "gives a prompt other states beside another one of the same length")
 
 
-def _told(model: CausalLanguageModel, what: str) -> str:
-    title = escape(model.title)
-    return f"[yellow]warning[/]: {title}: a prompt's states depend on the padding in its batch; {what}, which is slower"
+def _told(model: CausalLanguageModel, found: str, done: str) -> str:
+    return f"[yellow]warning[/]: {escape(model.title)}: {found}, so {done}, which is slower"
 
 
 @torch.no_grad()
@@ -113,7 +112,7 @@ def way_of_words(model: CausalLanguageModel) -> Way:
     if _agrees(lambda: model.next_logits(prompts), logits, model):
         return Way.WHOLE
     if _agrees(lambda: model.next_logits([prompts[0]] * 2), [logits[0]] * 2, model):
-        say_once(_told(model, "only prompts of one length are continued together"))
+        say_once(_told(model, "padding changes what is written", "only prompts of one length are continued together"))
         return Way.APART
     raise _refusal(model, "continues a prompt otherwise beside another one of the same length")
 

@@ -78,7 +78,7 @@ def require_vocabulary(tokenizer: Any, rows: int) -> bool:
     words = sorted(set(beyond) - special, key=beyond.__getitem__)
     if words:
         raise GltaError(
-            f"its tokenizer has {max(beyond.values()) + 1} tokens, its embedding {rows} rows: no row for {words[0]!r}"
+            f"its tokenizer has {max(beyond.values()) + 1} tokens, its embedding {rows} rows: no row for {tokenizer.decode([beyond[words[0]]])!r}"
             + (f" and {len(words) - 1} more" if len(words) > 1 else ""),
             location=str(tokenizer.name_or_path or "backbone"),
             hint="tokenizer and weights are of different models; take the tokenizer the model was saved with",

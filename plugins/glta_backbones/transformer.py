@@ -186,8 +186,8 @@ def checkpoint_fit(folder: Path, config: Any, full: Any, dtype: torch.dtype, fam
     unused = require_weights(found, shapes, model, folder)
     if plain:
         say_once(
-            f"[yellow]warning[/]: {escape(str(folder))}: its tensors carry the prefix "
-            f"{escape(removed_prefix(plain))} of a wrapper, which is not in the checkpoint's model and is taken off"
+            f"[yellow]warning[/]: {escape(str(folder))}: the names of its tensors carry a wrapper's prefix, "
+            f"{escape(removed_prefix(plain))}, which is missing from the model's own names: it is taken off"
         )
     if unused:
         say_once(
