@@ -14,7 +14,7 @@ from rich.markup import escape
 from torch import Tensor
 
 from glta_backbones.continuation import Rows, keeps_all_tokens
-from glta_backbones.model_limits import most_tokens, window_of
+from glta_backbones.model_limits import WITHOUT_WORDS, most_tokens, window_of
 from glta_backbones.refusals import first_line, memory_error, say_once
 from glta_cli.plugin import GltaError, cache_root, fingerprint, out_of_memory, read_json, write_json
 
@@ -30,6 +30,7 @@ PREFIX, ENDS = 3, 2
 MIDDLES = (7, 0, 4)
 # A window is passed by one long prompt, unless that would take longer than what is learnt is worth.
 LONGEST_WINDOW = 1024
+ANOTHER_MODEL = "choose another model, such as one of the families llama, qwen or gpt2"
 
 
 class Way(StrEnum):
@@ -109,12 +110,16 @@ def way_of_words(model: CausalLanguageModel) -> Way:
         return Way.SHARED
     with _running(model):
         logits = [model.next_logits([ids])[0] for ids in prompts]
+        first = prompts[0] + [int(logits[0][0].argmax())]
+        read = model.read_logits(first[: len(prompts[0]) + len(logits[0]) - 1], len(logits[0]))
+    if not _same(logits[0], read, model):
+        raise _refusal(model, "continues a prompt otherwise than it reads it", WITHOUT_WORDS)
     if _agrees(lambda: model.next_logits(prompts), logits, model):
         return Way.WHOLE
     if _agrees(lambda: model.next_logits([prompts[0]] * 2), [logits[0]] * 2, model):
         say_once(_told(model, "padding changes what is written", "only prompts of one length are continued together"))
         return Way.APART
-    raise _refusal(model, "continues a prompt otherwise beside another one of the same length")
+    raise _refusal(model, "continues a prompt otherwise beside another one of the same length", WITHOUT_WORDS)
 
 
 def _prompts(model: CausalLanguageModel) -> list[list[int]]:
@@ -193,7 +198,5 @@ def _running(model: CausalLanguageModel) -> Iterator[None]:
         raise _refusal(model, f"cannot be run on embeddings: {first_line(error)}") from error
 
 
-def _refusal(model: CausalLanguageModel, problem: str) -> GltaError:
-    return GltaError(
-        problem, location=model.title, hint="choose another model, such as one of the families llama, qwen or gpt2"
-    )
+def _refusal(model: CausalLanguageModel, problem: str, hint: str = ANOTHER_MODEL) -> GltaError:
+    return GltaError(problem, location=model.title, hint=hint)

@@ -38,7 +38,8 @@ class CausalLanguageModel:
         self.title: str = model.config.name_or_path or model.config.model_type
         self.tokenizer = tokenizer
         self.hidden_size: int = model.config.get_text_config().hidden_size
-        self.body = model.base_model
+        # Some families name their body otherwise than their prefix says, and are then their own base.
+        self.body = model.base_model if model.base_model is not model else model.get_decoder()
         self.depth: int = model.config.get_text_config().num_hidden_layers
         self._causal = model
         self._embeddings = model.get_input_embeddings()
@@ -238,9 +239,14 @@ class CausalLanguageModel:
         return new_tokens
 
     def next_logits(self, prompts: Sequence[list[int]]) -> list[Tensor]:
-        """Logits of the two tokens after each prompt, as transformers continues it in one batch: [2, V] each."""
+        """Logits of the next two tokens, fewer where one ends it, as transformers continues a batch: [2, V] each."""
         logits = self._generated(prompts, 2, output_logits=True).logits
         return list(torch.stack(logits, dim=1))
+
+    def read_logits(self, prompt: list[int], places: int) -> Tensor:
+        """Logits at the last `places` places of one prompt, which is read in one go: [places, V]."""
+        logits: Tensor = self._causal(input_ids=torch.tensor([prompt], device=self.device), use_cache=False).logits[0]
+        return logits[-places:]
 
     def _generated(self, prompts: Sequence[list[int]], new_tokens: int, **asked: Any) -> Any:
         batch = self.tokenizer.pad({"input_ids": list(prompts)}, padding_side="left", return_tensors="pt")

@@ -23,6 +23,7 @@ BOTH_WAYS = frozenset(
 NEVER_CAUSAL = frozenset({"xlnet", "xlm", "flaubert", "prophetnet", "xlm-prophetnet"})
 # Their angles are computed once, for as many positions as the configuration says.
 TABLES_OF_ANGLES = frozenset({"codegen", "ctrl", "gptj", "mpt"})
+WITHOUT_WORDS = "leave the words out: --set interests.profile=false --set interests.prediction=false"
 SUGGESTION = "choose a causal language model, such as one of the families llama, qwen, gemma, mistral or gpt2"
 
 
@@ -77,9 +78,10 @@ def require_vocabulary(tokenizer: Any, rows: int) -> bool:
     special = {*tokenizer.all_special_tokens, *(str(each) for each in tokenizer.added_tokens_decoder.values())}
     words = sorted(set(beyond) - special, key=beyond.__getitem__)
     if words:
+        first = tokenizer.decode([beyond[words[0]]])
+        more = f" and {len(words) - 1} more" if len(words) > 1 else ""
         raise GltaError(
-            f"its tokenizer has {max(beyond.values()) + 1} tokens, its embedding {rows} rows: no row for {tokenizer.decode([beyond[words[0]]])!r}"
-            + (f" and {len(words) - 1} more" if len(words) > 1 else ""),
+            f"its tokenizer has {max(beyond.values()) + 1} tokens, its embedding {rows} rows: none for {first!r}{more}",
             location=str(tokenizer.name_or_path or "backbone"),
             hint="tokenizer and weights are of different models; take the tokenizer the model was saved with",
         )
@@ -107,7 +109,7 @@ def headless(location: str) -> GltaError:
     return GltaError(
         "the checkpoint has no output head, so it writes no words",
         location=location,
-        hint="leave the words out: --set interests.profile=false --set interests.prediction=false",
+        hint=WITHOUT_WORDS,
     )
 
 

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 MOST_PARAMETERS = 8_000_000
 # Under whatever name a family has it, and only where it has it.
 SMALL: dict[str, Any] = {
-    "vocab_size": VOCABULARY_SIZE, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None,
+    "vocab_size": VOCABULARY_SIZE, "pad_token_id": 256, "bos_token_id": 257, "eos_token_id": 257,
     "hidden_size": 32, "d_model": 32, "n_embd": 32, "dim": 32, "embedding_size": 32, "model_dim": 32,
     "word_embed_proj_dim": 32, "attention_hidden_size": 32, "rotary_dim": 8, "lru_width": 32,
     "num_hidden_layers": 2, "n_layers": 2, "n_layer": 2, "num_layers": 2, "decoder_layers": 2,
@@ -36,30 +36,47 @@ SMALL: dict[str, Any] = {
     "state_size": 8, "mamba_d_state": 8, "mamba_d_head": 16, "mamba_n_heads": 4, "mamba_expand": 2,
     "vocab_size_per_layer_input": VOCABULARY_SIZE, "hidden_size_per_layer_input": 8,
 }  # fmt: skip
+# Where layers of several kinds take turns, the first few are of one kind alone.
+DEPTHS = (2, 4, 8)
+DEPTH_NAMES = ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "decoder_layers")
+OWN_VALUES: dict[str, dict[str, Any]] = {
+    "codegen": {"n_head": 4},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "mamba2": {"num_heads": 4, "head_dim": 16},
+}
 LENGTHS = (21, 1, 9)
 
 
-def small_config(kind: type) -> Any:
+def small_config(kind: type, depth: int) -> Any:
     """A configuration of that class with the small values it knows; raises where they do not go together."""
     plain = kind()
     text = plain.get_text_config()
-    known = {name: value for name, value in SMALL.items() if hasattr(text, name)}
+    values = SMALL | dict.fromkeys(DEPTH_NAMES, depth) | OWN_VALUES.get(text.model_type, {})
+    if hasattr(text, "qk_rope_head_dim"):
+        values["head_dim"] = values["qk_rope_head_dim"]
+    known = {name: value for name, value in values.items() if hasattr(text, name) and not computed(type(text), name)}
     return kind(**known) if text is plain else kind(text_config=type(text)(**known).to_dict())
 
 
-@dataclass
-class Outcome:
-    family: str
-    state: str  # runs, refused, not small, not built, WRONG
-    said: str
+def computed(kind: type, name: str) -> bool:
+    return isinstance(getattr(kind, name, None), property)
 
 
 def outcome_of(family: str, kind: type) -> Outcome:
+    """At the least depth at which the family runs."""
+    for depth in DEPTHS:
+        outcome = outcome_at(family, kind, depth)
+        if outcome.state == "runs" or "cannot be run" not in outcome.said:
+            break
+    return outcome
+
+
+def outcome_at(family: str, kind: type, depth: int) -> Outcome:
     try:
-        config = small_config(kind)
+        config = small_config(kind, depth)
         size = sum(each.numel() for each in meta_twin(config, torch.float32, AutoModelForCausalLM).parameters())
     except Exception as error:
-        return Outcome(family, "not built", f"{type(error).__name__}: {error}")
+        return Outcome(family, "not built", f"{type(error).__name__}: {' '.join(str(error).split())}")
     if size > MOST_PARAMETERS:
         return Outcome(family, "not small", f"{size:,} parameters")
     settings = BackboneSettings(weights="random")
@@ -70,7 +87,7 @@ def outcome_of(family: str, kind: type) -> Outcome:
         return Outcome(family, "refused", str(error).replace("\n", ";"))
     except Exception as error:
         return Outcome(family, "WRONG", f"{type(error).__name__}: {error}")
-    return Outcome(family, "WRONG" if wrong else "runs", wrong or model.way.value)
+    return Outcome(family, "WRONG" if wrong else "runs", wrong or model.way.value + " prefix" * model.shares)
 
 
 @torch.no_grad()
