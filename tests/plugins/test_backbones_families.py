@@ -47,6 +47,13 @@ OWN_VALUES: dict[str, dict[str, Any]] = {
 LENGTHS = (21, 1, 9)
 
 
+@dataclass
+class Outcome:
+    family: str
+    state: str  # runs, refused, not small, not built, WRONG
+    said: str
+
+
 def small_config(kind: type, depth: int) -> Any:
     """A configuration of that class with the small values it knows; raises where they do not go together."""
     plain = kind()
