@@ -15,7 +15,7 @@ from torch import Tensor
 
 from glta_backbones.continuation import Rows, keeps_all_tokens
 from glta_backbones.model_limits import WITHOUT_WORDS, most_tokens, window_of
-from glta_backbones.refusals import first_line, memory_error, say_once
+from glta_backbones.refusals import memory_error, reason, say_once
 from glta_cli.plugin import GltaError, cache_root, fingerprint, out_of_memory, read_json, write_json
 
 if TYPE_CHECKING:
@@ -89,6 +89,19 @@ def way_of_states(model: CausalLanguageModel) -> Way:
         say_once(_told(model, "padding changes a prompt's states", "only prompts of one length share a pass"))
         return Way.APART
     raise _refusal(model, "gives a prompt other states beside another one of the same length")
+
+
+@torch.no_grad()
+def require_numbers(model: CausalLanguageModel) -> None:
+    """Raise `GltaError` where weights, or a dtype too narrow for them, make no numbers of a short prompt."""
+    with _running(model):
+        [states] = _whole(model, [_prompts(model)[1]])
+    if not bool(states.isfinite().all()):
+        raise _refusal(
+            model,
+            f"its states are no numbers in {str(model.dtype).removeprefix('torch.')}",
+            "the weights are damaged: fetch it again; or they need more range: backbone.dtype=float32 or bfloat16",
+        )
 
 
 def _told(model: CausalLanguageModel, found: str, done: str) -> str:
@@ -181,7 +194,6 @@ def _same(found: Tensor, expected: Tensor, model: CausalLanguageModel) -> bool:
     tolerance = PACKED_TOLERANCE if model.packed else TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16])
     found, expected = found.float(), expected.float()
     distance = (found - expected).norm(dim=-1)
-    # Weights that are no numbers give no states to compare; they are told of where a loss is computed.
     return not bool((distance > tolerance * expected.norm(dim=-1)).any())
 
 
@@ -195,7 +207,7 @@ def _running(model: CausalLanguageModel) -> Iterator[None]:
     except Exception as error:
         if out_of_memory(error):
             raise memory_error(error, model.title) from error
-        raise _refusal(model, f"cannot be run on embeddings: {first_line(error)}") from error
+        raise _refusal(model, f"cannot be run on embeddings: {reason(error)}") from error
 
 
 def _refusal(model: CausalLanguageModel, problem: str, hint: str = ANOTHER_MODEL) -> GltaError:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
-from glta_backbones.batch_independence import Way, found_once, way_of_states, way_of_words
+from glta_backbones.batch_independence import Way, found_once, require_numbers, way_of_states, way_of_words
 from glta_backbones.continuation import continue_greedily, keeps_all_tokens
 from glta_backbones.model_limits import headless, require_causal, require_known, require_vocabulary
 from glta_backbones.prefix import ContextCache, PassEnded, Prefix
@@ -39,7 +39,7 @@ class CausalLanguageModel:
         self.tokenizer = tokenizer
         self.hidden_size: int = model.config.get_text_config().hidden_size
         # Some families name their body otherwise than their prefix says, and are then their own base.
-        self.body = model.base_model if model.base_model is not model else model.get_decoder()
+        self.body = model.base_model if model.base_model is not model else model.model
         self.depth: int = model.config.get_text_config().num_hidden_layers
         self._causal = model
         self._embeddings = model.get_input_embeddings()
@@ -288,6 +288,7 @@ def load_causal_lm(
     model = load_transformer(AutoModelForCausalLM, config, folder, settings, device, full_depth=full_depth)
     with quiet_transformers():
         language_model = CausalLanguageModel(model, tokenizer, settings)
+        require_numbers(language_model)
         language_model.way = found_once(language_model, "states", way_of_states)
     return language_model
 

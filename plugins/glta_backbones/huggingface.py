@@ -15,7 +15,7 @@ from glta_backbones.byte_tokenizer import byte_tokenizer
 from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm
 from glta_backbones.hub import fetch
 from glta_backbones.model_limits import headless, require_causal, require_positions, require_vocabulary
-from glta_backbones.refusals import first_line, foreign_code
+from glta_backbones.refusals import foreign_code, reason
 from glta_backbones.settings import HuggingFaceOptions
 from glta_backbones.transformer import Fit, checkpoint_fit, meta_twin, quiet_transformers
 from glta_backbones.weight_files import require_no_pointer
@@ -67,7 +67,7 @@ class HuggingFace:
                 return AutoConfig.for_model(values.pop("model_type"), **values)
             except Exception as error:
                 raise InputError(
-                    first_line(error),
+                    reason(error),
                     location="backbone.options.architecture",
                     hint="write the settings of a configuration of transformers, with its model_type",
                 ) from error
@@ -148,7 +148,7 @@ def _usable(part: str, folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         raise foreign_code(error, folder) or GltaError(
-            f"no usable {part}: {first_line(error)}",
+            f"no usable {part}: {reason(error)}",
             location=str(folder),
             hint="fetch the checkpoint again: config.json, the tokenizer's files and the weights belong together",
         ) from error

@@ -17,10 +17,10 @@ def say_once(message: str) -> None:
         say(message)
 
 
-def first_line(error: BaseException) -> str:
-    """What was raised, in one line without advice that glta does not take."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    text = f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+def reason(error: BaseException) -> str:
+    """What was raised, in one line."""
+    words = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {words}" if words else type(error).__name__
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
 
@@ -41,7 +41,7 @@ def foreign_code(error: Exception, where: Path | str) -> GltaError | None:
 def memory_error(error: BaseException, where: str) -> GltaError:
     """What helps where a model does not fit into memory."""
     return GltaError(
-        f"memory ran out while the model was loaded: {first_line(error)}",
+        f"memory ran out while the model was loaded: {reason(error)}",
         location=where,
         hint="load less: backbone.layers=8 (an early exit), backbone.dtype=bfloat16 (half the bytes), "
         "backbone.quantization=4bit on a GPU, or a smaller model; `--dry-run` says how much is needed",

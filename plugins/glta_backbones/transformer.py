@@ -15,7 +15,7 @@ import transformers
 from rich.markup import escape
 from transformers import AutoModelForCausalLM
 
-from glta_backbones.refusals import first_line, foreign_code, memory_error, say_once
+from glta_backbones.refusals import foreign_code, memory_error, reason, say_once
 from glta_backbones.tensor_names import (
     Difference,
     difference,
@@ -87,7 +87,7 @@ def drawable(config: Any) -> Iterator[None]:
         if out_of_memory(error):
             raise memory_error(error, config.model_type) from error
         raise InputError(
-            f"no model can be made of this architecture: {first_line(error)}",
+            f"no model can be made of this architecture: {reason(error)}",
             location=config.model_type,
             hint="its settings must fit together; it has to be a causal language model that transformers knows",
         ) from error
@@ -172,7 +172,7 @@ def checkpoint_fit(folder: Path, config: Any, full: Any, dtype: torch.dtype, fam
     Raises:
         GltaError: a file is missing, damaged or a pointer; the model would run on random numbers, or not as trained.
     """
-    files = weight_files(folder)
+    files = weight_files(folder, getattr(config, "transformers_weights", None))
     shapes = tensor_shapes(files)
     plain = without_wrappers(shapes, folder)
     if getattr(config, "quantization_config", None) is not None:
@@ -219,7 +219,7 @@ def readable(folder: Path) -> Iterator[None]:
         if out_of_memory(error):
             raise memory_error(error, str(folder)) from error
         raise foreign_code(error, folder) or GltaError(
-            f"no usable checkpoint: {first_line(error)}",
+            f"no usable checkpoint: {reason(error)}",
             location=str(folder),
             hint="the folder needs config.json and the weights as safetensors, of one model",
         ) from error

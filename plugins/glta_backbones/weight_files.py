@@ -19,8 +19,11 @@ FETCH_AGAIN = "fetch it again: `git lfs pull` in a clone, `hf download` from the
 Shapes = dict[str, tuple[int, ...]]
 
 
-def weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path, named: str | None = None) -> list[Path]:
     """The files transformers reads a checkpoint from: the single one, or else every shard the index names.
+
+    Args:
+        named: the one config.json names, if it does.
 
     Raises:
         GltaError: there is none; an index that is no index, or names a file elsewhere or one that is not there.
@@ -31,6 +34,8 @@ def weight_files(folder: Path) -> list[Path]:
             location=str(folder),
             hint="merge them into their model (peft: merge_and_unload) and save that as safetensors",
         )
+    if named is not None:
+        return [_shard(folder, named, "config.json")]
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if not (folder / INDEX).is_file():
@@ -58,16 +63,18 @@ def shard_names(index: Path) -> list[str]:
         ) from error
 
 
-def _shard(folder: Path, name: str) -> Path:
+def _shard(folder: Path, name: str, naming: str = INDEX) -> Path:
     if PurePath(name).name != name:
         # It would be read without being part of what tells two checkpoints apart.
         raise GltaError(
             f"names a weight file outside its folder: {name}",
-            location=str(folder / INDEX),
-            hint="put every shard beside the index, and name it there without a folder",
+            location=str(folder / naming),
+            hint=f"put every weight file beside {naming}, and name it there without a folder",
         )
     if not (folder / name).is_file():
-        raise GltaError(f"no usable checkpoint: the shard {name} is missing", location=str(folder), hint=FETCH_AGAIN)
+        raise GltaError(
+            f"no usable checkpoint: the weight file {name} is missing", location=str(folder), hint=FETCH_AGAIN
+        )
     return folder / name
 
 

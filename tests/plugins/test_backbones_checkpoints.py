@@ -215,7 +215,7 @@ def test_files_that_are_not_whole_are_named_with_what_to_do(tmp_path: Path) -> N
     [
         ({"weight_map": {"model.norm.weight": "../outside.safetensors"}}, "outside its folder: ../outside"),
         ({"weight_map": {"model.norm.weight": "/outside.safetensors"}}, "outside its folder: /outside"),
-        ({"weight_map": {"model.norm.weight": "lost.safetensors"}}, "the shard lost.safetensors is missing"),
+        ({"weight_map": {"model.norm.weight": "lost.safetensors"}}, "the weight file lost.safetensors is missing"),
         ({"weights": {}}, "no usable index"),
         ([], "no usable index"),
     ],
@@ -225,6 +225,26 @@ def test_a_shard_index_names_files_of_its_folder_that_are_there(tmp_path: Path, 
     (folder / "model.safetensors").rename(tmp_path / "outside.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert said in str(refusal(folder))
+
+
+def test_a_weight_file_of_another_name_lies_in_the_folder(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model")
+    expected = states(load(folder))
+    (folder / "model.safetensors").rename(folder / "mine.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": "mine.safetensors"}))
+    torch.testing.assert_close(states(load(folder)), expected)
+    (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": "../mine.safetensors"}))
+    assert "outside its folder" in refusal(folder).problem
+
+
+def test_weights_that_are_no_numbers_are_refused_for_what_they_are(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model")
+    load(folder)
+    change(folder, lambda tensors: tensors | {"model.norm.weight": torch.full((32,), float("nan"))})
+    with pytest.raises(GltaError, match="states are no numbers") as caught:
+        load(folder)
+    assert "fetch it again" in str(caught.value.hint)
 
 
 def test_a_sound_shard_index_loads(tmp_path: Path) -> None:

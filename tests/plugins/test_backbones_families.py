@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 MOST_PARAMETERS = 8_000_000
 # Under whatever name a family has it, and only where it has it.
 SMALL: dict[str, Any] = {
-    "vocab_size": VOCABULARY_SIZE, "pad_token_id": 256, "bos_token_id": 257, "eos_token_id": 257,
+    "vocab_size": VOCABULARY_SIZE, "pad_token_id": 0, "bos_token_id": 257, "eos_token_id": 257,
     "hidden_size": 32, "d_model": 32, "n_embd": 32, "dim": 32, "embedding_size": 32, "model_dim": 32,
     "word_embed_proj_dim": 32, "attention_hidden_size": 32, "rotary_dim": 8, "lru_width": 32,
     "num_hidden_layers": 2, "n_layers": 2, "n_layer": 2, "num_layers": 2, "decoder_layers": 2,
