@@ -67,24 +67,22 @@ def description_promises(contract: Contract, source: Source, *, generates: bool 
         again = source.made().identity()
         assert again == identity, f"'{identity}', then '{again}'"
     if isinstance(backbone, CheckedBackbone):
-        _check_demand(contract, backbone)
+        with contract.promise("check_demand(), where there is one, has nothing against a model that is asked little"):
+            _ask_for_little(backbone)
     with contract.promise("no weights are loaded before load(): constructing, identity() and architecture() are cheap"):
         assert elements.count < FEW_ELEMENTS, f"tensors of {elements.count:,} elements are made"
     return int(text.hidden_size)
 
 
-def _check_demand(contract: Contract, backbone: CheckedBackbone) -> None:
-    """What is promised of the optional `check_demand()`."""
+def _ask_for_little(backbone: CheckedBackbone) -> None:
     asked: list[Any] = []
 
     def longer_than(tokenizer: Any, most: int | None) -> list[LongPrompt]:
         asked.append(tokenizer)
         return []
 
-    with contract.promise("check_demand(), where there is one, has nothing against a model that loads and no prompts"):
-        backbone.check_demand(Demand(longer_than, writes=False))
-    with contract.promise("check_demand() hands its tokenizer to what counts prompts"):
-        assert all(hasattr(tokenizer, "encode") for tokenizer in asked), "it hands something else"
+    backbone.check_demand(Demand(longer_than, writes=False))
+    assert all(hasattr(tokenizer, "encode") for tokenizer in asked), "it hands on something that is no tokenizer"
 
 
 def load_promises(contract: Contract, source: Source, device: torch.device, hidden_size: int) -> Any:
