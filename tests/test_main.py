@@ -220,6 +220,22 @@ def test_an_error_becomes_its_message_and_exit_code(capsys, error, code, message
     assert capsys.readouterr().err == message
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+    ],
+)
+def test_memory_that_runs_out_is_told_with_what_needs_less(capsys, error):
+    assert report(error, debug=False) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("memory ran out: ")
+    assert "training.batch_size" in said
+    assert "internal" not in said
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_quietly(tmp_path: Path, number, code):
     pipe = tmp_path / "reached"

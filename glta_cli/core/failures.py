@@ -54,7 +54,7 @@ def failure_of_system(error: BaseException, path: Path | None = None) -> GltaErr
     Args:
         path: what was being written or read, named where the error itself names nothing.
     """
-    if _is_out_of_memory(error):
+    if out_of_memory(error):
         asked = ASKED_FOR.search(_text(error))
         problem = f"out of memory: {asked[1]} were asked for at once" if asked else "out of memory"
         return GltaError(problem, hint=OUT_OF_MEMORY_HINT)
@@ -77,9 +77,7 @@ def is_of_the_system(error: BaseException) -> bool:
     A file that is missing is not among these.
     """
     number = _number(error)
-    return (
-        _is_out_of_memory(error) or number in OF_THE_SYSTEM or (number in OF_A_FILE and _named_path(error) is not None)
-    )
+    return out_of_memory(error) or number in OF_THE_SYSTEM or (number in OF_A_FILE and _named_path(error) is not None)
 
 
 def raise_failure_of_system(error: BaseException, path: Path | None = None) -> None:
@@ -109,7 +107,15 @@ def failures_named(path: Path) -> Iterator[None]:
         raise
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the process, or a GPU, had no memory left: nobody's fault, and no traceback helps.
+
+    Example:
+        from glta_cli.plugin import out_of_memory
+
+        assert out_of_memory(MemoryError())
+        assert not out_of_memory(RuntimeError("shapes do not match"))
+    """
     if isinstance(error, MemoryError) or _number(error) == errno.ENOMEM:
         return True
     return isinstance(error, (RuntimeError, ImportError)) and NO_MEMORY_IN_TEXT.search(_text(error)) is not None

@@ -37,14 +37,7 @@ class UserPrompts:
         prompts: PromptSettings,
         token_users: NDArray[np.int64] | None = None,
     ) -> None:
-        self.template = PromptTemplate(
-            prompts.recommendation,
-            prompts.system,
-            tokenizer,
-            required=("user", "items"),
-            optional=("profile", "prediction"),
-            location="prompts.recommendation",
-        )
+        self.template = recommendation_template(tokenizer, prompts)
         self.tokenizer = tokenizer
         self.user_ids = user_ids
         self.user_count = len(user_ids)
@@ -76,6 +69,18 @@ class UserPrompts:
     def extended(self, prompt: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
         """The prompt followed by `rows` - 1 placeholders, the positions of rows 2 to k."""
         return np.concatenate([prompt, np.repeat(np.asarray(self.placeholder, dtype=np.int64), rows - 1)])
+
+
+def recommendation_template(tokenizer: Any, prompts: PromptSettings) -> PromptTemplate:
+    """The wording of a user's prompt; raises `InputError` where it cannot be used."""
+    return PromptTemplate(
+        prompts.recommendation,
+        prompts.system,
+        tokenizer,
+        required=("user", "items"),
+        optional=("profile", "prediction"),
+        location="prompts.recommendation",
+    )
 
 
 def _encoded_lines(tokenizer: Any, template: str, words: Sequence[str]) -> list[list[int]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from glta_cli.core.errors import GltaError as GltaError
     from glta_cli.core.errors import InputError as InputError
     from glta_cli.core.errors import did_you_mean as did_you_mean
+    from glta_cli.core.failures import out_of_memory as out_of_memory
     from glta_cli.core.files import cache_root as cache_root
     from glta_cli.core.files import fingerprint as fingerprint
     from glta_cli.core.files import read_json as read_json
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from glta_cli.plugin.backbone import Backbone as Backbone
     from glta_cli.plugin.backbone import LanguageModel as LanguageModel
     from glta_cli.plugin.backbone import SentenceEncoder as SentenceEncoder
+    from glta_cli.plugin.backbone_demand import CheckedBackbone as CheckedBackbone
+    from glta_cli.plugin.backbone_demand import Demand as Demand
+    from glta_cli.plugin.backbone_demand import LongPrompt as LongPrompt
     from glta_cli.plugin.baseline import Baseline as Baseline
     from glta_cli.plugin.baseline import BaselineData as BaselineData
     from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
@@ -76,6 +80,12 @@ _HOMES = {
         "GltaError",
         "InputError",
         "did_you_mean",
+    ),
+    "glta_cli.core.failures": ("out_of_memory",),
+    "glta_cli.plugin.backbone_demand": (
+        "CheckedBackbone",
+        "Demand",
+        "LongPrompt",
     ),
     "glta_cli.core.files": (
         "cache_root",

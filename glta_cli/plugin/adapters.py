@@ -8,6 +8,9 @@ from typing import Any
 from glta_cli.core.errors import InputError
 from glta_cli.plugin.settings import LoraSettings
 
+# Families in which peft adapts neither the output projection nor the convolution of a state-space layer.
+STATE_SPACE = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
+
 
 def attach_adapters(model: Any, settings: LoraSettings) -> Any:
     """Freeze `model` and put trainable float32 adapters into its linear layers, in place.
@@ -57,6 +60,8 @@ def attach_adapters(model: Any, settings: LoraSettings) -> Any:
         bias="none",
         task_type="CAUSAL_LM",
     )
+    # Asked now: peft wraps the layers it finds before it refuses.
+    usable = _linear_names(model, head)
     on_meta = next(model.parameters()).is_meta
     try:
         with warnings.catch_warnings():
@@ -66,11 +71,10 @@ def attach_adapters(model: Any, settings: LoraSettings) -> Any:
             warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
             return get_peft_model(model, config, low_cpu_mem_usage=on_meta)
     except ValueError as error:
-        linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)})
         raise InputError(
             f"cannot be adapted: {error}",
             location="backbone.lora.modules",
-            hint=f"linear layers of this model: {', '.join(linear)}",
+            hint=f"linear layers of this model: {', '.join(usable)}",
         ) from error
 
 
@@ -90,6 +94,14 @@ def _below_the_top(model: Any, layers: int | None) -> str | None:
     return rf"(?:[A-Za-z_]\w*\.)*(?:{lower})\..*"
 
 
-def _is_linear(module: Any) -> bool:
+def _linear_names(model: Any, head: Any) -> list[str]:
+    """What `backbone.lora.modules` may name: linear layers, but for the output head and what peft never adapts."""
+    # A state-space layer's kernel reads the weight of its own projection, past any adapter on it.
+    unusable = {"out_proj", "conv1d"} if model.config.model_type in STATE_SPACE else set()
+    names = {name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module, head)}
+    return sorted(names - unusable)
+
+
+def _is_linear(module: Any, head: Any) -> bool:
     # Quantised layers and GPT-2's Conv1D are no subclasses of nn.Linear, but are named after their kind.
-    return type(module).__name__.startswith(("Linear", "Conv1D"))
+    return module is not head and type(module).__name__.startswith(("Linear", "Conv1D"))

@@ -10,6 +10,7 @@ from safetensors.torch import save_file as save_tensors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
 from glta_cli.language.model import own_tensors
+from glta_cli.language.prompt_lengths import longest_alignment
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
@@ -22,9 +23,14 @@ class Align(ModelStage):
 
     name = "align"
     inputs = ("prepare", "pretrain-graph", "encode-items")
+    shortening = ("align.most_items", "align.description_tokens")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        return recipe.finetune.enabled and recipe.align.enabled
+        """Whether the recipe has it; raises `InputError` where it does, and the dataset has no item texts."""
+        asked = recipe.finetune.enabled and recipe.align.enabled
+        if asked:
+            require_text(prepared, "align", "align.enabled=false")
+        return asked
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
@@ -36,9 +42,11 @@ class Align(ModelStage):
             **dealt_texts(recipe),
         }
 
+    def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
+        return longest_alignment(tokenizer, lambda: prepared.texts, recipe.align, recipe.prompts, most)
+
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe = context.recipe
-        require_text(context.prepared, "align", "align.enabled=false")
         model = context.model(context.embeddings(serving=False), adapters=False)
         tokenizer = model.language_model.tokenizer
         prompts = AlignmentPrompts(tokenizer, context.texts, context.prepared.user_count, recipe.align, recipe.prompts)

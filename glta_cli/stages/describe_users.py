@@ -10,6 +10,7 @@ import polars as pl
 
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.interests import generate_interests
+from glta_cli.language.prompt_lengths import longest_question
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
 from glta_cli.stages.context import WORDS, StageContext
@@ -21,9 +22,15 @@ class DescribeUsers(Stage):
 
     name = "describe-users"
     inputs = ("prepare", "pretrain-graph")
+    writes_words = True
+    shortening = ("interests.items", "interests.description_tokens", "interests.new_tokens")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        return recipe.finetune.enabled and (recipe.interests.profile or recipe.interests.prediction)
+        """Whether the recipe has it; raises `InputError` where it does, and the dataset has no item texts."""
+        asked = recipe.finetune.enabled and (recipe.interests.profile or recipe.interests.prediction)
+        if asked:
+            require_text(prepared, "describe-users", "interests.profile=false --set interests.prediction=false")
+        return asked
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         prompts = recipe.prompts
@@ -38,9 +45,12 @@ class DescribeUsers(Stage):
             **dealt_texts(recipe),
         }
 
+    def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
+        histories = partial(prepared.split, "train")
+        return longest_question(tokenizer, lambda: prepared.texts, histories, recipe.interests, recipe.prompts, most)
+
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, prepared = context.recipe, context.prepared
-        require_text(prepared, "describe-users", "interests.profile=false --set interests.prediction=false")
         backbone = backbone_of(recipe)
         shown = recipe.interests.items
         visible = context.visible

@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.language.prompt_lengths import longest_text
 from glta_cli.language.text_vectors import text_vectors, whiten
 from glta_cli.recipe.schema import GraphSettings, Recipe
 from glta_cli.recipe.selection import encoder_needs_text_vectors, require_reader, text_reader
@@ -22,6 +23,7 @@ class EncodeItems(Stage):
 
     name = "encode-items"
     inputs = ("prepare",)
+    shortening = ("text.tokens",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         """Whether the head or the encoder takes them.
@@ -48,6 +50,9 @@ class EncodeItems(Stage):
             ),
             **dealt_texts(recipe),
         }
+
+    def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
+        return longest_text(tokenizer, lambda: prepared.texts, recipe.text.tokens, most)
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe = self.loading(context.recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from safetensors.torch import save_file as save_tensors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.finetuning import Examples, FinetuningTask
 from glta_cli.language.model import load_own_tensors, own_tensors
+from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
@@ -22,6 +24,7 @@ class Finetune(ModelStage):
 
     name = "finetune"
     inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users")
+    shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         return recipe.finetune.enabled
@@ -37,6 +40,12 @@ class Finetune(ModelStage):
             "prompts": _stage_3_prompts(recipe),
             "seed": recipe.seed,
         }
+
+    def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
+        rows = recipe.finetune.positions if recipe.finetune.loss == "positions" else 1
+        return longest_user_prompt(
+            tokenizer, recipe, lambda: prepared.user_ids, partial(prepared.split, "train"), rows, most
+        )
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe = context.recipe

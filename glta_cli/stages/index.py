@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from glta_cli.core.terminal import progress_bar
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.model import load_own_tensors
+from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.language.readout import encode_users
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
@@ -25,6 +27,7 @@ class BuildIndex(ModelStage):
 
     name = "index"
     inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune")
+    shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         return recipe.finetune.enabled
@@ -36,6 +39,12 @@ class BuildIndex(ModelStage):
             "fusion": recipe.finetune.fusion,
             "positions": recipe.finetune.positions,
         }
+
+    def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
+        rows = 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
+        return longest_user_prompt(
+            tokenizer, recipe, lambda: prepared.user_ids, partial(prepared.split, "train"), rows, most
+        )
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         settings = context.recipe.finetune

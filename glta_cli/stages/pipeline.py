@@ -94,7 +94,23 @@ class Pipeline:
         for name in sorted(loaded):
             # One that cannot be imported is said before the stages that do without it have run for hours.
             installed().find("backbone", name).target()
+        reading = [each for each in self._unpublished(wanted) if "backbone" in each.settings(self.recipe)]
+        if reading:
+            from glta_cli.stages.backbone_checks import check_backbones
+
+            check_backbones(reading, self.recipe, prepared)
         return wanted
+
+    def _unpublished(self, stages: list[Any]) -> list[Any]:
+        """Those of the stages, which stand in order, that have yet to run."""
+        fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
+        missing = []
+        for stage in stages:
+            identity, _, _, _ = self._depends_on(stage, fingerprints)
+            if self.workspace.published(stage.name, identity) is None:
+                missing.append(stage)
+            fingerprints[stage.name] = identity
+        return missing
 
     def require(self, stage: str) -> None:
         """Raise `GltaError` where the recipe stops before `stage`; looks at the recipe alone."""
@@ -228,12 +244,8 @@ class Pipeline:
         from glta_cli.core.terminal import say
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
-        inputs = {
-            name: self._artefacts[name].fingerprint for name in stage.reads(self.recipe) if name in self._artefacts
-        }
-        settings = stage.settings(self.recipe)
-        weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
-        identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
+        fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
+        identity, settings, inputs, weights = self._depends_on(stage, fingerprints)
 
         def publish() -> Artefact:
             say(f"[cyan]▸[/] {stage.name}{label}")
@@ -254,6 +266,19 @@ class Pipeline:
             say(f"[green]✓[/] {stage.name}{label}: done in {artefact.manifest['seconds']:.0f} s")
             self._log(artefact)
         return artefact
+
+    def _depends_on(
+        self, stage: Any, fingerprints: Mapping[str, str]
+    ) -> tuple[str, dict[str, Any], dict[str, str], str | None]:
+        """Fingerprint of what a stage publishes, and what it follows from: settings, inputs, weights.
+
+        Args:
+            fingerprints: of the stages before it.
+        """
+        settings = stage.settings(self.recipe)
+        inputs = {name: fingerprints[name] for name in stage.reads(self.recipe) if name in fingerprints}
+        weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
+        return fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights]), settings, inputs, weights
 
     def _log(self, artefact: Artefact) -> None:
         self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)

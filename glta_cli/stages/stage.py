@@ -22,10 +22,14 @@ class Stage(ABC):
     Attributes:
         name: as the artefact and the manifest call it.
         inputs: the stages whose artefacts it reads, whatever the recipe.
+        writes_words: whether the language model has to write.
+        shortening: keys of the recipe with which its prompts get shorter.
     """
 
     name: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]
+    writes_words: ClassVar[bool] = False
+    shortening: ClassVar[tuple[str, ...]] = ()
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         """Whether the recipe has this stage at all."""
@@ -42,6 +46,17 @@ class Stage(ABC):
     def loading(self, recipe: Recipe) -> Recipe:
         """The recipe with the backbone this stage loads, where it loads one, as its backbone."""
         return recipe
+
+    def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
+        """Tokens of the longest prompt it makes, what is generated behind it included; 0 without prompts.
+
+        Where settings alone keep every prompt within `most` tokens the data is not looked at, and what they allow is
+        returned.
+
+        Raises:
+            InputError: a wording cannot be used.
+        """
+        return 0
 
     @abstractmethod
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
+from glta_backbones.batch_independence import Way, found_once, require_numbers, way_of_states, way_of_words
 from glta_backbones.continuation import continue_greedily, keeps_all_tokens
+from glta_backbones.model_limits import headless, require_causal, require_known, require_vocabulary
 from glta_backbones.prefix import ContextCache, PassEnded, Prefix
 from glta_backbones.transformer import load_transformer, quiet_transformers
 from glta_cli.plugin import BackboneSettings, InputError, attach_adapters
@@ -32,26 +34,33 @@ class CausalLanguageModel:
     """
 
     def __init__(self, model: Any, tokenizer: Any, settings: BackboneSettings) -> None:
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+        self.config = model.config
+        self.title: str = model.config.name_or_path or model.config.model_type
         self.tokenizer = tokenizer
         self.hidden_size: int = model.config.get_text_config().hidden_size
+        # Some families name their body otherwise than their prefix says, and are then their own base.
+        self.body = model.base_model if model.base_model is not model else model.model
+        self.depth: int = model.config.get_text_config().num_hidden_layers
         self._causal = model
-        self._body = model.base_model
         self._embeddings = model.get_input_embeddings()
-        width = self._embeddings.weight.shape[1]
+        self.vocabulary, width = self._embeddings.weight.shape
         if width != self.hidden_size:
             raise InputError(
                 f"its embeddings have {width} dimensions, its states {self.hidden_size}",
                 location="backbone",
                 hint="choose a model whose embeddings are as wide as its states",
             )
-        self._takes_positions = "position_ids" in inspect.signature(self._body.forward).parameters
+        self._unknown_tokens = require_vocabulary(tokenizer, self.vocabulary)
+        self._takes_positions = "position_ids" in inspect.signature(self.body.forward).parameters
         self._stops = _stop_tokens(model, tokenizer)
-        self._depth: int = model.config.get_text_config().num_hidden_layers
+        self._without_head: bool = getattr(model, "without_head", False)
+        self.packed: bool = getattr(model, "hf_quantizer", None) is not None
+        # How prompts go through the model; `load_causal_lm` tries out what keeps them apart.
+        self.way = Way.SHARED
+        self._way_of_words: Way | None = None
         # A layer that is run again in the backward pass would append to the keys and values a second time, and a
         # sliding window or a recurrent state cannot be continued from plain keys and values.
-        self._takes_prefix = not settings.gradient_checkpointing and keeps_all_tokens(model.config)
+        self.shares: bool = not settings.gradient_checkpointing and keeps_all_tokens(model.config)
 
         model.requires_grad_(False)
         # Adapters are injected into `model` in place, so `_body` and `_causal` run through them too.
@@ -60,8 +69,26 @@ class CausalLanguageModel:
             _checkpoint_gradients(model)
         self.module.eval()
 
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go."""
+        device: torch.device = self._embeddings.weight.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the embeddings."""
+        dtype: torch.dtype = self._embeddings.weight.dtype
+        return dtype
+
     def embed(self, token_ids: Tensor) -> Tensor:
-        """Token ids [...], int64 -> input embeddings [..., hidden_size] in the model's dtype, no gradient."""
+        """Token ids [...], int64 -> input embeddings [..., hidden_size] in the model's dtype, no gradient.
+
+        Raises:
+            InputError: a token the model has no embedding of.
+        """
+        if self._unknown_tokens:
+            require_known(self.tokenizer, token_ids, self.vocabulary)
         embedded: Tensor = self._embeddings(token_ids)
         return embedded
 
@@ -70,14 +97,19 @@ class CausalLanguageModel:
 
         Returns:
             What `extend` and `hidden` take as `prefix`; None where there are no tokens, where activations are
-            recomputed, or where a layer keeps something other than keys and values.
+            recomputed, where a layer keeps something other than keys and values, or where states would depend on
+            the padding behind it.
         """
-        if not self._takes_prefix or not len(token_ids):
+        if not self.shares or self.way is not Way.SHARED or not len(token_ids):
             return None
+        return self.shared_prefix(token_ids)
+
+    def shared_prefix(self, token_ids: Tensor) -> Prefix:
+        """Keys and values of tokens [P], at least one, whatever was found about padding behind them."""
         gradients = torch.is_grad_enabled()
         # Inference tensors could not take part in a later backward pass.
         with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-            output = self._body(inputs_embeds=self.embed(token_ids.clone())[None], use_cache=True)
+            output = self.body(inputs_embeds=self.embed(token_ids.clone())[None], use_cache=True)
         return Prefix([(layer.keys, layer.values) for layer in output.past_key_values.layers])
 
     def extend(self, prefix: Prefix, inputs_embeds: Tensor, attention_mask: Tensor) -> Prefix:
@@ -91,9 +123,9 @@ class CausalLanguageModel:
         Returns:
             What `extend` and `hidden` take as `prefix`; gradients flow through it.
         """
-        cache = ContextCache(self._depth)
+        cache = ContextCache(self.depth)
         with suppress(PassEnded):
-            self._body(**self._continuation(prefix, inputs_embeds, cache))
+            self.body(**self._continuation(prefix, inputs_embeds, cache))
         return prefix.followed_by([(layer.keys, layer.values) for layer in cache.layers], attention_mask)
 
     def hidden(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Prefix | None = None) -> Tensor:
@@ -112,18 +144,37 @@ class CausalLanguageModel:
             ValueError: left padding after a prefix.
         """
         right_padded = _is_right_padded(attention_mask)
+        if prefix is not None and not right_padded:
+            raise ValueError("prompts that share a prefix are padded on the right")
+        if self.way is Way.APART or (self.way is Way.WHOLE and not right_padded):
+            return self._states_apart(inputs_embeds, attention_mask)
+        return self.padded_states(inputs_embeds, attention_mask, prefix)
+
+    def padded_states(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Prefix | None = None) -> Tensor:
+        """As `hidden`, all rows in one pass, whatever was found about padding."""
         if prefix is not None:
-            if not right_padded:
-                raise ValueError("prompts that share a prefix are padded on the right")
             arguments = self._continuation(prefix, inputs_embeds, DynamicCache())
         else:
             arguments = {"inputs_embeds": self._own_dtype(inputs_embeds), "use_cache": False}
-            if not right_padded:
+            if not _is_right_padded(attention_mask):
                 arguments["attention_mask"] = attention_mask
                 if self._takes_positions:
                     arguments["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)  # [B, L]
-        states: Tensor = self._body(**arguments).last_hidden_state
+        states: Tensor = self.body(**arguments).last_hidden_state
         return states.to(inputs_embeds)
+
+    def _states_apart(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
+        """As `hidden`, a pass for each length among the rows, so that nothing is padded; zeros at padding."""
+        real = attention_mask.bool()
+        lengths = real.sum(dim=1)  # [B]
+        states = inputs_embeds.new_zeros(inputs_embeds.shape)
+        for length in lengths.unique().tolist():
+            if length:
+                chosen = real & (lengths == length)[:, None]  # [B, L]
+                rows = inputs_embeds[chosen].unflatten(0, (-1, length))  # [R, length, h]
+                found = self.padded_states(rows, torch.ones_like(rows[..., 0], dtype=torch.long))
+                states = states.index_put((chosen,), found.flatten(0, 1))
+        return states
 
     def _continuation(self, prefix: Prefix, inputs_embeds: Tensor, cache: DynamicCache) -> dict[str, Any]:
         """Arguments of a pass over tokens [B, L, hidden_size] behind a prefix, which may be padded inside."""
@@ -150,36 +201,64 @@ class CausalLanguageModel:
         """
         if not prompts:
             return []
+        if self._without_head:
+            raise headless(self.title)
         ids: list[list[int]] = self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
         training = self.module.training
         self.module.eval()
         try:
-            # Where shared starts end, rows are padded: up to twice the longest prompt.
-            if keeps_all_tokens(self._causal.config, 2 * max(map(len, ids)) + max_new_tokens):
-                head, device = self._causal.get_output_embeddings(), self._embeddings.weight.device
-                continued = continue_greedily(
-                    self._body, head, ids, max_new_tokens, self._stops, depth=self._depth, device=device
-                )
-            else:
-                continued = self._continue_apart(ids, max_new_tokens)
+            if self._way_of_words is None:
+                self._way_of_words = found_once(self, "words", way_of_words)
+            continued = self._continued(ids, max_new_tokens, self._way_of_words)
         finally:
             self.module.train(training)
         texts: list[str] = self.tokenizer.batch_decode(continued, skip_special_tokens=True)
         return texts
 
+    def _continued(self, ids: list[list[int]], max_new_tokens: int, way: Way) -> list[list[int]]:
+        # Where shared starts end, rows are padded: up to twice the longest prompt.
+        room = 2 * max(map(len, ids)) + max_new_tokens
+        if way is Way.SHARED and keeps_all_tokens(self.config, room):
+            head = self._causal.get_output_embeddings()
+            return continue_greedily(
+                self.body, head, ids, max_new_tokens, self._stops, depth=self.depth, device=self.device
+            )
+        if way is not Way.APART:
+            return self._continue_apart(ids, max_new_tokens)
+        answers: list[list[int]] = [[] for _ in ids]
+        for length in {len(prompt) for prompt in ids}:
+            rows = [row for row, prompt in enumerate(ids) if len(prompt) == length]
+            for row, answer in zip(rows, self._continue_apart([ids[row] for row in rows], max_new_tokens), strict=True):
+                answers[row] = answer
+        return answers
+
     def _continue_apart(self, prompts: list[list[int]], max_new_tokens: int) -> list[list[int]]:
         """As transformers does it: a recurrent state or a window cannot be shared or cut back like keys and values."""
-        batch = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
-        batch = batch.to(self._embeddings.weight.device)
-        output = self._causal.generate(
-            **batch,
-            max_new_tokens=max_new_tokens,
+        output = self._generated(prompts, max_new_tokens)  # [B, L + new]
+        new_tokens: list[list[int]] = output.sequences[:, max(map(len, prompts)) :].tolist()
+        return new_tokens
+
+    def next_logits(self, prompts: Sequence[list[int]]) -> list[Tensor]:
+        """Logits of the next two tokens, fewer where one ends it, as transformers continues a batch: [2, V] each."""
+        logits = self._generated(prompts, 2, output_logits=True).logits
+        return list(torch.stack(logits, dim=1))
+
+    def read_logits(self, prompt: list[int], places: int) -> Tensor:
+        """Logits at the last `places` places of one prompt, which is read in one go: [places, V]."""
+        logits: Tensor = self._causal(input_ids=torch.tensor([prompt], device=self.device), use_cache=False).logits[0]
+        return logits[-places:]
+
+    def _generated(self, prompts: Sequence[list[int]], new_tokens: int, **asked: Any) -> Any:
+        batch = self.tokenizer.pad({"input_ids": list(prompts)}, padding_side="left", return_tensors="pt")
+        return self._causal.generate(
+            **batch.to(self.device),
+            max_new_tokens=new_tokens,
             do_sample=False,
             pad_token_id=self.tokenizer.pad_token_id,
             eos_token_id=self._stops,
-        )  # [B, L + new]
-        new_tokens: list[list[int]] = output[:, batch["input_ids"].shape[1] :].tolist()
-        return new_tokens
+            return_dict_in_generate=True,
+            **asked,
+        )
 
 
 # ------------------------------------------------------------------------------------------------ loading
@@ -203,11 +282,15 @@ def load_causal_lm(
 
     Raises:
         InputError: an early exit deeper than the model; quantisation that cannot be had here.
-        GltaError: the folder holds no usable checkpoint.
+        GltaError: the folder holds no usable checkpoint, or one of a model that is not causal.
     """
+    require_causal(config)
     model = load_transformer(AutoModelForCausalLM, config, folder, settings, device, full_depth=full_depth)
     with quiet_transformers():
-        return CausalLanguageModel(model, tokenizer, settings)
+        language_model = CausalLanguageModel(model, tokenizer, settings)
+        require_numbers(language_model)
+        language_model.way = found_once(language_model, "states", way_of_states)
+    return language_model
 
 
 def _checkpoint_gradients(model: Any) -> None:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from glta_backbones.hub import HubError, fetch
 from glta_backbones.huggingface import HuggingFace, file_hashes
 from glta_backbones.settings import CheckpointOptions, HuggingFaceOptions
-from glta_cli.plugin import BackboneSettings, Downloads, GltaError, cache_root, read_json, say, write_json
+from glta_cli.plugin import BackboneSettings, Demand, Downloads, GltaError, cache_root, read_json, say, write_json
 
 CONVERSION = "conversion.json"
 
@@ -136,6 +136,10 @@ class KnownBackbone:
     def architecture(self) -> Any:
         """The `transformers` configuration; needs no file."""
         return self._description.architecture()
+
+    def check_demand(self, demand: Demand) -> None:
+        """As for `huggingface`."""
+        self.checkpoint.check_demand(demand)
 
     @cached_property
     def checkpoint(self) -> HuggingFace:

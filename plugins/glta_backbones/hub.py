@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils import build_hf_headers
 
+from glta_backbones.weight_files import shard_names
 from glta_cli.plugin import GltaError
 
 PROBE_SECONDS = 4.0
@@ -58,8 +58,7 @@ def is_complete(folder: Path, *, weights: bool) -> bool:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return (folder / "model.safetensors").is_file()
-    shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    return all((folder / shard).is_file() for shard in shards)
+    return all((folder / shard).is_file() for shard in shard_names(index))
 
 
 def unreachable(model: str, revision: str | None) -> str | None:

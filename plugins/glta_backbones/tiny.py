@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 from glta_backbones.byte_tokenizer import VOCABULARY_SIZE, byte_tokenizer
 from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm
 from glta_backbones.settings import TinyOptions
-from glta_cli.plugin import BackboneSettings, fingerprint
+from glta_cli.plugin import BackboneSettings, Demand, fingerprint
 
 
 class Tiny:
@@ -38,6 +38,10 @@ class Tiny:
             pad_token_id=VOCABULARY_SIZE - 2,
             tie_word_embeddings=True,
         )
+
+    def check_demand(self, demand: Demand) -> None:
+        """Whether the wordings can be used: it always loads."""
+        demand.longer_than(byte_tokenizer(), None)
 
     def load(self, device: torch.device, *, full_depth: bool = False) -> CausalLanguageModel:
         return load_causal_lm(self.architecture(), None, byte_tokenizer(), self.settings, device, full_depth=full_depth)

@@ -5,17 +5,32 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from rich.markup import escape
 from transformers import AutoModelForCausalLM
 
-from glta_cli.plugin import BackboneSettings, GltaError, InputError, choose_dtype, exit_after
+from glta_backbones.refusals import foreign_code, memory_error, reason, say_once
+from glta_backbones.tensor_names import (
+    Difference,
+    difference,
+    head_names,
+    listed,
+    named_tensors,
+    removed_prefix,
+    require_weights,
+    without_wrappers,
+)
+from glta_backbones.weight_files import tensor_shapes, weight_files
+from glta_cli.plugin import BackboneSettings, GltaError, InputError, choose_dtype, exit_after, out_of_memory
 
 RANDOM_SEED = 0
+GENERATION = "generation_config.json"
 
 
 def load_transformer(
@@ -32,15 +47,17 @@ def load_transformer(
     Args:
         family: the auto class that picks the model's class, such as `AutoModel`.
     """
-    config = _without_dropout(copy.deepcopy(config))
+    full = _without_dropout(copy.deepcopy(config))
+    config = copy.deepcopy(full)
     if settings.layers is not None and not full_depth:
         exit_after(config, settings.layers)
     dtype = choose_dtype(settings.dtype, device)
     quantization = _quantization(settings, device, dtype)
     with quiet_transformers():
         if folder is None:
-            return random_model(config, dtype, family).to(device)
-        return _pretrained(folder, config, dtype, settings.device_map, quantization, device, family)
+            with drawable(config):
+                return random_model(config, dtype, family).to(device)
+        return _pretrained(folder, config, full, dtype, settings.device_map, quantization, device, family)
 
 
 def random_model(config: Any, dtype: torch.dtype, family: Any = AutoModelForCausalLM) -> Any:
@@ -52,6 +69,28 @@ def random_model(config: Any, dtype: torch.dtype, family: Any = AutoModelForCaus
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         return family.from_config(config, dtype=dtype)
+
+
+@contextmanager
+def drawable(config: Any) -> Iterator[None]:
+    """What keeps a model from being made of its configuration becomes an error about that configuration.
+
+    Raises:
+        InputError: with the original cause.
+        GltaError: memory ran out.
+    """
+    try:
+        yield
+    except GltaError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise memory_error(error, config.model_type) from error
+        raise InputError(
+            f"no model can be made of this architecture: {reason(error)}",
+            location=config.model_type,
+            hint="its settings must fit together; it has to be a causal language model that transformers knows",
+        ) from error
 
 
 @contextmanager
@@ -72,6 +111,7 @@ def quiet_transformers() -> Iterator[None]:
 def _pretrained(
     folder: Path,
     config: Any,
+    full: Any,
     dtype: torch.dtype,
     device_map: str | None,
     quantization: Any,
@@ -80,23 +120,118 @@ def _pretrained(
 ) -> Any:
     # Quantised weights are packed while they are loaded, which has to happen on the GPU itself.
     placement = device_map if device_map or quantization is None else {"": device}
-    try:
-        model = family.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            device_map=placement,
-            quantization_config=quantization,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
+    arguments: dict[str, Any] = {
+        "config": config,
+        "dtype": dtype,
+        "device_map": placement,
+        "quantization_config": quantization,
+        "output_loading_info": True,
+    }
+    fit = checkpoint_fit(folder, config, full, dtype, family)
+    with readable(folder):
+        if fit.plain:
+            model, info = _unwrapped(folder, fit, family, arguments)
+        else:
+            model, info = family.from_pretrained(folder, use_safetensors=True, local_files_only=True, **arguments)
+    # What only a load shows: adapters beside the weights, and packed weights.
+    left = [name for name in Difference.reported(info).missing if name not in fit.head]
+    if left:
         raise GltaError(
-            f"no usable checkpoint: {error}",
+            f"no usable checkpoint: {len(left)} tensors are missing: {listed(left)}",
             location=str(folder),
-            hint="the folder needs config.json and the weights as safetensors",
-        ) from error
+            hint="fetch it again; weights: random runs without a checkpoint",
+        )
+    model.without_head = fit.without_head
     return model.to(device) if placement is None else model
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the headers of a checkpoint say about the model it is loaded into.
+
+    Attributes:
+        files: that hold it.
+        plain: names in the files -> names in the model, where a wrapper left its prefix; else empty.
+        head: parameters of the output head, which states do without.
+        without_head: the checkpoint has none of its own, and none that is tied.
+    """
+
+    files: list[Path]
+    plain: dict[str, str]
+    head: frozenset[str] = frozenset()
+    without_head: bool = False
+
+
+def checkpoint_fit(folder: Path, config: Any, full: Any, dtype: torch.dtype, family: Any) -> Fit:
+    """Compare a checkpoint with its model, name by name and shape by shape, without reading a weight.
+
+    Args:
+        config: at the depth that is loaded.
+        full: at full depth: layers an early exit drops are no surplus.
+
+    Raises:
+        GltaError: a file is missing, damaged or a pointer; the model would run on random numbers, or not as trained.
+    """
+    files = weight_files(folder, getattr(config, "transformers_weights", None))
+    shapes = tensor_shapes(files)
+    plain = without_wrappers(shapes, folder)
+    if getattr(config, "quantization_config", None) is not None:
+        return Fit(files, plain)  # packed under names of their own, which only the load itself understands
+    shapes = {plain.get(name, name): shape for name, shape in shapes.items()}
+    with readable(folder), quiet_transformers():
+        model = meta_twin(config, dtype, family)
+        found = difference(shapes, model)
+        if found.surplus and full.get_text_config().num_hidden_layers != config.get_text_config().num_hidden_layers:
+            found = replace(found, surplus=difference(shapes, meta_twin(full, dtype, family)).surplus)
+    unused = require_weights(found, shapes, model, folder)
+    if plain:
+        say_once(
+            f"[yellow]warning[/]: {escape(str(folder))}: the names of its tensors carry a wrapper's prefix, "
+            f"{escape(removed_prefix(plain))}, which is missing from the model's own names: it is taken off"
+        )
+    if unused:
+        say_once(
+            f"[yellow]warning[/]: {escape(str(folder))}: not used, since no state depends on them: "
+            f"{escape(listed(unused))}"
+        )
+    head = head_names(model)
+    return Fit(files, plain, head, without_head=any(name in head for name in found.missing))
+
+
+def meta_twin(config: Any, dtype: torch.dtype, family: Any) -> Any:
+    """The model without memory for its weights, on torch's meta device."""
+    with torch.device("meta"):
+        return family.from_config(copy.deepcopy(config), dtype=dtype)
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Whatever transformers raises over a checkpoint becomes an error that names its folder.
+
+    Raises:
+        GltaError: with the original cause.
+    """
+    try:
+        yield
+    except GltaError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise memory_error(error, str(folder)) from error
+        raise foreign_code(error, folder) or GltaError(
+            f"no usable checkpoint: {reason(error)}",
+            location=str(folder),
+            hint="the folder needs config.json and the weights as safetensors, of one model",
+        ) from error
+
+
+def _unwrapped(folder: Path, fit: Fit, family: Any, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Load under names without a wrapper's prefix; the settings of generation lie in the folder beside them."""
+    model_class = type(meta_twin(arguments["config"], arguments["dtype"], family))
+    model, info = model_class.from_pretrained(None, state_dict=named_tensors(fit.files, fit.plain), **arguments)
+    if (folder / GENERATION).is_file():
+        model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
+    return model, info
 
 
 def _quantization(settings: BackboneSettings, device: torch.device, dtype: torch.dtype) -> Any:

@@ -240,6 +240,7 @@ TOOLS = [
     "choose_dtype",
     "exit_after",
     "fingerprint",
+    "out_of_memory",
     "product_scorer",
     "read_json",
     "remembered_sha256",

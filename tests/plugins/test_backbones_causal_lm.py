@@ -240,6 +240,22 @@ def test_misnamed_adapter_layers_are_told_the_names_there_are() -> None:
         tiny(BackboneSettings(lora=LoraSettings(modules=("q_proj", "lm_head"))))
 
 
+def test_the_hint_for_a_state_space_model_has_names_that_can_be_adapted() -> None:
+    architecture = {"model_type": "mamba", "vocab_size": 258, "hidden_size": 32, "num_hidden_layers": 2}
+    options = HuggingFaceOptions(model=None, revision=None, architecture=architecture, tokenizer="bytes")
+
+    def adapted(modules: tuple[str, ...] | str) -> CausalLanguageModel:
+        lora = LoraSettings.model_validate({"rank": 2, "modules": modules})
+        return HuggingFace("huggingface", BackboneSettings(weights="random", lora=lora), options).load(CPU)
+
+    with pytest.raises(InputError) as caught:
+        adapted("all-linear")
+    names = str(caught.value.hint).partition(": ")[2].split(", ")
+    assert names == ["dt_proj", "in_proj", "x_proj"]
+    model = adapted(tuple(names))
+    assert any(parameter.requires_grad for parameter in model.module.parameters())
+
+
 def test_quantisation_without_a_gpu_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         tiny(BackboneSettings(quantization="4bit"))

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from glta_cli.core.errors import GltaError
 from glta_cli.language.model_memory import meta_model
+from glta_cli.plugin import CheckedBackbone, Demand, LongPrompt
 from glta_cli.testing.backbone_promises.source import Source
 from glta_cli.testing.contract import Contract
 
@@ -65,9 +66,23 @@ def description_promises(contract: Contract, source: Source, *, generates: bool 
         assert identity, "it is empty"
         again = source.made().identity()
         assert again == identity, f"'{identity}', then '{again}'"
+    if isinstance(backbone, CheckedBackbone):
+        with contract.promise("check_demand(), where there is one, has nothing against a model that is asked little"):
+            _ask_for_little(backbone)
     with contract.promise("no weights are loaded before load(): constructing, identity() and architecture() are cheap"):
         assert elements.count < FEW_ELEMENTS, f"tensors of {elements.count:,} elements are made"
     return int(text.hidden_size)
+
+
+def _ask_for_little(backbone: CheckedBackbone) -> None:
+    asked: list[Any] = []
+
+    def longer_than(tokenizer: Any, most: int | None) -> list[LongPrompt]:
+        asked.append(tokenizer)
+        return []
+
+    backbone.check_demand(Demand(longer_than, writes=False))
+    assert all(hasattr(tokenizer, "encode") for tokenizer in asked), "it hands on something that is no tokenizer"
 
 
 def load_promises(contract: Contract, source: Source, device: torch.device, hidden_size: int) -> Any:

@@ -12,6 +12,7 @@ from glta_backbones.settings import TinyOptions
 from glta_backbones.tiny import Tiny
 from torch import Tensor, nn
 
+from glta_cli.plugin import Demand, GltaError
 from glta_cli.plugin.settings import BackboneSettings
 from glta_cli.testing import ContractError
 from glta_cli.testing.backbone import backbone_promises
@@ -110,6 +111,11 @@ class NamedByAddress(Tiny):
 
     def identity(self) -> str:
         return f"mine-{self.instance}"
+
+
+class RefusesEverything(Tiny):
+    def check_demand(self, demand: Demand) -> None:
+        raise GltaError("never")
 
 
 class CannotLoad(Tiny):
