@@ -13,6 +13,7 @@ import polars as pl
 from glta_cli.core.downloads import Downloads, is_url
 from glta_cli.core.errors import InputError
 from glta_cli.core.files import file_sha256, fingerprint, read_json, write_json
+from glta_cli.core.tables import write_table
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.item_text import item_text, plain
@@ -180,10 +181,10 @@ def _write(
 
     assigned = _split(settings, table)
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
-    table.interactions.with_columns(named).write_parquet(folder / INTERACTIONS_FILE)
-    pl.DataFrame({"user": table.user_ids}).write_parquet(folder / USERS_FILE)
+    write_table(folder / INTERACTIONS_FILE, table.interactions.with_columns(named))
+    write_table(folder / USERS_FILE, pl.DataFrame({"user": table.user_ids}))
     items = _items(raw, table.item_ids)
-    items.write_parquet(folder / ITEMS_FILE)
+    write_table(folder / ITEMS_FILE, items)
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
     warnings = [*raw.warnings, *_split_warnings(table, sizes), *_text_warnings(items)]

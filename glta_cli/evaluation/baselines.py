@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import fingerprint
+from glta_cli.core.tensors import read_arrays, write_tensors
 from glta_cli.core.terminal import say
 from glta_cli.plugin import Baseline, BaselineData
 from glta_cli.plugin.component import Component
@@ -114,7 +114,7 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
     artefact, was_there = pipeline.workspace.published_or_made(STAGE, identity, publish)
     # Of a new one: what it learnt is in the arrays alone, whether it was fitted now or years ago.
     baseline: Baseline = made.component.build(made.settings)
-    score = baseline.scorer(load_file(artefact.file(LEARNT)), prepared.split("train"))
+    score = baseline.scorer(read_arrays(artefact.file(LEARNT), *artefact.details["arrays"]), prepared.split("train"))
     checked = checked_scorer(score, made.name, prepared.item_count)
     return FittedBaseline(checked, artefact, [] if vectors is None else [vectors], was_there)
 
@@ -165,7 +165,7 @@ def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folde
         )
     )
     arrays = checked_arrays(learnt, made.name)
-    save_file(arrays, folder / LEARNT)
+    write_tensors(folder / LEARNT, arrays)
     return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}
 
 
@@ -173,7 +173,7 @@ def _read_vectors(artefact: Artefact) -> NDArray[np.float32]:
     # transformers comes with it, for which those without item texts shall not wait.
     from glta_cli.stages.context import VECTORS
 
-    return load_file(artefact.file(VECTORS))["vectors"]
+    return read_arrays(artefact.file(VECTORS), "vectors")["vectors"]
 
 
 # ---------------------------------------------------------------------------------- what a baseline has to give

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 from torch import nn
 
+from glta_cli.core.tensors import write_tensors
 from glta_cli.data.splits import holdout_targets
 from glta_cli.graph.encoder_outputs import checked_encoder
 from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, embeddings_of, pretrain
@@ -62,7 +62,7 @@ class PretrainGraph(Stage):
                 fixed_epochs=full.progress.best_epoch,
             )
             details["refit"] = refit_details(full.progress)
-        save_file({"users": full.embeddings.users, "items": full.embeddings.items}, folder / FULL_GRAPH)
+        write_tensors(folder / FULL_GRAPH, {"users": full.embeddings.users, "items": full.embeddings.items})
         if recipe.graph.alignment_holdout == 0:
             return details
 
@@ -72,16 +72,16 @@ class PretrainGraph(Stage):
             context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
         )
         served = self._on_graph(context, held.module, whole)
-        save_file(
+        write_tensors(
+            folder / ALIGNMENT_GRAPH,
             {
                 "users": held.embeddings.users,
                 "items": held.embeddings.items,
                 "served_users": served.users,
                 "served_items": served.items,
             },
-            folder / ALIGNMENT_GRAPH,
         )
-        save_file({"targets": targets.astype(np.uint8)}, folder / TARGETS)
+        write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
         return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
 
     def _pretrain(

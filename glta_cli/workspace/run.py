@@ -16,6 +16,13 @@ class Run:
     recipe: dict[str, Any]
     stages: dict[str, str]
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has what ranks: the index or, of a recipe that stops there, the graph encoder."""
+        section = self.recipe.get("finetune")
+        stops_early = isinstance(section, dict) and section.get("enabled") is False
+        return ("pretrain-graph" if stops_early else "index") in self.stages
+
 
 def checked_run_name(name: str) -> str:
     """The name as it is; raises `InputError` where it would lead out of a folder, or into a hidden one."""

@@ -54,6 +54,15 @@ def publish(workspace: Workspace, text: str = "words", name: str = "abc") -> Art
     return workspace.publish("align", name, write, settings={"a": 1}, inputs={"prepare": "xyz"}, seed=3)
 
 
+def as_published_by_0_1(artefact: Artefact, **changes: object) -> None:
+    """Leave in the manifest what 0.1 wrote: stamps and hashes of the files, and no checksum of anything."""
+    path = artefact.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for key in ("checksum", "crc32", "headers", "blocks"):
+        del manifest[key]
+    path.write_text(json.dumps({**manifest, **changes}))
+
+
 def test_what_is_published_is_found_with_its_manifest(workspace):
     publish(workspace)
     artefact = workspace.published("align", "abc")
@@ -128,6 +137,7 @@ def test_a_file_not_written_since_is_not_hashed_again_and_a_copied_one_is(worksp
 
 def test_a_manifest_from_before_stamps_is_checked_by_hash(workspace):
     artefact = publish(workspace)
+    as_published_by_0_1(artefact)
     manifest = json.loads((artefact.path / "manifest.json").read_text())
     del manifest["stamps"]
     (artefact.path / "manifest.json").write_text(json.dumps(manifest))
@@ -148,8 +158,7 @@ def test_a_missing_file_is_refused(workspace):
 
 def test_another_layout_is_refused(workspace):
     artefact = publish(workspace)
-    manifest = json.loads((artefact.path / "manifest.json").read_text())
-    (artefact.path / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 99}))
+    as_published_by_0_1(artefact, schema_version=99)
     with pytest.raises(GltaError, match="layout 99"):
         _ = Artefact(artefact.path).details
 
