@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import file_sha256
+from glta_cli.core.storage import storage_errors
 from glta_cli.core.terminal import progress_bar, say
 
 # An unreachable host must not keep anyone waiting; a slow one may.
@@ -60,6 +61,10 @@ class Downloads:
             GltaError: it cannot be had, or is not what was expected; names the file to put where.
         """
         target = self._target(url)
+        if target.is_file():
+            # Renamed into place whole: no lock, so that it can be read where nothing can be written.
+            _check(target, target, size, sha256)
+            return target
         with _alone(target):
             if target.is_file():
                 _check(target, target, size, sha256)
@@ -104,10 +109,19 @@ class Downloads:
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """Two runs that want the same file take turns: the second finds it fetched."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    """Two runs that want the same file take turns: the second finds it fetched.
+
+    Raises:
+        GltaError: the folder is read-only, or its disk is full.
+    """
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    with storage_errors(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 # ------------------------------------------------------------------------------------------------- over HTTP

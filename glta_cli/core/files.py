@@ -56,7 +56,7 @@ def file_sha256(path: Path) -> str:
 
 
 def file_crc32(path: Path, start: int = 0, end: int | None = None) -> int:
-    """CRC-32 of a file's bytes, or of those from `start` up to `end`; some 10 GB a second, so that it costs no reader."""
+    """CRC-32 of a file's bytes, or of those from `start` up to `end`: some 10 GB a second, so it costs no reader."""
     from isal import isal_zlib
 
     value, buffer = 0, memoryview(bytearray(1 << 20))

@@ -108,11 +108,7 @@ def free_bytes(folder: Path) -> int | None:
 
 def shown_bytes(count: int) -> str:
     """A number of bytes as people say it: 512 bytes, 3.4 MB."""
-    if count < 1000:
-        return f"{count} bytes"
-    size = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
-        size /= 1000
-        if size < 1000:
-            break
-    return f"{size:.1f} {unit}"
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count} bytes"

@@ -15,7 +15,6 @@ from glta_cli.core.files import file_crc32, write_bytes
 from glta_cli.core.storage import as_os_error
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -142,18 +141,17 @@ def unsealed(**metadata: str) -> dict[str, str]:
     return {**metadata, SEAL: UNSEALED}
 
 
-def check_seal(path: Path, *, seals_metadata: bool) -> None:
+def check_seal(path: Path) -> None:
     """Raise `GltaError` where a file is not what `write_sealed_tensors` wrote; 0.1 wrote no seal, which passes.
 
-    Args:
-        seals_metadata: whether 0.1 wrote metadata into such files; else metadata without a seal is a damaged one.
+    All that 0.1 had among the metadata was `progress`: anything else without a seal is a seal that was changed.
     """
     import hashlib
 
     start, header = header_of(path)
     metadata = header.get("__metadata__")
     seal = metadata.get(SEAL) if isinstance(metadata, dict) else None
-    if seal is None and (metadata is None or (seals_metadata and set(metadata) == {"progress"})):
+    if metadata is None or (isinstance(metadata, dict) and set(metadata) == {"progress"}):
         return
     with path.open("rb") as file:
         digest = hashlib.sha256(file.read(start).replace(str(seal).encode(), UNSEALED.encode(), 1))

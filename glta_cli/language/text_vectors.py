@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import fingerprint, set_aside
-from glta_cli.core.storage import storage_errors
+from glta_cli.core.storage import require_room, storage_errors
 from glta_cli.core.tensors import check_seal, damaged, read_arrays, unsealed, write_sealed_tensors
 from glta_cli.core.terminal import progress_bar
 from glta_cli.language.batching import length_batches
@@ -76,8 +77,11 @@ def text_vectors(
                 ended = time.monotonic()
                 due = ended + max(SECONDS_BETWEEN_WRITES, WRITES_TO_WORK * (ended - begun))
 
+        model = load_model()
+        # float32; the file of before stays until the new one is whole.
+        require_room(cache, min(MOST_STORED_BYTES, 4 * len(keys) * model.hidden_size))
         try:
-            encode_texts(load_model(), [distinct[row] for row in missing], settings, keep)
+            encode_texts(model, [distinct[row] for row in missing], settings, keep)
         except BaseException:
             if new:
                 # What stopped it is to be told, not that the disk is full too.
@@ -103,7 +107,7 @@ def read_vectors(path: Path) -> dict[bytes, NDArray[np.float32]]:
 
 def checked_vectors(path: Path) -> dict[bytes, NDArray[np.float32]]:
     """Vectors [h] by the SHA-256 of their text; raises `GltaError` where the file is not what `write_vectors` wrote."""
-    check_seal(path, seals_metadata=False)
+    check_seal(path)
     stored = read_arrays(path, "keys", "vectors")
     keys, vectors = stored["keys"], stored["vectors"]
     if keys.dtype != np.uint8 or keys.shape[1:] != (KEY_BYTES,) or len(keys) != len(vectors) or vectors.ndim != 2:
@@ -116,7 +120,7 @@ def write_vectors(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None
     width = next(iter(vectors.values())).nbytes
     kept = list(vectors)[: max(1, MOST_STORED_BYTES // width)]
     keys = np.frombuffer(b"".join(kept), dtype=np.uint8).reshape(len(kept), -1)
-    content = {"keys": keys, "vectors": np.stack([vectors[key] for key in kept])}
+    content: dict[str, NDArray[Any]] = {"keys": keys, "vectors": np.stack([vectors[key] for key in kept])}
     write_sealed_tensors(path, save(content, metadata=unsealed()))
 
 

@@ -23,6 +23,7 @@ from glta_cli.core.files import fingerprint as fingerprint
 from glta_cli.core.files import read_json as read_json
 from glta_cli.core.files import remembered_sha256 as remembered_sha256
 from glta_cli.core.files import write_json as write_json
+from glta_cli.core.temporary import whole_folder as whole_folder
 from glta_cli.core.terminal import say as say
 from glta_cli.plugin.backbone import Backbone as Backbone
 from glta_cli.plugin.backbone import LanguageModel as LanguageModel

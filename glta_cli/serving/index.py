@@ -25,7 +25,17 @@ LAYOUT: Final = 2
 
 VECTORS = "vectors.safetensors"
 TENSORS = {
-    *("rows", "items", "bias", "graph_users", "graph_items", "lengths", "history_indptr", "history_items", "user_order"),
+    *(
+        "rows",
+        "items",
+        "bias",
+        "graph_users",
+        "graph_items",
+        "lengths",
+        "history_indptr",
+        "history_items",
+        "user_order",
+    ),
     *(f"{column}{part}" for column in ("user_ids", "item_ids", "titles") for part in ("", "_offsets")),
 }
 DTYPES = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
@@ -186,19 +196,17 @@ def write_index(
         name: StringColumn.of(strings)
         for name, strings in {"user_ids": user_ids, "item_ids": item_ids, "titles": titles}.items()
     }
-    write_tensors(
-        folder / VECTORS,
-        {
-            "rows": language.rows,
-            "items": language.columns,
-            "bias": language.bias,
-            "graph_users": graph_users,
-            "graph_items": np.ascontiguousarray(graph_items.T),
-            "lengths": lengths,
-            "history_indptr": history.indptr,
-            "history_items": history.items,
-            "user_order": columns["user_ids"].order(),
-            **{name: column.text for name, column in columns.items()},
-            **{f"{name}_offsets": column.offsets for name, column in columns.items()},
-        },
-    )
+    tensors: dict[str, NDArray[Any]] = {
+        "rows": language.rows,
+        "items": language.columns,
+        "bias": language.bias,
+        "graph_users": graph_users,
+        "graph_items": np.ascontiguousarray(graph_items.T),
+        "lengths": lengths,
+        "history_indptr": history.indptr,
+        "history_items": history.items,
+        "user_order": columns["user_ids"].order(),
+        **{name: column.text for name, column in columns.items()},
+        **{f"{name}_offsets": column.offsets for name, column in columns.items()},
+    }
+    write_tensors(folder / VECTORS, tensors)

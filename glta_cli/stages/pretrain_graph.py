@@ -21,7 +21,7 @@ from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors
 from glta_cli.stages.context import ALIGNMENT_GRAPH, FULL_GRAPH, TARGETS, StageContext, together
-from glta_cli.stages.stage import TIMING, Stage, refit_details, training_details
+from glta_cli.stages.stage import FLOAT, TIMING, Stage, refit_details, training_details
 
 
 class PretrainGraph(Stage):
@@ -48,6 +48,12 @@ class PretrainGraph(Stage):
             "plugin": component_identity(installed().find("encoder", recipe.graph.encoder)),
             "seed": recipe.seed,
         }
+
+    def bytes_to_write(self, context: StageContext) -> int:
+        prepared, recipe = context.prepared, context.recipe
+        # With a holdout, the vectors of the second graph, and those of its encoder on the first.
+        times = 3 if recipe.graph.alignment_holdout else 1
+        return times * (prepared.user_count + prepared.item_count) * encoder_dimension(recipe) * FLOAT
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train

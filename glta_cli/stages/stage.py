@@ -12,6 +12,8 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.context import StageContext, head_takes_texts
 from glta_cli.training.loop import TrainingProgress
 
+FLOAT = 4  # bytes of a float32
+
 # How often a state is saved does not change what is trained.
 TIMING: Any = {"training": {"checkpoint_seconds"}}
 
@@ -42,6 +44,14 @@ class Stage(ABC):
     def loading(self, recipe: Recipe) -> Recipe:
         """The recipe with the backbone this stage loads, where it loads one, as its backbone."""
         return recipe
+
+    def bytes_to_write(self, context: StageContext) -> int:
+        """What it will write at least, in bytes: with less room than that it is not started.
+
+        A training asks for the room of its saved states itself, once it knows its parameters, and the encoding of
+        texts for that of their vectors, once it knows their size.
+        """
+        return 0
 
     @abstractmethod
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:

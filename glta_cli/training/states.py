@@ -64,7 +64,7 @@ def newest_state(folder: Path, load: Callable[[dict[str, Tensor], dict[str, Any]
 
 
 def _loaded(path: Path, load: Callable[[dict[str, Tensor], dict[str, Any]], Loaded]) -> Loaded:
-    check_seal(path, seals_metadata=True)
+    check_seal(path)
     _, header = header_of(path)
     progress = json.loads(header["__metadata__"]["progress"])
     return load(read_tensors(path), progress)

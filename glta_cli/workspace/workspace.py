@@ -182,7 +182,7 @@ class Workspace:
         _CLEARED.add(self.root)
         from glta_cli.core.temporary import remove_leftovers
 
-        below = ("stages/*", "states", "states/**", "encodings", "generations", "datasets", "runs", "runs/**", "profiles/**")
+        below = ("stages/*", "states/**", "encodings", "generations", "datasets", "runs/**", "profiles/**")
         folders = [folder for pattern in below for folder in self.root.glob(pattern) if folder.is_dir()]
         remove_leftovers(dict.fromkeys([*folders, digest_records(), cache_root() / "models"]))
 
@@ -196,7 +196,7 @@ class Workspace:
         """
         from glta_cli.core.storage import storage_errors
 
-        path, latest = self._run_path(run.name), self.root / "runs" / LATEST
+        path, latest = self.run_path(run.name), self.root / "runs" / LATEST
         same = path.is_file() and _unless_damaged(self.run, run.name) == run
         if same and _unless_damaged(_pointed_at, latest) == run.name:
             return
@@ -212,7 +212,7 @@ class Workspace:
 
     def run(self, name: str) -> Run | None:
         """The run of that name, or None; raises `GltaError` where its file is damaged."""
-        path = self._run_path(name)
+        path = self.run_path(name)
         if not path.is_file():
             return None
         hint = f"remove the file and run the recipe again with --run {name}: what its stages published is found again"
@@ -223,13 +223,18 @@ class Workspace:
 
     def required_run(self, name: str) -> Run:
         """The run of that name; raises `InputError` that names those there are."""
+        self.require_run(name)
         run = self.run(name)
-        if run is None:
+        assert run is not None
+        return run
+
+    def require_run(self, name: str) -> None:
+        """Raise `InputError` that names those there are where no run has that name, whatever its file says."""
+        if not self.run_path(name).is_file():
             known = self.run_names()
             listed = f"runs here: {', '.join(known)}" if known else "nothing was run here yet"
             hint = did_you_mean(name, known) or listed
             raise InputError(f"no run is called '{name}'", location=str(self.root), hint=hint)
-        return run
 
     def latest_run(self) -> Run | None:
         """The run that was worked on last, or None where there is none.
@@ -272,7 +277,8 @@ class Workspace:
         paths = sorted(folder.rglob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
 
-    def _run_path(self, name: str) -> Path:
+    def run_path(self, name: str) -> Path:
+        """The file of the run of that name, whether there is one or not; raises `InputError` for no name of a run."""
         return self.root / "runs" / f"{checked_run_name(name)}.json"
 
 
