@@ -30,6 +30,10 @@ def as_os_error(error: BaseException, path: Path) -> OSError | None:
     return None
 
 
+class ReadOnlyError(GltaError):
+    """What was to be made cannot be written where it belongs; what is there can be read."""
+
+
 @contextmanager
 def storage_errors(folder: Path, needed: int = 0) -> Iterator[None]:
     """Inside, an error of the disk that `folder` is on becomes a `GltaError`; every other one stays what it is.
@@ -38,7 +42,8 @@ def storage_errors(folder: Path, needed: int = 0) -> Iterator[None]:
         needed: bytes about to be written, where they are known.
 
     Raises:
-        GltaError: the disk is full or broken, or the folder is read-only.
+        GltaError: the disk is full or broken.
+        ReadOnlyError: the folder is read-only.
     """
     try:
         yield
@@ -64,7 +69,7 @@ def _told(cause: OSError, folder: Path, needed: int) -> GltaError | None:
             hint="look at the disk; what was published is kept, and the same command goes on from there",
         )
     if cause.errno in UNWRITABLE and inside:
-        return GltaError(
+        return ReadOnlyError(
             f"cannot be written to{where}: {cause.strerror}",
             location=str(folder),
             hint="what is up to date can be read there; to make something new, choose a folder with --data-dir",
