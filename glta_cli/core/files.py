@@ -112,7 +112,7 @@ def digest_record(record: Path) -> dict[str, Any] | None:
         return None
     try:
         known = read_sealed_json(record, DIGEST_KEYS)
-        if not all(isinstance(known[key], kind) for key, kind in DIGEST_KEYS.items()):
+        if not all(isinstance(known.get(key), kind) for key, kind in DIGEST_KEYS.items()):
             raise GltaError("it is no record of a file", location=str(record))
     except GltaError as error:
         from rich.markup import escape
