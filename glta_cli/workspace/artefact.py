@@ -20,6 +20,7 @@ CHANGED = "the file was changed after it was published"
 
 # What every manifest says, and what 0.1 wrote without a checksum.
 REQUIRED: Mapping[str, type | tuple[type, ...]] = {
+    "schema_version": int,
     "stage": str,
     "settings": dict,
     "inputs": dict,
@@ -28,7 +29,7 @@ REQUIRED: Mapping[str, type | tuple[type, ...]] = {
     "seconds": (int, float),
     "environment": dict,
 }
-UNSEALED = (*REQUIRED, "schema_version", "stamps", "seed", "started", "peak_memory")
+UNSEALED = (*REQUIRED, "stamps", "seed", "started", "peak_memory")
 
 
 class _Details(dict[str, Any]):
@@ -57,9 +58,10 @@ class Artefact:
         """
         path, hint = self.path / MANIFEST, f"remove the folder {self.path}; the stage runs again"
         manifest = read_sealed_json(path, UNSEALED, hint=hint)
-        if manifest.get("schema_version") != SCHEMA_VERSION:
+        version = manifest.get("schema_version")
+        if isinstance(version, int) and version != SCHEMA_VERSION:
             raise GltaError(
-                f"written with layout {manifest.get('schema_version')}, this version reads {SCHEMA_VERSION}",
+                f"written with layout {version}, this version reads {SCHEMA_VERSION}",
                 location=str(self.path),
                 hint="remove the folder; the stage is then run again",
             )

@@ -57,10 +57,20 @@ class Workspace:
         self.root = (root or default_root()).expanduser().absolute()
 
     def folder(self, name: str) -> Path:
-        """A folder below the root, made when missing."""
+        """A folder below the root, made when missing.
+
+        Raises:
+            GltaError: the root is read-only, or its disk is full.
+            InputError: the root is no folder, or cannot be one.
+        """
+        from glta_cli.core.storage import storage_errors
+
         path = self.root / name
+        if path.is_dir():
+            return path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            with storage_errors(self.root):
+                path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"cannot be created: {error.strerror}",
