@@ -13,8 +13,8 @@ import polars as pl
 from glta_cli.core.downloads import Downloads, is_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import file_sha256, fingerprint, read_sealed_json, set_aside, write_sealed_json
+from glta_cli.core.parquet import write_table
 from glta_cli.core.storage import require_room, storage_errors
-from glta_cli.core.tables import write_table
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.item_text import item_text, plain

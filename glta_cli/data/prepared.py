@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from glta_cli.core.tables import read_table
+from glta_cli.core.parquet import read_table
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.workspace.artefact import Artefact
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from glta_cli.core.tables import read_table
+from glta_cli.core.parquet import read_table
 from glta_cli.core.tensors import read_arrays
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import Embeddings

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from glta_cli.core.tables import write_table
+from glta_cli.core.parquet import write_table
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.interests import generate_interests
 from glta_cli.recipe.schema import Recipe

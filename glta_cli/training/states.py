@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import set_aside
 from glta_cli.core.storage import storage_errors
+from glta_cli.core.temporary import temporary_beside
 from glta_cli.core.tensors import check_seal, header_of, read_tensors, unsealed, write_sealed_tensors
 
 STATE, PREVIOUS = "state.safetensors", "previous.safetensors"
@@ -31,12 +31,15 @@ def write_state(folder: Path, tensors: Mapping[str, Tensor], progress: Mapping[s
     path = folder / STATE
     with storage_errors(folder, sum(tensor.nbytes for tensor in content.values())):
         folder.mkdir(parents=True, exist_ok=True)
-        written = folder / f"new-{STATE}"
-        write_sealed_tensors(written, save(content, metadata=unsealed(progress=json.dumps(progress))))
-        if path.is_file():
-            # Killed after this, the training goes on from the one before, which costs it no more than its steps.
-            path.replace(folder / PREVIOUS)
-        written.replace(path)
+        written = temporary_beside(path)
+        try:
+            write_sealed_tensors(written, save(content, metadata=unsealed(progress=json.dumps(progress))))
+            if path.is_file():
+                # Killed after this, the training goes on from the one before, which costs it no more than its steps.
+                path.replace(folder / PREVIOUS)
+            written.replace(path)
+        finally:
+            written.unlink(missing_ok=True)
 
 
 def newest_state(folder: Path, load: Callable[[dict[str, Tensor], dict[str, Any]], Loaded]) -> Loaded | None:
@@ -47,9 +50,6 @@ def newest_state(folder: Path, load: Callable[[dict[str, Tensor], dict[str, Any]
     Args:
         load: raises `ValueError`, `KeyError` or `TypeError` where the state is none of this training's.
     """
-    # What a process killed before the renaming left; the state it was to follow is as good.
-    with suppress(OSError):
-        (folder / f"new-{STATE}").unlink(missing_ok=True)
     for path, then in (
         (folder / STATE, "training goes on from the state before, or from the start"),
         (folder / PREVIOUS, "training starts again"),

@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import save
 
 from glta_cli.core.errors import GltaError
-from glta_cli.core.tables import read_table, write_table
+from glta_cli.core.parquet import read_table, write_table
 from glta_cli.core.tensors import (
     block_crc32s,
     check_seal,

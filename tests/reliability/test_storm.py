@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ KINDS = ("write", "fsync", "rename", "mkdir")
 
 HERE = Path(__file__).resolve().parent
 # Temporary names of glta, and of safetensors beneath it.
-TEMPORARY = re.compile(r"^\..+-[0-9a-f.]{8,}$|^\.tmp|^new-")
+TEMPORARY = re.compile(r"^\..+-[0-9a-f.]{8,}$|^\.tmp")
 INTERNAL = re.compile(r"internal error|Traceback|error in plugin|of glta \d.*: \w+Error")
 
 
@@ -165,11 +166,12 @@ def spread(count: int, most: int) -> list[int]:
 def test_kills(commands: Callable[..., Commands], faults: Path, stormy_recipe: Path) -> None:
     """SIGKILL at chosen calls and at random times: the same command goes on, and ends as if nothing had been."""
     started = commands(faults=faults)
+    begun = time.monotonic()
     reference, root = whole_run(started, stormy_recipe)
-    expected = outputs_of(root)
+    seconds, expected = time.monotonic() - begun, outputs_of(root)
     draw = random.Random(0)
     strikes = [{"fault": [kind, at]} for kind in KINDS for at in spread(reference.counts[kind], 10)]
-    strikes += [{"kill_after": draw.uniform(0.05, 2.0)} for _ in range(20)]
+    strikes += [{"kill_after": draw.uniform(0.02, 0.6) * seconds} for _ in range(20)]
     draw.shuffle(strikes)
     counts: Counter[str] = Counter()
     wrong: list[str] = []
@@ -206,7 +208,7 @@ def test_calls_that_fail(commands: Callable[..., Commands], faults: Path, stormy
     wrong: list[str] = []
     data = started.folder / "data"
     for kind in KINDS:
-        for at in spread(reference.counts[kind], 12):
+        for at in spread(reference.counts[kind], 8):
             shutil.rmtree(data, ignore_errors=True)
             ended = started.run(*answer_words(stormy_recipe), data=data, fault=[str(data), kind, at, number])
             harmless = ended.code == 0 and ended.out == reference.out
@@ -219,7 +221,7 @@ def test_calls_that_fail(commands: Callable[..., Commands], faults: Path, stormy
                 counts["silent"] += 1
                 wrong.append(f"after {kind} {at}: {again.err[-600:]}")
     told(f"{errno.errorcode[number]} at {sum(counts.values())} calls", counts, wrong)
-    assert counts["named"] > 15
+    assert counts["named"] > 10
     for none in ("internal", "silent", "left behind"):
         assert counts[none] == 0, wrong[:3]
 
