@@ -219,7 +219,7 @@ def _by_hand(target: Path) -> str:
 
 
 def _pip_download(requirement: str, sha256: str, folder: Path) -> Path:
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder) as temporary:
         pinned = Path(temporary) / "requirements.txt"
         pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
         command = [

@@ -14,6 +14,8 @@ from typing import Any
 from glta_cli.core.errors import GltaError
 from glta_cli.core.temporary import temporary_beside
 
+SMALL = 1 << 20  # bytes
+
 DIGEST_KEYS: Mapping[str, type] = {"path": str, "stamp": list, "sha256": str}
 
 
@@ -57,14 +59,18 @@ def file_sha256(path: Path) -> str:
 
 def file_crc32(path: Path, start: int = 0, end: int | None = None) -> int:
     """CRC-32 of a file's bytes, or of those from `start` up to `end`: some 10 GB a second, so it costs no reader."""
-    from isal import isal_zlib
+    left = path.stat().st_size - start if end is None else end - start
+    if left <= SMALL:
+        crc32 = zlib.crc32
+    else:
+        from isal import isal_zlib  # four times as fast, but slow to import for a short answer
 
-    value, buffer = 0, memoryview(bytearray(1 << 20))
+        crc32 = isal_zlib.crc32
+    value, buffer = 0, memoryview(bytearray(max(0, min(left, SMALL))))
     with path.open("rb", buffering=0) as file:
         file.seek(start)
-        left = path.stat().st_size - start if end is None else end - start
         while left > 0 and (count := file.readinto(buffer[: min(left, len(buffer))])):
-            value = isal_zlib.crc32(buffer[:count], value)
+            value = crc32(buffer[:count], value)
             left -= count
     return value
 

@@ -194,7 +194,8 @@ class Workspace:
 
         below = ("stages/*", "states/**", "encodings", "generations", "datasets", "runs/**", "profiles/**")
         folders = [folder for pattern in below for folder in self.root.glob(pattern) if folder.is_dir()]
-        remove_leftovers(dict.fromkeys([*folders, digest_records(), cache_root() / "models"]))
+        beside = [digest_records(), *(cache_root() / name for name in ("models", "downloads/wheels"))]
+        remove_leftovers(dict.fromkeys([*folders, self.root / "downloads" / "wheels", *beside]))
 
     # --------------------------------------------------------------------------------------------- runs
 
