@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 PEERS ?= .venv-peers
 PEERS_PYTHON ?= python3.11
 
-.PHONY: help quickstart test slow families lint bench clean
+.PHONY: help quickstart test slow families storm lint bench clean
 
 help:
 	@echo "make quickstart   install, then ten films for user 42"
 	@echo "make test         install, then the tests"
 	@echo "make slow         the tests that take minutes"
 	@echo "make families     every causal family of transformers through the backbone, as a table"
+	@echo "make storm        kills, failing and full disks, flipped bits; some 20 minutes"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        every step timed beside its peer; some 20 minutes"
 	@echo "make clean        remove what make made; runs and datasets stay"
@@ -31,6 +32,9 @@ slow: $(VENV)/.installed-dev
 
 families: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow -s tests/plugins/test_backbones_families.py
+
+storm: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -s tests/reliability
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -49,8 +49,8 @@ app.command()(finetune)
 app.command()(evaluate)
 app.command()(recommend)
 app.command()(reproduce)
+app.add_typer(runs, name="runs")
 app.add_typer(recipes, name="recipes")
-app.command()(runs)
 app.add_typer(plugins, name="plugins")
 
 

@@ -1,12 +1,15 @@
-"""`glta runs`: the runs of a workspace."""
+"""`glta runs`: the runs of a workspace, and whether what they are made of is what was written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from glta_cli.commands.options import DataDirOption, JsonOption
-from glta_cli.core.terminal import say, show_json, show_table
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.terminal import printable, say, show_json, show_table
 from glta_cli.workspace.details import histories, scalars
 
 if TYPE_CHECKING:
@@ -20,17 +23,38 @@ if TYPE_CHECKING:
 SHOWN_METRIC = "ndcg@10"
 
 
-def runs(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """List the runs with their stages and metrics.
+runs = typer.Typer(rich_markup_mode=None)
+
+
+@runs.callback(invoke_without_command=True)
+def list_runs(context: typer.Context, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """List the runs with stages and metrics, or verify their files.
 
     Example: glta runs --json
     """
+    if context.invoked_subcommand is not None:
+        given = "--json" if as_json else "--data-dir" if data_dir is not None else None
+        if given is not None:
+            raise InputError(
+                f"stands before `{context.invoked_subcommand}`",
+                location=given,
+                hint=f"write it behind: glta runs {context.invoked_subcommand} {given}",
+            )
+        return
     from rich.markup import escape
 
     from glta_cli.workspace.workspace import Workspace
 
     workspace = Workspace(data_dir)
-    found = [run_report(workspace, workspace.required_run(name)) for name in workspace.run_names()]
+    found = []
+    for name in workspace.run_names():
+        try:
+            found.append(run_report(workspace, workspace.required_run(name)))
+        except GltaError as error:
+            # One that is damaged hides none of the others.
+            from rich.markup import escape
+
+            say(f"[yellow]warning[/]: {escape(str(error))}")
     if as_json:
         show_json(found)
     elif found:
@@ -39,13 +63,54 @@ def runs(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
         say(f"no runs in {escape(str(workspace.root))}; [bold]glta recommend --user 42[/bold] makes the first")
 
 
+@runs.command()
+def verify(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run; the latest one if left out.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All runs, and all that was published, whether a run has it or not.")
+    ] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read again every byte a run is made of, and name what was changed since it was written.
+
+    Commands that use a run check what they read, but of a large index and of the language model's weights only what
+    costs no time. Here all is hashed: the run's stages with their manifests, the index tensor by tensor, saved states,
+    vectors and generated words that are kept for later runs, and the weights. It exits with 1 where anything differs.
+
+    Example: glta runs verify --all
+    """
+    from glta_cli.stages.verification import verify_workspace
+    from glta_cli.workspace.workspace import Workspace
+
+    if run is not None and everything:
+        raise InputError("goes with no run", location="--all", hint=f"leave out {run} or --all")
+    workspace = Workspace(data_dir)
+    if run is None and not everything:
+        latest = workspace.latest_run()
+        if latest is None:
+            raise InputError("nothing was run here yet", location=str(workspace.root), hint="name one with --data-dir")
+        run = latest.name
+    found = verify_workspace(workspace, run)
+    if as_json:
+        show_json(found.as_json())
+    else:
+        for problem in found.problems:
+            print(f"{printable(str(problem.path))}: {printable(problem.what)}\n  hint: {printable(problem.hint)}")
+    read = f"{found.files:,} files with {found.bytes_read:,} bytes"
+    if found.problems:
+        say(f"{read} were read; {len(found.problems)} of them changed or missing")
+        raise typer.Exit(1)
+    say(f"[green]✓[/] {read} are what was written")
+
+
 def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
     """What a run is made of: dataset, components, and per stage its fingerprint, state and metrics."""
     return {
         "run": run.name,
-        "dataset": run.recipe["dataset"]["name"],
-        "encoder": run.recipe["graph"]["encoder"],
-        "backbone": run.recipe["backbone"]["name"],
+        "dataset": run.setting("dataset", "name"),
+        "encoder": run.setting("graph", "encoder"),
+        "backbone": run.setting("backbone", "name"),
         "stages": [_stage_report(workspace, stage, name) for stage, name in run.stages.items()],
     }
 

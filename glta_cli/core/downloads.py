@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import file_sha256, fingerprint
+from glta_cli.core.storage import storage_errors
 from glta_cli.core.terminal import printable, say
 from glta_cli.core.transfers import (
     NotTheFileError,
@@ -101,6 +102,10 @@ class Downloads:
         """
         target = self._target(url)
         limit = download_limit() if self.limit is None else self.limit
+        if target.is_file():
+            # Renamed into place whole: no lock, so that it can be read where nothing can be written.
+            _check(target, target, url, size, sha256)
+            return target
         try:
             with _alone(target):
                 if not target.is_file():
@@ -184,10 +189,19 @@ def _fetch_checked(url: str, target: Path, size: int | None, sha256: str | None,
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """Two runs that want the same file take turns: the second finds it fetched."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    """Two runs that want the same file take turns: the second finds it fetched.
+
+    Raises:
+        GltaError: the folder is read-only, or its disk is full.
+    """
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    with storage_errors(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _check(path: Path, target: Path, url: str, size: int | None, sha256: str | None) -> None:
@@ -228,7 +242,7 @@ def _by_hand(target: Path) -> str:
 
 
 def _pip_download(requirement: str, sha256: str, folder: Path) -> Path:
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder) as temporary:
         pinned = Path(temporary) / "requirements.txt"
         pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
         command = [

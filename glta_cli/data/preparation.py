@@ -11,8 +11,10 @@ import numpy as np
 import polars as pl
 
 from glta_cli.core.downloads import Downloads, is_url, shown_url
-from glta_cli.core.errors import InputError
-from glta_cli.core.files import file_sha256, fingerprint, read_json, write_json
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.files import file_sha256, fingerprint, read_sealed_json, set_aside, write_sealed_json
+from glta_cli.core.parquet import write_table
+from glta_cli.core.storage import require_room, storage_errors
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.item_text import item_text, plain
@@ -26,10 +28,13 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import DatasetSettings, Recipe
 from glta_cli.recipe.selection import component_options
-from glta_cli.workspace.artefact import SCHEMA_VERSION
+from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
 
 STAGE: Final = "prepare"
+# What an interaction takes in Parquet, however well it compresses.
+LEAST_BYTES_A_ROW: Final = 1
+POINTER_KEYS: Final = ("fingerprint", "source", "loader")
 
 
 @nothing_on_stdout()
@@ -43,9 +48,11 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
     Returns:
         The dataset, and whether it was up to date.
 
+    What is up to date is found without a lock and without a write, so that it can lie in a read-only folder.
+
     Raises:
         InputError: files missing or not in the dataset's format, or nothing left after the filters.
-        GltaError: a download failed.
+        GltaError: a download failed, or the folder is read-only or has no room for the dataset.
         BusyError: another process prepares the same dataset.
     """
     component = installed().find("dataset", settings.name)
@@ -55,26 +62,26 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
         known = _known(pointer, component, workspace)
         if known is not None:
             return known, True
-    with workspace.locked(f"{STAGE}-{pointer.stem}"):
-        with component.named():
-            files = _locate(loader, settings.source, Downloads(workspace.folder("downloads")))
-            check_files(files)
-        inputs = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in sorted(files.items())}
-        identity = _identity(settings, inputs, component)
-        artefact = workspace.published(STAGE, identity)
-        up_to_date = artefact is not None
-        if artefact is None:
-            artefact = workspace.publish(
-                STAGE,
-                identity,
-                partial(_write, settings, component, loader, files),
-                settings=settings.model_dump(mode="json"),
-                inputs=inputs,
-                seed=settings.split.seed,
-            )
-        content = {"fingerprint": identity, "source": _absolute(settings.source), "loader": _loader_identity(component)}
-        write_json(pointer, content)
-        return PreparedDataset(artefact), up_to_date
+    with component.named():
+        files = _locate(loader, settings.source, Downloads(workspace.folder("downloads")))
+        check_files(files)
+    inputs = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in sorted(files.items())}
+    identity = _identity(settings, inputs, component)
+
+    def publish() -> Artefact:
+        return workspace.publish(
+            STAGE,
+            identity,
+            partial(_write, settings, component, loader, files),
+            settings=settings.model_dump(mode="json"),
+            inputs=inputs,
+            seed=settings.split.seed,
+        )
+
+    artefact, up_to_date = workspace.published_or_made(STAGE, identity, publish)
+    content = {"fingerprint": identity, "source": _absolute(settings.source), "loader": _loader_identity(component)}
+    _point(pointer, content, may_fail=up_to_date)
+    return PreparedDataset(artefact), up_to_date
 
 
 def prepared_before(settings: DatasetSettings, workspace: Workspace) -> PreparedDataset | None:
@@ -110,11 +117,44 @@ def _pointer(settings: DatasetSettings, loader: DatasetLoader, workspace: Worksp
     return workspace.folder("datasets") / f"{fingerprint(key)}.json"
 
 
-def _known(pointer: Path, component: Component, workspace: Workspace) -> PreparedDataset | None:
-    """What a pointer leads to, unless the code of another's loader has changed since."""
+def _pointed_at(pointer: Path) -> dict[str, Any] | None:
+    """What a pointer says; None where there is none, or a damaged one: it says so, and the source is read instead."""
     if not pointer.is_file():
         return None
-    known = read_json(pointer)
+    try:
+        known = read_sealed_json(pointer, POINTER_KEYS)
+        if not isinstance(known.get("fingerprint"), str):
+            raise GltaError("is damaged: it names no dataset")
+    except GltaError as error:
+        set_aside(pointer, error.problem, "the source is looked at again")
+        return None
+    return known
+
+
+def _point(pointer: Path, content: Mapping[str, Any], *, may_fail: bool) -> None:
+    """Write a pointer that says something new.
+
+    Args:
+        may_fail: whether a folder that cannot be written to is passed over: the dataset is there, and found again.
+
+    Raises:
+        GltaError: the folder is read-only, or its disk is full.
+    """
+    if _pointed_at(pointer) == content:
+        return
+    try:
+        with storage_errors(pointer.parent):
+            write_sealed_json(pointer, content)
+    except GltaError:
+        if not may_fail:
+            raise
+
+
+def _known(pointer: Path, component: Component, workspace: Workspace) -> PreparedDataset | None:
+    """What a pointer leads to, unless the code of another's loader has changed since."""
+    known = _pointed_at(pointer)
+    if known is None:
+        return None
     own = component.origin.distribution == OWN_DISTRIBUTION
     if not own and known.get("loader") != _loader_identity(component):
         return None
@@ -183,12 +223,13 @@ def _write(
             hint="look at the file, or lower --kcore and --min-rating",
         )
 
+    require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
     assigned = _split(settings, table)
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
-    table.interactions.with_columns(named).write_parquet(folder / INTERACTIONS_FILE)
-    pl.DataFrame({"user": table.user_ids}).write_parquet(folder / USERS_FILE)
+    write_table(folder / INTERACTIONS_FILE, table.interactions.with_columns(named))
+    write_table(folder / USERS_FILE, pl.DataFrame({"user": table.user_ids}))
     items = _items(raw, table.item_ids)
-    items.write_parquet(folder / ITEMS_FILE)
+    write_table(folder / ITEMS_FILE, items)
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
     warnings = [*raw.warnings, *_split_warnings(table, sizes), *_text_warnings(items)]

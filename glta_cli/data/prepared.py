@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from glta_cli.core.parquet import read_table
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.workspace.artefact import Artefact
 
@@ -57,7 +58,7 @@ class PreparedDataset:
     @cached_property
     def user_ids(self) -> list[str]:
         """Original user ids, by index."""
-        return self._read(USERS_FILE)["user"].to_list()
+        return self._read(USERS_FILE, "user")["user"].to_list()
 
     @cached_property
     def item_ids(self) -> list[str]:
@@ -94,14 +95,14 @@ class PreparedDataset:
 
     @cached_property
     def _table(self) -> pl.DataFrame:
-        return self._read(INTERACTIONS_FILE)
+        return self._read(INTERACTIONS_FILE, "user", "item", "split")
 
     @cached_property
     def _items(self) -> pl.DataFrame:
-        return self._read(ITEMS_FILE)
+        return self._read(ITEMS_FILE, "item", "title", "text")
 
-    def _read(self, name: str) -> pl.DataFrame:
-        return pl.read_parquet(self.artefact.file(name))
+    def _read(self, name: str, *columns: str) -> pl.DataFrame:
+        return read_table(self.artefact.file(name), *columns)
 
     def _interactions(self, table: pl.DataFrame) -> Interactions:
         return Interactions.from_pairs(

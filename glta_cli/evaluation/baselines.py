@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
-from safetensors.numpy import load_file, save_file
 
-from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.core.files import fingerprint
+from glta_cli.core.storage import ReadOnlyError
+from glta_cli.core.tensors import read_arrays, write_tensors
 from glta_cli.core.terminal import say
 from glta_cli.plugin import Baseline, BaselineData
 from glta_cli.plugin.component import Component
@@ -23,6 +24,7 @@ from glta_cli.plugin.registry import installed
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.selection import own_settings, require_reader
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
+from glta_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -86,7 +88,6 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
 
     Raises:
         GltaError: what it learnt is not named arrays; later, at scoring: its scores are not `float32` [B, I].
-        BusyError: another process fits it.
     """
     prepared = pipeline.prepared()
     inputs = {"prepare": prepared.artefact.fingerprint}
@@ -101,9 +102,9 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
     }
     identity = fingerprint([SCHEMA_VERSION, STAGE, depends, inputs])
 
-    def publish() -> Artefact:
+    def publish(workspace: Workspace = pipeline.workspace) -> Artefact:
         say(f"[cyan]▸[/] {STAGE}: {escape(made.name)}")
-        return pipeline.workspace.publish(
+        return workspace.publish(
             STAGE,
             identity,
             partial(_fit, made, pipeline, vectors),
@@ -112,12 +113,26 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
             seed=pipeline.recipe.seed,
         )
 
-    artefact, was_there = pipeline.workspace.published_or_made(STAGE, identity, publish)
+    try:
+        artefact, was_there = pipeline.workspace.published_or_made(STAGE, identity, publish)
+        learnt = _learnt(artefact)
+    except (BusyError, ReadOnlyError) as error:
+        from rich.markup import escape
+
+        # Who evaluates wants to know, not to keep: another process, or a folder that is read-only, is no hindrance.
+        say(f"[yellow]warning[/]: {escape(error.problem)}; {escape(made.name)} is fitted for this evaluation alone")
+        with TemporaryDirectory(prefix="glta-") as folder:
+            artefact, was_there = publish(Workspace(Path(folder))), False
+            learnt = _learnt(artefact)
     # Of a new one: what it learnt is in the arrays alone, whether it was fitted now or years ago.
     baseline: Baseline = made.component.build(made.settings)
-    score = baseline.scorer(load_file(artefact.file(LEARNT)), prepared.split("train"))
+    score = baseline.scorer(learnt, prepared.split("train"))
     checked = checked_scorer(score, made.name, prepared.item_count)
     return FittedBaseline(checked, artefact, [] if vectors is None else [vectors], was_there)
+
+
+def _learnt(artefact: Artefact) -> dict[str, NDArray[Any]]:
+    return read_arrays(artefact.file(LEARNT), *artefact.details["arrays"])
 
 
 def require_texts(made: MadeBaseline, pipeline: Pipeline) -> None:
@@ -166,7 +181,7 @@ def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folde
         )
     )
     arrays = checked_arrays(learnt, made.name)
-    save_file(arrays, folder / LEARNT)
+    write_tensors(folder / LEARNT, arrays)
     return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}
 
 
@@ -174,7 +189,7 @@ def _read_vectors(artefact: Artefact) -> NDArray[np.float32]:
     # transformers comes with it, for which those without item texts shall not wait.
     from glta_cli.stages.context import VECTORS
 
-    return load_file(artefact.file(VECTORS))["vectors"]
+    return read_arrays(artefact.file(VECTORS), "vectors")["vectors"]
 
 
 # ---------------------------------------------------------------------------------- what a baseline has to give

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.core.files import fingerprint, read_json, write_json
+from glta_cli.core.errors import GltaError
+from glta_cli.core.files import fingerprint, read_sealed_json, set_aside, write_sealed_json
+from glta_cli.core.storage import storage_errors
 from glta_cli.core.terminal import progress_bar
 from glta_cli.evaluation.baselines import STAGE as BASELINE_STAGE
 from glta_cli.evaluation.rows import Row, TunableRow
@@ -75,8 +77,7 @@ def _best(tried: Sequence[Mapping[str, Any]]) -> int:
 
 def _tried(candidates: Sequence[TunableRow], pipeline: Pipeline, state: Path) -> list[dict[str, Any]]:
     """Every candidate's settings and what they came to, those already in the file `state` as they stand there."""
-    known = read_json(state) if state.is_file() else {"tried": [], "fitted": []}
-    tried, fitted = known["tried"], known["fitted"]
+    tried, fitted = _saved_search(state)
     with progress_bar(
         len(candidates), f"tune {candidates[0].name}", "settings", done=len(tried), around_others=True
     ) as bar:
@@ -85,10 +86,25 @@ def _tried(candidates: Sequence[TunableRow], pipeline: Pipeline, state: Path) ->
             tried.append(result)
             # What others may have published is theirs; encoders are small, and their stage is any run's.
             fitted.append(artefact.fingerprint if artefact.stage == BASELINE_STAGE and not was_there else None)
-            write_json(state, {"tried": tried, "fitted": fitted})
+            with storage_errors(state.parent):
+                write_sealed_json(state, {"tried": tried, "fitted": fitted})
             _remove(fitted[: _best(tried)] + fitted[_best(tried) + 1 :], pipeline.workspace)
             bar.update(1)
     return list(tried)
+
+
+def _saved_search(state: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
+    """What was tried and what was fitted for it alone; nothing where there is no state, or a damaged one."""
+    if not state.is_file():
+        return [], []
+    try:
+        known = read_sealed_json(state, ("tried", "fitted"))
+        if not all(isinstance(known.get(key), list) for key in ("tried", "fitted")):
+            raise GltaError("is damaged: it does not say what was tried")
+    except GltaError as error:
+        set_aside(state, error.problem, "the search starts again")
+        return [], []
+    return known["tried"], known["fitted"]
 
 
 def _tried_one(candidate: TunableRow, pipeline: Pipeline) -> tuple[dict[str, Any], Artefact, bool]:

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
-from glta_cli.core.errors import BusyError, GltaError
 from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import progress_bar
+from glta_cli.language.answers import alone, append_answers, read_answers, repaired_answers
 from glta_cli.language.chat import chat_text
 from glta_cli.recipe.schema import InterestSettings, PromptSettings
 
@@ -57,7 +53,7 @@ def generate_interests(
 
     Raises:
         BusyError: another process is generating with the same model.
-        GltaError: the cache file was damaged elsewhere than at its end.
+        GltaError: the folder of answers is read-only, or its disk is full.
     """
     shown = [[text for text in texts[: settings.items] if text.strip()] for texts in descriptions]
     asked = {"profile": prompts.profile, "prediction": prompts.prediction}
@@ -108,12 +104,11 @@ def _answers(
 ) -> Mapping[str, str]:
     """The raw answer to each question, by key; what is missing is generated and stored batch by batch."""
     path = cache / f"{fingerprint(identity)}.jsonl"
-    stored = read_answers(path)
+    stored = read_answers(path).answers
     if questions.keys() <= stored.keys():
         return stored
-    with _alone(path):
-        repair(path)
-        stored = read_answers(path)
+    with alone(path):
+        stored = repaired_answers(path)
         missing = [key for key in questions if key not in stored]
         if not missing:
             return stored
@@ -197,60 +192,3 @@ def _clean_word(piece: str) -> str:
     chosen = parts[0] if numbered else parts[-1]
     word = " ".join(chosen.split()[:WORDS_PER_TAG])[:LONGEST_WORD].strip(_EDGES)
     return word if any(character.isalnum() for character in word) else ""
-
-
-# ---------------------------------------------------------------------------------------- the file of answers
-
-
-def read_answers(path: Path) -> dict[str, str]:
-    """Every answer of a JSONL file, by key; a torn last line, left by a killed process, is ignored.
-
-    Raises:
-        GltaError: another line is no answer.
-    """
-    if not path.is_file():
-        return {}
-    *lines, _torn = path.read_bytes().split(b"\n")
-    answers: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            answers[row["key"]] = row["text"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise GltaError(
-                "no generated answer",
-                location=f"{path}:{number}",
-                hint="remove the line; it is generated again",
-            ) from error
-    return answers
-
-
-def repair(path: Path) -> None:
-    """Cut a torn last line off, so that the next answer starts on a line of its own."""
-    if not path.is_file():
-        return
-    whole = path.read_bytes().rfind(b"\n") + 1
-    if whole < path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(whole)
-
-
-def append_answers(path: Path, answers: Mapping[str, str]) -> None:
-    """Add answers to the file and wait until they are on the disk."""
-    rows = "".join(json.dumps({"key": key, "text": text}) + "\n" for key, text in answers.items())
-    with path.open("ab") as file:
-        file.write(rows.encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path.with_suffix(".lock"), timeout=0):
-            yield
-    except Timeout as error:
-        raise BusyError(
-            "another process is generating with this model", location=str(path), hint="wait for it to end"
-        ) from error

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from glta_cli.core.tensors import damaged, read_tensors
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import GllmHead
 from glta_cli.language.projectors import TokenProjector
@@ -156,8 +156,11 @@ def own_tensors(model: GraphLanguageModel) -> dict[str, Tensor]:
 
 def load_own_tensors(model: GraphLanguageModel, path: Path) -> None:
     """Set the parameters a stage saved; those it did not train keep their values."""
-    tensors = load_file(path)
     parameters = dict(model.named_parameters())
+    tensors = read_tensors(path)
+    for name, tensor in tensors.items():
+        if name not in parameters or parameters[name].shape != tensor.shape:
+            raise damaged(path, f"its tensor {name} is none of this model's")
     with torch.no_grad():
         for name, tensor in tensors.items():
             parameters[name].copy_(tensor)

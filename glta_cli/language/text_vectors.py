@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 from torch import Tensor
 
 from glta_cli.core.errors import GltaError
-from glta_cli.core.files import fingerprint, write_bytes
+from glta_cli.core.files import fingerprint, set_aside
+from glta_cli.core.storage import require_room, storage_errors
+from glta_cli.core.tensors import check_seal, damaged, read_arrays, unsealed, write_sealed_tensors
 from glta_cli.core.terminal import progress_bar
 from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
@@ -25,8 +28,11 @@ from glta_cli.recipe.schema import TextSettings
 # To be raised when a text's vector is computed in another way: older vectors are then left alone.
 ENCODING_FORM = 1
 MOST_STORED_BYTES = 2**30
-# Each time the whole file is written; what a stopped run loses is at most this much work.
-SECONDS_BETWEEN_WRITES = 120.0
+KEY_BYTES = 32
+# What a killed run loses is at most this much work; one that is stopped or fails loses none.
+SECONDS_BETWEEN_WRITES = 15.0
+# Each time the whole file is written: a large one less often, so that it takes a twentieth of the time.
+WRITES_TO_WORK = 20.0
 
 
 def text_vectors(
@@ -39,15 +45,13 @@ def text_vectors(
     """`encode_texts`, but for the texts whose vectors the cache holds: [n] -> [n, h].
 
     Vectors are kept by text, so that another split of the same items encodes nothing, and a new item only itself.
-    While texts are encoded, the file is written every `SECONDS_BETWEEN_WRITES`, so that a stopped run goes on there.
+    While texts are encoded, the file is written every `SECONDS_BETWEEN_WRITES` and when the encoding is stopped or
+    fails, so that the next run goes on there. A damaged file is set aside, and what it held is encoded again.
 
     Args:
         load_model: called only when a vector is missing.
         identity: of the model's weights, dtype, depth and tokenizer; vectors of another model are never used.
         cache: folder of the vectors, shared by all runs of a workspace; a file holds at most `MOST_STORED_BYTES`.
-
-    Raises:
-        GltaError: the cache file is damaged.
     """
     path = cache / f"{fingerprint([ENCODING_FORM, identity, settings.tokens])}.safetensors"
     distinct = list(dict.fromkeys(texts))
@@ -58,39 +62,57 @@ def text_vectors(
         # These texts first: what does not fit are vectors this run has no use for.
         stored = {key: known[key] for key in keys if key in known} | known
         new: dict[bytes, NDArray[np.float32]] = {}
-        written = time.monotonic()
+        due = time.monotonic() + SECONDS_BETWEEN_WRITES
+
+        def write() -> None:
+            with storage_errors(cache):
+                write_vectors(path, new | stored)
 
         def keep(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-            nonlocal written
+            nonlocal due
             new.update((keys[missing[row]], vector) for row, vector in zip(rows, vectors, strict=True))
-            if time.monotonic() - written >= SECONDS_BETWEEN_WRITES:
-                write_vectors(path, new | stored)
-                written = time.monotonic()
+            begun = time.monotonic()
+            if begun >= due:
+                write()
+                ended = time.monotonic()
+                due = ended + max(SECONDS_BETWEEN_WRITES, WRITES_TO_WORK * (ended - begun))
 
-        encode_texts(load_model(), [distinct[row] for row in missing], settings, keep)
+        model = load_model()
+        # float32; the file of before stays until the new one is whole.
+        require_room(cache, min(MOST_STORED_BYTES, 4 * len(keys) * model.hidden_size))
+        try:
+            encode_texts(model, [distinct[row] for row in missing], settings, keep)
+        except BaseException:
+            if new:
+                # What stopped it is to be told, not that the disk is full too.
+                with suppress(GltaError, OSError):
+                    write()
+            raise
+        write()
         known = new | stored
-        write_vectors(path, known)
     row_of = {text: known[key] for text, key in zip(distinct, keys, strict=True)}
     return np.stack([row_of[text] for text in texts])
 
 
 def read_vectors(path: Path) -> dict[bytes, NDArray[np.float32]]:
-    """Vectors [h] by the SHA-256 of their text; none where there is no file.
-
-    Raises:
-        GltaError: the file is not what `write_vectors` wrote.
-    """
+    """Vectors [h] by the SHA-256 of their text; none where there is no file, or a damaged one, which is set aside."""
     if not path.is_file():
         return {}
     try:
-        stored = load_file(path)
-        return dict(zip(map(bytes, stored["keys"]), stored["vectors"], strict=True))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise GltaError(
-            f"no vectors of texts can be read: {error}",
-            location=str(path),
-            hint="remove the file; its texts are encoded again",
-        ) from error
+        return checked_vectors(path)
+    except GltaError as error:
+        set_aside(path, error.problem, "its texts are encoded again")
+        return {}
+
+
+def checked_vectors(path: Path) -> dict[bytes, NDArray[np.float32]]:
+    """Vectors [h] by the SHA-256 of their text; raises `GltaError` where the file is not what `write_vectors` wrote."""
+    check_seal(path)
+    stored = read_arrays(path, "keys", "vectors")
+    keys, vectors = stored["keys"], stored["vectors"]
+    if keys.dtype != np.uint8 or keys.shape[1:] != (KEY_BYTES,) or len(keys) != len(vectors) or vectors.ndim != 2:
+        raise damaged(path, "its keys are not those of its vectors")
+    return dict(zip(map(bytes, keys), vectors, strict=True))
 
 
 def write_vectors(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None:
@@ -98,7 +120,8 @@ def write_vectors(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None
     width = next(iter(vectors.values())).nbytes
     kept = list(vectors)[: max(1, MOST_STORED_BYTES // width)]
     keys = np.frombuffer(b"".join(kept), dtype=np.uint8).reshape(len(kept), -1)
-    write_bytes(path, save({"keys": keys, "vectors": np.stack([vectors[key] for key in kept])}))
+    content: dict[str, NDArray[Any]] = {"keys": keys, "vectors": np.stack([vectors[key] for key in kept])}
+    write_sealed_tensors(path, save(content, metadata=unsealed()))
 
 
 def encode_texts(

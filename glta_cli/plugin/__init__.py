@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from glta_cli.core.files import read_json as read_json
     from glta_cli.core.files import remembered_sha256 as remembered_sha256
     from glta_cli.core.files import write_json as write_json
+    from glta_cli.core.temporary import whole_folder as whole_folder
     from glta_cli.core.terminal import say as say
     from glta_cli.plugin.adapters import attach_adapters as attach_adapters
     from glta_cli.plugin.architecture import choose_dtype as choose_dtype
@@ -94,6 +95,7 @@ _HOMES = {
         "remembered_sha256",
         "write_json",
     ),
+    "glta_cli.core.temporary": ("whole_folder",),
     "glta_cli.core.terminal": ("say",),
     "glta_cli.plugin.adapters": ("attach_adapters",),
     "glta_cli.plugin.architecture": (

@@ -5,7 +5,6 @@ One safetensors file, mapped into memory: an answer for one user reads that user
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from glta_cli.core.tensors import damaged, header_of, write_tensors
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.ranking.top_k import mask_seen
@@ -24,6 +24,20 @@ LAYOUT: Final = 2
 """Part of the settings of the stage: an index of another layout is built again."""
 
 VECTORS = "vectors.safetensors"
+TENSORS = {
+    *(
+        "rows",
+        "items",
+        "bias",
+        "graph_users",
+        "graph_items",
+        "lengths",
+        "history_indptr",
+        "history_items",
+        "user_order",
+    ),
+    *(f"{column}{part}" for column in ("user_ids", "item_ids", "titles") for part in ("", "_offsets")),
+}
 DTYPES = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
 
 
@@ -80,7 +94,7 @@ class Index:
 
     @cached_property
     def _tensors(self) -> dict[str, NDArray[Any]]:
-        return mapped_tensors(self.artefact.file(VECTORS))
+        return mapped_tensors(self.artefact.mapped_file(VECTORS))
 
     @cached_property
     def history(self) -> Interactions:
@@ -140,16 +154,26 @@ class Index:
 
 
 def mapped_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file as views of the file: a page is read when it is looked at."""
-    content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
-    header = json.loads(content[8:start].tobytes())
-    return {
-        name: content[start + first : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        for name, entry in header.items()
-        if name != "__metadata__"
-        for first, end in [entry["data_offsets"]]
-    }
+    """The tensors of an index as views of its file: a page is read when it is looked at.
+
+    Raises:
+        GltaError: the file is damaged, or lacks a tensor of `TENSORS`.
+    """
+    start, header = header_of(path)
+    try:
+        content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+        tensors = {
+            name: content[start + first : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in header.items()
+            if name != "__metadata__"
+            for first, end in [entry["data_offsets"]]
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(path, f"its header cannot be true: {error}") from error
+    missing = TENSORS - tensors.keys()
+    if missing:
+        raise damaged(path, f"without the tensor {', '.join(sorted(missing))}")
+    return tensors
 
 
 def write_index(
@@ -168,25 +192,21 @@ def write_index(
 
     Item vectors are stored as columns, [D, I], the order in which a product with a block of users reads them.
     """
-    from safetensors.numpy import save_file  # an index is read without it
-
     columns = {
         name: StringColumn.of(strings)
         for name, strings in {"user_ids": user_ids, "item_ids": item_ids, "titles": titles}.items()
     }
-    save_file(
-        {
-            "rows": language.rows,
-            "items": language.columns,
-            "bias": language.bias,
-            "graph_users": graph_users,
-            "graph_items": np.ascontiguousarray(graph_items.T),
-            "lengths": lengths,
-            "history_indptr": history.indptr,
-            "history_items": history.items,
-            "user_order": columns["user_ids"].order(),
-            **{name: column.text for name, column in columns.items()},
-            **{f"{name}_offsets": column.offsets for name, column in columns.items()},
-        },
-        folder / VECTORS,
-    )
+    tensors: dict[str, NDArray[Any]] = {
+        "rows": language.rows,
+        "items": language.columns,
+        "bias": language.bias,
+        "graph_users": graph_users,
+        "graph_items": np.ascontiguousarray(graph_items.T),
+        "lengths": lengths,
+        "history_indptr": history.indptr,
+        "history_items": history.items,
+        "user_order": columns["user_ids"].order(),
+        **{name: column.text for name, column in columns.items()},
+        **{f"{name}_offsets": column.offsets for name, column in columns.items()},
+    }
+    write_tensors(folder / VECTORS, tensors)

@@ -11,8 +11,9 @@ import numpy as np
 
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
+from glta_cli.core.tensors import damaged
 from glta_cli.ranking.top_k import mask_seen, top_k
-from glta_cli.serving.index import Index
+from glta_cli.serving.index import VECTORS, Index
 from glta_cli.workspace.artefact import Artefact
 
 USERS_FILE: Final = "users.parquet"
@@ -33,10 +34,19 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
 
     Raises:
         InputError: the user is unknown, or k is less than 1.
+        GltaError: the index is damaged.
     """
     if k < 1:
         raise InputError(f"{k} is no number of items", location="-k", hint="ask for at least one")
-    index = Index(artefact)
+    try:
+        return _answer(Index(artefact), user, k)
+    except (IndexError, ValueError, OverflowError, MemoryError) as error:
+        # Of a large index the header alone is checked before; what it leads to is no number of this index's.
+        raise damaged(artefact.path / VECTORS, f"it leads nowhere: {error}") from error
+
+
+def _answer(index: Index, user: str, k: int) -> dict[str, Any]:
+    artefact = index.artefact
     position = index.user(user)
     if position is None:
         raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE)

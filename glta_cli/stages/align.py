@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file as save_tensors
-
+from glta_cli.core.tensors import write_tensors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
 from glta_cli.language.model import own_tensors
@@ -52,5 +51,5 @@ class Align(ModelStage):
         prompts = AlignmentPrompts(tokenizer, context.texts, context.prepared.user_count, recipe.align, recipe.prompts)
         task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
         progress = train(task, recipe.align.training, state_folder=state_folder, description="align items")
-        save_tensors(own_tensors(model), folder / MODEL)
+        write_tensors(folder / MODEL, own_tensors(model))
         return {"labels": recipe.align.labels, **training_details(progress)}

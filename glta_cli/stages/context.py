@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
+from glta_cli.core.parquet import read_table
+from glta_cli.core.tensors import read_arrays
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
@@ -75,7 +75,7 @@ class StageContext:
         artefact = self.artefacts["pretrain-graph"]
         if not artefact.has(TARGETS):
             return None
-        return load_file(artefact.file(TARGETS))["targets"].astype(bool)
+        return read_arrays(artefact.file(TARGETS), "targets")["targets"].astype(bool)
 
     @cached_property
     def visible(self) -> Interactions:
@@ -87,13 +87,13 @@ class StageContext:
         artefact = self.artefacts["pretrain-graph"]
         if not artefact.has(ALIGNMENT_GRAPH):
             return read_embeddings(artefact)
-        stored = load_file(artefact.file(ALIGNMENT_GRAPH))
-        prefix = "served_" if serving else ""
-        return Embeddings(stored[f"{prefix}users"], stored[f"{prefix}items"])
+        users, items = ("served_users", "served_items") if serving else ("users", "items")
+        stored = read_arrays(artefact.file(ALIGNMENT_GRAPH), users, items)
+        return Embeddings(stored[users], stored[items])
 
     def text_vectors(self) -> NDArray[np.float32]:
         """The whitened vectors of the item texts, [I, D], read anew each time."""
-        return load_file(self.artefacts["encode-items"].file(VECTORS))["vectors"]
+        return read_arrays(self.artefacts["encode-items"].file(VECTORS), "vectors")["vectors"]
 
     def item_vectors(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """What the tied head knows of each item: its embedding, and its text where there is any, [I, D]."""
@@ -125,7 +125,7 @@ class StageContext:
         profiles, predictions = [""] * self.prepared.user_count, [""] * self.prepared.user_count
         artefact = self.artefacts.get("describe-users")
         if artefact is not None:
-            words = pl.read_parquet(artefact.file(WORDS))
+            words = read_table(artefact.file(WORDS), "profile", "prediction")
             profiles, predictions = words["profile"].to_list(), words["prediction"].to_list()
         return UserPrompts(
             tokenizer,
@@ -169,5 +169,5 @@ def together(first: Interactions, second: Interactions) -> Interactions:
 
 def read_embeddings(artefact: Artefact) -> Embeddings:
     """The embeddings of the encoder trained on the whole training graph, or refitted on validation too."""
-    stored = load_file(artefact.file(FULL_GRAPH))
+    stored = read_arrays(artefact.file(FULL_GRAPH), "users", "items")
     return Embeddings(stored["users"], stored["items"])

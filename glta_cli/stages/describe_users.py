@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from glta_cli.core.parquet import write_table
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.interests import generate_interests
 from glta_cli.language.prompt_lengths import longest_question
@@ -65,7 +66,6 @@ class DescribeUsers(Stage):
             recipe.interests,
             context.workspace.folder("generations"),
         )
-        pl.DataFrame({"user": prepared.user_ids, "profile": profiles, "prediction": predictions}).write_parquet(
-            folder / WORDS
-        )
+        words = pl.DataFrame({"user": prepared.user_ids, "profile": profiles, "prediction": predictions})
+        write_table(folder / WORDS, words)
         return {"users": prepared.user_count, "with_profile": sum(map(bool, profiles))}

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import save_file
-
+from glta_cli.core.tensors import write_tensors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.prompt_lengths import longest_text
 from glta_cli.language.text_vectors import text_vectors, whiten
@@ -65,5 +64,5 @@ class EncodeItems(Stage):
             context.workspace.folder("encodings"),
         )
         vectors = whiten(plain, recipe.text.dimensions)
-        save_file({"vectors": vectors}, folder / VECTORS)
+        write_tensors(folder / VECTORS, {"vectors": vectors})
         return {"items": len(vectors), "dimensions": vectors.shape[1]}

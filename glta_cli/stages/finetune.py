@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file as save_tensors
-
+from glta_cli.core.tensors import write_tensors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.finetuning import Examples, FinetuningTask
 from glta_cli.language.model import load_own_tensors, own_tensors
@@ -69,7 +68,7 @@ class Finetune(ModelStage):
             task.warm_start(recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
         progress = train(task, recipe.finetune.training, state_folder=state_folder, description="fine-tune")
-        save_tensors(own_tensors(model), folder / MODEL)
+        write_tensors(folder / MODEL, own_tensors(model))
         return {"trainable_parameters": sum(parameters.values()), **training_details(progress)}
 
 

@@ -16,10 +16,11 @@ from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.language.readout import encode_users
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import encoder_dimension
 from glta_cli.serving.fusion import choose_weights
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
-from glta_cli.stages.context import MODEL, StageContext, read_embeddings
-from glta_cli.stages.stage import ModelStage
+from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
+from glta_cli.stages.stage import FLOAT, ModelStage
 
 
 class BuildIndex(ModelStage):
@@ -45,6 +46,16 @@ class BuildIndex(ModelStage):
         return longest_user_prompt(
             tokenizer, recipe, lambda: prepared.user_ids, partial(prepared.split, "train"), rows, most
         )
+
+    def bytes_to_write(self, context: StageContext) -> int:
+        recipe, prepared = context.recipe, context.prepared
+        users, items, graph = prepared.user_count, prepared.item_count, encoder_dimension(recipe)
+        rows = 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
+        language = 0  # that of a linear head is the language model's, which is not read for this
+        if recipe.finetune.head == "tied":
+            texts = "encode-items" in context.artefacts and head_takes_texts(recipe)
+            language = graph + (int(context.artefacts["encode-items"].details["dimensions"]) if texts else 0)
+        return FLOAT * ((users * rows + items) * language + (users + items) * graph)
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         settings = context.recipe.finetune

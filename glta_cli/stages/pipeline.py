@@ -170,6 +170,7 @@ class Pipeline:
         from glta_cli.data.preparation import prepare
 
         if "prepare" not in self._artefacts:
+            self.workspace.remove_leftovers()
             _ = self.loggers  # one that cannot be had is said before anything runs
             from rich.markup import escape
 
@@ -249,14 +250,16 @@ class Pipeline:
 
         def publish() -> Artefact:
             say(f"[cyan]▸[/] {stage.name}{label}")
+            context = self._context()
             with self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
                     identity,
-                    partial(stage.run, self._context(), self.workspace.state_folder(stage.name, identity)),
+                    partial(stage.run, context, self.workspace.root / "states" / f"{stage.name}-{identity}"),
                     settings=settings,
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
+                    needed=stage.bytes_to_write(context),
                 )
 
         artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 from torch import nn
 
+from glta_cli.core.tensors import write_tensors
 from glta_cli.data.splits import holdout_targets
 from glta_cli.graph.encoder_outputs import checked_encoder
 from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, embeddings_of, pretrain
@@ -21,7 +21,7 @@ from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors
 from glta_cli.stages.context import ALIGNMENT_GRAPH, FULL_GRAPH, TARGETS, StageContext, together
-from glta_cli.stages.stage import TIMING, Stage, refit_details, training_details
+from glta_cli.stages.stage import FLOAT, TIMING, Stage, refit_details, training_details
 
 
 class PretrainGraph(Stage):
@@ -49,6 +49,12 @@ class PretrainGraph(Stage):
             "seed": recipe.seed,
         }
 
+    def bytes_to_write(self, context: StageContext) -> int:
+        prepared, recipe = context.prepared, context.recipe
+        # With a holdout, the vectors of the second graph, and those of its encoder on the first.
+        times = 3 if recipe.graph.alignment_holdout else 1
+        return times * (prepared.user_count + prepared.item_count) * encoder_dimension(recipe) * FLOAT
+
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train
         full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
@@ -62,7 +68,7 @@ class PretrainGraph(Stage):
                 fixed_epochs=full.progress.best_epoch,
             )
             details["refit"] = refit_details(full.progress)
-        save_file({"users": full.embeddings.users, "items": full.embeddings.items}, folder / FULL_GRAPH)
+        write_tensors(folder / FULL_GRAPH, {"users": full.embeddings.users, "items": full.embeddings.items})
         if recipe.graph.alignment_holdout == 0:
             return details
 
@@ -72,16 +78,16 @@ class PretrainGraph(Stage):
             context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
         )
         served = self._on_graph(context, held.module, whole)
-        save_file(
+        write_tensors(
+            folder / ALIGNMENT_GRAPH,
             {
                 "users": held.embeddings.users,
                 "items": held.embeddings.items,
                 "served_users": served.users,
                 "served_items": served.items,
             },
-            folder / ALIGNMENT_GRAPH,
         )
-        save_file({"targets": targets.astype(np.uint8)}, folder / TARGETS)
+        write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
         return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
 
     def _pretrain(

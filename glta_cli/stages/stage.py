@@ -12,6 +12,8 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.context import StageContext, head_takes_texts
 from glta_cli.training.loop import TrainingProgress
 
+FLOAT = 4  # bytes of a float32
+
 # How often a state is saved does not change what is trained.
 TIMING: Any = {"training": {"checkpoint_seconds"}}
 
@@ -55,6 +57,14 @@ class Stage(ABC):
 
         Raises:
             InputError: a wording cannot be used.
+        """
+        return 0
+
+    def bytes_to_write(self, context: StageContext) -> int:
+        """What it will write at least, in bytes: with less room than that it is not started.
+
+        A training asks for the room of its saved states itself, once it knows its parameters, and the encoding of
+        texts for that of their vectors, once it knows their size.
         """
         return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import signal
 import sys
@@ -11,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -19,16 +18,16 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from rich.markup import escape
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from glta_cli.core.errors import GltaError, InterruptedRunError
-from glta_cli.core.files import write_bytes
+from glta_cli.core.storage import require_room
 from glta_cli.core.terminal import progress_bar, say
 from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.training.states import newest_state, write_state
 
-STATE = "state.safetensors"
+# What Adam keeps of each parameter.
+ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
 # glibc's names for two settings of its allocator (malloc.h), and how much freed memory it is to keep.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -163,7 +162,7 @@ class _Loop:
         self.settings = settings
         self.validates = fixed_epochs is None
         self.epochs = settings.epochs if fixed_epochs is None else fixed_epochs
-        self.state_path = state_folder / STATE
+        self.state_folder = state_folder
         self.parameters = trainable(task.module)
         if not self.parameters:
             raise GltaError("nothing to train: no parameter requires a gradient")
@@ -178,9 +177,14 @@ class _Loop:
         self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self.progress = TrainingProgress()
         self.steps_an_epoch = len(task.batches(0))
+        require_room(state_folder, self.bytes_of_state())
         self.last_loss = math.nan  # of the step before, for the progress bar
         self.started = time.monotonic()
         self.saved = time.monotonic()
+
+    def bytes_of_state(self) -> int:
+        """What a saved state takes: each parameter, its best and the two moments of Adam."""
+        return 4 * sum(parameter.numel() * parameter.element_size() for parameter in self.parameters.values())
 
     def finished(self) -> bool:
         return self.progress.epoch >= self.epochs or self.progress.validations_without_gain >= self.settings.patience
@@ -279,7 +283,7 @@ class _Loop:
             self.save()
 
     def save(self) -> None:
-        """Write parameters, their best, Adam's moments, the generators and the progress into one file."""
+        """Save parameters, their best, Adam's moments, the generators and the progress."""
         tensors: dict[str, Tensor] = {"generator.cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             tensors["generator.cuda"] = torch.cuda.get_rng_state()
@@ -289,36 +293,52 @@ class _Loop:
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{key}.{name}"] = value
         seconds = self.progress.seconds + time.monotonic() - self.started
-        progress = json.dumps(asdict(self.progress) | {"seconds": seconds})
-        content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        self.state_path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.state_path, save(content, metadata={"progress": progress}))
+        write_state(self.state_folder, tensors, asdict(self.progress) | {"seconds": seconds})
         self.saved = time.monotonic()
 
     def resume(self, description: str) -> None:
-        """Continue from the saved state, where there is one."""
-        if not self.state_path.is_file():
+        """Continue from the newest saved state that is whole, where there is one."""
+        loaded = newest_state(self.state_folder, self._read)
+        if loaded is None:
             return
-        with safe_open(self.state_path, framework="pt") as state:
-            self.progress = TrainingProgress(**json.loads(state.metadata()["progress"]))
+        self.progress = loaded.progress
+        with torch.no_grad():
             for name, parameter in self.parameters.items():
-                with torch.no_grad():
-                    parameter.copy_(state.get_tensor(f"current.{name}"))
-                self.best[name] = state.get_tensor(f"best.{name}").to(parameter.device)
-            self._load_optimizer(state)
-            torch.set_rng_state(state.get_tensor("generator.cpu"))
-            if "generator.cuda" in state.keys() and torch.cuda.is_available():  # noqa: SIM118 (no mapping)
-                torch.cuda.set_rng_state(state.get_tensor("generator.cuda"))
+                parameter.copy_(loaded.tensors[f"current.{name}"])
+                self.best[name] = loaded.tensors[f"best.{name}"].to(parameter.device)
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": loaded.moments, "param_groups": groups})
+        torch.set_rng_state(loaded.tensors["generator.cpu"])
+        if "generator.cuda" in loaded.tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(loaded.tensors["generator.cuda"])
         say(f"  {escape(description)}: continuing after step {self.progress.step}")
 
-    def _load_optimizer(self, state: Any) -> None:
-        moments: dict[int, dict[str, Tensor]] = {}
+    def _read(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> _LoadedState:
+        """A saved state as this training needs it; raises `ValueError` where it is one of another training."""
         names = list(self.parameters)
-        for key in state.keys():  # noqa: SIM118 (no mapping)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
             if key.startswith("optimizer."):
                 _, moment, name = key.split(".", 2)
-                moments.setdefault(names.index(name), {})[moment] = state.get_tensor(key)
-        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+                moments.setdefault(names.index(name), {})[moment] = tensor
+        if any(each.keys() != ADAM for each in moments.values()):
+            raise ValueError("its optimizer is another one")
+        for name, parameter in self.parameters.items():
+            for kind in ("current", "best"):
+                if tensors[f"{kind}.{name}"].shape != parameter.shape:
+                    raise ValueError(f"{kind}.{name} has another shape")
+        if set(progress) != {each.name for each in fields(TrainingProgress)} or "generator.cpu" not in tensors:
+            raise ValueError("its progress is that of another version")
+        return _LoadedState(TrainingProgress(**progress), tensors, moments)
+
+
+@dataclass(frozen=True)
+class _LoadedState:
+    """A saved state, whole: its progress, all its tensors, and those of the optimizer by parameter and name."""
+
+    progress: TrainingProgress
+    tensors: dict[str, Tensor]
+    moments: dict[int, dict[str, Tensor]]
 
 
 @contextmanager

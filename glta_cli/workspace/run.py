@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.printable import bounded, visible
 
 NAME_HINT = "use letters, digits, - and _"
@@ -21,6 +21,20 @@ class Run:
     name: str
     recipe: dict[str, Any]
     stages: dict[str, str]
+
+    def setting(self, section: str, name: str) -> Any:
+        """One setting of the recipe; raises `GltaError` where the recipe does not have it."""
+        values = self.recipe.get(section)
+        if not isinstance(values, dict) or name not in values:
+            raise GltaError(f"its recipe has no {section}.{name}", location=f"run {self.name}", hint="run it again")
+        return values[name]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has what ranks: the index or, of a recipe that stops there, the graph encoder."""
+        section = self.recipe.get("finetune")
+        stops_early = isinstance(section, dict) and section.get("enabled") is False
+        return ("pretrain-graph" if stops_early else "index") in self.stages
 
 
 def checked_run_name(name: str) -> str:

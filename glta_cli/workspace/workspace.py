@@ -10,21 +10,44 @@
     <root>/runs/<name>.json                a run: its recipe and the stages it is made of; runs/latest names one
 
 A published folder is immutable: written under a temporary name, synced, its manifest written last, then renamed.
+Temporary names say whose they are; what a killed process left is removed by the next one that writes.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # What publishing alone needs is imported inside the functions: `glta recommend` only reads.
-from glta_cli.core.errors import BusyError, InputError, did_you_mean
-from glta_cli.core.files import default_root, file_sha256, read_json, stamp, sync, temporary_beside, write_json
+from glta_cli.core.errors import BusyError, GltaError, InputError, did_you_mean
+from glta_cli.core.files import (
+    cache_root,
+    default_root,
+    digest_records,
+    file_crc32,
+    file_sha256,
+    read_sealed_json,
+    stamp,
+    sync,
+    write_sealed_json,
+)
+from glta_cli.core.temporary import whole_folder
 from glta_cli.workspace.artefact import MANIFEST, SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
+
+LATEST = "latest"
+# What a run's file says, which is all that 0.1 wrote.
+RUN_KEYS: Mapping[str, type] = {"name": str, "recipe": dict, "stages": dict}
+UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+Found = TypeVar("Found")
+
+# The roots this process has cleared of leftovers.
+_CLEARED: set[Path] = set()
 
 
 class Workspace:
@@ -34,10 +57,20 @@ class Workspace:
         self.root = (root or default_root()).expanduser().absolute()
 
     def folder(self, name: str) -> Path:
-        """A folder below the root, made when missing."""
+        """A folder below the root, made when missing.
+
+        Raises:
+            GltaError: the root is read-only, or its disk is full.
+            InputError: the root is no folder, or cannot be one.
+        """
+        from glta_cli.core.storage import storage_errors
+
         path = self.root / name
+        if path.is_dir():
+            return path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            with storage_errors(self.root):
+                path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"cannot be created: {_reason(error, path)}",
@@ -91,6 +124,7 @@ class Workspace:
         settings: Mapping[str, Any],
         inputs: Mapping[str, Any],
         seed: int,
+        needed: int = 0,
     ) -> Artefact:
         """Let `write` fill a folder, then publish it whole under `stage` and `name`, or not at all.
 
@@ -98,52 +132,24 @@ class Workspace:
             write: fills the folder it is given and returns the details for the manifest.
             settings: the part of the resolved recipe this stage depends on.
             inputs: names and hashes of what it read, parent stages among them.
+            needed: bytes it will write at least, as far as that is known.
+
+        Raises:
+            GltaError: the disk has less room than is needed, fills up or fails, or the folder is read-only.
         """
         import shutil
 
-        from glta_cli.core.process_memory import peak_memory, reset_peak_memory
-        from glta_cli.workspace.environment import environment
+        from glta_cli.core.storage import require_room, storage_errors
 
         parent = self.folder(f"stages/{stage}")
-        temporary = temporary_beside(parent / name)
-        temporary.mkdir()
-        try:
-            started = datetime.now(UTC)
-            begun = reset_peak_memory()
-            details = write(temporary)
-            peak = peak_memory(begun)
-            outputs = {
-                path.relative_to(temporary).as_posix(): file_sha256(path)
-                for path in sorted(temporary.rglob("*"))
-                if path.is_file()
-            }
-            manifest = {
-                "schema_version": SCHEMA_VERSION,
-                "stage": stage,
-                "settings": dict(settings),
-                "inputs": dict(inputs),
-                "outputs": outputs,
-                "stamps": {name: stamp(temporary / name) for name in outputs},
-                "seed": seed,
-                "details": details,
-                "started": started.isoformat(timespec="seconds"),
-                "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
-                "peak_memory": peak,
-                "environment": environment(),
-            }
-            for output in outputs:
-                sync(temporary / output)
-            write_json(temporary / MANIFEST, manifest)
-            target = parent / name
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.rename(target)
-            sync(parent)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        require_room(parent, needed)
+        with storage_errors(self.root, needed), whole_folder(parent / name) as temporary:
+            content = {"schema_version": SCHEMA_VERSION, "stage": stage, "settings": dict(settings)}
+            content |= {"inputs": dict(inputs), "seed": seed, **_written(write, temporary)}
+            write_sealed_json(temporary / MANIFEST, content)
+        sync(parent)
         shutil.rmtree(self.root / "states" / f"{stage}-{name}", ignore_errors=True)
-        return Artefact(target)
+        return Artefact(parent / name)
 
     def remove(self, artefact: Artefact) -> None:
         """Unpublish an artefact; whoever needs it makes it again."""
@@ -155,49 +161,126 @@ class Workspace:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold a lock no other process holds; raises `BusyError` when one does."""
+        """Hold a lock no other process holds, to write; whoever only reads takes none.
+
+        Raises:
+            BusyError: another process holds it.
+            GltaError: the folder is read-only, or its disk is full.
+        """
         from filelock import FileLock, Timeout
 
-        path = self.folder("locks") / f"{name.replace('/', '-')}.lock"
+        from glta_cli.core.storage import storage_errors
+
+        self.remove_leftovers()
+        with storage_errors(self.root):
+            lock = FileLock(self.folder("locks") / f"{name.replace('/', '-')}.lock", timeout=0)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise BusyError(
+                    f"another process is working on {name}", location=str(self.root), hint="wait for it to end"
+                ) from error
         try:
-            with FileLock(path, timeout=0):
-                yield
-        except Timeout as error:
-            raise BusyError(
-                f"another process is working on {name}", location=str(self.root), hint="wait for it to end"
-            ) from error
+            yield
+        finally:
+            lock.release()
+
+    def remove_leftovers(self) -> None:
+        """Remove, once a process and root, what killed processes left half written; what others write stays."""
+        if self.root in _CLEARED:
+            return
+        _CLEARED.add(self.root)
+        from glta_cli.core.temporary import remove_leftovers
+
+        below = ("stages/*", "states/**", "encodings", "generations", "datasets", "runs/**", "profiles/**")
+        folders = [folder for pattern in below for folder in self.root.glob(pattern) if folder.is_dir()]
+        beside = [digest_records(), *(cache_root() / name for name in ("models", "downloads/wheels"))]
+        remove_leftovers(dict.fromkeys([*folders, self.root / "downloads" / "wheels", *beside]))
 
     # --------------------------------------------------------------------------------------------- runs
 
     def save_run(self, run: Run) -> None:
-        """Write the run and make it the latest."""
-        path = self._run_path(run.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"name": run.name, "recipe": run.recipe, "stages": run.stages})
-        write_json(self.folder("runs") / "latest", {"name": run.name})
+        """Write the run and make it the latest; where it is both already, nothing is written.
+
+        Raises:
+            GltaError: the run is new or another than before, and the folder is read-only or its disk is full.
+        """
+        from glta_cli.core.storage import storage_errors
+
+        path, latest = self.run_path(run.name), self.root / "runs" / LATEST
+        same = path.is_file() and _unless_damaged(self.run, run.name) == run
+        if same and _unless_damaged(_pointed_at, latest) == run.name:
+            return
+        with storage_errors(self.root):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_sealed_json(path, {"name": run.name, "recipe": run.recipe, "stages": run.stages})
+                write_sealed_json(latest, {"name": run.name})
+            except OSError as error:
+                if not same or error.errno not in UNWRITABLE:
+                    raise
+                # Nothing is lost but which run was looked at last.
 
     def run(self, name: str) -> Run | None:
-        """The run of that name, or None."""
-        path = self._run_path(name)
+        """The run of that name, or None; raises `GltaError` where its file is damaged."""
+        path = self.run_path(name)
         if not path.is_file():
             return None
-        stored = read_json(path)
+        hint = f"remove the file and run the recipe again with --run {name}: what its stages published is found again"
+        stored = read_sealed_json(path, RUN_KEYS, hint=hint)
+        if not all(isinstance(stored.get(key), kind) for key, kind in RUN_KEYS.items()):
+            raise GltaError("is damaged: it is no run", location=str(path), hint=hint)
         return Run(stored["name"], stored["recipe"], stored["stages"])
 
     def required_run(self, name: str) -> Run:
         """The run of that name; raises `InputError` that names those there are."""
+        self.require_run(name)
         run = self.run(name)
-        if run is None:
+        assert run is not None
+        return run
+
+    def require_run(self, name: str) -> None:
+        """Raise `InputError` that names those there are where no run has that name, whatever its file says."""
+        if not self.run_path(name).is_file():
             known = self.run_names()
             listed = f"runs here: {', '.join(known)}" if known else "nothing was run here yet"
             hint = did_you_mean(name, known) or listed
             raise InputError(f"no run is called '{name}'", location=str(self.root), hint=hint)
-        return run
 
     def latest_run(self) -> Run | None:
-        """The run that was worked on last, or None."""
-        pointer = self.root / "runs" / "latest"
-        return self.run(read_json(pointer)["name"]) if pointer.is_file() else None
+        """The run that was worked on last, or None where there is none.
+
+        Where the pointer to it is missing, damaged, or leads to a run that is no more, it is the newest finished run,
+        or else the newest, and a line on stderr says so.
+
+        Raises:
+            GltaError: the run's own file is damaged.
+        """
+        pointer = self.root / "runs" / LATEST
+        try:
+            run = self.run(_pointed_at(pointer)) if pointer.is_file() else None
+            problem = "names a run that is no more" if pointer.is_file() else "is missing"
+        except GltaError as error:
+            if error.location != str(pointer):
+                raise
+            run, problem = None, error.problem
+        return run or self._newest_run(f"{pointer}: {problem}")
+
+    def _newest_run(self, why: str) -> Run | None:
+        readable = [run for name in self.run_names() if (run := _unless_damaged(self.run, name)) is not None]
+        finished = [run for run in readable if run.finished and self._all_published(run)]
+        run = next(iter([*finished, *readable]), None)
+        if run is not None:
+            from rich.markup import escape
+
+            from glta_cli.core.terminal import say
+
+            kind = "newest finished" if finished else "newest"
+            say(f"[yellow]warning[/]: {escape(why)}; taking the {kind} run, {escape(run.name)}")
+        return run
+
+    def _all_published(self, run: Run) -> bool:
+        return all(self.published(stage, name) is not None for stage, name in run.stages.items())
 
     def run_names(self) -> list[str]:
         """All runs, the latest first."""
@@ -205,7 +288,8 @@ class Workspace:
         paths = sorted(folder.rglob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
 
-    def _run_path(self, name: str) -> Path:
+    def run_path(self, name: str) -> Path:
+        """The file of the run of that name, whether there is one or not; raises `InputError` for no name of a run."""
         return self.root / "runs" / f"{checked_run_name(name)}.json"
 
 
@@ -217,3 +301,49 @@ def _reason(error: OSError, folder: Path) -> str:
         if path.exists():
             return f"{path} is no folder" if not path.is_dir() else error.strerror or str(error)
     return error.strerror or str(error)
+
+
+def _written(write: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """Let `write` fill a folder and see it onto the disk; what the manifest says of its files and of the making."""
+    from glta_cli.core.process_memory import peak_memory, reset_peak_memory
+    from glta_cli.core.tensors import block_crc32s, header_crc32
+    from glta_cli.workspace.environment import environment
+
+    started = datetime.now(UTC)
+    begun = reset_peak_memory()
+    details = write(folder)
+    peak = peak_memory(begun)
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    outputs = {name: file_sha256(path) for name, path in files.items()}
+    tensors = {name: path for name, path in files.items() if path.suffix == ".safetensors"}
+    for path in files.values():
+        sync(path)
+    return {
+        "outputs": outputs,
+        "stamps": {name: stamp(path) for name, path in files.items()},
+        "crc32": {name: file_crc32(path) for name, path in files.items()},
+        "headers": {name: header_crc32(path) for name, path in tensors.items()},
+        "blocks": {name: dict(block_crc32s(path)) for name, path in tensors.items()},
+        "details": details,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
+        "peak_memory": peak,
+        "environment": environment(),
+    }
+
+
+def _pointed_at(pointer: Path) -> str:
+    """The name of the run that was worked on last; raises `GltaError`, with the pointer as its location, if damaged."""
+    name = read_sealed_json(pointer, ["name"]).get("name")
+    try:
+        return checked_run_name(name if isinstance(name, str) else "")
+    except InputError as error:
+        raise GltaError("is damaged: it names no run", location=str(pointer)) from error
+
+
+def _unless_damaged(read: Callable[..., Found], *arguments: Any) -> Found | None:
+    """What `read` gives, or None where it finds a damaged file."""
+    try:
+        return read(*arguments)
+    except GltaError:
+        return None

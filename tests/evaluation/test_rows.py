@@ -263,7 +263,8 @@ def test_a_row_s_scores_are_let_go_before_the_next_is_fitted(run_toy: Callable[.
 
 def test_a_training_that_was_continued_counts_whole(tmp_path: Path) -> None:
     def published(seconds: float, details: dict[str, Any]) -> Artefact:
-        manifest = {"schema_version": SCHEMA_VERSION, "seconds": seconds, "details": details}
+        empty: dict[str, Any] = {key: {} for key in ("settings", "inputs", "outputs", "environment")}
+        manifest = {"schema_version": SCHEMA_VERSION, "stage": "s", "seconds": seconds, "details": details, **empty}
         (tmp_path / "manifest.json").write_text(json.dumps(manifest))
         return Artefact(tmp_path)
 

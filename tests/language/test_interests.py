@@ -13,7 +13,7 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glta_cli.core.errors import BusyError, GltaError
+from glta_cli.core.errors import BusyError
 from glta_cli.language.interests import (
     LONGEST_WORD,
     WORDS_PER_TAG,
@@ -139,15 +139,41 @@ def test_a_torn_last_line_is_generated_again_and_repaired(tokenizer: Any, tmp_pa
         assert file.read_bytes() == content
 
 
-def test_a_damaged_line_elsewhere_is_named(tokenizer: Any, tmp_path: Path) -> None:
-    generate(Recorder(tokenizer), tmp_path)
+@pytest.mark.parametrize("line", [b'{"key": 5', b"", b"null", b"[]", b"5", b'{"key": "a", "text": "b", "more": 1}'])
+def test_a_damaged_line_elsewhere_is_said_and_generated_again(
+    tokenizer: Any, tmp_path: Path, capsys: pytest.CaptureFixture, line: bytes
+) -> None:
+    whole = generate(Recorder(tokenizer), tmp_path)
     (file,) = tmp_path.glob("*.jsonl")
     lines = file.read_bytes().splitlines(keepends=True)
-    lines[2] = b'{"key": 5\n'
-    file.write_bytes(b"".join(lines))
-    with pytest.raises(GltaError) as caught:
-        generate(Recorder(tokenizer), tmp_path)
-    assert caught.value.location == f"{file}:3"
+    file.write_bytes(b"".join([*lines[:2], line + b"\n", *lines[3:]]))
+    capsys.readouterr()
+    model = Recorder(tokenizer)
+    assert generate(model, tmp_path) == whole
+    assert len(model.prompts) == 1
+    assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)
+    assert f"{file}: damaged in line 3, set aside as {file.name}.damaged" in capsys.readouterr().err
+
+
+def test_no_edited_answer_is_taken_for_one_that_was_generated(tokenizer: Any, tmp_path: Path) -> None:
+    whole = generate(Recorder(tokenizer), tmp_path)
+    (file,) = tmp_path.glob("*.jsonl")
+    content = file.read_bytes()
+    for bit in range(0, 8 * len(content), 11):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        assert generate(Recorder(tokenizer), tmp_path) == whole
+
+
+def test_answers_without_a_checksum_are_used_as_they_are(tokenizer: Any, tmp_path: Path) -> None:
+    whole = generate(Recorder(tokenizer), tmp_path)
+    (file,) = tmp_path.glob("*.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps({"key": row["key"], "text": row["text"]}) + "\n" for row in rows))
+    model = Recorder(tokenizer)
+    assert generate(model, tmp_path) == whole
+    assert model.loads == 0
 
 
 @pytest.mark.parametrize("off", ["profile", "prediction"])

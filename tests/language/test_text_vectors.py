@@ -171,14 +171,69 @@ def test_a_stopped_run_goes_on_where_the_file_was_written_last(
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensors", "cut", save({"keys": np.zeros((1, 32), np.uint8)})])
-def test_a_damaged_file_is_named_with_the_way_out(model: Any, tmp_path: Path, content: Any) -> None:
+def test_a_damaged_file_is_set_aside_with_a_word_and_its_texts_encoded_again(
+    model: Any, tmp_path: Path, content: Any, capsys: pytest.CaptureFixture
+) -> None:
     counted = Counted(model)
-    counted.vectors(tmp_path, ["a film", "a book"])
+    whole = counted.vectors(tmp_path, ["a film", "a book"])
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-5] if content == "cut" else content)
-    with pytest.raises(GltaError, match="remove the file") as caught:
-        counted.vectors(tmp_path, ["a film"])
-    assert caught.value.location == str(file)
+    capsys.readouterr()
+    assert_array_equal(counted.vectors(tmp_path, ["a film", "a book"]), whole)
+    assert counted.texts == 4
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, f"{file.name}.damaged"}
+    assert f"{file}: is damaged" in capsys.readouterr().err
+
+
+def test_no_flipped_bit_of_the_file_gives_another_vector(model: Any, tmp_path: Path) -> None:
+    counted = Counted(model)
+    whole = counted.vectors(tmp_path, ["a film", "a book"])
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    for bit in np.random.default_rng(0).choice(8 * len(content), 60, replace=False):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        assert_array_equal(counted.vectors(tmp_path, ["a film", "a book"]), whole)
+
+
+def test_a_file_without_a_checksum_is_used_as_it_is(model: Any, tmp_path: Path) -> None:
+    counted = Counted(model)
+    whole = counted.vectors(tmp_path, ["a film", "a book"])
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(save(load_file(file)))
+    assert_array_equal(counted.vectors(tmp_path, ["a book", "a film"]), whole[::-1])
+    assert counted.texts == 2
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(143), MemoryError(), ValueError()])
+def test_what_ends_an_encoding_loses_nothing_of_it(model: Any, tmp_path: Path, end: BaseException) -> None:
+    """Long before the file would be written by the clock."""
+    texts = [f"number {number}" for number in range(10, 16)]
+    passes: list[int] = []
+
+    class Ended:
+        tokenizer, module, hidden_size, embed = model.tokenizer, model.module, model.hidden_size, model.embed
+
+        def hidden(self, *given: Any) -> Any:
+            passes.append(1)
+            if len(passes) == 3:
+                raise end
+            return model.hidden(*given)
+
+    with pytest.raises(type(end)):
+        text_vectors(Ended, "m", texts, TextSettings(batch_size=2), tmp_path)  # type: ignore[arg-type]
+    counted = Counted(model)
+    counted.vectors(tmp_path, texts, batch_size=2)
+    assert counted.texts == 2
+
+
+def test_vectors_that_have_no_room_are_not_begun(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glta_cli.core.storage.free_bytes", lambda folder: 8 * model.hidden_size - 1)
+    counted = Counted(model)
+    with pytest.raises(GltaError, match="no space left on the disk") as caught:
+        counted.vectors(tmp_path, ["a film", "a book"])
+    assert (caught.value.location, counted.texts) == (str(tmp_path), 0)
 
 
 def test_the_same_recipe_in_another_dtype_is_another_model(monkeypatch: pytest.MonkeyPatch) -> None:

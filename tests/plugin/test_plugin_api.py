@@ -245,6 +245,7 @@ TOOLS = [
     "read_json",
     "remembered_sha256",
     "say",
+    "whole_folder",
     "write_json",
 ]
 

@@ -22,7 +22,8 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import GraphSettings, Recipe, TrainingSettings
 from glta_cli.stages.pipeline import Pipeline
-from glta_cli.training.loop import STATE, TrainingProgress, train
+from glta_cli.training.loop import TrainingProgress, train
+from glta_cli.training.states import STATE
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.workspace import Workspace
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.core.files import file_sha256, fingerprint, remembered_sha256, write_bytes
+from glta_cli.core.storage import ReadOnlyError
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
@@ -52,6 +55,15 @@ def publish(workspace: Workspace, text: str = "words", name: str = "abc") -> Art
         return {"lines": 1}
 
     return workspace.publish("align", name, write, settings={"a": 1}, inputs={"prepare": "xyz"}, seed=3)
+
+
+def as_published_by_0_1(artefact: Artefact, **changes: object) -> None:
+    """Leave in the manifest what 0.1 wrote: stamps and hashes of the files, and no checksum of anything."""
+    path = artefact.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for key in ("checksum", "crc32", "headers", "blocks"):
+        del manifest[key]
+    path.write_text(json.dumps({**manifest, **changes}))
 
 
 def test_what_is_published_is_found_with_its_manifest(workspace):
@@ -128,6 +140,7 @@ def test_a_file_not_written_since_is_not_hashed_again_and_a_copied_one_is(worksp
 
 def test_a_manifest_from_before_stamps_is_checked_by_hash(workspace):
     artefact = publish(workspace)
+    as_published_by_0_1(artefact)
     manifest = json.loads((artefact.path / "manifest.json").read_text())
     del manifest["stamps"]
     (artefact.path / "manifest.json").write_text(json.dumps(manifest))
@@ -148,8 +161,7 @@ def test_a_missing_file_is_refused(workspace):
 
 def test_another_layout_is_refused(workspace):
     artefact = publish(workspace)
-    manifest = json.loads((artefact.path / "manifest.json").read_text())
-    (artefact.path / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 99}))
+    as_published_by_0_1(artefact, schema_version=99)
     with pytest.raises(GltaError, match="layout 99"):
         _ = Artefact(artefact.path).details
 
@@ -274,3 +286,177 @@ def test_what_is_written_has_the_permissions_of_the_user(tmp_path):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
     assert stat.S_IMODE(artefact.path.stat().st_mode) == 0o750
     assert stat.S_IMODE((artefact.path / "manifest.json").stat().st_mode) == 0o640
+
+
+# ------------------------------------------------------------------------------------------------ damages
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_no_flipped_bit_of_a_manifest_or_a_run_is_read(workspace):
+    artefact = publish(workspace)
+    workspace.save_run(Run("toy", {"seed": 0}, {"align": "abc"}))
+    for path, read in (
+        (artefact.path / "manifest.json", lambda: Artefact(artefact.path).manifest),
+        (workspace.root / "runs" / "toy.json", lambda: workspace.run("toy")),
+    ):
+        whole = path.read_bytes()
+        for bit in range(0, 8 * len(whole), 7):
+            path.write_bytes(flipped(whole, bit))
+            with pytest.raises(GltaError) as caught:
+                read()
+            assert caught.value.location == str(path)
+            assert "remove the" in caught.value.hint
+        path.write_bytes(whole)
+        read()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"name": "toy"}', '{"stage": 5}'])
+def test_a_manifest_or_a_run_that_says_too_little_is_named(workspace, content):
+    artefact = publish(workspace)
+    (artefact.path / "manifest.json").write_text(content)
+    with pytest.raises(GltaError, match=r"manifest\.json"):
+        _ = Artefact(artefact.path).manifest
+    workspace.save_run(Run("toy", {}, {}))
+    (workspace.root / "runs" / "toy.json").write_text(content)
+    with pytest.raises(GltaError, match=r"toy\.json"):
+        workspace.run("toy")
+
+
+def test_a_detail_that_a_manifest_lacks_is_named(workspace):
+    artefact = publish(workspace)
+    as_published_by_0_1(artefact, details={"linez": 1})
+    with pytest.raises(GltaError, match="its details lack lines"):
+        _ = Artefact(artefact.path).details["lines"]
+
+
+def test_a_file_changed_under_its_old_time_is_refused(workspace):
+    artefact = publish(workspace, "words")
+    path = artefact.path / "inner" / "text"
+    status = path.stat()
+    path.write_text("sword")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(GltaError, match="changed after it was published"):
+        artefact.file("inner/text")
+
+
+LATEST = ["", "[]", "null", "{}", '{"name": 5}', '{"name": ""}', '{"name": "gone"}', '{"name": "../x"}', "{"]
+
+
+@pytest.mark.parametrize("content", [*LATEST, None])
+def test_a_damaged_pointer_leads_to_the_newest_finished_run_with_a_word(workspace, content, capsys):
+    recipe = {"finetune": {"enabled": False}}
+    workspace.publish("pretrain-graph", "abc", lambda folder: {}, settings={}, inputs={}, seed=0)
+    for place, (name, stages) in enumerate(
+        [("older", {"pretrain-graph": "abc"}), ("finished", {"pretrain-graph": "abc"}), ("begun", {})]
+    ):
+        workspace.save_run(Run(name, recipe, stages))
+        os.utime(workspace.root / "runs" / f"{name}.json", (place, place))
+    pointer = workspace.root / "runs" / "latest"
+    if content is None:
+        pointer.unlink()
+    else:
+        pointer.write_text(content)
+    assert workspace.latest_run().name == "finished"
+    told = capsys.readouterr().err
+    assert told.startswith(f"warning: {pointer}: ")
+    assert told.endswith("; taking the newest finished run, finished\n")
+
+
+def test_no_flipped_bit_of_the_pointer_takes_another_run_without_a_word(workspace, capsys):
+    for name in ("b", "c", "a"):  # a bit lies between each two of these names
+        workspace.save_run(Run(name, {}, {}))
+    pointer = workspace.root / "runs" / "latest"
+    whole = pointer.read_bytes()
+    for bit in range(8 * len(whole)):
+        pointer.write_bytes(flipped(whole, bit))
+        run = workspace.latest_run()
+        assert run is not None
+        assert "warning" in capsys.readouterr().err
+
+
+def test_without_any_run_a_damaged_pointer_leads_nowhere(workspace):
+    (workspace.folder("runs") / "latest").write_text("{")
+    assert workspace.latest_run() is None
+
+
+# ------------------------------------------------------------------------------------- what is only read
+
+
+def test_a_run_that_is_the_latest_already_is_not_written_again(workspace, monkeypatch):
+    run = Run("toy", {"seed": 0}, {"align": "abc"})
+    workspace.save_run(run)
+    monkeypatch.setattr("glta_cli.workspace.workspace.write_sealed_json", lambda *_: pytest.fail("written again"))
+    workspace.save_run(run)
+
+
+def read_only(monkeypatch):
+    """As a file system that is mounted read-only answers; root may write wherever the mode forbids it."""
+
+    def refused(path, *arguments, **named):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("glta_cli.workspace.workspace.write_sealed_json", refused)
+    monkeypatch.setattr("glta_cli.core.temporary.Path.mkdir", refused)
+    monkeypatch.setattr("filelock.FileLock.acquire", lambda lock, *_, **__: refused(lock.lock_file))
+
+
+def test_a_finished_run_can_be_looked_at_where_nothing_can_be_written(workspace, monkeypatch):
+    workspace.save_run(Run("toy", {"seed": 0}, {}))
+    workspace.save_run(Run("other", {"seed": 1}, {}))
+    publish(workspace)
+    read_only(monkeypatch)
+    workspace.save_run(Run("toy", {"seed": 0}, {}))
+    assert workspace.published_or_made("align", "abc", lambda: pytest.fail("made again"))[1]
+
+
+def test_what_has_to_be_written_in_a_read_only_folder_names_it(workspace, monkeypatch):
+    for folder in ("stages/align", "locks", "runs"):
+        workspace.folder(folder)
+    read_only(monkeypatch)
+    for write in (
+        lambda: workspace.save_run(Run("toy", {"seed": 0}, {})),
+        lambda: publish(workspace),
+        lambda: workspace.published_or_made("align", "abc", lambda: publish(workspace)),
+    ):
+        with pytest.raises(ReadOnlyError, match="Read-only file system") as caught:
+            write()
+        assert caught.value.location == str(workspace.root)
+
+
+def test_a_stage_that_has_no_room_does_not_begin(workspace, monkeypatch):
+    monkeypatch.setattr("glta_cli.core.storage.free_bytes", lambda folder: 999)
+    with pytest.raises(GltaError, match=r"about 1\.0 kB are needed, 999 bytes are free"):
+        workspace.publish(
+            "align", "abc", lambda folder: pytest.fail("begun"), settings={}, inputs={}, seed=0, needed=1000
+        )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fills_up_or_fails_leaves_nothing_and_says_so(workspace, number):
+    def write(folder: Path) -> dict[str, int]:
+        (folder / "half").write_text("done")
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(GltaError, match="the disk") as caught:
+        workspace.publish("align", "abc", write, settings={}, inputs={}, seed=0)
+    assert caught.value.location == str(workspace.root)
+    assert list((workspace.root / "stages" / "align").iterdir()) == []
+
+
+def test_the_next_process_that_writes_removes_what_a_killed_one_left(workspace):
+    script = """
+import os, signal, sys
+from pathlib import Path
+from glta_cli.workspace.workspace import Workspace
+workspace = Workspace(Path(sys.argv[1]))
+workspace.publish("align", "abc", lambda folder: os.kill(os.getpid(), signal.SIGKILL), settings={}, inputs={}, seed=0)
+"""
+    assert subprocess.run([sys.executable, "-c", script, str(workspace.root)]).returncode == -signal.SIGKILL
+    assert len(list((workspace.root / "stages" / "align").iterdir())) == 1
+    with workspace.locked("align-abc"):
+        assert list((workspace.root / "stages" / "align").iterdir()) == []

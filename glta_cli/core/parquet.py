@@ -1,0 +1,41 @@
+"""Parquet files: a failed write names the file and the system's reason, a damaged file is named when it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from glta_cli.core.errors import GltaError
+from glta_cli.core.storage import as_os_error
+
+AGAIN = "remove the folder; the stage runs again"
+
+
+def write_table(path: Path, table: pl.DataFrame) -> None:
+    """Write a table as Parquet.
+
+    Raises:
+        OSError: it cannot be written; with the file's name.
+    """
+    try:
+        table.write_parquet(path)
+    except Exception as error:
+        raise as_os_error(error, path) or error from error
+
+
+def read_table(path: Path, *columns: str) -> pl.DataFrame:
+    """All of a Parquet file; raises `GltaError` where it is damaged or lacks one of `columns`."""
+    try:
+        table = pl.read_parquet(path)
+    # A panic of polars is none of Exception's.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise _damaged(path, str(error).partition("\n")[0]) from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise _damaged(path, f"without the column {', '.join(missing)}")
+    return table
+
+
+def _damaged(path: Path, reason: str) -> GltaError:
+    return GltaError(f"is damaged: no such Parquet file ({reason})", location=str(path), hint=AGAIN)
