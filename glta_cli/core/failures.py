@@ -58,8 +58,8 @@ def failure_of_system(error: BaseException, path: Path | None = None) -> GltaErr
         asked = ASKED_FOR.search(_text(error))
         problem = f"out of memory: {asked[1]} were asked for at once" if asked else "out of memory"
         return GltaError(problem, hint=OUT_OF_MEMORY_HINT)
-    number = _number(error)
-    named = _named_path(error) or path
+    number = number_of(error)
+    named = named_path(error) or path
     if number is None or (named is None and number not in OF_THE_SYSTEM):
         return None
     if number in FULL:
@@ -76,8 +76,8 @@ def is_of_the_system(error: BaseException) -> bool:
 
     A file that is missing is not among these.
     """
-    number = _number(error)
-    return out_of_memory(error) or number in OF_THE_SYSTEM or (number in OF_A_FILE and _named_path(error) is not None)
+    number = number_of(error)
+    return out_of_memory(error) or number in OF_THE_SYSTEM or (number in OF_A_FILE and named_path(error) is not None)
 
 
 def raise_failure_of_system(error: BaseException, path: Path | None = None) -> None:
@@ -116,13 +116,13 @@ def out_of_memory(error: BaseException) -> bool:
         assert out_of_memory(MemoryError())
         assert not out_of_memory(RuntimeError("shapes do not match"))
     """
-    if isinstance(error, MemoryError) or _number(error) == errno.ENOMEM:
+    if isinstance(error, MemoryError) or number_of(error) == errno.ENOMEM:
         return True
     return isinstance(error, (RuntimeError, ImportError)) and NO_MEMORY_IN_TEXT.search(_text(error)) is not None
 
 
-def _number(error: BaseException) -> int | None:
-    """The system's number of an error."""
+def number_of(error: BaseException) -> int | None:
+    """The system's number of an error, as an `OSError` has it or as the text of a library's own error hides it."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     found = _number_in_text(error)
@@ -135,7 +135,7 @@ def _number_in_text(error: BaseException) -> re.Match[str] | None:
     return NUMBER_IN_TEXT.search(_text(error)) if isinstance(error, Exception) and os.name == "posix" else None
 
 
-def _named_path(error: BaseException) -> Path | None:
+def named_path(error: BaseException) -> Path | None:
     """The file or folder an error names itself."""
     name = getattr(error, "filename", None) if isinstance(error, OSError) else None
     if name is None and (found := _number_in_text(error)):

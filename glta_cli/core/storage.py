@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from glta_cli.core.errors import GltaError
+from glta_cli.core.failures import named_path, number_of
 
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 BROKEN = {errno.EIO}
-# How the libraries in Rust (safetensors, polars) say which error the system gave.
-SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def as_os_error(error: BaseException, path: Path) -> OSError | None:
     """The system's error behind one of safetensors or polars, with the file's name; None where there is none."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return OSError(error.errno, os.strerror(error.errno), str(error.filename or path))
-    found = SYSTEM_ERROR.search(str(error))
-    if found is not None:
-        return OSError(int(found[1]), os.strerror(int(found[1])), str(path))
-    if "No space left on device" in str(error):
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    return None
+    number = number_of(error)
+    if number is None:
+        return None
+    return OSError(number, os.strerror(number), str(named_path(error) or path))
 
 
 class ReadOnlyError(GltaError):
