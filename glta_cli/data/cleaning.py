@@ -51,7 +51,7 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
         raise InputError(
             f"min_rating {min_rating} cannot be applied: there are no ratings",
             location="dataset.min_rating",
-            hint="--min-rating none keeps all interactions",
+            hint="name the column of ratings (table: -o rating=COLUMN), or keep all interactions: --min-rating none",
         )
     rows, dropped = _complete(rows, min_rating)
     users, items = codes_of(rows, "user", "item")

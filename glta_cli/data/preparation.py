@@ -16,7 +16,7 @@ from glta_cli.core.files import file_sha256, fingerprint, read_json, write_json
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.item_text import item_text, plain
-from glta_cli.data.loader_outputs import check_files, check_raw
+from glta_cli.data.loader_outputs import check_account, check_files, check_raw
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.plugin import DatasetLoader, RawDataset
@@ -111,12 +111,11 @@ def _pointer(settings: DatasetSettings, loader: DatasetLoader, workspace: Worksp
 
 
 def _known(pointer: Path, component: Component, workspace: Workspace) -> PreparedDataset | None:
-    """What a pointer leads to, unless the code of another's loader has changed since."""
+    """What a pointer leads to, unless the loader reads something else since."""
     if not pointer.is_file():
         return None
     known = read_json(pointer)
-    own = component.origin.distribution == OWN_DISTRIBUTION
-    if not own and known.get("loader") != _loader_identity(component):
+    if known.get("loader") != _loader_identity(component):
         return None
     artefact = workspace.published(STAGE, known["fingerprint"])
     return None if artefact is None else PreparedDataset(artefact)
@@ -145,9 +144,27 @@ def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
     if is_url(source):
         return loader.locate(downloads.url(source), downloads)
     path = Path(source).expanduser()
-    if not path.exists():
+    try:
+        present = path.exists()
+    except (OSError, ValueError):
+        # A name no file can have, such as one of a thousand letters.
+        present = False
+    if not present:
         raise InputError("no such file or folder", location=source, hint="--source takes a file, a folder or a URL")
-    return loader.locate(path, downloads)
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(
+            "is a pipe or a device, and a source is read more than once",
+            location=source,
+            hint="write it to a file first, and name that file with --source",
+        )
+    try:
+        return loader.locate(path, downloads)
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror or error}",
+            location=str(error.filename or source),
+            hint="look at its rights",
+        ) from error
 
 
 def _absolute(source: str | None) -> str | None:
@@ -164,12 +181,18 @@ def _write(
     with component.named():
         raw = loader.read(files)
         check_raw(raw)
-    interactions = raw.interactions
-    if settings.split.strategy != "given":
+    interactions, warnings = raw.interactions, list(raw.warnings)
+    if settings.split.strategy != "given" and "split" in interactions.collect_schema().names():
         # An ignored column must not decide which of two equal pairs is the duplicate.
-        interactions = interactions.drop("split", strict=False)
+        interactions = interactions.drop("split")
+        warnings.append(
+            f"the source comes divided into parts of its own, which {settings.split.strategy} divides anew: "
+            "`--split given` keeps them"
+        )
     table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore)
     dropped = _merged(raw.dropped, table.dropped)
+    with component.named():
+        check_account(raw, table.interactions.height + sum(dropped.values()))
     if table.interactions.is_empty():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
         raise InputError(
@@ -186,7 +209,7 @@ def _write(
     items.write_parquet(folder / ITEMS_FILE)
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
-    warnings = [*raw.warnings, *_split_warnings(table, sizes), *_text_warnings(items)]
+    warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
     if not sizes["test"] and settings.split.strategy != "given":
         warnings.append(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
@@ -199,6 +222,7 @@ def _write(
         "interactions": count,
         "density": count / (users * catalogue),
         "dropped": dropped,
+        "examples": {reason: raw.examples[reason] for reason in dropped if reason in raw.examples},
         "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
