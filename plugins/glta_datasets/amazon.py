@@ -212,7 +212,7 @@ def _ratings(path: Path, losses: Losses, warnings: list[str]) -> pl.DataFrame:
     rows, lost, told = with_numbers(records, place=place, expected=expected)
     losses.update(lost)
     warnings += told
-    return with_ids(rows, place)
+    return with_ids(rows, place, stripped=records.stripped)
 
 
 def _sequences(path: Path) -> pl.DataFrame:

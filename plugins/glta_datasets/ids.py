@@ -39,15 +39,19 @@ class ExactNumber(str):
     __slots__ = ()
 
 
-def ids_of(values: pl.Series) -> pl.Series:
+def ids_of(values: pl.Series, *, stripped: bool = False) -> pl.Series:
     """A column of ids as text; null where there is none.
+
+    Args:
+        stripped: whether no text has blanks around it.
 
     Raises:
         TypeError: the column holds lists, records or bytes that are no text.
     """
     kind = values.dtype
     if kind == pl.String:
-        return _without_point(values.str.strip_chars(BLANKS))
+        bare = stripped or not may_have(values, BLANKS)
+        return _without_point(values if bare else values.str.strip_chars(BLANKS))
     if kind.is_float():
         return _from_floats(values)
     if kind.is_nested() or kind == pl.Object:
@@ -59,6 +63,13 @@ def ids_of(values: pl.Series) -> pl.Series:
             raise TypeError("holds bytes that are no text") from error
     text = values.cast(pl.String)
     return text.str.replace(r"\.0+$", "") if kind.is_decimal() else text.str.strip_chars(BLANKS)
+
+
+def may_have(texts: pl.Series, letters: str) -> bool:
+    """Whether one of these letters stands in a column, which a look at all of it at once tells soonest."""
+    joined = texts.str.join("").item()
+    odd = letters if not joined.isascii() else [letter for letter in letters if letter.isascii()]
+    return any(letter in joined for letter in odd)
 
 
 def id_of(value: Any) -> str | None:
@@ -94,10 +105,10 @@ def exact_json(content: bytes) -> Any:
 
 
 def _has_rounded(record: dict[str, Any], line: bytes) -> bool:
-    floats = [value for value in record.values() if type(value) is float]
-    if not floats:
-        return False
-    return any(abs(value) >= EXACT_FLOATS for value in floats) or _LONG_NUMBER.search(line) is not None
+    for value in record.values():
+        if type(value) is float and (abs(value) >= EXACT_FLOATS or (value % 1 and _LONG_NUMBER.search(line))):
+            return True
+    return False
 
 
 def _exact_integer(digits: str) -> int | ExactNumber:

@@ -12,7 +12,7 @@ import polars as pl
 
 from glta_cli.plugin import InputError
 from glta_datasets.files import BYTE_ORDER_MARK, FETCH_AGAIN, chunks_of, filled_lines, lines_of
-from glta_datasets.ids import ExactNumber, exact_record, id_of
+from glta_datasets.ids import ExactNumber, exact_record, id_of, may_have
 from glta_datasets.records import UNREADABLE, Losses, Records, line_shown
 
 Record = dict[str, Any]
@@ -38,10 +38,9 @@ def columns_of(path: Path, fields: Mapping[str, type[pl.DataType]], needed: Iter
         InputError: as `chunks_of`, no line at all is a record, or the first record lacks a needed field.
     """
     needed = list(needed)
-    ids = [name for name in needed if fields[name] is pl.String]
     frames: list[pl.DataFrame] = []
     first: Record | None = None
-    bad = lines = 0
+    bad = 0
     example: str | None = None
     for chunk in chunks_of(path):
         if first is None:
@@ -50,19 +49,19 @@ def columns_of(path: Path, fields: Mapping[str, type[pl.DataType]], needed: Iter
                 required(first, needed, path)
         try:
             frame = pl.read_ndjson(chunk, schema=fields)
-            if _may_be_rewritten(frame, ids):
-                frame, _, _ = _columns_by_line(chunk, fields)
         except pl.exceptions.PolarsError:
             # One line or value that does not fit fails the chunk: line by line tells it from the others.
             frame, unreadable_here, shown = _columns_by_line(chunk, fields)
-            if unreadable_here and example is None and shown is not None:
-                example = line_shown(lines + shown[0], shown[1])
+            if shown is not None and example is None:
+                before = sum(earlier.count(b"\n") for earlier in islice(chunks_of(path), len(frames)))
+                example = line_shown(before + shown[0], shown[1])
             bad += unreadable_here
         frames.append(frame)
-        if example is None:
-            lines += chunk.count(b"\n")
     _account(sum(frame.height for frame in frames), bad, path, losses, example)
-    return Records(pl.concat(frames), losses, _places(path))
+    columns = pl.concat(frames)
+    if any(_may_be_rewritten(columns[name]) for name in needed if fields[name] is pl.String):
+        columns = pl.concat(_columns_by_line(chunk, fields)[0] for chunk in chunks_of(path))
+    return Records(columns, losses, _places(path))
 
 
 def records_of(
@@ -117,15 +116,11 @@ def required(record: Record, needed: Iterable[str], path: Path) -> None:
         )
 
 
-def _may_be_rewritten(frame: pl.DataFrame, ids: list[str]) -> bool:
+def _may_be_rewritten(ids: pl.Series) -> bool:
     """Whether a text may be a number that lost digits or its form, a list or an object: the slow reader knows."""
-    for column in (frame[name] for name in ids):
-        odd = column.str.contains(".", literal=True) | column.str.starts_with("[") | column.str.starts_with("{")
-        longest = column.str.len_bytes().max()
-        long = isinstance(longest, int) and longest >= _MANY_DIGITS and column.str.contains(_DIGITS).any()
-        if odd.any() or long:
-            return True
-    return False
+    longest = ids.str.len_bytes().max()
+    long = isinstance(longest, int) and longest >= _MANY_DIGITS and bool(ids.str.contains(_DIGITS).any())
+    return long or may_have(ids, ".[{")
 
 
 def _columns_by_line(
@@ -156,7 +151,7 @@ def _columns_by_line(
 
 def _value(value: Any, kind: type[pl.DataType]) -> Any:
     if kind is pl.String:
-        return id_of(value)
+        return value if type(value) is str else id_of(value)
     # A list is no number, and one beyond 64 bits is none that a column can hold.
     if isinstance(value, list | dict) or (isinstance(value, int) and abs(value) >= 1 << 63):
         return None

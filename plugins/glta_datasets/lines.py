@@ -50,7 +50,7 @@ def read_by_line(
     if numbers and plain_numbers:
         sorting = order.arg_sort()
         frame, order = frame[sorting], order.gather(sorting)
-    return Records(frame, losses, lambda row: line_shown(order[row] + 1, source.lines[order[row]]))
+    return Records(frame, losses, lambda row: line_shown(order[row] + 1, source.lines[order[row]]), stripped=True)
 
 
 def _header(source: QuotedLines, place: str) -> tuple[list[str], int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -96,7 +96,7 @@ class MovieLens:
         content, place = ratings
         records = layout.read_ratings(content, place)
         rows, losses, warnings = with_numbers(records, place=place, expected=layout.expected)
-        raw = raw_dataset(with_ids(rows, place), losses, warnings)
+        raw = raw_dataset(with_ids(rows, place, stripped=records.stripped), losses, warnings)
         if movies is None:
             raw.warnings.append(f"{layout.movies} is not beside {layout.ratings}: no titles")
         else:
@@ -193,7 +193,7 @@ def _ratings_1m(content: bytes, place: str) -> Records:
     records = read_delimited(text, place, separator=":", columns=columns, quotes=False, types=NUMBERS)
     if records.losses.total or any(records.frame[name].null_count() < records.frame.height for name in between):
         return _double_colons(text, place, RATING_COLUMNS)
-    return Records(records.frame.select(RATING_COLUMNS), records.losses, records.place_of)
+    return replace(records, frame=records.frame.select(RATING_COLUMNS))
 
 
 def _movies_1m(content: bytes, place: str) -> Records:

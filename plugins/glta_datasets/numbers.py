@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import polars as pl
@@ -13,6 +14,8 @@ from glta_datasets.times import times_of
 
 # What people and programs write where there is no value.
 NO_VALUE: Final = ("", "-", "n/a", "na", "#n/a", "nil", "none", "null", "nan", "<na>", "nat")
+# Each of these words has one of them.
+LETTERS_OF_NO_VALUE: Final = "nN-"
 
 
 def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.DataFrame, Losses, list[str]]:
@@ -41,6 +44,8 @@ def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.Dat
             continue
         numbers[name], told = _numbers(frame[name], name)
         warnings += told
+        if not numbers[name].has_nulls():
+            continue
         bad = numbers[name].is_null() & ~_without_value(frame[name], numbers[name]) & readable
         if bad.any():
             row = int(bad.arg_max() or 0)
@@ -66,7 +71,8 @@ def written(text: str | None) -> str | None:
 def ratings(values: pl.Series) -> pl.Series:
     """Float64; null where the text is no number. `nan` is one; its row is dropped later, unrated."""
     numbers = values.cast(pl.Float64, strict=False)
-    return numbers.set(numbers.is_infinite(), None) if numbers.is_infinite().any() else numbers
+    infinite = numbers.min() == -math.inf or numbers.max() == math.inf
+    return numbers.set(numbers.is_infinite(), None) if infinite else numbers
 
 
 def _numbers(values: pl.Series, name: str) -> tuple[pl.Series, list[str]]:

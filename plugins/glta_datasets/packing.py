@@ -88,9 +88,10 @@ def opened(path: Path) -> Iterator[Stream]:
     Raises:
         InputError: zstd, or an archive of several files; while reading, once more came out than `unpacked_limit`.
     """
-    with path.open("rb") as file:
+    # Opened twice: to go back in a buffered file means to copy all of it on the way.
+    with path.open("rb", buffering=0) as file:
         start = file.read(10)
-        file.seek(0)
+    with path.open("rb") as file:
         if path.suffix.lower() == ".gz" or start.startswith(_GZIP):
             with igzip.open(file, "rb") as unpacked:
                 yield _limited(unpacked, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -65,11 +65,13 @@ class Records:
         frame: one row a record.
         losses: the records that are no row.
         place_of: where row i of the frame stands in the file, as an example of a loss is written.
+        stripped: whether no text has blanks around it.
     """
 
     frame: pl.DataFrame
     losses: Losses = field(default_factory=Losses)
     place_of: Callable[[int], str] = lambda row: f"row {row + 1}"
+    stripped: bool = False
 
     @property
     def read(self) -> int:
@@ -79,12 +81,12 @@ class Records:
     def renamed(self, names: Mapping[str, str]) -> Records:
         """The columns of `names` alone, under their new names, where the file has them."""
         present = {old: new for old, new in names.items() if old in self.frame.columns}
-        return Records(self.frame.select(pl.col(o).alias(n) for o, n in present.items()), self.losses, self.place_of)
+        return replace(self, frame=self.frame.select(pl.col(old).alias(new) for old, new in present.items()))
 
     def renamed_by_role(self, names: Mapping[str, str | None]) -> Records:
         """One column a role, of those that are found; one column may have several."""
         found = [pl.col(column).alias(role) for role, column in names.items() if column is not None]
-        return Records(self.frame.select(found), self.losses, self.place_of)
+        return replace(self, frame=self.frame.select(found))
 
 
 def line_shown(number: int, text: str) -> str:
@@ -93,10 +95,17 @@ def line_shown(number: int, text: str) -> str:
     return f"line {number:,}: '{text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + '...'}'"
 
 
-def with_ids(frame: pl.DataFrame, place: str, columns: tuple[str, ...] = ("user", "item")) -> pl.DataFrame:
-    """The frame with its ids as text; raises `InputError` for a column that holds none."""
+def with_ids(
+    frame: pl.DataFrame, place: str, columns: tuple[str, ...] = ("user", "item"), *, stripped: bool = False
+) -> pl.DataFrame:
+    """The frame with its ids as text; raises `InputError` for a column that holds none.
+
+    Args:
+        place: what to call the file in errors.
+        stripped: whether no text has blanks around it.
+    """
     try:
-        return frame.with_columns(ids_of(frame[name]).alias(name) for name in columns)
+        return frame.with_columns(ids_of(frame[name], stripped=stripped).alias(name) for name in columns)
     except TypeError as error:
         raise InputError(
             f"the column of ids {error}", location=place, hint="ids are text or numbers, one a row"

@@ -11,8 +11,8 @@ import polars as pl
 
 from glta_cli.plugin import Fetch, InputError, RawDataset, did_you_mean
 from glta_datasets.columns import found_column, listed, looks_like_data
-from glta_datasets.ids import BLANKS
-from glta_datasets.numbers import no_value, with_numbers
+from glta_datasets.ids import BLANKS, may_have
+from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
 from glta_datasets.settings import TableSettings
 from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_format, table_in
@@ -104,7 +104,7 @@ class Table:
         rows, losses, told = with_numbers(
             records, place=str(path), expected="ratings are numbers; times are seconds, milliseconds or ISO dates"
         )
-        rows = with_ids(_with_parts(rows, path, named=self.options.split), str(path))
+        rows = with_ids(_with_parts(rows, path, named=self.options.split), str(path), stripped=records.stripped)
         warnings += told + _odd_ids(rows)
         raw = raw_dataset(rows, losses, warnings)
         raw.items = self._items(files["items"], raw.warnings) if "items" in files else None
@@ -242,6 +242,8 @@ def _odd_ids(rows: pl.DataFrame) -> list[str]:
     """A sentence where an id is what programs write for none."""
     told = []
     for name in ("user", "item"):
+        if not may_have(rows[name], LETTERS_OF_NO_VALUE):
+            continue
         odd = rows.filter(no_value(pl.col(name)) & (pl.col(name) != ""))
         if odd.height:
             told.append(f"{odd.height:,} rows have '{odd[name][0]}' for their {name}: it is taken as an id")

@@ -153,18 +153,25 @@ def _lines_in(path: Path, encoding: str | None) -> Iterator[bytes] | None:
 
 
 def _from_records(records: Sequence[Record]) -> pl.DataFrame:
-    """Columns of strings, by names without blanks: in JSON lines a field may be a number here and a string there.
+    """Columns by their names; of strings where a field is a number here and a string there.
 
     Lists and objects come as columns of lists: they are texts, perhaps, but no ids.
     """
-    names = dict.fromkeys(name for record in records for name in record)
+    names: dict[str, None] = {}
+    for record in records:
+        if not record.keys() <= names.keys():
+            names |= dict.fromkeys(record)
     return pl.DataFrame({name: _json_column([record.get(name) for record in records], name) for name in names})
 
 
 def _json_column(values: list[Any], name: str) -> pl.Series:
-    if any(isinstance(value, list | dict) for value in values):
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds & {list, dict}:
         texts = [None if value is None else _flat(value) for value in values]
         return pl.Series(name, texts, dtype=pl.List(pl.String))
+    for single, column in ((str, pl.String), (float, pl.Float64), (int, pl.Int64)):
+        if kinds == {single} and (single is not int or all(value is None or abs(value) < 1 << 63 for value in values)):
+            return pl.Series(name, values, dtype=column)
     return pl.Series(name, [id_of(value) for value in values], dtype=pl.String)
 
 
