@@ -201,6 +201,8 @@ def _write(
             hint="look at the file, or lower --kcore and --min-rating",
         )
 
+    if settings.split.strategy in ("leave-last-out", "temporal") and "timestamp" not in table.interactions.columns:
+        _refuse_empty_times(settings, raw)
     assigned = _split(settings, table)
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
     table.interactions.with_columns(named).write_parquet(folder / INTERACTIONS_FILE)
@@ -227,6 +229,16 @@ def _write(
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
     }
+
+
+def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:
+    """Raise `InputError` where there is a column of times without a single one: to name it would not help."""
+    if "timestamp" in raw.interactions.collect_schema().names():
+        raise InputError(
+            f"the split '{settings.split.strategy}' needs times, and the column of times holds none",
+            location="dataset.split.strategy",
+            hint="use --split ratio, or look at the column",
+        )
 
 
 def _split(settings: DatasetSettings, table: CleanTable) -> np.ndarray:

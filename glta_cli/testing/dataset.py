@@ -285,6 +285,13 @@ def _report_promises(contract: Contract, raw: RawDataset) -> None:
             assert isinstance(reason, str), f"the reason {reason!r} is no text"
             assert type(count) is int, f"{reason} is counted as {count!r}"
             assert count >= 0, f"{reason} is counted as {count}"
+    with contract.promise("`read`, where it is counted, is the interactions and all that was dropped"):
+        rows = raw.interactions.select("user").collect().height + sum(raw.dropped.values())
+        assert raw.read in (None, rows), f"it is {raw.read!r}, not {rows}"
+    with contract.promise("`examples` shows a record of a reason of `dropped`"):
+        assert isinstance(raw.examples, dict), f"it is {raw.examples!r}"
+        assert raw.examples.keys() <= raw.dropped.keys(), f"of these nothing was dropped: {raw.examples!r}"
+        assert all(isinstance(example, str) for example in raw.examples.values()), f"they are {raw.examples!r}"
     with contract.promise("`warnings` are sentences for the user"):
         assert isinstance(raw.warnings, list), f"they are {raw.warnings!r}"
         assert all(isinstance(w, str) and w.strip() for w in raw.warnings), f"they are {raw.warnings!r}"

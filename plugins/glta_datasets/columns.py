@@ -29,13 +29,13 @@ def columns_named(records: Records, names: Mapping[str, str], required: Sequence
     present = records.frame.columns
     found = {name: column for name in names if (column := found_column(name, present)) is not None}
     missing = [name for name in required if name not in found]
+    if missing and looks_like_data(present):
+        raise without_header(present, place, such_as=",".join(names))
     if missing:
         raise InputError(
             f"no column {' and no column '.join(missing)}; the columns are {listed(present)}",
             location=f"{place}:1",
-            hint="write the names of the columns in the first line"
-            if looks_like_data(present)
-            else "is this the right file?",
+            hint="is this the right file?",
         )
     return records.renamed({found[name]: new for name, new in names.items() if name in found})
 
@@ -45,6 +45,15 @@ def looks_like_data(header: Iterable[str]) -> bool:
     fields = pl.Series([name for name in header if not name.startswith("column ")], dtype=pl.String)
     return bool(fields.cast(pl.Float64, strict=False).is_not_null().any()) or bool(
         times_of(fields).seconds.is_not_null().any()
+    )
+
+
+def without_header(header: Sequence[str], place: str, such_as: str = "user,item,rating,timestamp") -> InputError:
+    """The error of a file whose first line is a row."""
+    return InputError(
+        f"the first line looks like data, not like the names of columns: {listed(header)}",
+        location=f"{place}:1",
+        hint=f"write the names of the columns into a first line, such as {such_as}",
     )
 
 

@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 
 from glta_cli.plugin import InputError
-from glta_datasets.files import BYTE_ORDER_MARK, FETCH_AGAIN, chunks_of, filled_lines, lines_of
+from glta_datasets.files import BYTE_ORDER_MARK, FETCH_AGAIN, chunks_of, filled_lines
 from glta_datasets.ids import ExactNumber, exact_record, id_of, may_have
 from glta_datasets.records import UNREADABLE, Losses, Records, line_shown
 
@@ -61,7 +61,7 @@ def columns_of(path: Path, fields: Mapping[str, type[pl.DataType]], needed: Iter
     columns = pl.concat(frames)
     if any(_may_be_rewritten(columns[name]) for name in needed if fields[name] is pl.String):
         columns = pl.concat(_columns_by_line(chunk, fields)[0] for chunk in chunks_of(path))
-    return Records(columns, losses, _places(path))
+    return Records(columns, losses, places_of(path))
 
 
 def records_of(
@@ -81,12 +81,12 @@ def records_of(
         lines: the lines themselves, where the file has been read already.
 
     Raises:
-        InputError: as `lines_of`, or no line at all is a record.
+        InputError: as `chunks_of`, or no line at all is a record.
     """
     good = bad = 0
     first: bytes | None = None
     example: str | None = None
-    for line in lines_of(path, if_empty=if_empty) if lines is None else lines:
+    for number, line in enumerate(_lines_of(path, if_empty) if lines is None else lines, 1):
         if not line or line.isspace():
             continue
         record = _record(line, parse)
@@ -94,7 +94,7 @@ def records_of(
         if record is None:
             bad += 1
             if example is None:
-                example = line_shown(good + bad, line.decode("utf-8", errors="replace"))
+                example = line_shown(number, line.decode("utf-8", errors="replace"))
         else:
             good += 1
             yield record
@@ -173,18 +173,25 @@ def _parsed(lines: Iterable[bytes], parse: Parser) -> Iterator[Record | None]:
     return (_record(line, parse) for line in lines)
 
 
-def _places(path: Path) -> Callable[[int], str]:
-    """How to find the line of a row: the file is gone through again, which only a fault asks for."""
+def places_of(path: Path, lines: Iterable[bytes] | None = None) -> Callable[[int], str]:
+    """How to find the line of a row: the file is gone through again, which only a fault asks for.
+
+    Args:
+        lines: the lines themselves, where they are not those of the file.
+    """
 
     def place_of(row: int) -> str:
-        numbered = enumerate((line for chunk in chunks_of(path) for line in chunk.removesuffix(b"\n").split(b"\n")), 1)
-        whole = (
-            (number, line) for number, line in numbered if line.strip() and _record(line, orjson.loads) is not None
-        )
+        numbered = enumerate(_lines_of(path) if lines is None else lines, 1)
+        whole = (pair for pair in numbered if pair[1].strip() and _record(pair[1], orjson.loads) is not None)
         found = next(islice(whole, row, None), None)
         return f"row {row + 1}" if found is None else line_shown(found[0], found[1].decode("utf-8", errors="replace"))
 
     return place_of
+
+
+def _lines_of(path: Path, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
+    """All lines of a file, blank ones too, so that they can be numbered."""
+    return (line for chunk in chunks_of(path, if_empty=if_empty) for line in chunk.removesuffix(b"\n").split(b"\n"))
 
 
 def _account(good: int, bad: int, path: Path, losses: Losses, example: str | None, first: bytes | None = None) -> None:

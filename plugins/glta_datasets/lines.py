@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from glta_cli.plugin import InputError
+from glta_datasets.columns import looks_like_data, without_header
 from glta_datasets.ids import BLANKS
 from glta_datasets.quotes import swallowed
 from glta_datasets.records import TOO_MANY_FIELDS, UNCLOSED_QUOTE, Losses, Records, line_shown
@@ -69,6 +70,8 @@ def _header(source: QuotedLines, place: str) -> tuple[list[str], int]:
         names.pop()
     names = [name or f"column {number}" for number, name in enumerate(names, 1)]
     if len(set(names)) < len(names):
+        if looks_like_data(names):
+            raise without_header(names, place)
         raise InputError(
             f"two columns have one name: {', '.join(names)}",
             location=f"{place}:{first + 1}",

@@ -9,7 +9,7 @@ import polars as pl
 
 from glta_cli.plugin import InputError
 from glta_datasets.ids import BLANKS
-from glta_datasets.records import BAD_RATING, BAD_TIME, Losses, Records, line_shown
+from glta_datasets.records import BAD_RATING, BAD_TIME, TOO_MANY_FIELDS, Losses, Records, line_shown
 from glta_datasets.times import times_of
 
 # What people and programs write where there is no value.
@@ -52,8 +52,9 @@ def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.Dat
             losses.add(reason, int(bad.sum()), _shown(records, row, frame[name][row]))
             readable &= ~bad
     if not readable.any():
-        told_losses = f": {losses.told()}" if losses.counts else ""
-        raise InputError(f"no line can be read{told_losses}", location=f"{place}:1", hint=expected)
+        if losses.counts.get(TOO_MANY_FIELDS, 0) == records.read:
+            expected = "the first line has to name as many columns as the others have fields"
+        raise InputError(f"no line can be read: {losses.told()}", location=f"{place}:1", hint=expected)
     kept = frame.with_columns(**numbers)
     return (kept if readable.all() else kept.filter(readable)), losses, warnings
 

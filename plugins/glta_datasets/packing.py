@@ -145,6 +145,17 @@ def read_member(archive: zipfile.ZipFile, member: str, path: Path) -> bytes:
         return UnpackedBytes(stream, path, unpacked_limit(path)).read()
 
 
+def only_member(path: Path) -> str:
+    """The name of the one file in a zip archive; raises `InputError` where it is none, or holds several."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _only_member(archive, path).filename
+    except BROKEN_ARCHIVE as error:
+        raise InputError(
+            f"not a readable archive: {error}", location=str(path), hint="`unzip -t` tests it; fetch the file again"
+        ) from error
+
+
 def _limited(stream: IO[bytes], path: Path) -> Stream:
     limit = unpacked_limit(path)
     cannot_reach_it = isinstance(stream, igzip.IGzipFile) and path.stat().st_size * _LARGEST_RATIO <= limit

@@ -66,12 +66,14 @@ class Records:
         losses: the records that are no row.
         place_of: where row i of the frame stands in the file, as an example of a loss is written.
         stripped: whether no text has blanks around it.
+        nested: for columns that hold lists or objects as text, where they do: such a text is no id.
     """
 
     frame: pl.DataFrame
     losses: Losses = field(default_factory=Losses)
     place_of: Callable[[int], str] = lambda row: f"row {row + 1}"
     stripped: bool = False
+    nested: Mapping[str, pl.Series] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -86,7 +88,15 @@ class Records:
     def renamed_by_role(self, names: Mapping[str, str | None]) -> Records:
         """One column a role, of those that are found; one column may have several."""
         found = [pl.col(column).alias(role) for role, column in names.items() if column is not None]
-        return replace(self, frame=self.frame.select(found))
+        nested = {role: self.nested[name] for role, name in names.items() if name is not None and name in self.nested}
+        return replace(self, frame=self.frame.select(found), nested=nested)
+
+    def without_nested(self, *columns: str) -> Records:
+        """Null in place of lists and objects."""
+        frame = self.frame.with_columns(
+            self.frame[name].set(self.nested[name], None) for name in columns if name in self.nested
+        )
+        return replace(self, frame=frame)
 
 
 def line_shown(number: int, text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from glta_cli.plugin import Fetch, InputError, RawDataset, did_you_mean
-from glta_datasets.columns import found_column, listed, looks_like_data
+from glta_datasets.columns import found_column, listed, looks_like_data, without_header
 from glta_datasets.ids import BLANKS, may_have
 from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
@@ -100,7 +100,7 @@ class Table:
         _require(records, path, names, ("user", "item"))
         warnings = [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
         warnings += _shadowed(records, names)
-        records = records.renamed_by_role(names)
+        records = records.renamed_by_role(names).without_nested("user", "item")
         rows, losses, told = with_numbers(
             records, place=str(path), expected="ratings are numbers; times are seconds, milliseconds or ISO dates"
         )
@@ -160,13 +160,13 @@ class Table:
             plain = {_plain(column): column for column in reversed(columns)}
             return next((plain[name] for name in COMMON_NAMES[role] if name in plain), None)
         found = found_column(wanted, columns)
+        if found is None and looks_like_data(columns):
+            raise without_header(columns, str(path))
         if found is None:
             raise InputError(
                 f"no column '{wanted}'; the columns are {listed(columns)}",
                 location=f"{path}:1",
-                hint=_without_header(columns, role)
-                or did_you_mean(wanted, columns)
-                or f"-o {option or role}=COLUMN names one of them",
+                hint=did_you_mean(wanted, columns) or f"-o {option or role}=COLUMN names one of them",
             )
         return found
 
@@ -188,26 +188,15 @@ def _require(
     if not missing:
         return
     columns = records.frame.columns
-    without_header = _without_header(columns, missing[0])
-    one_column = f"; -o separator=';' names what stands between the fields, -o {option or missing[0]}=COLUMN a column"
+    if looks_like_data(columns):
+        raise without_header(columns, str(path), "item,title,description" if option else "user,item,rating,timestamp")
+    ways = " ".join(f"-o {option or role}=COLUMN" for role in missing)
     raise InputError(
-        "the first line looks like data, not like the names of columns: " + listed(columns)
-        if without_header
-        else f"no column is known as {' or '.join(missing)}; the columns are {listed(columns)}",
+        f"no column is known as {' or '.join(missing)}; the columns are {listed(columns)}",
         location=f"{path}:1",
-        hint=without_header
-        or f"name {'it' if len(missing) == 1 else 'them'}: "
-        + " ".join(f"-o {option or role}=COLUMN" for role in missing)
-        + (one_column if len(columns) == 1 else ""),
+        hint=f"name {'it' if len(missing) == 1 else 'them'}: {ways}"
+        + ("; or name what stands between the fields: -o separator=';'" if len(columns) == 1 else ""),
     )
-
-
-def _without_header(columns: Sequence[str], role: str) -> str | None:
-    """The hint where the first line is a row."""
-    if not looks_like_data(columns):
-        return None
-    example = "item,title,description" if role in ("title", "description") else "user,item,rating,timestamp"
-    return f"write the names of the columns into a first line, such as {example}"
 
 
 def _shadowed(records: Records, names: Mapping[str, str | None]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +14,8 @@ from glta_datasets.delimited import read_delimited
 from glta_datasets.encodings import as_utf8
 from glta_datasets.files import first_line, read_bytes
 from glta_datasets.ids import EXACT_FLOATS, id_of
-from glta_datasets.json_lines import Record, records_of
-from glta_datasets.packing import PACKED_SUFFIXES
+from glta_datasets.json_lines import Record, places_of, records_of
+from glta_datasets.packing import PACKED_SUFFIXES, only_member
 from glta_datasets.records import Losses, Records
 
 SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")
@@ -59,6 +59,8 @@ def table_format(path: Path) -> str:
     while name.endswith(PACKED_SUFFIXES):
         name = name.rpartition(".")[0]
     known = _FORMATS.get(name.rpartition(".")[2])
+    if known is None and path.suffix.lower() == ".zip" and path.is_file():
+        known = _FORMATS.get(only_member(path).lower().rpartition(".")[2])
     if known is None:
         raise InputError(
             f"its format is not told by its name; known are {', '.join(SUFFIXES)}",
@@ -141,38 +143,43 @@ def _json_table(path: Path, encoding: str | None) -> Records:
     losses = Losses()
     lines = _lines_in(path, encoding)
     records = list(records_of(path, losses, if_empty=IF_EMPTY, lines=lines))
-    return Records(_from_records(records), losses)
+    columns, nested = _columns(records)
+    return Records(columns, losses, places_of(path, lines), nested=nested)
 
 
-def _lines_in(path: Path, encoding: str | None) -> Iterator[bytes] | None:
+def _lines_in(path: Path, encoding: str | None) -> list[bytes] | None:
     """The lines in UTF-8, where they are written in something else; None where the file may be read as it is."""
     if encoding is None and not first_line(path).startswith((b"\xff\xfe", b"\xfe\xff")):
         return None
     content = as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), encoding=encoding, nameable=True)
-    return iter(content.split(b"\n"))
+    return content.split(b"\n")
 
 
-def _from_records(records: Sequence[Record]) -> pl.DataFrame:
-    """Columns by their names; of strings where a field is a number here and a string there.
-
-    Lists and objects come as columns of lists: they are texts, perhaps, but no ids.
-    """
+def _columns(records: Sequence[Record]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """Columns by their names, and where one holds lists or objects, which become texts."""
     names: dict[str, None] = {}
     for record in records:
         if not record.keys() <= names.keys():
             names |= dict.fromkeys(record)
-    return pl.DataFrame({name: _json_column([record.get(name) for record in records], name) for name in names})
+    columns: dict[str, pl.Series] = {}
+    nested: dict[str, pl.Series] = {}
+    for name in names:
+        values = [record.get(name) for record in records]
+        kinds = set(map(type, values)) - {type(None)}
+        if kinds & {list, dict}:
+            nested[name] = pl.Series([isinstance(value, list | dict) for value in values])
+            values = [", ".join(_flat(value)) if isinstance(value, list | dict) else value for value in values]
+            kinds = kinds - {list, dict} | {str}
+        columns[name] = _column(values, kinds)
+    return pl.DataFrame(columns), nested
 
 
-def _json_column(values: list[Any], name: str) -> pl.Series:
-    kinds = set(map(type, values)) - {type(None)}
-    if kinds & {list, dict}:
-        texts = [None if value is None else _flat(value) for value in values]
-        return pl.Series(name, texts, dtype=pl.List(pl.String))
+def _column(values: list[Any], kinds: set[type]) -> pl.Series:
+    """One column: of strings where a field is a number here and a string there."""
     for single, column in ((str, pl.String), (float, pl.Float64), (int, pl.Int64)):
         if kinds == {single} and (single is not int or all(value is None or abs(value) < 1 << 63 for value in values)):
-            return pl.Series(name, values, dtype=column)
-    return pl.Series(name, [id_of(value) for value in values], dtype=pl.String)
+            return pl.Series(values, dtype=column)
+    return pl.Series([id_of(value) for value in values], dtype=pl.String)
 
 
 def _flat(value: Any) -> list[str]:

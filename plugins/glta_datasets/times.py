@@ -10,9 +10,9 @@ import polars as pl
 
 from glta_datasets.ids import BLANKS
 
-# A number is in seconds up to here, in thousandths up to a thousand times as much, and so on: seconds of the year
-# 5138, milliseconds of 1973. No log of people and things is on the wrong side.
-MOST_SECONDS: Final = 10**11
+# A number is in seconds up to here, in thousandths up to a thousand times as much, and so on: the last second of the
+# year 9999, which databases write for ever, and milliseconds of 1978, from which there is no log.
+MOST_SECONDS: Final = 253_402_300_799
 UNITS: Final = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 _SCALES: Final = (1, 1_000, 1_000_000, 1_000_000_000)
 
