@@ -66,9 +66,9 @@ def chunks_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
 
 
 def lines_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
-    """A file's lines that are not blank, without their line breaks; raises as `chunks_of` does."""
+    """A file's lines without their line breaks, blank ones too, so that they can be numbered; raises as `chunks_of`."""
     for chunk in chunks_of(path, if_empty=if_empty):
-        yield from filled_lines(chunk)
+        yield from chunk.removesuffix(b"\n").split(b"\n")
 
 
 def filled_lines(chunk: bytes) -> Iterator[bytes]:

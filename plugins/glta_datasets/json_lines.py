@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 
 from glta_cli.plugin import InputError
-from glta_datasets.files import BYTE_ORDER_MARK, FETCH_AGAIN, chunks_of, filled_lines
+from glta_datasets.files import BYTE_ORDER_MARK, FETCH_AGAIN, chunks_of, filled_lines, lines_of
 from glta_datasets.ids import ExactNumber, exact_record, id_of, may_have
 from glta_datasets.records import UNREADABLE, Losses, Records, line_shown
 
@@ -86,7 +86,7 @@ def records_of(
     good = bad = 0
     first: bytes | None = None
     example: str | None = None
-    for number, line in enumerate(_lines_of(path, if_empty) if lines is None else lines, 1):
+    for number, line in enumerate(lines_of(path, if_empty=if_empty) if lines is None else lines, 1):
         if not line or line.isspace():
             continue
         record = _record(line, parse)
@@ -181,17 +181,12 @@ def places_of(path: Path, lines: Iterable[bytes] | None = None) -> Callable[[int
     """
 
     def place_of(row: int) -> str:
-        numbered = enumerate(_lines_of(path) if lines is None else lines, 1)
+        numbered = enumerate(lines_of(path) if lines is None else lines, 1)
         whole = (pair for pair in numbered if pair[1].strip() and _record(pair[1], orjson.loads) is not None)
         found = next(islice(whole, row, None), None)
         return f"row {row + 1}" if found is None else line_shown(found[0], found[1].decode("utf-8", errors="replace"))
 
     return place_of
-
-
-def _lines_of(path: Path, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
-    """All lines of a file, blank ones too, so that they can be numbered."""
-    return (line for chunk in chunks_of(path, if_empty=if_empty) for line in chunk.removesuffix(b"\n").split(b"\n"))
 
 
 def _account(good: int, bad: int, path: Path, losses: Losses, example: str | None, first: bytes | None = None) -> None:

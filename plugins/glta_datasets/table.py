@@ -15,7 +15,7 @@ from glta_datasets.ids import BLANKS, may_have
 from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
 from glta_datasets.settings import TableSettings
-from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_format, table_in
+from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_in
 
 # Names in lower case without marks: User ID, user_id and userId are one.
 COMMON_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -85,7 +85,6 @@ class Table:
                 location=str(source),
                 hint="name the file itself with --source",
             )
-        table_format(interactions)
         items = self._items_file(interactions.parent) or (table_in(source, "items") if source.is_dir() else None)
         return {"interactions": interactions} if items is None else {"interactions": interactions, "items": items}
 
@@ -120,7 +119,6 @@ class Table:
         paths = (beside / named, named)
         for path in paths:
             if path.is_file():
-                table_format(path)
                 return path
         present = next((path for path in paths if path.exists()), None)
         problem = "no such file" if present is None else "is no file, but a folder, a pipe or a device"
