@@ -9,12 +9,13 @@ BIN := $(VENV)/bin
 PEERS ?= .venv-peers
 PEERS_PYTHON ?= python3.11
 
-.PHONY: help quickstart test slow lint bench clean
+.PHONY: help quickstart test slow properties lint bench clean
 
 help:
 	@echo "make quickstart   install, then ten films for user 42"
 	@echo "make test         install, then the tests"
 	@echo "make slow         the tests that take minutes"
+	@echo "make properties   readers of files beside the standard library's, twenty thousand examples each"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        every step timed beside its peer; some 20 minutes"
 	@echo "make clean        remove what make made; runs and datasets stay"
@@ -27,6 +28,9 @@ test: $(VENV)/.installed-dev
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
+
+properties: $(VENV)/.installed-dev
+	GLTA_PROPERTY_EXAMPLES=20000 $(BIN)/pytest tests/plugins/test_datasets_properties.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -21,7 +21,7 @@ from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, Pr
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.plugin.component import OWN_DISTRIBUTION, Component
-from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.identity import OWN_RESULTS_SINCE, component_identity
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import DatasetSettings, Recipe
@@ -114,8 +114,10 @@ def _known(pointer: Path, component: Component, workspace: Workspace) -> Prepare
     """What a pointer leads to, unless the loader reads something else since."""
     if not pointer.is_file():
         return None
-    known = read_json(pointer)
-    if known.get("loader") != _loader_identity(component):
+    known, loader = read_json(pointer), _loader_identity(component)
+    # Whatever one of glta's own prepared that reads what it always has stays found, in whatever form it was noted.
+    unchanged = component.origin.distribution == OWN_DISTRIBUTION and loader[-1] == OWN_RESULTS_SINCE
+    if not unchanged and known.get("loader") != loader:
         return None
     artefact = workspace.published(STAGE, known["fingerprint"])
     return None if artefact is None else PreparedDataset(artefact)

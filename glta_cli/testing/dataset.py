@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def _reading_promises(contract: Contract, loader: DatasetLoader, files: Mapping[
         assert again.dropped == raw.dropped, f"dropped: {raw.dropped}, then {again.dropped}"
         assert again.warnings == raw.warnings, f"warnings: {raw.warnings}, then {again.warnings}"
     # Parsed once for all that follows.
-    return RawDataset(rows.lazy(), None if items is None else items.lazy(), raw.dropped, raw.warnings)
+    return replace(raw, interactions=rows.lazy(), items=None if items is None else items.lazy())
 
 
 def _interaction_promises(contract: Contract, raw: RawDataset) -> None:

@@ -21,7 +21,7 @@ from glta_datasets.records import Records, line_shown
 
 NUMBERS: Final[Mapping[str, type[pl.DataType]]] = {"rating": pl.Float64, "timestamp": pl.Int64}
 
-_BLANK_LINES: Final = re.compile(rb"^[ \r]*\n|\n[ \r]*$", re.MULTILINE)
+_BLANK_LINES: Final = re.compile(rb"^[ \r]*\n|^[ \r]+\Z", re.MULTILINE)
 # Blanks and controls end with the space in ASCII.
 _LAST_BLANK: Final = 32
 # Of the text looked at in one go: what fits a processor's cache.

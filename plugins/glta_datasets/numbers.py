@@ -61,7 +61,7 @@ def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.Dat
 
 def no_value(texts: pl.Expr) -> pl.Expr:
     """Where a text says that there is none."""
-    return texts.str.to_lowercase().is_in(NO_VALUE)
+    return texts.str.strip_chars(BLANKS).str.to_lowercase().is_in(NO_VALUE)
 
 
 def written(text: str | None) -> str | None:
@@ -72,6 +72,8 @@ def written(text: str | None) -> str | None:
 def ratings(values: pl.Series) -> pl.Series:
     """Float64; null where the text is no number. `nan` is one; its row is dropped later, unrated."""
     numbers = values.cast(pl.Float64, strict=False)
+    if values.dtype == pl.String and numbers.null_count() > values.null_count():
+        numbers = values.str.strip_chars(BLANKS).cast(pl.Float64, strict=False)
     infinite = numbers.min() == -math.inf or numbers.max() == math.inf
     return numbers.set(numbers.is_infinite(), None) if infinite else numbers
 

@@ -247,4 +247,4 @@ def _as_text(frame: pl.DataFrame, column: str) -> pl.Expr:
         text = value.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
     else:
         text = value.cast(pl.String)
-    return pl.when(~no_value(text.str.strip_chars(BLANKS))).then(text).alias(column)
+    return pl.when(~no_value(text)).then(text).alias(column)

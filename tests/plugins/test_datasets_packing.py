@@ -166,19 +166,17 @@ def test_a_damaged_archive_of_movielens_is_named(tmp_path, place):
     packed = bytearray(zipped(content.encode(), "ml-100k/u.data"))
     packed[place] ^= 0xFF
     (tmp_path / "ml-100k.zip").write_bytes(packed)
-    try:
-        dataset = prepared(tmp_path / "ml-100k.zip", "movielens-100k")
-    except InputError as error:
-        assert str(tmp_path / "ml-100k.zip") in str(error)  # noqa: PT017 (some bits of an archive mean nothing)
-        assert error.hint
-    else:
-        assert dataset.summary()["interactions"] == 500
+    with pytest.raises(InputError, match=r"not a readable archive|holds no") as caught:
+        prepared(tmp_path / "ml-100k.zip", "movielens-100k")
+    assert str(tmp_path / "ml-100k.zip") in str(caught.value)
+    assert caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "line", ["[" * 5_000, "{'asin': " + "[" * 300 + "]" * 300 + "}", "{[]: 1}", "{'asin': 1_", "-" * 9_000]
-)
-def test_a_line_of_2014_that_python_cannot_hold_is_counted(tmp_path, line):
+DEEP = "{'asin': " + "[" * 300 + "]" * 300 + "}"
+
+
+@pytest.mark.parametrize("line", ["[" * 5_000, DEEP, "{[]: 1}", "{'asin': 1_", "-" * 9_000])
+def test_a_line_of_2014_that_python_cannot_hold_costs_itself_alone(tmp_path, line):
     (tmp_path / "reviews_Baby_5.json").write_text(f"{REVIEW}\n")
     (tmp_path / "meta_Baby.json").write_text(f"{{'asin': 'B1', 'title': \"Baby's\"}}\n{line}\n")
     dataset = prepared(tmp_path, "amazon-baby")
