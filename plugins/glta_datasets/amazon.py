@@ -31,7 +31,7 @@ from glta_datasets.catalogue import AMAZON_CATEGORIES
 from glta_datasets.columns import columns_named
 from glta_datasets.delimited import NUMBERS, read_delimited
 from glta_datasets.encodings import as_utf8
-from glta_datasets.files import read_bytes
+from glta_datasets.files import FETCH_AGAIN, read_bytes
 from glta_datasets.ids import exact_json, exact_record, id_of
 from glta_datasets.json_lines import UNPARSABLE, Parser, Record, columns_of, records_of
 from glta_datasets.numbers import with_numbers, written
@@ -229,9 +229,10 @@ def _whole_json(path: Path) -> dict[str, Any]:
     try:
         content = exact_json(as_utf8(read_bytes(path), str(path)))
     except orjson.JSONDecodeError as error:
-        raise InputError(f"not valid JSON: {error}", location=f"{path}:{error.lineno}") from error
+        place = f"{path}:{error.lineno}"
+        raise InputError(f"not valid JSON: {error}", location=place, hint=FETCH_AGAIN) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"not valid JSON: {error}", location=str(path)) from error
+        raise InputError(f"not valid JSON: {error}", location=str(path), hint=FETCH_AGAIN) from error
     if not isinstance(content, dict) or not content:
         raise InputError("not a JSON object", location=f"{path}:1")
     return content

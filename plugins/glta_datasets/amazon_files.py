@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +17,13 @@ import orjson
 
 from glta_cli.plugin import InputError
 from glta_datasets.catalogue import AMAZON_CATEGORIES
-from glta_datasets.files import first_line
+from glta_datasets.files import first_line, first_lines
 from glta_datasets.json_lines import UNPARSABLE
 from glta_datasets.packing import PACKED_SUFFIXES
 
 SUFFIXES: Final = (".json", ".jsonl", ".csv")
+# Of a file's lines, to find one that tells what it is.
+_LINES_LOOKED_AT: Final = 5
 PARTS: Final = ("train", "valid", "test")
 
 # What questions, reviews of one's own making and features of images have beside the id of an item.
@@ -162,19 +166,28 @@ def python_literal(line: bytes) -> object:
 
 
 def _kind(path: Path) -> Kind | None:
-    first = first_line(path)
-    if ".csv" in path.name.lower():
-        return _csv_kind(first.decode("utf-8", errors="replace"))
     if path.name.endswith(".inter.json"):
+        first_line(path)
         return Kind.SEQUENCES
     if path.name.endswith(".item.json"):
+        first_line(path)
         return Kind.SEQUENCE_ITEMS
+    # A line or two may be broken: they are counted when the file is read.
+    kinds = (_line_kind(line, path) for line in islice(first_lines(path), _LINES_LOOKED_AT))
+    if ".csv" in path.name.lower():
+        return next(kinds, None)
+    return next((kind for kind in kinds if kind is not None), None)
+
+
+def _line_kind(line: bytes, path: Path) -> Kind | None:
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError("this is UTF-16", location=f"{path}:1", hint="convert it: iconv -f utf-16 -t utf-8")
+    if ".csv" in path.name.lower():
+        return _csv_kind(line.decode("utf-8", errors="replace"))
+    with suppress(ValueError):
+        return _record_kind(orjson.loads(line))
     try:
-        return _record_kind(orjson.loads(first))
-    except ValueError:
-        pass
-    try:
-        record = python_literal(first)
+        record = python_literal(line)
     except UNPARSABLE:
         return None
     return Kind.ITEMS_2014 if isinstance(record, dict) and _describes_item(record, "asin") else None

@@ -78,13 +78,20 @@ def filled_lines(chunk: bytes) -> Iterator[bytes]:
 
 def first_line(path: Path) -> bytes:
     """The first line that is not blank, empty where all are; reads no further. Raises as `chunks_of` does."""
+    return next(first_lines(path), b"")
+
+
+def first_lines(path: Path) -> Iterator[bytes]:
+    """The lines that are not blank, with their line breaks, each read when it is asked for; raises as `chunks_of`."""
     with _explained(path), opened(path) as file:
         line = file.readline(LONGEST_LINE)
         if not line:
             raise _empty(path, FETCH_AGAIN)
-        while line.isspace():
+        line = line.removeprefix(BYTE_ORDER_MARK)
+        while line:
+            if not line.isspace():
+                yield line
             line = file.readline(LONGEST_LINE)
-        return line.removeprefix(BYTE_ORDER_MARK)
 
 
 @contextmanager

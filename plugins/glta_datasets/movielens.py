@@ -163,7 +163,14 @@ class MovieLens:
 
 
 def _from_latin1(content: bytes) -> bytes:
-    return content if content.isascii() else content.decode("latin-1").encode()
+    """GroupLens' older files as UTF-8; copies of them are in UTF-8 already, which Latin-1 hardly ever happens to be."""
+    if content.isascii():
+        return content
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1").encode()
+    return content
 
 
 def _ratings_100k(content: bytes, place: str) -> Records:

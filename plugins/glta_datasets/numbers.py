@@ -42,6 +42,7 @@ def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.Dat
     for name, reason in (("rating", BAD_RATING), ("timestamp", BAD_TIME)):
         if name not in frame.columns:
             continue
+        _require_values(frame[name], place)
         numbers[name], told = _numbers(frame[name], name)
         warnings += told
         if not numbers[name].has_nulls():
@@ -83,6 +84,17 @@ def _numbers(values: pl.Series, name: str) -> tuple[pl.Series, list[str]]:
         return ratings(values), []
     times = times_of(values)
     return times.seconds, times.warnings
+
+
+def _require_values(column: pl.Series, place: str) -> None:
+    kind = column.dtype
+    if kind.is_nested() or kind in (pl.Time, pl.Duration, pl.Binary, pl.Object):
+        what = "rating" if column.name == "rating" else "point in time"
+        raise InputError(
+            f"the column taken as {column.name} holds {kind}, which is no {what}",
+            location=place,
+            hint=f"name another with -o {column.name}=COLUMN, or store numbers, dates or text",
+        )
 
 
 def _shown(records: Records, row: int, written: object) -> str:

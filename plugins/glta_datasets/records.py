@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ UNCLOSED_QUOTE: Final = "unclosed quote"
 BAD_RATING: Final = "bad rating"
 BAD_TIME: Final = "bad time"
 
+_BETWEEN_WORDS: Final = re.compile(r"[ \t\n\r\f\v]+")
 # Of a line that is shown as an example.
 MOST_SHOWN: Final = 80
 
@@ -101,7 +103,7 @@ class Records:
 
 def line_shown(number: int, text: str) -> str:
     """`line 17: 'its text'`, cut where it is long."""
-    text = " ".join(text.split())
+    text = " ".join(_BETWEEN_WORDS.split(text.strip()))
     return f"line {number:,}: '{text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + '...'}'"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,10 +104,19 @@ def _delimited(path: Path, usual: str, separator: str | None, encoding: str | No
         raise InputError("this is a Parquet file", location=str(path), hint="name it .parquet")
     content = as_utf8(content, str(path), encoding=encoding, nameable=True)
     mark = _named_separator(separator) if separator is not None else _separator_of(_header_of(content), usual)
-    if len(mark) > 1 or not mark.isascii():
-        content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())
-        mark = _STANDS_FOR_LONGER
-    return read_delimited(content, str(path), separator=mark)
+    if len(mark) == 1 and mark.isascii():
+        return read_delimited(content, str(path), separator=mark)
+    content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())
+    return _restored(read_delimited(content, str(path), separator=_STANDS_FOR_LONGER), mark)
+
+
+def _restored(records: Records, mark: str) -> Records:
+    """The separator in quoted fields, and in lines that are shown, as it is written."""
+    frame = records.frame.with_columns(pl.selectors.string().str.replace_all(_STANDS_FOR_LONGER, mark, literal=True))
+    for reason, example in records.losses.examples.items():
+        records.losses.examples[reason] = example.replace(_STANDS_FOR_LONGER, mark)
+    place_of = records.place_of
+    return replace(records, frame=frame, place_of=lambda row: place_of(row).replace(_STANDS_FOR_LONGER, mark))
 
 
 def _named_separator(separator: str) -> str:

@@ -266,3 +266,22 @@ def test_a_file_that_is_not_the_categorys_metadata_is_not_taken_for_it(read, tmp
     dataset, _ = prepare(DatasetSettings(name="amazon-software", source=str(folder)), Workspace(tmp_path / "w"))
     assert not dataset.has_text
     assert any(warning.startswith("no metadata lies beside Software_5.json") for warning in dataset.warnings)
+
+
+def test_a_broken_first_line_is_counted_as_any_other(read):
+    dataset = read({"Software_5.json": "{broken\n" + REVIEWS}, loader="amazon-software")
+    assert (dataset.summary()["interactions"], dataset.summary()["dropped"]) == (4, {"unreadable line": 1})
+    assert dataset.examples == {"unreadable line": "line 1: '{broken'"}
+
+
+def test_a_longer_separator_may_stand_within_quotes(read):
+    dataset = read({"log.csv": 'user::item\n"a::b"::c\nd::e::f\n'})
+    assert dataset.user_ids == ["a::b"]
+    assert dataset.examples == {"too many fields": "line 3: 'd::e::f'"}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_movielens_in_either_encoding_keeps_its_accents(read, tmp_path, encoding):
+    (tmp_path / "movies.dat").write_bytes("1::Misérables, Les (1995)::Drama\n".encode(encoding))
+    dataset = read({"ratings.dat": "\ufeff1::1::5::978300760\n"}, loader="movielens-1m")
+    assert (dataset.user_ids, dataset.titles) == (["1"], ["Misérables, Les (1995)"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import time, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from glta_datasets.times import times_of
 
+from glta_cli.core.errors import InputError
 from glta_cli.data.preparation import prepare
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import DatasetSettings
@@ -227,3 +229,18 @@ def test_a_word_for_no_time_is_a_missing_time(tmp_path, word):
 def test_an_infinite_rating_is_none(tmp_path):
     (tmp_path / "log.csv").write_text("user,item,rating\na,x,5\nb,x,inf\n")
     assert prepared(tmp_path / "log.csv").summary()["dropped"] == {"bad rating": 1}
+
+
+@pytest.mark.parametrize("values", [[[1], [2]], [b"1", b"2"], [timedelta(1), timedelta(2)], [time(1), time(2)]])
+@pytest.mark.parametrize("column", ["rating", "timestamp"])
+def test_a_column_that_holds_no_numbers_is_refused_by_name(tmp_path, values, column):
+    pl.DataFrame({"user": ["a", "b"], "item": ["x", "x"], column: values}).write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(InputError, match=f"the column taken as {column} holds") as caught:
+        prepared(tmp_path / "log.parquet")
+    assert f"-o {column}=COLUMN" in str(caught.value)
+
+
+def test_a_column_of_lists_is_no_column_of_ids(tmp_path):
+    pl.DataFrame({"user": [["a"], ["b"]], "item": ["x", "x"]}).write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(InputError, match=r"the column of ids holds List\(String\)"):
+        prepared(tmp_path / "log.parquet")
