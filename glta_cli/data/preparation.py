@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from glta_cli.core.downloads import Downloads, is_url
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import file_sha256, fingerprint, read_json, write_json
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.cleaning import CleanTable, clean
@@ -181,7 +181,11 @@ def _write(
 ) -> dict[str, Any]:
     """Fill `folder` with the prepared dataset and return its counts."""
     with component.named():
-        raw = loader.read(files)
+        try:
+            raw = loader.read(files)
+        except MemoryError as error:
+            place = ", ".join(str(path) for path in files.values())
+            raise GltaError("does not fit into the memory", location=place, hint="take a part of the data") from error
         check_raw(raw)
     interactions, warnings = raw.interactions, list(raw.warnings)
     if settings.split.strategy != "given" and "split" in interactions.collect_schema().names():

@@ -20,6 +20,7 @@ from glta_datasets.delimited import NUMBERS, read_delimited
 from glta_datasets.files import FETCH_AGAIN, read_bytes
 from glta_datasets.numbers import with_numbers
 from glta_datasets.packing import BROKEN_ARCHIVE, read_member
+from glta_datasets.parquet import read_parquet
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
 
 GROUPLENS: Final = "https://files.grouplens.org/datasets/movielens"
@@ -208,12 +209,8 @@ def _movies_1m(content: bytes, place: str) -> Records:
 
 
 def _ratings_parquet(content: bytes, place: str) -> Records:
-    try:
-        frame = pl.read_parquet(content)
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"not a Parquet file: {error}", location=place) from error
     names = {"userID": "user", "movieID": "item", "rating": "rating", "timestamp": "timestamp"}
-    return columns_named(Records(frame), names, ("userID", "movieID"), place)
+    return columns_named(Records(read_parquet(content, place)), names, ("userID", "movieID"), place)
 
 
 def _ratings_csv(content: bytes, place: str) -> Records:

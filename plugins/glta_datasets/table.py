@@ -218,8 +218,9 @@ def _with_parts(rows: pl.DataFrame, path: Path, *, named: str | None) -> pl.Data
     if named is None:
         return rows.drop("split")
     row = int(parts.is_null().arg_max() or 0)
+    word = rows["split"][row]
     raise InputError(
-        f"'{rows['split'][row]}' in column {named} is no part of a split",
+        f"{'an empty field' if word is None else repr(str(word))} in column {named} is no part of a split",
         location=str(path),
         hint="the parts are train, valid and test",
     )

@@ -17,6 +17,7 @@ from glta_datasets.files import first_line, read_bytes
 from glta_datasets.ids import EXACT_FLOATS, id_of
 from glta_datasets.json_lines import Record, places_of, records_of
 from glta_datasets.packing import PACKED_SUFFIXES, only_member
+from glta_datasets.parquet import read_parquet
 from glta_datasets.records import Losses, Records
 
 SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")
@@ -49,7 +50,7 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str | None
         case "json":
             return _json_table(path, encoding)
         case "parquet":
-            return Records(_parquet(path))
+            return Records(read_parquet(read_bytes(path, if_empty=IF_EMPTY), str(path)))
         case usual:
             return _delimited(path, usual, separator, encoding)
 
@@ -87,15 +88,6 @@ def rounded_ids(frame: pl.DataFrame, column: str) -> list[str]:
     count = int((frame[column].abs() >= limit).fill_null(False).sum())
     told = f"{count:,} ids of column {column} are floats beyond {limit:,}: neighbours may have become one; store text"
     return [told] if count else []
-
-
-def _parquet(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(read_bytes(path, if_empty=IF_EMPTY))
-    except pl.exceptions.PolarsError as error:
-        raise InputError(
-            f"not a Parquet file: {error}", location=str(path), hint="write the file again, or name it by what it is"
-        ) from error
 
 
 def _delimited(path: Path, usual: str, separator: str | None, encoding: str | None) -> Records:

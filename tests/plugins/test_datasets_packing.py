@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
 import lzma
 import os
+import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from glta_datasets.packing import LIMIT_VARIABLE
+from glta_datasets.settings import TableSettings
+from glta_datasets.table import Table
 
 from glta_cli.core.errors import InputError
 from glta_cli.data.preparation import prepare
@@ -191,6 +196,23 @@ def test_json_may_nest_as_deep_as_it_likes(tmp_path, depth):
     (tmp_path / "i.jsonl").write_text("\n".join(lines))
     dataset = prepared(tmp_path / "log.csv", items="i.jsonl")
     assert dataset.titles == ["Tea" if depth < 1_000 else "1", "Two"]
+
+
+def test_a_parquet_file_with_turned_bits_is_read_or_named(tmp_path):
+    rows = pl.DataFrame({"user": [f"u{n % 50}" for n in range(500)], "item": [n % 37 for n in range(500)]})
+    path, draw = tmp_path / "log.parquet", random.Random(5)
+    rows.write_parquet(path)
+    whole = path.read_bytes()
+    named = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole) - 400, len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):
+            Table("table", TableSettings()).read({"interactions": path})
+            continue
+        named += 1
+    assert 0 < named < 60
 
 
 # ---------------------------------------------------------------------------------------------------- no files
