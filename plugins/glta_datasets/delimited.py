@@ -104,7 +104,8 @@ def _read_whole(
 def _may_have_blank_lines(frame: pl.DataFrame) -> bool:
     """Whether a row is empty, which a blank line is to the fast reader."""
     if frame.width and all(frame[name].null_count() for name in frame.columns[1:]):
-        first = frame[frame.columns[0]]
+        # Under a name of its own: to an expression, one such as ^$ is a pattern.
+        first = frame[frame.columns[0]].alias("first")
         return first.null_count() > 0 or (
             first.dtype == pl.String and bool((first.str.strip_chars(BLANKS) == "").any())
         )

@@ -85,13 +85,14 @@ class Records:
     def renamed(self, names: Mapping[str, str]) -> Records:
         """The columns of `names` alone, under their new names, where the file has them."""
         present = {old: new for old, new in names.items() if old in self.frame.columns}
-        return replace(self, frame=self.frame.select(pl.col(old).alias(new) for old, new in present.items()))
+        # By position and not by expression: to one, names such as * and ^.*$ are patterns.
+        return replace(self, frame=pl.DataFrame([self.frame[old].alias(new) for old, new in present.items()]))
 
     def renamed_by_role(self, names: Mapping[str, str | None]) -> Records:
         """One column a role, of those that are found; one column may have several."""
-        found = [pl.col(column).alias(role) for role, column in names.items() if column is not None]
+        found = [self.frame[column].alias(role) for role, column in names.items() if column is not None]
         nested = {role: self.nested[name] for role, name in names.items() if name is not None and name in self.nested}
-        return replace(self, frame=self.frame.select(found), nested=nested)
+        return replace(self, frame=pl.DataFrame(found), nested=nested)
 
     def without_nested(self, *columns: str) -> Records:
         """Null in place of lists and objects."""

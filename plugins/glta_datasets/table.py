@@ -139,13 +139,15 @@ class Table:
         columns = [self._column(records, path, "description", one) for one in several] or [names["description"]]
         if names["title"] is None and not any(columns):
             warnings.append(f"{path.name} has no column of titles or descriptions: {listed(frame.columns)}")
-        text = [_as_text(frame, column) for column in columns if column]
-        described = frame.select(
-            pl.col(str(names["item"])).alias("item"),
-            (_as_text(frame, names["title"]) if names["title"] else pl.lit(None, pl.String)).alias("title"),
-            pl.concat_str(text, separator=". ", ignore_nulls=True).replace("", None).alias("description")
-            if text
-            else pl.lit(None, pl.String).alias("description"),
+        nothing = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+        texts = [_text(frame[column]).alias(str(number)) for number, column in enumerate(columns) if column]
+        joined = pl.concat_str(pl.all(), separator=". ", ignore_nulls=True).replace("", None)
+        described = pl.DataFrame(
+            [
+                frame[str(names["item"])].alias("item"),
+                (_text(frame[names["title"]]) if names["title"] else nothing).alias("title"),
+                (pl.DataFrame(texts).select(joined).to_series() if texts else nothing).alias("description"),
+            ]
         )
         return with_ids(described, str(path), ("item",)).lazy()
 
@@ -238,14 +240,14 @@ def _odd_ids(rows: pl.DataFrame) -> list[str]:
     return told
 
 
-def _as_text(frame: pl.DataFrame, column: str) -> pl.Expr:
-    """A text; null where it says that there is none."""
-    kind = frame.schema[column]
-    value = pl.col(column)
-    if isinstance(kind, pl.List):
+def _text(values: pl.Series) -> pl.Series:
+    """A column of texts; null where one says that there is none."""
+    # Under a name of its own: to an expression, one such as * is a pattern.
+    frame, value = values.alias("text").to_frame(), pl.col("text")
+    if isinstance(values.dtype, pl.List):
         text = value.cast(pl.List(pl.String)).list.join(", ")
-    elif kind.is_float():
+    elif values.dtype.is_float():
         text = value.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
     else:
         text = value.cast(pl.String)
-    return pl.when(~no_value(text)).then(text).alias(column)
+    return frame.select(pl.when(~no_value(text)).then(text)).to_series()

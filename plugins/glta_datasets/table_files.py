@@ -85,7 +85,7 @@ def rounded_ids(frame: pl.DataFrame, column: str) -> list[str]:
     if not kind.is_float():
         return []
     limit = EXACT_FLOATS if kind == pl.Float64 else 2**24
-    count = int((frame[column].abs() >= limit).fill_null(False).sum())
+    count = int((frame[column].alias("id").abs() >= limit).fill_null(False).sum())
     told = f"{count:,} ids of column {column} are floats beyond {limit:,}: neighbours may have become one; store text"
     return [told] if count else []
 

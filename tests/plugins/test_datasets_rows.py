@@ -285,3 +285,12 @@ def test_movielens_in_either_encoding_keeps_its_accents(read, tmp_path, encoding
     (tmp_path / "movies.dat").write_bytes("1::Misérables, Les (1995)::Drama\n".encode(encoding))
     dataset = read({"ratings.dat": "\ufeff1::1::5::978300760\n"}, loader="movielens-1m")
     assert (dataset.user_ids, dataset.titles) == (["1"], ["Misérables, Les (1995)"])
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^$", "^[$"])
+def test_a_column_may_have_any_name(read, name):
+    dataset = read(
+        {"log.csv": f"{name},item\na,1\nb,2\n", "i.csv": f"{name},item\nOne,1\nTwo,2\n"},
+        options={"user": name, "items": "i.csv", "title": name, "description": name},
+    )
+    assert (dataset.user_ids, dataset.item_ids, dataset.titles) == (["a", "b"], ["1", "2"], ["One", "Two"])
