@@ -87,6 +87,9 @@ def prepare(
             measured.nothing_ran = up_to_date
     for warning in prepared.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
+    dropped = prepared.summary()["dropped"]
+    for reason, example in prepared.examples.items():
+        say(escape(f"dropped: {reason} {dropped[reason]:,}, such as {example}"))
     if as_json:
         show_json(prepared.summary())
     else:

@@ -48,10 +48,13 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
     """
     rows = _typed(interactions)
     if min_rating is not None and "rating" not in rows.columns:
+        empty = "rating" in interactions.collect_schema().names()
+        keep = "--min-rating none keeps all interactions"
         raise InputError(
-            f"min_rating {min_rating} cannot be applied: there are no ratings",
+            f"min_rating {min_rating} cannot be applied: there are no ratings"
+            + (" in the column of ratings" if empty else ""),
             location="dataset.min_rating",
-            hint="--min-rating none keeps all interactions",
+            hint=keep if empty else f"{keep}; or name the column of ratings (table: -o rating=COLUMN)",
         )
     rows, dropped = _complete(rows, min_rating)
     users, items = codes_of(rows, "user", "item")

@@ -46,6 +46,12 @@ def check_raw(raw: Any) -> None:
             _check_type("items", column, kind, kind in (pl.String, pl.Null), "strings")
 
 
+def check_account(raw: RawDataset, rows: int) -> None:
+    """Raise `PluginError` unless the records that were read are the rows kept and dropped, where they are counted."""
+    if raw.read is not None and raw.read != rows:
+        raise PluginError(f"read() counts {raw.read:,} records, but gives and drops {rows:,}")
+
+
 def _check_columns(name: str, frame: Any, needed: set[str], known: frozenset[str]) -> None:
     if not isinstance(frame, pl.LazyFrame):
         raise PluginError(f"read() returns {name} that are {_described(frame)}, not a polars LazyFrame")

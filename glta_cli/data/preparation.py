@@ -18,12 +18,12 @@ from glta_cli.core.storage import require_room, storage_errors
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.item_text import item_text, plain
-from glta_cli.data.loader_outputs import check_files, check_raw
+from glta_cli.data.loader_outputs import check_account, check_files, check_raw
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.plugin.component import OWN_DISTRIBUTION, Component
-from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.identity import OWN_RESULTS_SINCE, component_identity
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import DatasetSettings, Recipe
@@ -151,12 +151,13 @@ def _point(pointer: Path, content: Mapping[str, Any], *, may_fail: bool) -> None
 
 
 def _known(pointer: Path, component: Component, workspace: Workspace) -> PreparedDataset | None:
-    """What a pointer leads to, unless the code of another's loader has changed since."""
-    known = _pointed_at(pointer)
+    """What a pointer leads to, unless the loader reads something else since."""
+    known, loader = _pointed_at(pointer), _loader_identity(component)
     if known is None:
         return None
-    own = component.origin.distribution == OWN_DISTRIBUTION
-    if not own and known.get("loader") != _loader_identity(component):
+    # Whatever one of glta's own prepared that reads what it always has stays found, in whatever form it was noted.
+    unchanged = component.origin.distribution == OWN_DISTRIBUTION and loader[-1] == OWN_RESULTS_SINCE
+    if not unchanged and known.get("loader") != loader:
         return None
     artefact = workspace.published(STAGE, known["fingerprint"])
     return None if artefact is None else PreparedDataset(artefact)
@@ -192,7 +193,20 @@ def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
         reason = "" if isinstance(error, FileNotFoundError) else f": {getattr(error, 'strerror', None) or error}"
         hint = "--source takes a file, a folder or an address that starts with http:// or https://"
         raise InputError(f"no such file or folder{reason}", location=shown_url(source)[:300], hint=hint) from error
-    return loader.locate(path, downloads)
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(
+            "is a pipe or a device, and a source is read more than once",
+            location=source,
+            hint="write it to a file first, and name that file with --source",
+        )
+    try:
+        return loader.locate(path, downloads)
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror or error}",
+            location=str(error.filename or source),
+            hint="look at its rights",
+        ) from error
 
 
 def _absolute(source: str | None) -> str | None:
@@ -207,14 +221,24 @@ def _write(
 ) -> dict[str, Any]:
     """Fill `folder` with the prepared dataset and return its counts."""
     with component.named():
-        raw = loader.read(files)
+        try:
+            raw = loader.read(files)
+        except MemoryError as error:
+            place = ", ".join(str(path) for path in files.values())
+            raise GltaError("does not fit into the memory", location=place, hint="take a part of the data") from error
         check_raw(raw)
-    interactions = raw.interactions
-    if settings.split.strategy != "given":
+    interactions, warnings = raw.interactions, list(raw.warnings)
+    if settings.split.strategy != "given" and "split" in interactions.collect_schema().names():
         # An ignored column must not decide which of two equal pairs is the duplicate.
-        interactions = interactions.drop("split", strict=False)
+        interactions = interactions.drop("split")
+        warnings.append(
+            f"the source comes divided into parts of its own, which {settings.split.strategy} divides anew: "
+            "`--split given` keeps them"
+        )
     table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore)
     dropped = _merged(raw.dropped, table.dropped)
+    with component.named():
+        check_account(raw, table.interactions.height + sum(dropped.values()))
     if table.interactions.is_empty():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
         raise InputError(
@@ -224,6 +248,8 @@ def _write(
         )
 
     require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
+    if settings.split.strategy in ("leave-last-out", "temporal") and "timestamp" not in table.interactions.columns:
+        _refuse_empty_times(settings, raw)
     assigned = _split(settings, table)
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
     write_table(folder / INTERACTIONS_FILE, table.interactions.with_columns(named))
@@ -232,7 +258,7 @@ def _write(
     write_table(folder / ITEMS_FILE, items)
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
-    warnings = [*raw.warnings, *_split_warnings(table, sizes), *_text_warnings(items)]
+    warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
     if not sizes["test"] and settings.split.strategy != "given":
         warnings.append(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
@@ -245,10 +271,21 @@ def _write(
         "interactions": count,
         "density": count / (users * catalogue),
         "dropped": dropped,
+        "examples": {reason: raw.examples[reason] for reason in dropped if reason in raw.examples},
         "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
     }
+
+
+def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:
+    """Raise `InputError` where there is a column of times without a single one: to name it would not help."""
+    if "timestamp" in raw.interactions.collect_schema().names():
+        raise InputError(
+            f"the split '{settings.split.strategy}' needs times, and the column of times holds none",
+            location="dataset.split.strategy",
+            hint="use --split ratio, or look at the column",
+        )
 
 
 def _split(settings: DatasetSettings, table: CleanTable) -> np.ndarray:

@@ -88,6 +88,11 @@ class PreparedDataset:
         """The interactions of all splits."""
         return self._interactions(self._table)
 
+    @property
+    def examples(self) -> dict[str, str]:
+        """For reasons of `dropped`, where the first such record stands and what it looks like."""
+        return dict(self.artefact.details.get("examples", {}))
+
     def summary(self) -> dict[str, Any]:
         """Users, items, interactions, density, rows dropped by reason, and the sizes of the splits."""
         keys = ("dataset", "users", "items", "interactions", "density", "dropped", "split")

@@ -25,12 +25,18 @@ class RawDataset:
             source has no item texts.
         dropped: unreadable or incomplete records by reason.
         warnings: sentences the user should see.
+        read: records of the source, whatever became of them; then it has to be the rows of `interactions` and the
+            sum of `dropped`. None where the loader does not count them.
+        examples: for reasons of `dropped`, where the first such record stands and what it looks like, such as
+            `line 17: '1,5,soon'`.
     """
 
     interactions: polars.LazyFrame
     items: polars.LazyFrame | None = None
     dropped: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    read: int | None = None
+    examples: dict[str, str] = field(default_factory=dict)
 
 
 class Fetch(Protocol):

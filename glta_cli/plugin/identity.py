@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +12,13 @@ from glta_cli.core.files import file_sha256
 from glta_cli.plugin.component import OWN_DISTRIBUTION, Component
 
 # The release since which the shipped components compute what they do: an upgrade finds again whatever was published
-# since. With a change that makes one of them compute something else, this becomes the release that brings it.
+# since. A change that makes one of them compute something else for what worked before gives its target a release of its
+# own, the one that brings the change; a change of all of them raises the default.
 OWN_RESULTS_SINCE = "0.1.0"
+OWN_RESULTS_SINCE_BY_TARGET: Mapping[str, str] = {
+    # Ids without blanks and points, times each by its size, texts that say there is none.
+    "glta_datasets.table:Table": "0.2.0",
+}
 
 
 def component_identity(component: Component) -> list[str]:
@@ -22,7 +28,7 @@ def component_identity(component: Component) -> list[str]:
     """
     target, origin = component.declaration.target, component.origin
     if origin.distribution == OWN_DISTRIBUTION:
-        return [target, origin.distribution, OWN_RESULTS_SINCE]
+        return [target, origin.distribution, OWN_RESULTS_SINCE_BY_TARGET.get(target, OWN_RESULTS_SINCE)]
     digest = source_digest(target.partition(":")[0].partition(".")[0])
     return [target, origin.distribution, origin.version, digest]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def _reading_promises(contract: Contract, loader: DatasetLoader, files: Mapping[
         assert again.dropped == raw.dropped, f"dropped: {raw.dropped}, then {again.dropped}"
         assert again.warnings == raw.warnings, f"warnings: {raw.warnings}, then {again.warnings}"
     # Parsed once for all that follows.
-    return RawDataset(rows.lazy(), None if items is None else items.lazy(), raw.dropped, raw.warnings)
+    return replace(raw, interactions=rows.lazy(), items=None if items is None else items.lazy())
 
 
 def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
@@ -285,6 +286,13 @@ def _report_promises(contract: Contract, raw: RawDataset) -> None:
             assert isinstance(reason, str), f"the reason {reason!r} is no text"
             assert type(count) is int, f"{reason} is counted as {count!r}"
             assert count >= 0, f"{reason} is counted as {count}"
+    with contract.promise("`read`, where it is counted, is the interactions and all that was dropped"):
+        rows = raw.interactions.select("user").collect().height + sum(raw.dropped.values())
+        assert raw.read in (None, rows), f"it is {raw.read!r}, not {rows}"
+    with contract.promise("`examples` shows a record of a reason of `dropped`"):
+        assert isinstance(raw.examples, dict), f"it is {raw.examples!r}"
+        assert raw.examples.keys() <= raw.dropped.keys(), f"of these nothing was dropped: {raw.examples!r}"
+        assert all(isinstance(example, str) for example in raw.examples.values()), f"they are {raw.examples!r}"
     with contract.promise("`warnings` are sentences for the user"):
         assert isinstance(raw.warnings, list), f"they are {raw.warnings!r}"
         assert all(isinstance(w, str) and w.strip() for w in raw.warnings), f"they are {raw.warnings!r}"

@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from glta_cli.plugin import Fetch, InputError, RawDataset
-from glta_datasets.delimited import as_utf8
+from glta_datasets.encodings import as_utf8
 from glta_datasets.files import read_bytes
 from glta_datasets.settings import NoSettings
 
@@ -84,12 +84,13 @@ class AdjacencySplit:
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         """Every pair of every part, with the part it stands in as `split`."""
-        return RawDataset(pl.concat(_pairs(files[part], part) for part in PARTS if part in files).lazy())
+        pairs = pl.concat(_pairs(files[part], part) for part in PARTS if part in files)
+        return RawDataset(pairs.lazy(), read=pairs.height)
 
 
 def _pairs(path: Path, part: str) -> pl.DataFrame:
     """A file's pairs in its order; a user who stands alone in a line has none."""
-    content = as_utf8(read_bytes(path), str(path)).removeprefix(b"\xef\xbb\xbf")
+    content = as_utf8(read_bytes(path), str(path))
     lines = pl.Series("line", content.decode("utf-8").split("\n"), dtype=pl.String)
     readable = lines.str.contains(_LINE)
     if not readable.all():

@@ -23,15 +23,22 @@ from glta_datasets.amazon_files import (
     Recognised,
     choose_interactions,
     choose_items,
+    part_of,
     python_literal,
     recognise,
     recognised_in,
 )
 from glta_datasets.catalogue import AMAZON_CATEGORIES
-from glta_datasets.delimited import NUMBERS, UNREADABLE, read_delimited, with_numbers
-from glta_datasets.files import read_bytes
-from glta_datasets.json_lines import Parser, Record, columns_of, records_of
+from glta_datasets.columns import columns_named
+from glta_datasets.delimited import NUMBERS, read_delimited
+from glta_datasets.encodings import as_utf8
+from glta_datasets.files import FETCH_AGAIN, read_bytes
+from glta_datasets.ids import exact_json, exact_record, id_of
+from glta_datasets.json_lines import UNPARSABLE, Parser, Record, columns_of, records_of
+from glta_datasets.numbers import with_numbers, written
+from glta_datasets.records import Losses, lost_texts, raw_dataset, with_ids
 from glta_datasets.settings import AmazonSettings
+from glta_datasets.times import absurd_years
 
 UCSD: Final = "https://mcauleylab.ucsd.edu/public_datasets/data"
 
@@ -113,9 +120,14 @@ class Amazon:
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         paths = [path for role, path in files.items() if role.startswith("interactions")]
         recognised = [_required_kind(path) for path in paths]
-        dropped: dict[str, int] = {}
-        parts = [_read_interactions(file, dropped) for file in recognised]
-        raw = RawDataset(pl.concat(parts, how="diagonal").lazy(), dropped=dropped)
+        losses = Losses()
+        warnings: list[str] = []
+        parts = [_read_interactions(file, losses, warnings) for file in recognised]
+        rows = pl.concat(parts, how="diagonal")
+        if "split" in rows.columns and rows["split"].has_nulls():
+            # A file whose name tells no part: then there is no split.
+            rows = rows.drop("split")
+        raw = raw_dataset(rows, losses, warnings)
         self._warn_of_other_category(recognised[0], raw)
         if recognised[0].kind is Kind.SEQUENCES:
             raw.warnings.append("the times are places in each user's list: they order, but are no dates")
@@ -160,45 +172,48 @@ def _required_kind(path: Path) -> Recognised:
 # --------------------------------------------------------------------------------------------- interactions
 
 
-def _read_interactions(file: Recognised, dropped: dict[str, int]) -> pl.DataFrame:
+def _read_interactions(file: Recognised, losses: Losses, warnings: list[str]) -> pl.DataFrame:
     match file.kind:
         case Kind.REVIEWS:
-            return _reviews(file.path, ("reviewerID", "asin", "overall", "unixReviewTime"), 1, dropped)
+            fields = ("reviewerID", "asin", "overall", "unixReviewTime")
+            return _reviews(file.path, fields, 1, losses, warnings)
         case Kind.REVIEWS_2023:
-            return _reviews(file.path, ("user_id", "parent_asin", "rating", "timestamp"), 1000, dropped)
-        case Kind.RATINGS_2023 | Kind.SPLIT_2023:
-            return _ratings(file.path, dropped)
+            return _reviews(file.path, ("user_id", "parent_asin", "rating", "timestamp"), 1000, losses, warnings)
+        case Kind.RATINGS_2023:
+            return _ratings(file.path, losses, warnings)
+        case Kind.SPLIT_2023:
+            part = part_of(file.path)
+            rows = _ratings(file.path, losses, warnings)
+            return rows if part is None else rows.with_columns(split=pl.lit(part))
         case Kind.SEQUENCES:
             return _sequences(file.path)
         case _:
             raise InputError(f"this is {file.kind.value}", location=str(file.path), hint="interactions are needed")
 
 
-def _reviews(path: Path, fields: tuple[str, str, str, str], ticks: int, dropped: dict[str, int]) -> pl.DataFrame:
+def _reviews(
+    path: Path, fields: tuple[str, str, str, str], ticks: int, losses: Losses, warnings: list[str]
+) -> pl.DataFrame:
     """Reviews as JSON lines; `ticks` a second in their times."""
     types = dict(zip(fields, (pl.String, pl.String, pl.Float64, pl.Int64), strict=True))
-    frame = columns_of(path, types, fields[:3], dropped)
-    return frame.rename(dict(zip(fields, ("user", "item", "rating", "timestamp"), strict=True))).with_columns(
-        pl.col("timestamp") // ticks
-    )
+    records = columns_of(path, types, fields[:3], losses)
+    frame = records.renamed(dict(zip(fields, ("user", "item", "rating", "timestamp"), strict=True))).frame
+    if ticks > 1:
+        frame = frame.with_columns(pl.col("timestamp") // ticks)
+    warnings += absurd_years(frame["timestamp"])
+    return with_ids(frame, str(path))
 
 
-def _ratings(path: Path, dropped: dict[str, int]) -> pl.DataFrame:
-    frame, too_long = read_delimited(read_bytes(path), str(path), separator=",", types=NUMBERS)
+def _ratings(path: Path, losses: Losses, warnings: list[str]) -> pl.DataFrame:
+    place = str(path)
+    records = read_delimited(read_bytes(path), place, separator=",", types=NUMBERS)
     names = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "timestamp"}
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise InputError(
-            f"no column {' and no column '.join(missing)}; the columns are {', '.join(frame.columns)}",
-            location=f"{path}:1",
-            hint="is this the right file?",
-        )
-    frame = frame.select(pl.col(name).alias(new) for name, new in names.items())
-    rows, unreadable = with_numbers(frame, place=str(path), expected="a line is user_id,parent_asin,rating,timestamp")
-    bad = too_long + sum(unreadable.values())
-    if bad:
-        dropped[UNREADABLE] = dropped.get(UNREADABLE, 0) + bad
-    return rows.collect()
+    records = columns_named(records, names, tuple(names), place)
+    expected = "a line is user_id,parent_asin,rating,timestamp"
+    rows, lost, told = with_numbers(records, place=place, expected=expected)
+    losses.update(lost)
+    warnings += told
+    return with_ids(rows, place, stripped=records.stripped)
 
 
 def _sequences(path: Path) -> pl.DataFrame:
@@ -206,16 +221,19 @@ def _sequences(path: Path) -> pl.DataFrame:
     sequences = _whole_json(path)
     if not all(isinstance(items, list) for items in sequences.values()):
         raise InputError("not an object of users and lists of items", location=str(path))
-    rows = [(user, str(item), place) for user, items in sequences.items() for place, item in enumerate(items)]
+    rows = [(id_of(user), id_of(item), place) for user, items in sequences.items() for place, item in enumerate(items)]
     types = {"user": pl.String, "item": pl.String, "timestamp": pl.Int64}
     return pl.DataFrame(rows, schema=types, orient="row")
 
 
 def _whole_json(path: Path) -> dict[str, Any]:
     try:
-        content = orjson.loads(read_bytes(path))
+        content = exact_json(as_utf8(read_bytes(path), str(path)))
     except orjson.JSONDecodeError as error:
-        raise InputError(f"not valid JSON: {error}", location=f"{path}:{error.lineno}") from error
+        place = f"{path}:{error.lineno}"
+        raise InputError(f"not valid JSON: {error}", location=place, hint=FETCH_AGAIN) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not valid JSON: {error}", location=str(path), hint=FETCH_AGAIN) from error
     if not isinstance(content, dict) or not content:
         raise InputError("not a JSON object", location=f"{path}:1")
     return content
@@ -226,64 +244,64 @@ def _whole_json(path: Path) -> dict[str, Any]:
 
 def _read_items(file: Recognised, wanted: set[str], warnings: list[str]) -> pl.DataFrame:
     """Title and description of the wanted items."""
-    unreadable: dict[str, int] = {}
-    records = _item_records(file, wanted, unreadable)
+    losses = Losses()
+    records = _item_records(file, wanted, losses)
     rows = [(item, _title(record), _description(record)) for item, record in records]
-    if unreadable:
-        warnings.append(f"{unreadable[UNREADABLE]:,} lines of {file.path.name} cannot be read")
+    warnings += lost_texts(file.path, losses)
     types = {"item": pl.String, "title": pl.String, "description": pl.String}
     return pl.DataFrame(rows, schema=types, orient="row")
 
 
-def _item_records(file: Recognised, wanted: set[str], unreadable: dict[str, int]) -> Iterator[tuple[str, Record]]:
+def _item_records(file: Recognised, wanted: set[str], losses: Losses) -> Iterator[tuple[str, Record]]:
     match file.kind:
         case Kind.ITEMS_2014:
-            yield from _lines(file.path, "asin", wanted, unreadable, python_literal)
+            yield from _lines(file.path, "asin", wanted, losses, python_literal)
         case Kind.ITEMS_2018:
-            yield from _lines(file.path, "asin", wanted, unreadable, orjson.loads)
+            yield from _lines(file.path, "asin", wanted, losses, exact_record)
         case Kind.ITEMS_2023:
-            yield from _lines(file.path, "parent_asin", wanted, unreadable, orjson.loads)
+            yield from _lines(file.path, "parent_asin", wanted, losses, exact_record)
         case Kind.ITEMS_CSV:
-            frame, too_long = read_delimited(read_bytes(file.path), str(file.path), separator=",")
-            if too_long:
-                unreadable[UNREADABLE] = too_long
+            place = str(file.path)
+            texts = read_delimited(read_bytes(file.path), place, separator=",")
+            losses.update(texts.losses)
+            frame = with_ids(texts.frame, place, ("parent_asin",))
             for record in frame.filter(pl.col("parent_asin").is_in(wanted)).iter_rows(named=True):
                 yield record["parent_asin"], {**record, "details": _literal(record.get("details"))}
         case Kind.SEQUENCE_ITEMS:
-            for item, record in _whole_json(file.path).items():
+            for written, record in _whole_json(file.path).items():
+                item = id_of(written)
                 if item in wanted and isinstance(record, dict):
-                    yield item, record
+                    yield str(item), record
         case Kind.REVIEWS | Kind.REVIEWS_2023 | Kind.RATINGS_2023 | Kind.SPLIT_2023 | Kind.SEQUENCES:
             raise InputError(f"this is {file.kind.value}", location=str(file.path), hint="item texts are needed")
         case _:
             assert_never(file.kind)
 
 
-def _lines(
-    path: Path, key: str, wanted: set[str], unreadable: dict[str, int], parse: Parser
-) -> Iterator[tuple[str, Record]]:
+def _lines(path: Path, key: str, wanted: set[str], losses: Losses, parse: Parser) -> Iterator[tuple[str, Record]]:
     def parse_wanted(line: bytes) -> Any:
         # The metadata of a category is up to a hundred times its 5-core: most lines need no parsing.
         found = ITEM_ID.search(line)
-        if found and found.group(1).decode("utf-8", errors="replace") not in wanted:
+        if found and b"\\" not in found.group(1) and id_of(found.group(1).decode("utf-8", "replace")) not in wanted:
             return {}
         return parse(line)
 
-    for record in records_of(path, unreadable, parse_wanted):
-        if record.get(key) in wanted:
-            yield record[key], record
+    for record in records_of(path, losses, parse_wanted):
+        item = id_of(record.get(key))
+        if item in wanted:
+            yield str(item), record
 
 
 def _literal(text: str | None) -> Any:
     try:
         return ast.literal_eval(text) if text else None
-    except (ValueError, SyntaxError):
+    except UNPARSABLE:
         return None
 
 
 def _title(record: Record) -> str | None:
     title = record.get("title")
-    return title if isinstance(title, str) and not SCRIPT.search(title) else None
+    return written(title) if isinstance(title, str) and not SCRIPT.search(title) else None
 
 
 def _description(record: Record) -> str | None:

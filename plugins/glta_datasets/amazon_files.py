@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from glta_cli.plugin import InputError
-from glta_datasets.files import first_line
+from glta_datasets.catalogue import AMAZON_CATEGORIES
+from glta_datasets.files import first_line, first_lines
+from glta_datasets.json_lines import UNPARSABLE
+from glta_datasets.packing import PACKED_SUFFIXES
 
 SUFFIXES: Final = (".json", ".jsonl", ".csv")
-LATEST: Final = 2023
+# Of a file's lines, to find one that tells what it is.
+_LINES_LOOKED_AT: Final = 5
+PARTS: Final = ("train", "valid", "test")
+
+# What questions, reviews of one's own making and features of images have beside the id of an item.
+NOT_ABOUT_ITEMS: Final = frozenset(
+    {
+        *("reviewerID", "user_id", "reviewText", "overall", "rating", "helpful"),
+        *("question", "questionType", "questions", "answer", "answers", "answerType", "qaid"),
+        *("embedding", "image_feature", "features_vector"),
+    }
+)
 
 
 class Kind(Enum):
@@ -84,7 +100,7 @@ def recognised_in(folder: Path) -> list[Recognised]:
     """The files of a folder that belong to a release, by name; one that cannot be read is passed over."""
     found = []
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or Path(path.name.removesuffix(".gz")).suffix not in SUFFIXES:
+        if not path.is_file() or Path(_unpacked_name(path)).suffix.lower() not in SUFFIXES:
             continue
         try:
             recognised = recognise(path)
@@ -108,7 +124,7 @@ def choose_interactions(found: Iterable[Recognised], category: str, subset: str,
     candidates = [f for f in candidates if f.category == category.lower()] or candidates
     whole = [file for file in candidates if file.kind is not Kind.SPLIT_2023]
     if not whole and candidates:
-        return sorted(candidates, key=lambda f: _part(f.path))
+        return sorted(candidates, key=lambda f: PARTS.index(part_of(f.path) or PARTS[-1]))
     whole = [file for file in whole if file.is_core == (subset == "5core")] or whole
     if len(whole) == 1:
         return whole
@@ -132,7 +148,10 @@ def choose_items(found: Iterable[Recognised], interactions: Recognised) -> Recog
     same = [file for file in candidates if file.category == interactions.category]
     if same:
         return same[0]
-    # A table of items under another name serves if it is the only one.
+    # Items of another category belong to other reviews; a table under a name of its own serves if it is the only one.
+    known = {category.lower() for releases in AMAZON_CATEGORIES.values() for category in releases.values()}
+    if interactions.category in known:
+        candidates = [file for file in candidates if file.category not in known]
     unnamed = [file for file in candidates if not file.path.name.startswith("meta_")]
     return (unnamed or candidates)[0] if len(candidates) == 1 or len(unnamed) == 1 else None
 
@@ -147,26 +166,35 @@ def python_literal(line: bytes) -> object:
 
 
 def _kind(path: Path) -> Kind | None:
-    first = first_line(path)
-    if ".csv" in path.suffixes:
-        return _csv_kind(first.decode("utf-8", errors="replace"))
     if path.name.endswith(".inter.json"):
+        first_line(path)
         return Kind.SEQUENCES
     if path.name.endswith(".item.json"):
+        first_line(path)
         return Kind.SEQUENCE_ITEMS
+    # A line or two may be broken: they are counted when the file is read.
+    kinds = (_line_kind(line, path) for line in islice(first_lines(path), _LINES_LOOKED_AT))
+    if ".csv" in path.name.lower():
+        return next(kinds, None)
+    return next((kind for kind in kinds if kind is not None), None)
+
+
+def _line_kind(line: bytes, path: Path) -> Kind | None:
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError("this is UTF-16", location=f"{path}:1", hint="convert it: iconv -f utf-16 -t utf-8")
+    if ".csv" in path.name.lower():
+        return _csv_kind(line.decode("utf-8", errors="replace"))
+    with suppress(ValueError):
+        return _record_kind(orjson.loads(line))
     try:
-        return _record_kind(orjson.loads(first))
-    except ValueError:
-        pass
-    try:
-        record = python_literal(first)
-    except (ValueError, SyntaxError):
+        record = python_literal(line)
+    except UNPARSABLE:
         return None
-    return Kind.ITEMS_2014 if isinstance(record, dict) and "asin" in record else None
+    return Kind.ITEMS_2014 if isinstance(record, dict) and _describes_item(record, "asin") else None
 
 
 def _csv_kind(header: str) -> Kind | None:
-    columns = set(header.strip().removeprefix("\ufeff").split(","))
+    columns = {"".join(name.split()).casefold().strip('"') for name in header.split(",")}
     if {"user_id", "parent_asin"} <= columns:
         return Kind.SPLIT_2023 if "history" in columns else Kind.RATINGS_2023
     return Kind.ITEMS_CSV if "parent_asin" in columns else None
@@ -179,14 +207,23 @@ def _record_kind(record: object) -> Kind | None:
         return Kind.REVIEWS
     if {"user_id", "parent_asin"} <= record.keys():
         return Kind.REVIEWS_2023
-    if "parent_asin" in record:
+    if _describes_item(record, "parent_asin"):
         return Kind.ITEMS_2023
-    return Kind.ITEMS_2018 if "asin" in record else None
+    return Kind.ITEMS_2018 if _describes_item(record, "asin") else None
+
+
+def _describes_item(record: dict[str, object], key: str) -> bool:
+    """Whether a record is about an item alone: other files of the releases carry the id of one, too."""
+    return key in record and not NOT_ABOUT_ITEMS & record.keys()
+
+
+def _unpacked_name(path: Path) -> str:
+    return path.name[: -len(path.suffix)] if path.suffix.lower() in PACKED_SUFFIXES else path.name
 
 
 def _by_name(path: Path) -> Recognised | None:
     """What the releases' own names say, for a file whose content says nothing."""
-    name = path.name.removesuffix(".gz")
+    name = _unpacked_name(path)
     kinds = {
         r"meta_.*\.jsonl": Kind.ITEMS_2023,
         r"meta_.*\.json": Kind.ITEMS_2018,
@@ -199,5 +236,6 @@ def _by_name(path: Path) -> Recognised | None:
     return None
 
 
-def _part(path: Path) -> int:
-    return next((rank for rank, part in enumerate(("train", "valid", "test")) if f".{part}." in path.name), 3)
+def part_of(path: Path) -> str | None:
+    """The part of a published split that a file is by its name: train, valid or test."""
+    return next((part for part in PARTS if f".{part}." in path.name.lower()), None)

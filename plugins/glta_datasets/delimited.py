@@ -1,41 +1,31 @@
-"""Delimited text as columns of strings, and columns of strings as numbers and times."""
+"""Delimited text as columns of strings: fast where the whole of it is in order, else line by line."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
+import numpy as np
 import polars as pl
 
-from glta_cli.plugin import InputError
+from glta_datasets.encodings import as_utf8
+from glta_datasets.ids import BLANKS
+from glta_datasets.lines import read_by_line
+from glta_datasets.quotes import well_quoted
+from glta_datasets.records import Records, line_shown
 
-UNREADABLE: Final = "unreadable line"
 NUMBERS: Final[Mapping[str, type[pl.DataType]]] = {"rating": pl.Float64, "timestamp": pl.Int64}
 
-# What people and programs write where there is no value.
-NO_VALUE: Final = ("", "-", "n/a", "na", "#n/a", "nil", "none", "null")
-
-# Seconds of the year 5138, milliseconds of 1973: no dataset of interactions is on the wrong side of both.
-MOST_SECONDS: Final = 10**11
-
-
-def as_utf8(content: bytes, place: str) -> bytes:
-    """Bytes as they are, if they are UTF-8; raises `InputError` with the line that is not."""
-    if content.isascii():
-        return content
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"not UTF-8: byte 0x{content[error.start]:02x}",
-            location=f"{place}:{line}",
-            hint="convert the file, such as `iconv -f latin1 -t utf-8`",
-        ) from error
-    return content
+_BLANK_LINES: Final = re.compile(rb"^[ \r]*\n|^[ \r]+\Z", re.MULTILINE)
+# Blanks and controls end with the space in ASCII.
+_LAST_BLANK: Final = 32
+# Of the text looked at in one go: what fits a processor's cache.
+_PIECE: Final = 1 << 18
 
 
 def read_delimited(
@@ -46,22 +36,51 @@ def read_delimited(
     columns: Sequence[str] | None = None,
     quotes: bool = True,
     types: Mapping[str, type[pl.DataType]] | None = None,
-) -> tuple[pl.DataFrame, int]:
-    """Parse UTF-8 text into string columns; a field that is not there is null.
+) -> Records:
+    """Parse UTF-8 text into string columns without blanks around names and fields; a field that is not there is null.
+
+    A line without any text is no record. A line with more fields than the header, all of them empty, is whole.
 
     Args:
         place: what to call the text in errors.
+        separator: one ASCII character.
         columns: names, where the text has no header line.
         quotes: whether double quotes enclose fields.
         types: of columns that may come as numbers; they come as strings if any of their fields is none.
 
     Returns:
-        The rows, and how many lines were left out because they have too many fields.
+        The rows; left out are lines with too many fields, and lines whose quote is never closed.
 
     Raises:
-        InputError: not UTF-8, or no header.
+        InputError: not UTF-8, no header, or two columns of one name.
     """
-    content = as_utf8(content, place).removeprefix(b"\xef\xbb\xbf")
+    ascii_only = content.isascii() and b"\0" not in content[:64]
+    if not ascii_only:
+        content = as_utf8(content, place)
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+    in_order = not quotes or b'"' not in content or well_quoted(content, separator)
+    frame = _read_whole(content, separator, columns, quotes, types) if in_order else None
+    if frame is not None and _may_have_blank_lines(frame):
+        kept = _BLANK_LINES.sub(b"", content) if b'"' not in content or not quotes else None
+        if kept is None or len(kept) != len(content):
+            # Quoted fields may hold blank lines that belong to them.
+            frame = None if kept is None else _read_whole(kept, separator, columns, quotes, types)
+    if frame is None:
+        return read_by_line(content.decode("utf-8"), place, separator=separator, columns=columns, quotes=quotes)
+    if not ascii_only or _has_blanks(content, separator, frame, columns is None):
+        frame = frame.with_columns(pl.selectors.string().str.strip_chars(BLANKS))
+    return Records(frame, place_of=_places(content, separator, quotes, columns is None), stripped=True)
+
+
+def _read_whole(
+    content: bytes,
+    separator: str,
+    columns: Sequence[str] | None,
+    quotes: bool,
+    types: Mapping[str, type[pl.DataType]] | None,
+) -> pl.DataFrame | None:
+    """The text by the fast reader; None where a line does not fit, or a name in the header."""
     # Numbers at once are cheaper than strings that become numbers.
     for wanted in (types, None) if types else (None,):
         with suppress(pl.exceptions.PolarsError):
@@ -76,100 +95,50 @@ def read_delimited(
             )
             # A repeated name in a header comes back numbered: the slow reader tells of it.
             whole = frame.columns == list(columns) if columns else not any("_duplicated_" in c for c in frame.columns)
-            if whole:
-                return frame, 0
-    return _read_ragged(content.decode("utf-8"), place, separator, columns, quotes)
+            names = [name.strip(BLANKS) or f"column {number}" for number, name in enumerate(frame.columns, 1)]
+            if whole and len(set(names)) == len(names):
+                return frame if names == frame.columns else frame.rename(dict(zip(frame.columns, names, strict=True)))
+    return None
 
 
-def _read_ragged(
-    text: str, place: str, separator: str, columns: Sequence[str] | None, quotes: bool
-) -> tuple[pl.DataFrame, int]:
-    """Line by line, for text that the fast reader refuses as a whole."""
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE)
-    try:
-        header = list(columns) if columns else next(reader)
-        if len(set(header)) < len(header):
-            raise InputError(f"two columns have one name: {', '.join(header)}", location=f"{place}:1")
-        rows = []
-        too_long = 0
-        for row in reader:
-            if len(row) > len(header):
-                too_long += 1
-            elif row:
-                rows.append([value or None for value in row] + [None] * (len(header) - len(row)))
-    except csv.Error as error:
-        raise InputError(f"cannot be parsed: {error}", location=f"{place}:{reader.line_num}") from error
-    return pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row"), too_long
+def _may_have_blank_lines(frame: pl.DataFrame) -> bool:
+    """Whether a row is empty, which a blank line is to the fast reader."""
+    if frame.width and all(frame[name].null_count() for name in frame.columns[1:]):
+        # Under a name of its own: to an expression, one such as ^$ is a pattern.
+        first = frame[frame.columns[0]].alias("first")
+        return first.null_count() > 0 or (
+            first.dtype == pl.String and bool((first.str.strip_chars(BLANKS) == "").any())
+        )
+    return False
 
 
-def with_numbers(frame: pl.DataFrame, *, place: str, expected: str) -> tuple[pl.LazyFrame, dict[str, int]]:
-    """Turn the strings of `rating` and `timestamp`, where present, into numbers and seconds.
-
-    A row whose rating or time is written but is no number counts as unreadable and leaves; an empty field, or one
-    that says so, such as `n/a`, stays as null.
-
-    Args:
-        expected: what a line should look like, for the hint.
-
-    Returns:
-        The rows, and the rows left out by reason.
-
-    Raises:
-        InputError: there are no rows, or none is readable.
-    """
-    if frame.is_empty():
-        raise InputError("there are no rows below the header", location=place, hint=expected)
-    numbers: dict[str, pl.Series] = {}
-    readable = pl.Series([True]).new_from_index(0, frame.height)
-    for name, convert in (("rating", ratings), ("timestamp", seconds)):
-        if name in frame.columns:
-            numbers[name] = convert(frame[name])
-            readable &= numbers[name].is_not_null() | _without_value(frame[name], numbers[name])
-    if not readable.any():
-        raise InputError("no line can be read", location=f"{place}:1", hint=expected)
-    kept = frame.with_columns(**numbers)
-    if not readable.all():
-        kept = kept.filter(readable)
-    unreadable = frame.height - kept.height
-    return kept.lazy(), {UNREADABLE: unreadable} if unreadable else {}
+def _has_blanks(content: bytes, separator: str, frame: pl.DataFrame, header: bool) -> bool:
+    """Whether ASCII text has blanks besides its line breaks and separators; if they do not add up, it may have."""
+    letters = np.frombuffer(content, dtype=np.uint8)
+    pieces = (letters[at : at + _PIECE] for at in range(0, len(letters), _PIECE))
+    count = sum(int(np.count_nonzero(piece <= _LAST_BLANK)) for piece in pieces)
+    records = frame.height + header
+    breaks = records - (not content.endswith(b"\n"))
+    returns = breaks if content[:65536].partition(b"\n")[0].endswith(b"\r") else 0
+    tabs = records * (frame.width - 1) if ord(separator) <= _LAST_BLANK else 0
+    return count != breaks + returns + tabs
 
 
-def _without_value(written: pl.Series, numbers: pl.Series) -> pl.Series:
-    """Where nothing, or a word for nothing, is written."""
-    if written.dtype != pl.String or numbers.null_count() == written.null_count():
-        return written.is_null()
-    return written.is_null() | written.str.strip_chars().str.to_lowercase().is_in(NO_VALUE)
+def _places(content: bytes, separator: str, quotes: bool, header: bool) -> Callable[[int], str]:
+    """How to find the line of a row of the frame: the file is gone through again, which only a fault asks for."""
 
+    def place_of(row: int) -> str:
+        lines = io.StringIO(content.decode("utf-8"), newline="")
+        if not quotes or b'"' not in content:
+            filled = ((n, line) for n, line in enumerate(lines, 1) if line.strip(" \r\n"))
+            number, line = next(islice(filled, row + header, None))
+            return line_shown(number, line)
+        reader = csv.reader(lines, delimiter=separator)
+        before = 0
+        for index, fields in enumerate(fields for fields in reader if fields):
+            if index == row + header:
+                return line_shown(before + 1, separator.join(fields))
+            before = reader.line_num
+        return f"row {row + 1}"
 
-def ratings(values: pl.Series) -> pl.Series:
-    """Float64; null where the text is no number. `nan` is one; its row is dropped later, unrated."""
-    if values.dtype == pl.String:
-        values = values.str.strip_chars()
-    return values.cast(pl.Float64, strict=False)
-
-
-def seconds(values: pl.Series) -> pl.Series:
-    """Int64 seconds since 1970; from numbers of seconds, milliseconds or finer, dates, or ISO text."""
-    if values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime):
-        return values.cast(pl.Datetime("us")).dt.epoch("s")
-    if values.dtype == pl.String:
-        values = values.str.strip_chars()
-    numbers = values.cast(pl.Int64, strict=False)
-    if numbers.null_count() > values.null_count():
-        numbers = values.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
-    if values.dtype == pl.String and numbers.null_count() == len(values):
-        return _dates(values).dt.epoch("s")
-    largest = numbers.abs().max()
-    scale = 1
-    while isinstance(largest, int) and largest // scale > MOST_SECONDS:
-        scale *= 1000
-    return numbers if scale == 1 else numbers // scale
-
-
-def _dates(values: pl.Series) -> pl.Series:
-    for layout in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d"):
-        parsed = values.str.to_datetime(layout, time_unit="us", strict=False)
-        if parsed.null_count() < len(parsed):
-            return parsed
-    return pl.Series(values.name, [None] * len(values), dtype=pl.Datetime("us"))
+    return place_of

@@ -1,4 +1,4 @@
-"""Files as bytes, whole or some lines at a time, unpacked where the name ends in .gz."""
+"""Files as bytes, whole or some lines at a time, unpacked where they are packed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
-
-from isal import igzip, isal_zlib
+from typing import Final
 
 from glta_cli.plugin import InputError
+from glta_datasets.packing import DAMAGE, opened
 
 # Large enough that a parser's cost per call does not count, small enough that four of them are no memory at all.
 CHUNK_BYTES: Final = 1 << 21
@@ -20,8 +19,8 @@ LONGEST_LINE: Final = 1 << 24
 
 FETCH_AGAIN: Final = "fetch the file again"
 
-# The package's own types call the class of its errors an error.
-_DAMAGE: Final[tuple[type[Exception], ...]] = (igzip.BadGzipFile, EOFError, isal_zlib.error)  # type: ignore[assignment]
+# UTF-8 needs no byte order mark, but Windows programs write one in front of the first line.
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def read_bytes(path: Path, *, if_empty: str = FETCH_AGAIN) -> bytes:
@@ -33,7 +32,7 @@ def read_bytes(path: Path, *, if_empty: str = FETCH_AGAIN) -> bytes:
     Raises:
         InputError: missing, empty, or damaged gzip data.
     """
-    with _explained(path, by_line=False), _opened(path) as file:
+    with _explained(path, by_line=False), opened(path) as file:
         content = file.read()
     if not content or content.isspace():
         raise _empty(path, if_empty)
@@ -50,7 +49,7 @@ def chunks_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
         InputError: missing, empty, or damaged gzip data; says after which line.
     """
     empty = True
-    with _explained(path), _opened(path) as file, ThreadPoolExecutor(1) as ahead:
+    with _explained(path), opened(path) as file, ThreadPoolExecutor(1) as ahead:
 
         def read() -> bytes:
             return file.read(CHUNK_BYTES) + file.readline(LONGEST_LINE)
@@ -58,16 +57,18 @@ def chunks_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
         following = ahead.submit(read)
         while chunk := following.result():
             following = ahead.submit(read)
-            empty = False
+            if empty:
+                chunk = chunk.removeprefix(BYTE_ORDER_MARK)
+                empty = False
             yield chunk
     if empty:
         raise _empty(path, if_empty)
 
 
 def lines_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
-    """A file's lines that are not blank, without their line breaks; raises as `chunks_of` does."""
+    """A file's lines without their line breaks, blank ones too, so that they can be numbered; raises as `chunks_of`."""
     for chunk in chunks_of(path, if_empty=if_empty):
-        yield from filled_lines(chunk)
+        yield from chunk.removesuffix(b"\n").split(b"\n")
 
 
 def filled_lines(chunk: bytes) -> Iterator[bytes]:
@@ -77,31 +78,39 @@ def filled_lines(chunk: bytes) -> Iterator[bytes]:
 
 def first_line(path: Path) -> bytes:
     """The first line that is not blank, empty where all are; reads no further. Raises as `chunks_of` does."""
-    with _explained(path), _opened(path) as file:
+    return next(first_lines(path), b"")
+
+
+def first_lines(path: Path) -> Iterator[bytes]:
+    """The lines that are not blank, with their line breaks, each read when it is asked for; raises as `chunks_of`."""
+    with _explained(path), opened(path) as file:
         line = file.readline(LONGEST_LINE)
         if not line:
             raise _empty(path, FETCH_AGAIN)
-        while line.isspace():
+        line = line.removeprefix(BYTE_ORDER_MARK)
+        while line:
+            if not line.isspace():
+                yield line
             line = file.readline(LONGEST_LINE)
-        return line
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with igzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        yield file
 
 
 @contextmanager
 def _explained(path: Path, *, by_line: bool = True) -> Iterator[None]:
     try:
         yield
-    except _DAMAGE as error:
+    except DAMAGE as error:
+        kind = "gzip" if path.suffix.lower() == ".gz" else "packed"
         raise InputError(
-            f"the gzip data is broken: {error}",
+            f"the {kind} data is broken: {error}",
             location=f"{path}:{_whole_lines(path) + 1}" if by_line else str(path),
-            hint=f"{FETCH_AGAIN}; `gzip -t` tests it",
+            hint=f"{FETCH_AGAIN}; `{'gzip -t' if kind == 'gzip' else 'unzip -t'}` tests it",
         ) from error
+    except MemoryError as error:
+        raise InputError(
+            "does not fit into the memory", location=str(path), hint="free some memory, or take a part of the file"
+        ) from error
+    except IsADirectoryError as error:
+        raise InputError("is a folder, not a file", location=str(path), hint="name the file in it") from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", location=str(path)) from error
 
@@ -109,7 +118,7 @@ def _explained(path: Path, *, by_line: bool = True) -> Iterator[None]:
 def _whole_lines(path: Path) -> int:
     """How many lines can be unpacked before the damage."""
     lines = 0
-    with suppress(*_DAMAGE), _opened(path) as file:
+    with suppress(*DAMAGE), opened(path) as file:
         while file.readline(LONGEST_LINE):
             lines += 1
     return lines

@@ -13,9 +13,12 @@ import polars as pl
 
 from glta_cli.plugin import Fetch, InputError, RawDataset
 from glta_datasets.catalogue import GOODREADS_GENRES
-from glta_datasets.delimited import UNREADABLE
+from glta_datasets.ids import id_of
 from glta_datasets.json_lines import Record, columns_of, records_of, required
+from glta_datasets.numbers import written
+from glta_datasets.records import Losses, lost_texts, raw_dataset, with_ids
 from glta_datasets.settings import GoodreadsSettings
+from glta_datasets.times import absurd_years
 
 ADDRESS: Final = "https://mcauleylab.ucsd.edu/public_datasets/gdrive/goodreads/byGenre"
 ADDED: Final = "%a %b %d %H:%M:%S %z %Y"
@@ -83,9 +86,9 @@ class Goodreads:
         return {"interactions": found} if items is None else {"interactions": found, "items": items}
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
-        dropped: dict[str, int] = {}
-        interactions = _interactions(files["interactions"], dropped)
-        raw = RawDataset(interactions.lazy(), dropped=dropped)
+        losses = Losses()
+        interactions = _interactions(files["interactions"], losses)
+        raw = raw_dataset(interactions, losses, absurd_years(interactions["timestamp"]))
         if "items" in files:
             wanted = set(interactions["item"].drop_nulls().unique())
             raw.items = self._books(files["items"], wanted, raw.warnings).lazy()
@@ -94,41 +97,44 @@ class Goodreads:
         return raw
 
     def _books(self, path: Path, wanted: set[str], warnings: list[str]) -> pl.DataFrame:
-        unreadable: dict[str, int] = {}
+        losses = Losses()
         rows = []
         first = True
-        for record in records_of(path, unreadable):
+        for record in records_of(path, losses):
             if first:
                 required(record, ("book_id", "title"), path)
                 first = False
-            if record.get("book_id") in wanted:
-                rows.append((record["book_id"], record.get("title"), self._description(record)))
-        if unreadable:
-            warnings.append(f"{unreadable[UNREADABLE]:,} lines of {path.name} cannot be read")
+            item, title = id_of(record.get("book_id")), record.get("title")
+            if item in wanted:
+                rows.append((item, written(title) if isinstance(title, str) else None, self._description(record)))
+        warnings += lost_texts(path, losses)
         types = {"item": pl.String, "title": pl.String, "description": pl.String}
         return pl.DataFrame(rows, schema=types, orient="row", strict=False)
 
     def _description(self, record: Record) -> str | None:
         """The most popular shelves, which are genres, then the description."""
+        popular = record.get("popular_shelves")
         shelves = [
             shelf["name"]
-            for shelf in record.get("popular_shelves") or []
-            if isinstance(shelf, dict) and shelf.get("name") and shelf["name"] not in HOUSEKEEPING
+            for shelf in (popular if isinstance(popular, list) else [])
+            if isinstance(shelf, dict) and isinstance(shelf.get("name"), str) and shelf["name"] not in HOUSEKEEPING
         ]
-        named = ", ".join(shelves[: self.options.shelves])
-        return ". ".join(part for part in (named, record.get("description")) if part) or None
+        named = ", ".join([name for name in shelves if name][: self.options.shelves])
+        description = record.get("description")
+        return ". ".join(part for part in (named, description) if part and isinstance(part, str)) or None
 
 
-def _interactions(path: Path, dropped: dict[str, int]) -> pl.DataFrame:
+def _interactions(path: Path, losses: Losses) -> pl.DataFrame:
     fields = ("user_id", "book_id", "rating", "date_added")
-    frame = columns_of(path, dict.fromkeys(fields, pl.String), fields[:2], dropped)
-    return frame.select(
+    frame = columns_of(path, dict.fromkeys(fields, pl.String), fields[:2], losses).frame
+    interactions = frame.select(
         pl.col("user_id").alias("user"),
         pl.col("book_id").alias("item"),
         # 0 is what Goodreads writes for a book shelved without a rating.
         pl.col("rating").str.strip_chars().cast(pl.Float64, strict=False),
         pl.col("date_added").str.to_datetime(ADDED, time_unit="us", strict=False).dt.epoch("s").alias("timestamp"),
     )
+    return with_ids(interactions, str(path))
 
 
 def _packed_or_not(path: Path) -> Path | None:

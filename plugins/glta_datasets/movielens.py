@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -15,8 +15,13 @@ import polars as pl
 from pydantic import BaseModel
 
 from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, say
-from glta_datasets.delimited import NUMBERS, read_delimited, with_numbers
-from glta_datasets.files import read_bytes
+from glta_datasets.columns import columns_named
+from glta_datasets.delimited import NUMBERS, read_delimited
+from glta_datasets.files import FETCH_AGAIN, read_bytes
+from glta_datasets.numbers import with_numbers
+from glta_datasets.packing import BROKEN_ARCHIVE, read_member
+from glta_datasets.parquet import read_parquet
+from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
 
 GROUPLENS: Final = "https://files.grouplens.org/datasets/movielens"
 
@@ -45,8 +50,8 @@ class Layout:
 
     ratings: str
     movies: str
-    read_ratings: Callable[[bytes, str], tuple[pl.DataFrame, int]]
-    read_movies: Callable[[bytes, str], tuple[pl.DataFrame, int]]
+    read_ratings: Callable[[bytes, str], Records]
+    read_movies: Callable[[bytes, str], Records]
     expected: str
 
 
@@ -90,18 +95,15 @@ class MovieLens:
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         layout, ratings, movies = self._contents(files)
         content, place = ratings
-        frame, too_long = layout.read_ratings(content, place)
-        interactions, dropped = with_numbers(frame, place=place, expected=layout.expected)
-        if too_long:
-            dropped["unreadable line"] = dropped.get("unreadable line", 0) + too_long
-        raw = RawDataset(interactions, dropped=dropped)
+        records = layout.read_ratings(content, place)
+        rows, losses, warnings = with_numbers(records, place=place, expected=layout.expected)
+        raw = raw_dataset(with_ids(rows, place, stripped=records.stripped), losses, warnings)
         if movies is None:
             raw.warnings.append(f"{layout.movies} is not beside {layout.ratings}: no titles")
         else:
-            frame, too_long = layout.read_movies(*movies)
-            raw.items = frame.lazy()
-            if too_long:
-                raw.warnings.append(f"{too_long:,} lines of {layout.movies} cannot be read")
+            texts = layout.read_movies(*movies)
+            raw.items = with_ids(texts.frame, movies[1], ("item",)).lazy()
+            raw.warnings += lost_texts(layout.movies, texts.losses)
         return raw
 
     def _fetch(self, fetch: Fetch) -> Path:
@@ -137,15 +139,20 @@ class MovieLens:
                 for layout in self.edition.layouts:
                     if layout.ratings not in members:
                         continue
-                    ratings = content.read(members[layout.ratings])
-                    movies = content.read(members[layout.movies]) if layout.movies in members else None
+                    ratings = read_member(content, members[layout.ratings], archive)
+                    named = members.get(layout.movies)
+                    movies = None if named is None else read_member(content, named, archive)
                     return (
                         layout,
                         (ratings, f"{archive}/{layout.ratings}"),
                         None if movies is None else (movies, f"{archive}/{layout.movies}"),
                     )
-        except (zipfile.BadZipFile, OSError) as error:
-            raise InputError(f"not a readable archive: {error}", location=str(archive)) from error
+        except BROKEN_ARCHIVE as error:
+            raise InputError(
+                f"not a readable archive: {error}", location=str(archive), hint=f"{FETCH_AGAIN}; `unzip -t` tests it"
+            ) from error
+        except MemoryError as error:
+            raise InputError("does not fit into the memory", location=str(archive), hint="free some memory") from error
         raise InputError(
             f"the archive holds no {self.edition.layouts[0].ratings}",
             location=str(archive),
@@ -157,110 +164,102 @@ class MovieLens:
 
 
 def _from_latin1(content: bytes) -> bytes:
-    return content if content.isascii() else content.decode("latin-1").encode()
+    """GroupLens' older files as UTF-8; copies of them are in UTF-8 already, which Latin-1 hardly ever happens to be."""
+    if content.isascii():
+        return content
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1").encode()
+    return content
 
 
-def _ratings_100k(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+def _ratings_100k(content: bytes, place: str) -> Records:
     return read_delimited(content, place, separator="\t", columns=RATING_COLUMNS, quotes=False, types=NUMBERS)
 
 
-def _movies_100k(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+def _movies_100k(content: bytes, place: str) -> Records:
     columns = ["item", "title", "date", "video_date", "url", *GENRES_100K]
     text = _from_latin1(content)
-    frame, too_long = read_delimited(text, place, separator="|", columns=columns, quotes=False)
+    records = read_delimited(text, place, separator="|", columns=columns, quotes=False)
     flagged = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in GENRES_100K if name not in NO_GENRES]
-    return frame.select(
-        "item", "title", pl.concat_str(flagged, separator=", ", ignore_nulls=True).alias("description")
-    ), too_long
+    genres = pl.concat_str(flagged, separator=", ", ignore_nulls=True).alias("description")
+    return Records(records.frame.select("item", "title", genres), records.losses)
 
 
-def _double_colons(content: bytes, place: str, columns: Sequence[str]) -> tuple[pl.DataFrame, int]:
+def _double_colons(content: bytes, place: str, columns: Sequence[str]) -> Records:
     return read_delimited(content.replace(b"::", b"\t"), place, separator="\t", columns=columns, quotes=False)
 
 
-def _ratings_1m(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
+def _ratings_1m(content: bytes, place: str) -> Records:
     text = _from_latin1(content)
     user, item, rating, timestamp = RATING_COLUMNS
     between = ("first", "second", "third")
     columns = (user, between[0], item, between[1], rating, between[2], timestamp)
     # To a reader of single colons a double one encloses an empty field, and where all of these are empty no colon
     # is single: half the time of replacing a million of them first.
-    frame, too_long = read_delimited(text, place, separator=":", columns=columns, quotes=False, types=NUMBERS)
-    if too_long or any(frame[name].null_count() < frame.height for name in between):
+    records = read_delimited(text, place, separator=":", columns=columns, quotes=False, types=NUMBERS)
+    if records.losses.total or any(records.frame[name].null_count() < records.frame.height for name in between):
         return _double_colons(text, place, RATING_COLUMNS)
-    return frame.select(RATING_COLUMNS), 0
+    return replace(records, frame=records.frame.select(RATING_COLUMNS))
 
 
-def _movies_1m(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
-    frame, too_long = _double_colons(_from_latin1(content), place, ("item", "title", "genres"))
-    return _with_genres(frame, "|"), too_long
+def _movies_1m(content: bytes, place: str) -> Records:
+    return _with_genres(_double_colons(_from_latin1(content), place, ("item", "title", "genres")), "|")
 
 
-def _ratings_parquet(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
-    try:
-        frame = pl.read_parquet(content)
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"not a Parquet file: {error}", location=place) from error
+def _ratings_parquet(content: bytes, place: str) -> Records:
     names = {"userID": "user", "movieID": "item", "rating": "rating", "timestamp": "timestamp"}
-    return _renamed(frame, names, ("userID", "movieID"), place), 0
+    return columns_named(Records(read_parquet(content, place)), names, ("userID", "movieID"), place)
 
 
-def _ratings_csv(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
-    frame, too_long = read_delimited(content, place, separator=",", types=NUMBERS)
+def _ratings_csv(content: bytes, place: str) -> Records:
+    records = read_delimited(content, place, separator=",", types=NUMBERS)
     names = {"userId": "user", "movieId": "item", "rating": "rating", "timestamp": "timestamp"}
-    return _renamed(frame, names, ("userId", "movieId", "rating"), place), too_long
+    return columns_named(records, names, ("userId", "movieId", "rating"), place)
 
 
-def _movies_csv(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
-    frame, too_long = read_delimited(content, place, separator=",")
+def _movies_csv(content: bytes, place: str) -> Records:
+    records = read_delimited(content, place, separator=",")
     names = {"movieId": "item", "title": "title", "genres": "genres"}
-    return _with_genres(_renamed(frame, names, tuple(names), place), "|"), too_long
+    return _with_genres(columns_named(records, names, tuple(names), place), "|")
 
 
-def _ratings_recbole(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
-    frame, too_long = read_delimited(content, place, separator="\t", quotes=False)
+def _ratings_recbole(content: bytes, place: str) -> Records:
+    records = read_delimited(content, place, separator="\t", quotes=False)
     names = {
         "user_id:token": "user",
         "item_id:token": "item",
         "rating:float": "rating",
         "timestamp:float": "timestamp",
     }
-    return _renamed(frame, names, tuple(names), place), too_long
+    return columns_named(records, names, tuple(names), place)
 
 
-def _movies_recbole(content: bytes, place: str) -> tuple[pl.DataFrame, int]:
-    frame, too_long = read_delimited(content, place, separator="\t", quotes=False)
+def _movies_recbole(content: bytes, place: str) -> Records:
+    records = read_delimited(content, place, separator="\t", quotes=False)
     names = {
         "item_id:token": "item",
         "movie_title:token_seq": "title",
         "release_year:token": "year",
         "class:token_seq": "genres",
     }
-    frame = _renamed(frame, names, ("item_id:token", "movie_title:token_seq"), place)
-    if "year" in frame.columns:
+    records = columns_named(records, names, ("item_id:token", "movie_title:token_seq"), place)
+    if "year" in records.frame.columns:
         # GroupLens writes the year behind the title; here it is a column of its own.
         dated = pl.col("year").str.contains(r"^\d{4}$")
-        frame = frame.with_columns(title=pl.when(dated).then(pl.format("{} ({})", "title", "year")).otherwise("title"))
-    return _with_genres(frame, " "), too_long
+        title = pl.when(dated).then(pl.format("{} ({})", "title", "year")).otherwise("title")
+        records = Records(records.frame.with_columns(title=title), records.losses)
+    return _with_genres(records, " ")
 
 
-def _renamed(frame: pl.DataFrame, names: dict[str, str], required: tuple[str, ...], place: str) -> pl.DataFrame:
-    missing = [name for name in required if name not in frame.columns]
-    if missing:
-        raise InputError(
-            f"no column {' and no column '.join(missing)}; the columns are {', '.join(frame.columns)}",
-            location=f"{place}:1",
-            hint="is this the right file?",
-        )
-    return frame.select(pl.col(name).alias(new) for name, new in names.items() if name in frame.columns)
-
-
-def _with_genres(frame: pl.DataFrame, separator: str) -> pl.DataFrame:
+def _with_genres(records: Records, separator: str) -> Records:
+    frame = records.frame
     if "genres" not in frame.columns:
-        return frame.select("item", "title")
+        return Records(frame.select("item", "title"), records.losses)
     genres = pl.col("genres").str.strip_chars()
     listed = pl.when(~genres.is_in(list(NO_GENRES))).then(genres.str.replace_all(separator, ", ", literal=True))
-    return frame.select("item", "title", listed.alias("description"))
+    return Records(frame.select("item", "title", listed.alias("description")), records.losses)
 
 
 LAYOUT_100K: Final = Layout(

@@ -40,6 +40,13 @@ class TableSettings(Settings):
     item: str | None = Field(None, description="column of item ids")
     rating: str | None = Field(None, description="column of ratings")
     timestamp: str | None = Field(None, description="column of times: seconds, milliseconds or ISO dates")
+    split: str | None = Field(
+        None, description="column with train, valid or test; kept by `dataset.split.strategy: given`"
+    )
+    separator: str | None = Field(
+        None, min_length=1, max_length=8, description="between the fields of a line; null finds it in the first line"
+    )
+    encoding: str | None = Field(None, description="of the text, such as cp1252; null takes UTF-8")
     items: str | None = Field(
         None, description="second file, with the items' texts; relative to the folder of the first"
     )

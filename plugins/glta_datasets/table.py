@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from glta_cli.plugin import Fetch, InputError, RawDataset, did_you_mean
-from glta_datasets.delimited import UNREADABLE, read_delimited, with_numbers
-from glta_datasets.files import read_bytes
-from glta_datasets.json_lines import Record, records_of
+from glta_datasets.columns import found_column, listed, looks_like_data, without_header
+from glta_datasets.ids import BLANKS, may_have
+from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
+from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
 from glta_datasets.settings import TableSettings
-
-SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")
-
-IF_EMPTY: Final = "write one row a line, below a header in CSV and TSV"
+from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_in
 
 # Names in lower case without marks: User ID, user_id and userId are one.
 COMMON_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -49,8 +47,17 @@ COMMON_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "rating": ("rating", "score", "stars", "overall"),
     "timestamp": ("timestamp", "time", "unixtime", "unixreviewtime", "datetime", "date", "createdat", "ts"),
+    "split": ("split", "partition"),
     "title": ("title", "name", "itemname", "productname", "movietitle"),
     "description": ("description", "text", "summary", "genres", "genre", "categories", "category", "tags"),
+}
+INTERACTION_ROLES: Final = ("user", "item", "rating", "timestamp", "split")
+
+# How the parts of a split are called.
+PART_NAMES: Final = {
+    **dict.fromkeys(("train", "training", "tr"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid"),
+    **dict.fromkeys(("test", "testing", "te", "eval", "evaluation"), "test"),
 }
 
 
@@ -70,134 +77,107 @@ class Table:
                 location="dataset table",
                 hint="name your file: glta prepare table --source ratings.csv",
             )
-        interactions = _in_folder(source, "interactions") if source.is_dir() else source
+        interactions = table_in(source, "interactions") if source.is_dir() else source
         if interactions is None:
-            names = ", ".join(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
+            names = listed(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
             raise InputError(
                 f"there is no file called interactions ({', '.join(SUFFIXES)}); there is {names}",
                 location=str(source),
                 hint="name the file itself with --source",
             )
-        items = self._items_file(interactions.parent) or (_in_folder(source, "items") if source.is_dir() else None)
+        items = self._items_file(interactions.parent) or (table_in(source, "items") if source.is_dir() else None)
         return {"interactions": interactions} if items is None else {"interactions": interactions, "items": items}
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         path = files["interactions"]
-        frame, unreadable = read_table(path)
-        wanted = {name: getattr(self.options, name) for name in ("user", "item", "rating", "timestamp")}
-        names = {name: _column(frame, path, name, column) for name, column in wanted.items()}
-        _require(frame, path, names, ("user", "item"))
-        frame = frame.select(pl.col(column).alias(name) for name, column in names.items() if column)
-        frame = frame.with_columns(_as_text(frame, name) for name in ("user", "item"))
-        rows, dropped = with_numbers(
-            frame,
-            place=str(path),
-            expected="ratings are numbers; times are seconds, milliseconds or ISO dates",
+        records = self._table(path)
+        if not records.read:
+            raise InputError(
+                "there are no rows below the header", location=str(path), hint="write one row a line below it"
+            )
+        names = {role: self._column(records, path, role, getattr(self.options, role)) for role in INTERACTION_ROLES}
+        _require(records, path, names, ("user", "item"))
+        warnings = [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
+        warnings += _shadowed(records, names)
+        records = records.renamed_by_role(names).without_nested("user", "item")
+        rows, losses, told = with_numbers(
+            records, place=str(path), expected="ratings are numbers; times are seconds, milliseconds or ISO dates"
         )
-        bad = unreadable + dropped.get(UNREADABLE, 0)
-        raw = RawDataset(rows, dropped={UNREADABLE: bad} if bad else {})
+        rows = with_ids(_with_parts(rows, path, named=self.options.split), str(path), stripped=records.stripped)
+        warnings += told + _odd_ids(rows)
+        raw = raw_dataset(rows, losses, warnings)
         raw.items = self._items(files["items"], raw.warnings) if "items" in files else None
         return raw
+
+    def _table(self, path: Path) -> Records:
+        return read_table(path, separator=self.options.separator, encoding=self.options.encoding)
 
     def _items_file(self, beside: Path) -> Path | None:
         if self.options.items is None:
             return None
         named = Path(self.options.items).expanduser()
-        for path in (beside / named, named):
+        paths = (beside / named, named)
+        for path in paths:
             if path.is_file():
                 return path
-        raise InputError("no such file", location=str(beside / named), hint="dataset.options.items names it")
+        present = next((path for path in paths if path.exists()), None)
+        problem = "no such file" if present is None else "is no file, but a folder, a pipe or a device"
+        raise InputError(problem, location=str(present or paths[0]), hint="dataset.options.items names it")
 
     def _items(self, path: Path, warnings: list[str]) -> pl.LazyFrame:
-        frame, unreadable = read_table(path)
-        if unreadable:
-            warnings.append(f"{unreadable:,} lines of {path.name} cannot be read")
-        options = self.options
+        records = self._table(path)
+        warnings += lost_texts(path, records.losses)
+        frame, options = records.frame, self.options
         several = options.description if isinstance(options.description, tuple) else ()
         single = options.description if isinstance(options.description, str) else None
         names = {
-            "item": _column(frame, path, "item", options.items_item, option="items_item"),
-            "title": _column(frame, path, "title", options.title),
-            "description": None if several else _column(frame, path, "description", single),
+            "item": self._column(records, path, "item", options.items_item, option="items_item"),
+            "title": self._column(records, path, "title", options.title),
+            "description": None if several else self._column(records, path, "description", single),
         }
-        _require(frame, path, names, ("item",), option="items_item")
-        columns = [_column(frame, path, "description", one) for one in several] if several else [names["description"]]
+        _require(records, path, names, ("item",), option="items_item")
+        columns = [self._column(records, path, "description", one) for one in several] or [names["description"]]
         if names["title"] is None and not any(columns):
-            warnings.append(f"{path.name} has no column of titles or descriptions: {', '.join(frame.columns)}")
-        text = [_as_text(frame, column) for column in columns if column]
-        return frame.select(
-            _as_text(frame, str(names["item"])).alias("item"),
-            (_as_text(frame, names["title"]) if names["title"] else pl.lit(None, pl.String)).alias("title"),
-            pl.concat_str(text, separator=". ", ignore_nulls=True).replace("", None).alias("description")
-            if text
-            else pl.lit(None, pl.String).alias("description"),
-        ).lazy()
+            warnings.append(f"{path.name} has no column of titles or descriptions: {listed(frame.columns)}")
+        nothing = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+        texts = [_text(frame[column]).alias(str(number)) for number, column in enumerate(columns) if column]
+        joined = pl.concat_str(pl.all(), separator=". ", ignore_nulls=True).replace("", None)
+        described = pl.DataFrame(
+            [
+                frame[str(names["item"])].alias("item"),
+                (_text(frame[names["title"]]) if names["title"] else nothing).alias("title"),
+                (pl.DataFrame(texts).select(joined).to_series() if texts else nothing).alias("description"),
+            ]
+        )
+        return with_ids(described, str(path), ("item",)).lazy()
 
-
-def read_table(path: Path) -> tuple[pl.DataFrame, int]:
-    """All columns of a file by the suffix of its name, and how many lines could not be read.
-
-    Raises:
-        InputError: unknown suffix, or a file that is not what its suffix says.
-    """
-    match path.name.removesuffix(".gz").rpartition(".")[2].lower():
-        case "csv":
-            return read_delimited(read_bytes(path, if_empty=IF_EMPTY), str(path), separator=",")
-        case "tsv":
-            return read_delimited(read_bytes(path, if_empty=IF_EMPTY), str(path), separator="\t")
-        case "jsonl":
-            unreadable: dict[str, int] = {}
-            frame = _from_records(list(records_of(path, unreadable, if_empty=IF_EMPTY)))
-            return frame, unreadable.get(UNREADABLE, 0)
-        case "parquet":
-            try:
-                return pl.read_parquet(read_bytes(path, if_empty=IF_EMPTY)), 0
-            except pl.exceptions.PolarsError as error:
-                raise InputError(f"not a Parquet file: {error}", location=str(path)) from error
-        case _:
+    def _column(
+        self, records: Records, path: Path, role: str, wanted: str | None, *, option: str | None = None
+    ) -> str | None:
+        """The column named in the options, or the one with a common name; None when there is neither."""
+        columns = records.frame.columns
+        if wanted is None:
+            plain = {_plain(column): column for column in reversed(columns)}
+            return next((plain[name] for name in COMMON_NAMES[role] if name in plain), None)
+        found = found_column(wanted, columns)
+        if found is None and looks_like_data(columns):
+            raise without_header(columns, str(path))
+        if found is None:
             raise InputError(
-                f"its format is not told by its name; known are {', '.join(SUFFIXES)}",
-                location=str(path),
-                hint="rename or convert the file",
-            )
-
-
-def _from_records(records: Sequence[Record]) -> pl.DataFrame:
-    """Columns of strings: in JSON lines a field may be a number here and a string there."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return pl.DataFrame(
-        {name: pl.Series([_scalar(record.get(name)) for record in records], dtype=pl.String) for name in names}
-    )
-
-
-def _scalar(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return ", ".join(part for part in map(_scalar, value) if part)
-    return str(value)
-
-
-def _in_folder(folder: Path, stem: str) -> Path | None:
-    return next((folder / f"{stem}{suffix}" for suffix in SUFFIXES if (folder / f"{stem}{suffix}").is_file()), None)
-
-
-def _column(frame: pl.DataFrame, path: Path, role: str, wanted: str | None, *, option: str | None = None) -> str | None:
-    """The column named in the options, or the one with a common name; None when there is neither."""
-    if wanted is not None:
-        if wanted not in frame.columns:
-            raise InputError(
-                f"no column '{wanted}'; the columns are {', '.join(frame.columns)}",
+                f"no column '{wanted}'; the columns are {listed(columns)}",
                 location=f"{path}:1",
-                hint=did_you_mean(wanted, frame.columns) or f"name it with -o {option or role}=COLUMN",
+                hint=did_you_mean(wanted, columns) or f"-o {option or role}=COLUMN names one of them",
             )
-        return wanted
-    plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in reversed(frame.columns)}
-    return next((plain[name] for name in COMMON_NAMES[role] if name in plain), None)
+        return found
+
+
+def _plain(column: str) -> str:
+    # RecBole writes the type behind the name, as in user_id:token.
+    return re.sub(r"[^a-z0-9]", "", column.partition(":")[0].lower())
 
 
 def _require(
-    frame: pl.DataFrame,
+    records: Records,
     path: Path,
     names: Mapping[str, str | None],
     roles: Sequence[str],
@@ -205,28 +185,69 @@ def _require(
     option: str | None = None,
 ) -> None:
     missing = [role for role in roles if names[role] is None]
-    if missing:
-        raise InputError(
-            f"no column is known as {' or '.join(missing)}; the columns are {', '.join(frame.columns)}",
-            location=f"{path}:1",
-            hint=f"name {'it' if len(missing) == 1 else 'them'}: "
-            + " ".join(f"-o {option or role}=COLUMN" for role in missing),
-        )
+    if not missing:
+        return
+    columns = records.frame.columns
+    if looks_like_data(columns):
+        raise without_header(columns, str(path), "item,title,description" if option else "user,item,rating,timestamp")
+    ways = " ".join(f"-o {option or role}=COLUMN" for role in missing)
+    raise InputError(
+        f"no column is known as {' or '.join(missing)}; the columns are {listed(columns)}",
+        location=f"{path}:1",
+        hint=f"name {'it' if len(missing) == 1 else 'them'}: {ways}"
+        + ("; or name what stands between the fields: -o separator=';'" if len(columns) == 1 else ""),
+    )
 
 
-def _as_text(frame: pl.DataFrame, column: str) -> pl.Expr:
-    """Ids and texts as strings; a whole number that Parquet holds as a float loses its `.0`."""
-    kind = frame.schema[column]
-    if kind.is_float():
-        whole = pl.col(column) == pl.col(column).round()
-        integer = pl.col(column).cast(pl.Int64, strict=False).cast(pl.String)
-        return (
-            pl.when(pl.col(column).is_nan())
-            .then(None)
-            .when(whole)
-            .then(integer)
-            .otherwise(pl.col(column).cast(pl.String))
-        )
-    if isinstance(kind, pl.List):
-        return pl.col(column).cast(pl.List(pl.String)).list.join(", ")
-    return pl.col(column).cast(pl.String)
+def _shadowed(records: Records, names: Mapping[str, str | None]) -> list[str]:
+    """A sentence for each column that may as well have been meant."""
+    told = []
+    for role, chosen in names.items():
+        alike = [c for c in records.frame.columns if chosen and c != chosen and _plain(c) == _plain(chosen)]
+        if alike:
+            told.append(f"column '{chosen}' is taken as {role}, not '{alike[0]}': -o {role}=COLUMN chooses")
+    return told
+
+
+def _with_parts(rows: pl.DataFrame, path: Path, *, named: str | None) -> pl.DataFrame:
+    """The column `split` with train, valid and test; without it, if nobody named it and it holds something else."""
+    if "split" not in rows.columns:
+        return rows
+    written = rows["split"].cast(pl.String, strict=False).str.strip_chars(BLANKS).str.to_lowercase()
+    parts = written.replace_strict(PART_NAMES, default=None, return_dtype=pl.String)
+    if not parts.has_nulls():
+        return rows.with_columns(split=parts)
+    if named is None:
+        return rows.drop("split")
+    row = int(parts.is_null().arg_max() or 0)
+    word = rows["split"][row]
+    raise InputError(
+        f"{'an empty field' if word is None else repr(str(word))} in column {named} is no part of a split",
+        location=str(path),
+        hint="the parts are train, valid and test",
+    )
+
+
+def _odd_ids(rows: pl.DataFrame) -> list[str]:
+    """A sentence where an id is what programs write for none."""
+    told = []
+    for name in ("user", "item"):
+        if not may_have(rows[name], LETTERS_OF_NO_VALUE):
+            continue
+        odd = rows.filter(no_value(pl.col(name)) & (pl.col(name) != ""))
+        if odd.height:
+            told.append(f"{odd.height:,} rows have '{odd[name][0]}' for their {name}: it is taken as an id")
+    return told
+
+
+def _text(values: pl.Series) -> pl.Series:
+    """A column of texts; null where one says that there is none."""
+    # Under a name of its own: to an expression, one such as * is a pattern.
+    frame, value = values.alias("text").to_frame(), pl.col("text")
+    if isinstance(values.dtype, pl.List):
+        text = value.cast(pl.List(pl.String)).list.join(", ")
+    elif values.dtype.is_float():
+        text = value.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
+    else:
+        text = value.cast(pl.String)
+    return frame.select(pl.when(~no_value(text)).then(text)).to_series()

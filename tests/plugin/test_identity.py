@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from glta_cli.data.preparation import prepare, prepared_before
-from glta_cli.plugin import EncoderDeclaration
+from glta_cli.plugin import EncoderDeclaration, read_json, write_json
 from glta_cli.plugin.component import Component, Origin
-from glta_cli.plugin.identity import component_identity, source_digest
+from glta_cli.plugin.identity import OWN_RESULTS_SINCE_BY_TARGET, component_identity, source_digest
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import DatasetSettings, Recipe
 from glta_cli.stages.order import STAGES
@@ -57,6 +57,24 @@ def test_the_digest_changes_with_every_python_file_and_with_nothing_else(site: P
     (package / "inner" / "more.py").write_text("")
     assert len({first, changed, moved, digest()}) == 4
     assert "glta_sourced" not in sys.modules
+
+
+def test_a_loader_that_reads_other_rows_has_an_identity_of_the_release_that_changed_it() -> None:
+    since = {
+        component.declaration.target: component_identity(component)[-1] for component in installed().of_kind("dataset")
+    }
+    assert since == {
+        "glta_datasets.table:Table": "0.2.0",
+        "glta_datasets.movielens:MovieLens": "0.1.0",
+        "glta_datasets.amazon:Amazon": "0.1.0",
+        "glta_datasets.goodreads:Goodreads": "0.1.0",
+        "glta_datasets.adjacency:AdjacencySplit": "0.1.0",
+    }
+
+
+def test_every_release_of_a_change_is_of_a_target_there_is() -> None:
+    targets = {component.declaration.target for component in installed().components}
+    assert set(OWN_RESULTS_SINCE_BY_TARGET) <= targets
 
 
 def test_a_module_of_one_file_has_a_digest_of_its_own(site: Path) -> None:
@@ -147,3 +165,14 @@ def test_what_glta_s_own_components_made_before_stays_found(tiny_recipe: Callabl
     settings = {stage.name: stage.settings(tiny_recipe()) for stage in STAGES}
     assert settings["pretrain-graph"]["plugin"] == ["glta_encoders.lightgcn:LightGCN", "glta", "0.1.0"]
     assert settings["align"]["backbone"]["plugin"] == ["glta_backbones.tiny:Tiny", "glta", "0.1.0"]
+
+
+def test_a_table_prepared_by_a_loader_that_read_other_rows_is_prepared_again(tmp_path: Path) -> None:
+    source = tmp_path / "log.csv"
+    source.write_text("user,item\na,1\nb,1\n")
+    settings, workspace = DatasetSettings(name="table", source=str(source)), Workspace(tmp_path / "workspace")
+    prepare(settings, workspace)
+    assert prepared_before(settings, workspace) is not None
+    (pointer,) = workspace.folder("datasets").glob("*.json")
+    write_json(pointer, {**read_json(pointer), "loader": ["glta_datasets.table:Table", "0.1.0"]})
+    assert prepared_before(settings, workspace) is None

@@ -199,7 +199,8 @@ def test_single_bad_rows_are_counted_and_the_rest_is_used(tmp_path):
     source.write_text("user,item,rating\na,x,5\na,y,oops\nb,x,4,extra\n,x,3\nc,,3\nd,x,nan\ne,x\na,x,5\n")
     dataset = prepared("table", source, tmp_path)
     assert dataset.summary()["dropped"] == {
-        "unreadable line": 2,
+        "too many fields": 1,
+        "bad rating": 1,
         "missing user": 1,
         "missing item": 1,
         "missing rating": 2,

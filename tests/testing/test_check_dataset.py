@@ -274,6 +274,8 @@ BROKEN: list[tuple[str, Callable[..., Any]]] = [
     ("where items are given, some of them have a text", items_changed(lambda items: items.with_columns(title=None))),
     ("`dropped` counts records by reason", read_changed(lambda raw: put(raw, "dropped", {"broken": -1}))),
     ("`dropped` counts records by reason", read_changed(lambda raw: put(raw, "dropped", {"broken": 0.5}))),
+    ("`read`, where it is counted", read_changed(lambda raw: put(raw, "read", raw.read + 1))),
+    ("`examples` shows a record", read_changed(lambda raw: put(raw, "examples", {"broken": "line 1"}))),
     ("`warnings` are sentences", read_changed(lambda raw: put(raw, "warnings", "no titles"))),
     ("`warnings` are sentences", read_changed(lambda raw: put(raw, "warnings", [None]))),
 ]

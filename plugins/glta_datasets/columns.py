@@ -1,0 +1,67 @@
+"""Columns found by their names, whatever their case and the blanks in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from glta_cli.plugin import InputError
+from glta_datasets.records import Records
+from glta_datasets.times import times_of
+
+
+def found_column(name: str, columns: Iterable[str]) -> str | None:
+    """The column of this name; else the only one that differs in case and blanks alone."""
+    present = list(columns)
+    if name in present:
+        return name
+    alike = [column for column in present if _plain(column) == _plain(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def columns_named(records: Records, names: Mapping[str, str], required: Sequence[str], place: str) -> Records:
+    """The columns of `names` alone, under their new names, where the file has them.
+
+    Raises:
+        InputError: a required one is not there.
+    """
+    present = records.frame.columns
+    found = {name: column for name in names if (column := found_column(name, present)) is not None}
+    missing = [name for name in required if name not in found]
+    if missing and looks_like_data(present):
+        raise without_header(present, place, such_as=",".join(names))
+    if missing:
+        raise InputError(
+            f"no column {' and no column '.join(missing)}; the columns are {listed(present)}",
+            location=f"{place}:1",
+            hint="is this the right file?",
+        )
+    return records.renamed({found[name]: new for name, new in names.items() if name in found})
+
+
+def looks_like_data(header: Iterable[str]) -> bool:
+    """Whether a field of what should be a header is a number or a date, which no column is called."""
+    fields = pl.Series([name for name in header if not name.startswith("column ")], dtype=pl.String)
+    return bool(fields.cast(pl.Float64, strict=False).is_not_null().any()) or bool(
+        times_of(fields).seconds.is_not_null().any()
+    )
+
+
+def without_header(header: Sequence[str], place: str, such_as: str = "user,item,rating,timestamp") -> InputError:
+    """The error of a file whose first line is a row."""
+    return InputError(
+        f"the first line looks like data, not like the names of columns: {listed(header)}",
+        location=f"{place}:1",
+        hint=f"write the names of the columns into a first line, such as {such_as}",
+    )
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in one line, cut where they are many or long."""
+    shown = [name if len(name) <= 60 else f"{name[:60]}..." for name in names]
+    return ", ".join(shown[:30]) + (f" and {len(shown) - 30} more" if len(shown) > 30 else "")
+
+
+def _plain(name: str) -> str:
+    return "".join(name.split()).casefold()

@@ -1,0 +1,112 @@
+"""Columns of strings as numbers and times; what is written and is none is counted by its reason."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import polars as pl
+
+from glta_cli.plugin import InputError
+from glta_datasets.ids import BLANKS
+from glta_datasets.records import BAD_RATING, BAD_TIME, TOO_MANY_FIELDS, Losses, Records, line_shown
+from glta_datasets.times import times_of
+
+# What people and programs write where there is no value.
+NO_VALUE: Final = ("", "-", "n/a", "na", "#n/a", "nil", "none", "null", "nan", "<na>", "nat")
+# Each of these words has one of them.
+LETTERS_OF_NO_VALUE: Final = "nN-"
+
+
+def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.DataFrame, Losses, list[str]]:
+    """Turn the strings of `rating` and `timestamp`, where present, into numbers and seconds.
+
+    A row whose rating or time is written but is no number is lost; an empty field, or one that says so, such as
+    `n/a`, stays as null.
+
+    Args:
+        expected: what a line should look like, for the hint.
+
+    Returns:
+        The rows; the losses of the records, and of these rows; and sentences on odd times.
+
+    Raises:
+        InputError: there are no rows, or none is readable.
+    """
+    frame, losses = records.frame, records.losses
+    if not records.read:
+        raise InputError("there are no rows below the header", location=place, hint=expected)
+    numbers: dict[str, pl.Series] = {}
+    readable = pl.Series([True]).new_from_index(0, frame.height)
+    warnings: list[str] = []
+    for name, reason in (("rating", BAD_RATING), ("timestamp", BAD_TIME)):
+        if name not in frame.columns:
+            continue
+        _require_values(frame[name], place)
+        numbers[name], told = _numbers(frame[name], name)
+        warnings += told
+        if not numbers[name].has_nulls():
+            continue
+        bad = numbers[name].is_null() & ~_without_value(frame[name], numbers[name]) & readable
+        if bad.any():
+            row = int(bad.arg_max() or 0)
+            losses.add(reason, int(bad.sum()), _shown(records, row, frame[name][row]))
+            readable &= ~bad
+    if not readable.any():
+        if losses.counts.get(TOO_MANY_FIELDS, 0) == records.read:
+            expected = "the first line has to name as many columns as the others have fields"
+        raise InputError(f"no line can be read: {losses.told()}", location=f"{place}:1", hint=expected)
+    kept = frame.with_columns(**numbers)
+    return (kept if readable.all() else kept.filter(readable)), losses, warnings
+
+
+def no_value(texts: pl.Expr) -> pl.Expr:
+    """Where a text says that there is none."""
+    return texts.str.strip_chars(BLANKS).str.to_lowercase().is_in(NO_VALUE)
+
+
+def written(text: str | None) -> str | None:
+    """A text, or None where it says that there is none."""
+    return None if text is None or text.strip(BLANKS).lower() in NO_VALUE else text
+
+
+def ratings(values: pl.Series) -> pl.Series:
+    """Float64; null where the text is no number. `nan` is one; its row is dropped later, unrated."""
+    numbers = values.cast(pl.Float64, strict=False)
+    if values.dtype == pl.String and numbers.null_count() > values.null_count():
+        numbers = values.str.strip_chars(BLANKS).cast(pl.Float64, strict=False)
+    infinite = numbers.min() == -math.inf or numbers.max() == math.inf
+    return numbers.set(numbers.is_infinite(), None) if infinite else numbers
+
+
+def _numbers(values: pl.Series, name: str) -> tuple[pl.Series, list[str]]:
+    if name == "rating":
+        return ratings(values), []
+    times = times_of(values)
+    return times.seconds, times.warnings
+
+
+def _require_values(column: pl.Series, place: str) -> None:
+    kind = column.dtype
+    if kind.is_nested() or kind in (pl.Time, pl.Duration, pl.Binary, pl.Object):
+        what = "rating" if column.name == "rating" else "point in time"
+        raise InputError(
+            f"the column taken as {column.name} holds {kind}, which is no {what}",
+            location=place,
+            hint=f"name another with -o {column.name}=COLUMN, or store numbers, dates or text",
+        )
+
+
+def _shown(records: Records, row: int, written: object) -> str:
+    place = records.place_of(row)
+    # A row of a table without lines shows the value that is wrong.
+    return place if place.startswith("line") else line_shown(row + 1, str(written)).replace("line", "row", 1)
+
+
+def _without_value(written: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Where nothing, or a word for nothing, is written."""
+    if written.dtype.is_float():
+        return written.is_null() | written.is_nan()
+    if written.dtype != pl.String or numbers.null_count() == written.null_count():
+        return written.is_null()
+    return written.is_null() | written.to_frame().select(no_value(pl.first())).to_series()

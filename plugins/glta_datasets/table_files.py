@@ -1,0 +1,197 @@
+"""Whatever holds a user's own table, as columns: the format by the name, the separator by the first line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from glta_cli.plugin import InputError
+from glta_datasets.delimited import read_delimited
+from glta_datasets.encodings import as_utf8
+from glta_datasets.files import first_line, read_bytes
+from glta_datasets.ids import EXACT_FLOATS, id_of
+from glta_datasets.json_lines import Record, places_of, records_of
+from glta_datasets.packing import PACKED_SUFFIXES, only_member
+from glta_datasets.parquet import read_parquet
+from glta_datasets.records import Losses, Records
+
+SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")
+IF_EMPTY: Final = "write one row a line, below a header in CSV and TSV"
+
+# What other programs call the same, by their endings.
+_FORMATS: Final = {
+    **dict.fromkeys(("csv", "txt", "dat", "data", "inter", "item"), ","),
+    **dict.fromkeys(("tsv", "tab"), "\t"),
+    **dict.fromkeys(("jsonl", "ndjson", "json"), "json"),
+    **dict.fromkeys(("parquet", "pq"), "parquet"),
+}
+_SEPARATORS: Final = (",", ";", "\t", "|", "::", " ")
+_NAMED_SEPARATORS: Final = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
+# To the fast reader a separator is one character: this one stands for a longer one, since no text has it.
+_STANDS_FOR_LONGER: Final = "\x1f"
+
+
+def read_table(path: Path, *, separator: str | None = None, encoding: str | None = None) -> Records:
+    """All columns of a file by the ending of its name, which may be followed by that of a packed file.
+
+    Args:
+        separator: between fields; None finds it in the first line.
+        encoding: of text; None takes UTF-8, or UTF-16 behind a byte order mark.
+
+    Raises:
+        InputError: unknown ending, or a file that is not what its ending says.
+    """
+    match table_format(path):
+        case "json":
+            return _json_table(path, encoding)
+        case "parquet":
+            return Records(read_parquet(read_bytes(path, if_empty=IF_EMPTY), str(path)))
+        case usual:
+            return _delimited(path, usual, separator, encoding)
+
+
+def table_format(path: Path) -> str:
+    """`json`, `parquet`, or the usual separator of a delimited format; raises `InputError` for an unknown ending."""
+    name = path.name.lower()
+    while name.endswith(PACKED_SUFFIXES):
+        name = name.rpartition(".")[0]
+    known = _FORMATS.get(name.rpartition(".")[2])
+    if known is None and path.suffix.lower() == ".zip" and path.is_file():
+        known = _FORMATS.get(only_member(path).lower().rpartition(".")[2])
+    if known is None:
+        raise InputError(
+            f"its format is not told by its name; known are {', '.join(SUFFIXES)}",
+            location=str(path),
+            hint="rename or convert the file",
+        )
+    return known
+
+
+def table_in(folder: Path, stem: str) -> Path | None:
+    """The file of this name, whatever its format and the case of its ending."""
+    named = {path.name.lower(): path for path in sorted(folder.iterdir(), reverse=True) if path.is_file()}
+    endings = [*SUFFIXES, *(f".{kind}{packed}" for kind in _FORMATS for packed in ("", *PACKED_SUFFIXES))]
+    return next((named[stem + ending] for ending in endings if stem + ending in named), None)
+
+
+def rounded_ids(frame: pl.DataFrame, column: str) -> list[str]:
+    """The warning where ids are floats too large to be told apart."""
+    kind = frame.schema[column]
+    if not kind.is_float():
+        return []
+    limit = EXACT_FLOATS if kind == pl.Float64 else 2**24
+    count = int((frame[column].alias("id").abs() >= limit).fill_null(False).sum())
+    told = f"{count:,} ids of column {column} are floats beyond {limit:,}: neighbours may have become one; store text"
+    return [told] if count else []
+
+
+def _delimited(path: Path, usual: str, separator: str | None, encoding: str | None) -> Records:
+    content = read_bytes(path, if_empty=IF_EMPTY)
+    if content.startswith(b"PAR1"):
+        raise InputError("this is a Parquet file", location=str(path), hint="name it .parquet")
+    content = as_utf8(content, str(path), encoding=encoding, nameable=True)
+    mark = _named_separator(separator) if separator is not None else _separator_of(_header_of(content), usual)
+    if len(mark) == 1 and mark.isascii():
+        return read_delimited(content, str(path), separator=mark)
+    content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())
+    return _restored(read_delimited(content, str(path), separator=_STANDS_FOR_LONGER), mark)
+
+
+def _restored(records: Records, mark: str) -> Records:
+    """The separator in quoted fields, and in lines that are shown, as it is written."""
+    frame = records.frame.with_columns(pl.selectors.string().str.replace_all(_STANDS_FOR_LONGER, mark, literal=True))
+    for reason, example in records.losses.examples.items():
+        records.losses.examples[reason] = example.replace(_STANDS_FOR_LONGER, mark)
+    place_of = records.place_of
+    return replace(records, frame=frame, place_of=lambda row: place_of(row).replace(_STANDS_FOR_LONGER, mark))
+
+
+def _named_separator(separator: str) -> str:
+    mark = _NAMED_SEPARATORS.get(separator.lower(), separator)
+    if any(letter in mark for letter in '"\n\r'):
+        raise InputError(
+            f"{separator!r} cannot stand between fields", location="dataset.options.separator", hint="such as ';'"
+        )
+    return mark
+
+
+def _header_of(content: bytes) -> str:
+    return next((line for line in re.split(rb"[\r\n]", content[:65536]) if line.strip()), b"").decode(
+        "utf-8", errors="replace"
+    )
+
+
+def _separator_of(header: str, usual: str) -> str:
+    """The usual separator where it stands in the header, else the one that stands there most often."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    if usual in bare:
+        return usual
+    counts = {mark: bare.strip().count(mark) for mark in _SEPARATORS}
+    if any(count for mark, count in counts.items() if mark != " "):
+        del counts[" "]
+    best = max(counts, key=lambda mark: counts[mark])
+    return best if counts[best] else usual
+
+
+# ------------------------------------------------------------------------------------------------ JSON lines
+
+
+def _json_table(path: Path, encoding: str | None) -> Records:
+    losses = Losses()
+    lines = _lines_in(path, encoding)
+    records = list(records_of(path, losses, if_empty=IF_EMPTY, lines=lines))
+    columns, nested = _columns(records)
+    return Records(columns, losses, places_of(path, lines), nested=nested)
+
+
+def _lines_in(path: Path, encoding: str | None) -> list[bytes] | None:
+    """The lines in UTF-8, where they are written in something else; None where the file may be read as it is."""
+    if encoding is None and not first_line(path).startswith((b"\xff\xfe", b"\xfe\xff")):
+        return None
+    content = as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), encoding=encoding, nameable=True)
+    return content.split(b"\n")
+
+
+def _columns(records: Sequence[Record]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """Columns by their names, and where one holds lists or objects, which become texts."""
+    names: dict[str, None] = {}
+    for record in records:
+        if not record.keys() <= names.keys():
+            names |= dict.fromkeys(record)
+    columns: dict[str, pl.Series] = {}
+    nested: dict[str, pl.Series] = {}
+    for name in names:
+        values = [record.get(name) for record in records]
+        kinds = set(map(type, values)) - {type(None)}
+        if kinds & {list, dict}:
+            nested[name] = pl.Series([isinstance(value, list | dict) for value in values])
+            values = [", ".join(_flat(value)) if isinstance(value, list | dict) else value for value in values]
+            kinds = kinds - {list, dict} | {str}
+        columns[name] = _column(values, kinds)
+    return pl.DataFrame(columns), nested
+
+
+def _column(values: list[Any], kinds: set[type]) -> pl.Series:
+    """One column: of strings where a field is a number here and a string there."""
+    for single, column in ((str, pl.String), (float, pl.Float64), (int, pl.Int64)):
+        if kinds == {single} and (single is not int or all(value is None or abs(value) < 1 << 63 for value in values)):
+            return pl.Series(values, dtype=column)
+    return pl.Series([id_of(value) for value in values], dtype=pl.String)
+
+
+def _flat(value: Any) -> list[str]:
+    """The single values of a list or an object, however deep they stand."""
+    texts: list[str] = []
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | dict):
+            waiting += reversed(list(value.values()) if isinstance(value, dict) else value)
+        elif (text := id_of(value)) is not None and text:
+            texts.append(text)
+    return texts
