@@ -17,7 +17,7 @@ help:
 	@echo "make slow         the tests that take minutes"
 	@echo "make families     every causal family of transformers through the backbone, as a table"
 	@echo "make storm        kills, failing and full disks, flipped bits; some 20 minutes"
-	@echo "make properties   readers of files beside the standard library's, twenty thousand examples each"
+	@echo "make properties   readers of files and recipes, twenty thousand drawn examples each"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        every step timed beside its peer; some 20 minutes"
 	@echo "make clean        remove what make made; runs and datasets stay"
@@ -38,7 +38,7 @@ storm: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -s tests/reliability
 
 properties: $(VENV)/.installed-dev
-	GLTA_PROPERTY_EXAMPLES=20000 $(BIN)/pytest tests/plugins/test_datasets_properties.py
+	$(BIN)/pytest -m slow tests/plugins/test_datasets_properties.py tests/recipe/test_arbitrary_recipes.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

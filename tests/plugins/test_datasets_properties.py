@@ -9,10 +9,13 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 import polars as pl
+import pytest
 from glta_datasets.delimited import read_delimited
 from glta_datasets.ids import BLANKS, exact_record, id_of, ids_of
 from glta_datasets.quotes import well_quoted
@@ -209,3 +212,10 @@ def test_any_line_of_json_is_a_record_or_none(line: bytes) -> None:
         return
     if isinstance(record, dict):
         assert record.keys() == json.loads(line).keys()
+
+
+@pytest.mark.slow
+def test_twenty_thousand_examples_of_each() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(command, env=os.environ | {EXAMPLES: "20000"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]
