@@ -117,8 +117,6 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
         artefact, was_there = pipeline.workspace.published_or_made(STAGE, identity, publish)
         learnt = _learnt(artefact)
     except (BusyError, ReadOnlyError) as error:
-        from rich.markup import escape
-
         # Who evaluates wants to know, not to keep: another process, or a folder that is read-only, is no hindrance.
         say(f"[yellow]warning[/]: {escape(error.problem)}; {escape(made.name)} is fitted for this evaluation alone")
         with TemporaryDirectory(prefix="glta-") as folder:
