@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.core.files import fingerprint
