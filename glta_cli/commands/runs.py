@@ -28,7 +28,7 @@ runs = typer.Typer(rich_markup_mode=None)
 
 @runs.callback(invoke_without_command=True)
 def list_runs(context: typer.Context, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """List the runs with stages and metrics, or verify their files.
+    """List the runs with stages and metrics, or verify one.
 
     Example: glta runs --json
     """

@@ -169,18 +169,15 @@ def test_kills(commands: Callable[..., Commands], faults: Path, stormy_recipe: P
     begun = time.monotonic()
     reference, root = whole_run(started, stormy_recipe)
     seconds, expected = time.monotonic() - begun, outputs_of(root)
-    draw = random.Random(0)
-    strikes = [{"fault": [kind, at]} for kind in KINDS for at in spread(reference.counts[kind], 10)]
-    strikes += [{"kill_after": draw.uniform(0.02, 0.6) * seconds} for _ in range(20)]
-    draw.shuffle(strikes)
+    draw, data = random.Random(0), started.folder / "data"
+    at_calls = [[{"fault": [str(data), kind, at, 0]}] for kind in KINDS for at in spread(reference.counts[kind], 10)]
+    # Several of one run, until it ends in spite of them.
+    at_random = [[{"kill_after": draw.uniform(0.02, 0.5) * seconds} for _ in range(3)] for _ in range(7)]
     counts: Counter[str] = Counter()
     wrong: list[str] = []
-    data = started.folder / "data"
-    while strikes:
+    for strikes in [*at_calls, *at_random]:
         shutil.rmtree(data, ignore_errors=True)
-        # Several kills of one run, until it ends in spite of them.
-        for strike in [strikes.pop() for _ in range(min(3, len(strikes)))]:
-            how = {"fault": [str(data), *strike["fault"], 0]} if "fault" in strike else strike
+        for how in strikes:
             ended = started.run(*answer_words(stormy_recipe), data=data, **how)
             counts["killed" if ended.killed else "ended before"] += 1
             counts["left behind by a kill"] += len(leftovers(data))
