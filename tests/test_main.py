@@ -231,8 +231,8 @@ def test_an_error_becomes_its_message_and_exit_code(capsys, error, code, message
 def test_memory_that_runs_out_is_told_with_what_needs_less(capsys, error):
     assert report(error, debug=False) == 1
     said = capsys.readouterr().err
-    assert said.startswith("memory ran out: ")
-    assert "training.batch_size" in said
+    assert said.startswith("out of memory")
+    assert "batch_size" in said
     assert "internal" not in said
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from glta_backbones.continuation import Rows, keeps_all_tokens
 from glta_backbones.model_limits import WITHOUT_WORDS, most_tokens, window_of
-from glta_backbones.refusals import memory_error, reason, say_once
+from glta_backbones.refusals import errors_told, memory_error, reason, say_once
 from glta_cli.plugin import GltaError, cache_root, fingerprint, out_of_memory, read_json, write_json
 
 if TYPE_CHECKING:
@@ -197,17 +197,9 @@ def _same(found: Tensor, expected: Tensor, model: CausalLanguageModel) -> bool:
     return not bool((distance > tolerance * expected.norm(dim=-1)).any())
 
 
-@contextmanager
-def _running(model: CausalLanguageModel) -> Iterator[None]:
+def _running(model: CausalLanguageModel) -> AbstractContextManager[None]:
     """Whatever a model raises when it is run alone becomes an error that names it."""
-    try:
-        yield
-    except GltaError:
-        raise
-    except Exception as error:
-        if out_of_memory(error):
-            raise memory_error(error, model.title) from error
-        raise _refusal(model, f"cannot be run on embeddings: {reason(error)}") from error
+    return errors_told(model.title, lambda error: _refusal(model, f"cannot be run on embeddings: {reason(error)}"))
 
 
 def _refusal(model: CausalLanguageModel, problem: str, hint: str = ANOTHER_MODEL) -> GltaError:

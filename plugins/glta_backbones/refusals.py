@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from glta_cli.plugin import GltaError, say
+from glta_cli.plugin import GltaError, out_of_memory, say
 
 LONGEST_REASON = 240
 _said: set[str] = set()
@@ -46,3 +48,21 @@ def memory_error(error: BaseException, where: str) -> GltaError:
         hint="load less: backbone.layers=8 (an early exit), backbone.dtype=bfloat16 (half the bytes), "
         "backbone.quantization=4bit on a GPU, or a smaller model; `--dry-run` says how much is needed",
     )
+
+
+@contextmanager
+def errors_told(where: str, told: Callable[[Exception], GltaError]) -> Iterator[None]:
+    """What others raise inside becomes what `told` makes of it, or that memory ran out; glta's own errors pass.
+
+    Args:
+        where: the model or folder it is about.
+
+    Raises:
+        GltaError: with the original cause.
+    """
+    try:
+        yield
+    except GltaError:
+        raise
+    except Exception as error:
+        raise (memory_error(error, where) if out_of_memory(error) else told(error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ import transformers
 from rich.markup import escape
 from transformers import AutoModelForCausalLM
 
-from glta_backbones.refusals import foreign_code, memory_error, reason, say_once
+from glta_backbones.refusals import errors_told, foreign_code, reason, say_once
 from glta_backbones.tensor_names import (
     Difference,
     difference,
@@ -27,7 +27,7 @@ from glta_backbones.tensor_names import (
     without_wrappers,
 )
 from glta_backbones.weight_files import tensor_shapes, weight_files
-from glta_cli.plugin import BackboneSettings, GltaError, InputError, choose_dtype, exit_after, out_of_memory
+from glta_cli.plugin import BackboneSettings, GltaError, InputError, choose_dtype, exit_after
 
 RANDOM_SEED = 0
 GENERATION = "generation_config.json"
@@ -71,26 +71,22 @@ def random_model(config: Any, dtype: torch.dtype, family: Any = AutoModelForCaus
         return family.from_config(config, dtype=dtype)
 
 
-@contextmanager
-def drawable(config: Any) -> Iterator[None]:
+def drawable(config: Any) -> AbstractContextManager[None]:
     """What keeps a model from being made of its configuration becomes an error about that configuration.
 
     Raises:
         InputError: with the original cause.
         GltaError: memory ran out.
     """
-    try:
-        yield
-    except GltaError:
-        raise
-    except Exception as error:
-        if out_of_memory(error):
-            raise memory_error(error, config.model_type) from error
-        raise InputError(
+
+    def told(error: Exception) -> GltaError:
+        return InputError(
             f"no model can be made of this architecture: {reason(error)}",
             location=config.model_type,
             hint="its settings must fit together; it has to be a causal language model that transformers knows",
-        ) from error
+        )
+
+    return errors_told(config.model_type, told)
 
 
 @contextmanager
@@ -204,25 +200,21 @@ def meta_twin(config: Any, dtype: torch.dtype, family: Any) -> Any:
         return family.from_config(copy.deepcopy(config), dtype=dtype)
 
 
-@contextmanager
-def readable(folder: Path) -> Iterator[None]:
+def readable(folder: Path) -> AbstractContextManager[None]:
     """Whatever transformers raises over a checkpoint becomes an error that names its folder.
 
     Raises:
         GltaError: with the original cause.
     """
-    try:
-        yield
-    except GltaError:
-        raise
-    except Exception as error:
-        if out_of_memory(error):
-            raise memory_error(error, str(folder)) from error
-        raise foreign_code(error, folder) or GltaError(
+
+    def told(error: Exception) -> GltaError:
+        return foreign_code(error, folder) or GltaError(
             f"no usable checkpoint: {reason(error)}",
             location=str(folder),
             hint="the folder needs config.json and the weights as safetensors, of one model",
-        ) from error
+        )
+
+    return errors_told(str(folder), told)
 
 
 def _unwrapped(folder: Path, fit: Fit, family: Any, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
