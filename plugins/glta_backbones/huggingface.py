@@ -30,6 +30,9 @@ from glta_cli.plugin import (
 )
 
 BYTES = "bytes"
+# Of these families 0.1 read other states where prompts of several lengths shared a batch: what it published from them
+# is not found again.
+PADDED_OTHERWISE = {"mpt", "gpt_neo"}
 
 
 class HuggingFace:
@@ -57,7 +60,9 @@ class HuggingFace:
             source = f"folder:{fingerprint(file_hashes(self.weights_folder()))}"
         else:
             source = f"hub:{self._model()}@{self.weights_folder().name}"
-        return f"{source}+{self.options.tokenizer}" if self.options.tokenizer else source
+        if self.options.tokenizer:
+            source = f"{source}+{self.options.tokenizer}"
+        return f"{source}+0.2" if self.architecture().model_type in PADDED_OTHERWISE else source
 
     def architecture(self) -> Any:
         """The `transformers` configuration at full depth; from the recipe, else from config.json alone."""

@@ -80,6 +80,15 @@ def test_an_early_exit_from_a_folder_has_the_first_layers_and_says_nothing(
     assert capfd.readouterr().err == ""
 
 
+def test_what_came_of_states_that_padding_changed_is_not_found_again(tmp_path: Path) -> None:
+    """Of MPT and GPT-Neo 0.1 read other states where prompts shared a batch."""
+    shape = {"d_model": 32, "n_layers": 2, "n_heads": 2, "vocab_size": 259}
+    for family, ending in (({"model_type": "mpt", **shape}, "+0.2"), ({"model_type": "gpt2", "n_embd": 32}, "")):
+        options = HuggingFaceOptions(model=None, revision=None, architecture=family, tokenizer="bytes")
+        source = HuggingFace("huggingface", BackboneSettings(weights="random"), options)
+        assert source.identity().partition("+bytes")[2] == ending
+
+
 def test_the_identity_follows_the_weights(checkpoint: Path) -> None:
     before = backbone(str(checkpoint)).identity()
     assert before == backbone(str(checkpoint), layers=2).identity()
