@@ -68,8 +68,8 @@ def show(
     from glta_cli.commands.stage import recipe_yaml
     from glta_cli.recipe.files import find_recipe, load_recipe, read_text
 
-    text = recipe_yaml(load_recipe(name).recipe) if resolved else read_text(find_recipe(name)).rstrip()
-    show_text(text)
+    text = recipe_yaml(load_recipe(name).recipe) if resolved else read_text(find_recipe(name))
+    show_text(text.removesuffix("\n"))
 
 
 @recipes.command()

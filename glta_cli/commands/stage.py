@@ -121,7 +121,7 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
             }
         )
         return
-    show_text(recipe_yaml(pipeline.recipe))
+    show_text(recipe_yaml(pipeline.recipe).removesuffix("\n"))
     show_table(stage_table(pipeline.name, stages))
     if needs is not None:
         show_table(plan_table(needs))
@@ -190,7 +190,7 @@ def stage_table(
 
 
 def recipe_yaml(recipe: Recipe) -> str:
-    """Every setting of a recipe, defaults included, as the YAML that would give the same recipe."""
+    """Every setting of a recipe, defaults included, as the YAML that gives the same recipe, with its last line break."""
     import yaml
 
     class Readable(yaml.SafeDumper):
@@ -201,7 +201,7 @@ def recipe_yaml(recipe: Recipe) -> str:
 
     Readable.add_representer(str, represent_text)
     values = recipe.model_dump(mode="json")
-    return yaml.dump(values, Dumper=Readable, sort_keys=False, allow_unicode=True, width=100).rstrip()
+    return yaml.dump(values, Dumper=Readable, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _prepared(pipeline: Pipeline) -> PreparedDataset | None:

@@ -27,6 +27,9 @@ _LAST_BLANK: Final = 32
 # Of the text looked at in one go: what fits a processor's cache.
 _PIECE: Final = 1 << 18
 
+# Text that starts with these is taken for a zlib stream by the fast reader.
+LIKE_ZLIB: Final = (b"x\x01", b"x^")
+
 
 def read_delimited(
     content: bytes,
@@ -59,7 +62,9 @@ def read_delimited(
         content = as_utf8(content, place)
     if b"\n" not in content:
         content = content.replace(b"\r", b"\n")
-    in_order = not quotes or b'"' not in content or well_quoted(content, separator)
+    in_order = not content.startswith(LIKE_ZLIB) and (
+        not quotes or b'"' not in content or well_quoted(content, separator)
+    )
     frame = _read_whole(content, separator, columns, quotes, types) if in_order else None
     if frame is not None and _may_have_blank_lines(frame):
         kept = _BLANK_LINES.sub(b"", content) if b'"' not in content or not quotes else None

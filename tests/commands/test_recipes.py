@@ -122,3 +122,11 @@ def test_what_is_no_text_of_a_recipe_is_refused_by_every_command(glta, command, 
         "bytes": "odd.yaml:2:3: byte 0xff is not UTF-8\n",
     }
     assert finished.err.startswith(expected[what])
+
+
+def test_a_text_at_the_end_of_a_resolved_recipe_keeps_its_line_break(glta):
+    source = glta.folder / "mine.yaml"
+    source.write_text('loggers: {jsonl: {file: "a\\n b\\n"}}\n')
+    resolved = glta.folder / "resolved.yaml"
+    resolved.write_text(glta("recipes", "show", str(source), "--resolved").out)
+    assert load_recipe(str(resolved)).recipe == load_recipe(str(source)).recipe

@@ -214,6 +214,12 @@ def test_any_line_of_json_is_a_record_or_none(line: bytes) -> None:
         assert record.keys() == json.loads(line).keys()
 
 
+@pytest.mark.parametrize("name", ["x^2", "x\x01"])
+def test_a_header_that_starts_like_a_packed_stream_is_a_header(name: str) -> None:
+    records = read_delimited(f"{name},user,item\n1,a,b\n".encode(), "text", separator=",")
+    assert records.frame.rows() == [("1", "a", "b")]
+
+
 @pytest.mark.slow
 def test_twenty_thousand_examples_of_each() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", __file__]
