@@ -190,7 +190,7 @@ def stage_table(
 
 
 def recipe_yaml(recipe: Recipe) -> str:
-    """Every setting of a recipe, defaults included, as the YAML that gives the same recipe, with its last line break."""
+    """Every setting of a recipe, defaults included, as YAML that gives the same recipe; ends with a line break."""
     import yaml
 
     class Readable(yaml.SafeDumper):
