@@ -116,5 +116,5 @@ def open_pipeline(
             return pipeline
         say(f"no recipe named: taking {default}")
 
-    loaded = load_recipe(recipe or default, changes)
+    loaded = load_recipe(default if recipe is None else recipe, changes)
     return Pipeline(run or loaded.name, loaded.recipe, workspace, device=device, profile=profile)

@@ -139,6 +139,9 @@ def recipe_name(path: Path) -> str:
 
 def find_recipe(reference: str) -> Path:
     """A path as it is, or the file of a shipped name; raises `InputError` with the nearest name."""
+    if not str(reference).strip():
+        hint = "name a shipped recipe (`glta recipes`) or a YAML file"
+        raise InputError("no recipe is named", location="--recipe", hint=hint)
     path = Path(reference)
     shown = cut(str(reference), LONGEST_NAME_SHOWN)
     try:

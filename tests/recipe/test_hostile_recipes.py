@@ -318,12 +318,18 @@ def test_a_key_is_text_whatever_it_looks_like():
     assert str(positions["1.50",]) == "f:1:26"
 
 
-@pytest.mark.parametrize("reference", ["", ".", "/dev/zero", "a\0b", "n" * 5000, "mine.yaml/x"])
+@pytest.mark.parametrize("reference", [".", "/dev/zero", "a\0b", "n" * 5000, "mine.yaml/x"])
 def test_what_is_no_file_is_no_recipe(written, monkeypatch, tmp_path, reference):
     written("")
     monkeypatch.chdir(tmp_path)
     [problem] = problems(reference)
     assert "no such recipe" in problem or "a recipe is a file" in problem
+
+
+def test_no_name_is_no_recipe():
+    assert problems("") == [
+        "--recipe: no recipe is named\n  hint: name a shipped recipe (`glta recipes`) or a YAML file"
+    ]
 
 
 def test_an_override_sets_one_key(written):
