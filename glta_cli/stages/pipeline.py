@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ class Pipeline:
         self.profile = profile
         self.named_after: tuple[str, ...] = ()
         self.recorded = True
+        self._published_own = False
+        self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
         self._weights_of_backbone: dict[str, str] = {}
 
@@ -68,8 +71,11 @@ class Pipeline:
         if stage in self._artefacts:
             return self._artefacts[stage]
         for each in wanted:
-            self._artefacts[each.name] = self._up_to_date(each)
-            self._save()
+            with self._failure_noted():
+                self._artefacts[each.name] = self._up_to_date(each)
+            if self._published_own:
+                self._save()
+        self._save()
         return self._artefacts[stage]
 
     def checked(self, stage: str) -> list[Any]:
@@ -167,7 +173,7 @@ class Pipeline:
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
         """The prepared dataset, prepared now where it is not."""
-        from glta_cli.data.preparation import prepare
+        from glta_cli.data.preparation import prepare, source_files
 
         if "prepare" not in self._artefacts:
             self.workspace.remove_leftovers()
@@ -185,8 +191,11 @@ class Pipeline:
             for warning in prepared.warnings:
                 say(f"[yellow]warning[/]: {escape(warning)}")
             self._artefacts["prepare"] = prepared.artefact
-            self._save()
+            self._sources = source_files(prepared, self.recipe.dataset, self.workspace)
             if not was_there:
+                # A run that only found what another prepared has nothing of its own yet to be known by.
+                self._published_own = True
+                self._save()
                 self._log(prepared.artefact)
         return PreparedDataset(self._artefacts["prepare"])
 
@@ -266,6 +275,7 @@ class Pipeline:
         if was_there:
             say(f"[green]✓[/] {stage.name}{label}: up to date")
         else:
+            self._published_own = True
             say(f"[green]✓[/] {stage.name}{label}: done in {artefact.manifest['seconds']:.0f} s")
             self._log(artefact)
         return artefact
@@ -320,7 +330,29 @@ class Pipeline:
             )
         if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
             stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
-        self.workspace.save_run(Run(self.name, recipe, stages))
+        run = Run(self.name, recipe, stages, sources=self._sources)
+        finished = None if before is None or run.finished else before.last_finished
+        if finished is not None:
+            kept = {"recipe": finished.recipe, "stages": finished.stages, "sources": finished.sources}
+            run = replace(run, before=kept)
+        self.workspace.save_run(run)
+
+    @contextmanager
+    def _failure_noted(self) -> Iterator[None]:
+        """Note in the run's file why a stage could not be made, where the run is known by stages it published."""
+        from glta_cli.core.errors import BusyError, GltaError, InterruptedRunError
+
+        try:
+            yield
+        except (BusyError, InterruptedRunError):
+            raise  # it only waits
+        except Exception as error:
+            run = self.workspace.run(self.name) if self.recorded and self._published_own else None
+            if run is not None and not run.finished:
+                problem = str(error).splitlines()[0] if isinstance(error, GltaError) else type(error).__name__
+                with suppress(GltaError):  # a full disk is what is to be told, not that this cannot be noted
+                    self.workspace.save_run(replace(run, failed=problem))
+            raise
 
 
 def deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
