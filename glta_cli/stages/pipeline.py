@@ -12,6 +12,7 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.stored_recipe import deciding
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.workspace import Workspace
@@ -49,6 +50,7 @@ class Pipeline:
         self.profile = profile
         self.named_after: tuple[str, ...] = ()
         self.recorded = True
+        self.as_published = False
         self._published_own = False
         self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
@@ -67,7 +69,10 @@ class Pipeline:
             BusyError: another process runs the same stage.
             GltaError: the recipe leaves this stage out.
         """
-        wanted = self.checked(stage)
+        if self.as_published and stage in self._artefacts:
+            return self._artefacts[stage]
+        with self._failure_noted():
+            wanted = self.checked(stage)
         if stage in self._artefacts:
             return self._artefacts[stage]
         for each in wanted:
@@ -128,6 +133,26 @@ class Pipeline:
                 location=self.name,
                 hint="finetune.enabled=true goes on to the language model",
             )
+
+    def answer_from(self, run: Run) -> bool:
+        """Take what a finished run published as it is, without a look at its source; the run stays as it was.
+
+        Returns:
+            Whether that can be: the run is finished, all of it is there, and this version reads its index.
+        """
+        from glta_cli.serving.index import LAYOUT
+
+        found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
+        artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
+        if not run.finished or len(artefacts) < len(found):
+            return False
+        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
+            return False
+        _ = self.loggers  # one that cannot be had is said before anything runs
+        self._artefacts = artefacts
+        self.as_published = True
+        self.recorded = False
+        return True
 
     @nothing_on_stdout()
     def beside(self, stage: str) -> Artefact:
@@ -339,7 +364,7 @@ class Pipeline:
 
     @contextmanager
     def _failure_noted(self) -> Iterator[None]:
-        """Note in the run's file why a stage could not be made, where the run is known by stages it published."""
+        """Note in the run's file why a stage could not be made, where the run is known and not finished."""
         from glta_cli.core.errors import BusyError, GltaError, InterruptedRunError
 
         try:
@@ -347,28 +372,13 @@ class Pipeline:
         except (BusyError, InterruptedRunError):
             raise  # it only waits
         except Exception as error:
-            run = self.workspace.run(self.name) if self.recorded and self._published_own else None
-            if run is not None and not run.finished:
+            run = self.workspace.run(self.name) if self.recorded else None
+            own = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
+            if run is not None and own and not run.finished:
                 problem = str(error).splitlines()[0] if isinstance(error, GltaError) else type(error).__name__
                 with suppress(GltaError):  # a full disk is what is to be told, not that this cannot be noted
                     self.workspace.save_run(replace(run, failed=problem))
             raise
-
-
-def deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored recipe without the two sections no stage reads for what it publishes: how to evaluate, and who is told.
-
-    Stages read `evaluate.batch_size`, which says how many prompts go through the model at once, not what comes out.
-    A setting there was not yet when the recipe was stored has today's default: nothing was changed by hand.
-    """
-    from glta_cli.core.errors import InputErrors
-    from glta_cli.recipe.validation import validated
-
-    try:
-        complete = validated(Recipe, recipe, (), {}).model_dump(mode="json")
-    except InputErrors:
-        complete = dict(recipe)  # of another version, with settings this one does not know
-    return {**complete, "evaluate": None, "loggers": None}
 
 
 def lineage_of(stage: str, recipe: Recipe) -> set[str]:

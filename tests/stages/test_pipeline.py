@@ -81,7 +81,9 @@ def test_the_order_a_run_reports_is_the_order_stages_run_in(tiny_recipe: Callabl
 def test_an_unknown_user_is_refused_before_anything_is_trained(
     glta: Callable[..., Any], tiny_recipe_file: Path
 ) -> None:
-    with pytest.raises(InputError, match="no user is called 'nobody'; there are 60 users"):
+    with pytest.raises(
+        InputError, match=r"no user is called 'nobody' in run toy \(dataset table\); there are 60 users"
+    ):
         glta("recommend", "--user", "nobody", "--recipe", str(tiny_recipe_file))
     assert [name for name, artefact in latest_status(tiny_recipe_file) if artefact is not None] == ["prepare"]
 
