@@ -95,7 +95,6 @@ def open_pipeline(
     """
     from glta_cli.recipe.files import load_recipe, recipe_from
     from glta_cli.stages.pipeline import Pipeline
-    from glta_cli.stages.stored_recipe import deciding
     from glta_cli.workspace.run import checked_run_name
     from glta_cli.workspace.source_changes import tell_changed_sources
     from glta_cli.workspace.workspace import Workspace
@@ -117,13 +116,8 @@ def open_pipeline(
         if stored is not None:
             stored_recipe = recipe_from(stored.recipe, changes, file=workspace.root / "runs" / f"{stored.name}.json")
             pipeline = Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
-            if (
-                prefer_latest
-                and not refresh
-                and deciding(stored.recipe) == deciding(stored_recipe.model_dump(mode="json"))
-            ):
-                if pipeline.answer_from(stored):
-                    tell_changed_sources(stored, workspace)
+            if prefer_latest and not refresh and pipeline.answer_from(stored):
+                tell_changed_sources(stored, workspace)
             if prefer_latest and changes:
                 # Who looks at a run with a setting changed has not asked for another run in its place.
                 pipeline.recorded = False

@@ -138,13 +138,14 @@ class Pipeline:
         """Take what a finished run published as it is, without a look at its source; the run stays as it was.
 
         Returns:
-            Whether that can be: the run is finished, all of it is there, and this version reads its index.
+            Whether that can be: the run is finished and of this recipe, all of it is there, and its index can be read.
         """
         from glta_cli.serving.index import LAYOUT
 
         found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
         artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
-        if not run.finished or len(artefacts) < len(found):
+        own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
+        if not own or not run.finished or len(artefacts) < len(found):
             return False
         if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
             return False
