@@ -12,9 +12,9 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.stored_recipe import deciding
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
+from glta_cli.workspace.stored_recipe import deciding
 from glta_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

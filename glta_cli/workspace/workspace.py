@@ -190,10 +190,14 @@ class Workspace:
         _CLEARED.add(self.root)
         from glta_cli.core.temporary import remove_leftovers
 
+        beside = [digest_records(), *(cache_root() / name for name in ("models", "downloads/wheels"))]
+        remove_leftovers(dict.fromkeys([*self.folders_of_temporaries(), *beside]))
+
+    def folders_of_temporaries(self) -> list[Path]:
+        """The folders of the workspace that files and folders are written into under temporary names."""
         below = ("stages/*", "states/**", "encodings", "generations", "datasets", "runs/**", "profiles/**")
         folders = [folder for pattern in below for folder in self.root.glob(pattern) if folder.is_dir()]
-        beside = [digest_records(), *(cache_root() / name for name in ("models", "downloads/wheels"))]
-        remove_leftovers(dict.fromkeys([*folders, self.root / "downloads" / "wheels", *beside]))
+        return [*folders, self.root / "downloads" / "wheels"]
 
     # --------------------------------------------------------------------------------------------- runs
 
@@ -211,7 +215,7 @@ class Workspace:
         known = _unless_damaged(self.run, run.name)
         # The sources are for a person to be told of changes: what is published stays as it is.
         same = known is not None and replace(known, sources=run.sources) == run
-        pointed = _unless_damaged(_pointed_at, latest) if latest.is_file() else None
+        pointed = self.pointed_at()
         if known == run and pointed == run.name:
             return
         with storage_errors(self.root):
@@ -225,6 +229,11 @@ class Workspace:
                 if not same or error.errno not in UNWRITABLE:
                     raise
                 # Nothing is lost but which run was looked at last.
+
+    def pointed_at(self) -> str | None:
+        """The name that stands in the pointer to the latest run, whether there is such a run; None where none does."""
+        pointer = self.root / "runs" / LATEST
+        return _unless_damaged(_pointed_at, pointer) if pointer.is_file() else None
 
     def _has_finished(self, name: str | None) -> bool:
         run = None if name is None else _unless_damaged(self.run, name)
