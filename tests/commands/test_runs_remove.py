@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def publish(workspace: Workspace, stage: str, name: str, **inputs: str) -> None:
 
 
 @pytest.fixture
-def workspace(workspace_root: Path) -> Iterator[Workspace]:
+def workspace(workspace_root: Path) -> Workspace:
     """Two finished runs that share a dataset, a half-done one, and a stage that belongs to none of them."""
     workspace = Workspace(workspace_root)
     publish(workspace, "prepare", "data")
@@ -56,13 +55,13 @@ def workspace(workspace_root: Path) -> Iterator[Workspace]:
         publish(workspace, "index", name, prepare="data", finetune=name)
     for name, change in (("paper/two", "seed=2"), ("paper", "seed=1")):
         stages = {"prepare": "data", **dict.fromkeys(("finetune", "index"), "two" if "two" in name else "one")}
-        workspace.save_run(Run(name, load_recipe("movielens-100k", [change]).recipe.model_dump(mode="json"), stages))
+        workspace.save_run(Run(name, load_recipe("movielens-1m", [change]).recipe.model_dump(mode="json"), stages))
         (workspace.run_folder("logs", name) / "log.csv").write_text("1")
-    half = load_recipe("movielens-100k", []).recipe.model_dump(mode="json")
+    half = load_recipe("movielens-1m", []).recipe.model_dump(mode="json")
     workspace.save_run(Run("half", half, {"prepare": "data"}, failed="no room"))
     for state in ("finetune-three", "prepare-old"):
         (workspace.folder(f"states/{state}") / "state").write_text("1")
-    yield workspace
+    return workspace
 
 
 def published(workspace: Workspace) -> set[str]:
