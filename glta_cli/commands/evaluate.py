@@ -14,6 +14,7 @@ from glta_cli.commands.options import (
     JsonOption,
     ProfileOption,
     RecipeOption,
+    RefreshOption,
     RunOption,
     SeedOption,
     SetOption,
@@ -52,13 +53,15 @@ def evaluate(
         Path | None,
         typer.Option("--report", metavar="FILE.html", help="Write the evaluation as one self-contained HTML page."),
     ] = None,
+    refresh: RefreshOption = False,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rank the catalogue for every test user; show metrics.
 
     Baselines, the graph encoder alone, the language model's own ranking and the fused ranking stand side by
-    side, on one split. Without --recipe or --run it takes the latest run.
+    side, on one split. Without --recipe or --run it takes the latest finished run. A finished run is measured as
+    it was published, with its source or without.
 
     Example: glta evaluate --baselines popularity,ease
     """
@@ -66,7 +69,9 @@ def evaluate(
 
     if report_path is not None:
         report_path = checked_report_path(report_path)
-    pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
+    pipeline = open_pipeline(
+        recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
+    )
     settings = changed_settings(pipeline.recipe.evaluate, seeds=seeds, tune=tune)
     # All of them, before anything is trained for hours that they are to be compared with.
     compared = rows_named(baselines, pipeline.recipe)

@@ -63,6 +63,10 @@ DryRunOption = Annotated[
 ProfileOption = Annotated[
     bool, typer.Option("--profile", help="Show where time and memory go, stage by stage; write traces.")
 ]
+RefreshOption = Annotated[
+    bool,
+    typer.Option("--refresh", help="Read the run's source again, and train anew what depends on it where it changed."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -76,13 +80,15 @@ def open_pipeline(
     *,
     profile: bool = False,
     prefer_latest: bool = False,
+    refresh: bool = False,
     default: str = DEFAULT_RECIPE,
 ) -> Pipeline:
     """The pipeline the shared options select.
 
     A recipe names its run unless `run` does. Without one, a run keeps the recipe it was made with; without
     either, it is the latest run where `prefer_latest`, else the recipe `default`. Where `prefer_latest`, a run
-    of an unknown name is started only if a recipe or a setting says what it is to be.
+    of an unknown name is started only if a recipe or a setting says what it is to be, and a finished run is taken as
+    it was published unless `refresh`, or a setting of its stages is changed.
 
     Raises:
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
@@ -90,6 +96,7 @@ def open_pipeline(
     from glta_cli.recipe.files import load_recipe, recipe_from
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.run import checked_run_name
+    from glta_cli.workspace.source_changes import tell_changed_sources
     from glta_cli.workspace.workspace import Workspace
 
     if run is not None:
@@ -101,12 +108,16 @@ def open_pipeline(
 
     if recipe is None:
         if run is None:
-            stored = workspace.latest_run() if prefer_latest else None
+            stored = (workspace.latest_run if refresh else workspace.answering_run)() if prefer_latest else None
+        elif prefer_latest and not refresh and workspace.run(run) is not None:
+            stored = workspace.answering_run(run)
         else:
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
             stored_recipe = recipe_from(stored.recipe, changes, file=workspace.root / "runs" / f"{stored.name}.json")
             pipeline = Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
+            if prefer_latest and not refresh and pipeline.answer_from(stored):
+                tell_changed_sources(stored, workspace)
             if prefer_latest and changes:
                 # Who looks at a run with a setting changed has not asked for another run in its place.
                 pipeline.recorded = False

@@ -15,6 +15,7 @@ from glta_cli.commands.options import (
     JsonOption,
     ProfileOption,
     RecipeOption,
+    RefreshOption,
     RunOption,
     SeedOption,
     SetOption,
@@ -38,6 +39,7 @@ from glta_cli.core.terminal import (
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
+    from glta_cli.serving.recommender import AskedRun
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.artefact import Artefact
 
@@ -63,61 +65,69 @@ def recommend(
     data_dir: DataDirOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    refresh: RefreshOption = False,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to one user.
 
-    Without --recipe or --run it asks the latest run. With nothing prepared it runs the quickstart recipe from
+    Without --recipe or --run it asks the latest finished run. With nothing prepared it runs the quickstart recipe from
     the start and says what it does meanwhile.
 
     Example: glta recommend --user 42 -k 5
     """
+    from glta_cli.serving.recommender import AskedRun
     from glta_cli.serving.recommender import recommend as best_items
 
     found = None
-    if recipe is None and not overrides and seed is None:
+    if recipe is None and not overrides and seed is None and not refresh:
         found = published_index(run, data_dir)
         if found is not None and profile:
             say("nothing to profile: the index is up to date")
     if found is None:
-        pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True)
+        pipeline = open_pipeline(
+            recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
+        )
         pipeline.require("index")
         announce(pipeline)
+        asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
         # Users are known once the data is prepared: a wrong id is not worth a training.
-        require_user(user, pipeline.prepared())
-        found = pipeline.name, pipeline.ensure("index")
-    name, index = found
+        require_user(user, pipeline.prepared(), asked)
+        found = asked, pipeline.ensure("index")
+    asked, index = found
 
     # The index is named by its content, so two runs may share one: only the command knows the run.
-    answer = {"user": user, "run": name, **best_items(index, user, k)}
+    answer = {"user": user, "run": asked.name, "dataset": asked.dataset, **best_items(index, user, k, asked)}
     if as_json:
         show_json(answer)
     else:
         show_answer(answer)
 
 
-def require_user(user: str, prepared: PreparedDataset) -> None:
+def require_user(user: str, prepared: PreparedDataset, asked: AskedRun) -> None:
     """Raise `InputError` where the prepared dataset has no user of that id."""
     from glta_cli.serving.recommender import USERS_FILE, unknown_user
 
     if user not in prepared.user_ids:
-        raise unknown_user(user, prepared.user_ids, prepared.artefact.path / USERS_FILE)
+        raise unknown_user(user, prepared.user_ids, prepared.artefact.path / USERS_FILE, asked)
 
 
-def published_index(run: str | None, data_dir: Path | None) -> tuple[str, Artefact] | None:
-    """The run's name and index where one is published: answering from it needs no torch."""
+def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, Artefact] | None:
+    """The run and its index where one is published: answering from it needs no torch."""
     from glta_cli.serving.index import LAYOUT
+    from glta_cli.serving.recommender import AskedRun
+    from glta_cli.workspace.source_changes import tell_changed_sources
     from glta_cli.workspace.workspace import Workspace
 
     workspace = Workspace(data_dir)
-    stored = workspace.latest_run() if run is None else workspace.required_run(run)
+    stored = workspace.answering_run(run)
     if stored is None or "index" not in stored.stages:
         return None
     artefact = workspace.published("index", stored.stages["index"])
     if artefact is None or artefact.manifest["settings"].get("layout") != LAYOUT:
         return None
-    return stored.name, artefact
+    tell_changed_sources(stored, workspace)
+    return AskedRun(stored.name, stored.dataset), artefact
 
 
 def announce(pipeline: Pipeline) -> None:
@@ -134,13 +144,13 @@ def announce(pipeline: Pipeline) -> None:
 def show_answer(answer: Mapping[str, Any]) -> None:
     """The user's recent items, then the ranked list, on stdout."""
     width = results_width()
-    user, run = printable(answer["user"]), printable(answer["run"])
+    user, run, dataset = (printable(answer[key]) for key in ("user", "run", "dataset"))
     lines = []
     if answer["history"]:
         lines.append(styled(f"user {user}, most recent first", DIM))
         lines += [shortened(f"  {printable(entry['title'])}", width) for entry in answer["history"][:HISTORY_SHOWN]]
         lines.append("")
-    lines.append(styled(f"recommended to user {user} by run {run}", BOLD))
+    lines.append(styled(f"recommended to user {user} by run {run} (dataset {dataset})", BOLD))
     print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
 
 

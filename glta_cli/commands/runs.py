@@ -1,34 +1,28 @@
-"""`glta runs`: the runs of a workspace, and whether what they are made of is what was written."""
+"""`glta runs`: the runs of a workspace: shown, compared, verified, removed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glta_cli.commands.options import DataDirOption, JsonOption
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.terminal import printable, say, show_json, show_table
-from glta_cli.workspace.details import histories, scalars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
+    from glta_cli.workspace.removal import Removal
 
-    from glta_cli.workspace.run import Run
-    from glta_cli.workspace.workspace import Workspace
-
-SHOWN_METRIC = "ndcg@10"
-
+DryRemovalOption = Annotated[bool, typer.Option("--dry-run", help="Show what would go, and remove nothing.")]
 
 runs = typer.Typer(rich_markup_mode=None)
 
 
 @runs.callback(invoke_without_command=True)
 def list_runs(context: typer.Context, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """List the runs with stages and metrics, or verify one.
+    """List the runs; show, compare, verify or remove them.
 
     Example: glta runs --json
     """
@@ -43,6 +37,8 @@ def list_runs(context: typer.Context, data_dir: DataDirOption = None, as_json: J
         return
     from rich.markup import escape
 
+    from glta_cli.commands.runs_tables import run_table
+    from glta_cli.workspace.run_reports import run_report
     from glta_cli.workspace.workspace import Workspace
 
     workspace = Workspace(data_dir)
@@ -52,8 +48,6 @@ def list_runs(context: typer.Context, data_dir: DataDirOption = None, as_json: J
             found.append(run_report(workspace, workspace.required_run(name)))
         except GltaError as error:
             # One that is damaged hides none of the others.
-            from rich.markup import escape
-
             say(f"[yellow]warning[/]: {escape(str(error))}")
     if as_json:
         show_json(found)
@@ -104,69 +98,111 @@ def verify(
     say(f"[green]✓[/] {read} are what was written")
 
 
-def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
-    """What a run is made of: dataset, components, and per stage its fingerprint, state and metrics."""
-    return {
-        "run": run.name,
-        "dataset": run.setting("dataset", "name"),
-        "encoder": run.setting("graph", "encoder"),
-        "backbone": run.setting("backbone", "name"),
-        "stages": [_stage_report(workspace, stage, name) for stage, name in run.stages.items()],
-    }
+@runs.command()
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a run: its settings that are not the defaults, its stages, and their validation metrics.
+
+    Example: glta runs show quickstart
+    """
+    from glta_cli.commands.runs_tables import full_table
+    from glta_cli.workspace.run_reports import full_report
+    from glta_cli.workspace.workspace import Workspace
+
+    workspace = Workspace(data_dir)
+    report = full_report(workspace, workspace.required_run(run))
+    if as_json:
+        show_json(report)
+    else:
+        show_table(full_table(report))
 
 
-def _stage_report(workspace: Workspace, stage: str, fingerprint: str) -> dict[str, Any]:
-    artefact = workspace.published(stage, fingerprint)
-    details = {} if artefact is None else artefact.details
-    return {
-        "stage": stage,
-        "fingerprint": fingerprint,
-        "published": artefact is not None,
-        "seconds": None if artefact is None else artefact.manifest["seconds"],
-        "metrics": dict(_best_metrics(details)),
-    }
+@runs.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run.")],
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set two runs side by side: the settings in which they differ, and their validation metrics.
+
+    Example: glta runs compare quickstart trial
+    """
+    from glta_cli.commands.runs_tables import comparison_table
+    from glta_cli.workspace.run_reports import comparison
+    from glta_cli.workspace.workspace import Workspace
+
+    workspace = Workspace(data_dir)
+    report = comparison(workspace, workspace.required_run(first), workspace.required_run(second))
+    if as_json:
+        show_json(report)
+    else:
+        show_table(comparison_table(report))
 
 
-def _best_metrics(details: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The validation metrics of the epoch each training kept, under dotted names."""
-    best = dict(scalars(details))
-    for training, epochs in histories(details):
-        prefix = f"{training}." if training else ""
-        kept = [epoch for epoch in epochs if epoch["epoch"] == best[f"{prefix}best_epoch"]]
-        yield from ((f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric)
+@runs.command("remove")
+def remove_one(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    dry_run: DryRemovalOption = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a run with the stages, states, logs and profiles that no other run needs.
+
+    Example: glta runs remove trial --dry-run
+    """
+    from glta_cli.workspace.removal import removals_of_run, remove_run
+    from glta_cli.workspace.workspace import Workspace
+
+    workspace = Workspace(data_dir)
+    found = removals_of_run(workspace, run)
+    if not dry_run:
+        remove_run(workspace, run, found)
+    _show_removals(found, [], dry_run=dry_run, as_json=as_json)
 
 
-def run_table(found: Sequence[dict[str, Any]]) -> Table:
-    """Run, dataset, backbone, its last published stage, total time and validation metrics."""
-    from rich import box
+@runs.command()
+def gc(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Downloads, vectors of texts and generated words too; they are made again.")
+    ] = False,
+    dry_run: DryRemovalOption = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what no run needs: stages, states, and what killed processes left half written.
+
+    What `glta evaluate` trained to compare with belongs to no run, and is trained again. While another process works
+    here, stages and states stay.
+
+    Example: glta runs gc --dry-run
+    """
+    from glta_cli.workspace.removal import removals_of_all, remove
+    from glta_cli.workspace.workspace import Workspace
+
+    workspace = Workspace(data_dir)
+    found, busy = removals_of_all(workspace, everything=everything)
+    if not dry_run:
+        remove(workspace, found)
+    _show_removals(found, busy, dry_run=dry_run, as_json=as_json)
+
+
+def _show_removals(found: Sequence[Removal], busy: Sequence[str], *, dry_run: bool, as_json: bool) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("run", style="cyan", overflow="fold")
-    table.add_column("dataset", overflow="fold")
-    table.add_column("backbone")
-    table.add_column("last stage")
-    table.add_column("time", justify="right")
-    table.add_column(f"validation {SHOWN_METRIC}", no_wrap=True)
-    for run in found:
-        published = [stage for stage in run["stages"] if stage["published"]]
-        table.add_row(
-            escape(run["run"]),
-            escape(run["dataset"]),
-            escape(run["backbone"]),
-            escape(published[-1]["stage"]) if published else "none",
-            _duration(sum(stage["seconds"] for stage in published)),
-            "\n".join(_shown_metric(stage) for stage in published if stage["metrics"]),
-        )
-    return table
+    from glta_cli.core.storage import shown_bytes
 
-
-def _shown_metric(stage: Mapping[str, Any]) -> str:
-    # A stage that trains twice names its main training first.
-    value = next(value for name, value in stage["metrics"].items() if name.endswith(SHOWN_METRIC))
-    return f"{value:.4f} {stage['stage']}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    total = sum(each.bytes for each in found)
+    if as_json:
+        listed = [each.as_json() for each in found]
+        show_json({"dry_run": dry_run, "removed": listed, "bytes": total, "busy": list(busy)})
+    else:
+        for each in found:
+            print(f"{shown_bytes(each.bytes):>12}  {each.kind}  {printable(str(each.path))}")
+    if busy:
+        say(f"another process is working on {escape(', '.join(busy))}: stages and states stay until it ends")
+    done = "dry run: nothing was removed, and would free" if dry_run else "removed:"
+    say(f"{done} {shown_bytes(total)} in {len(found):,} files and folders" if found else "nothing to remove")

@@ -61,23 +61,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
         raise
 
 
-def remove_leftovers(folders: Iterable[Path]) -> list[Path]:
-    """Remove what dead processes left under temporary names directly in these folders, and return it.
+def leftovers(folders: Iterable[Path]) -> Iterator[Path]:
+    """What dead processes left under temporary names directly in these folders.
 
-    What a living process of this machine owns stays, and so does what another machine may still write: everything of
+    What a living process of this machine owns is none of it, nor what another machine may still write: everything of
     theirs, and of versions that named no owner, is left alone until nothing was written to it for a day.
-    A folder that does not exist, or cannot be written to, is passed over.
+    A folder that does not exist, or cannot be read, is passed over.
     """
-    import shutil
-
-    removed = []
     for folder in folders:
         with suppress(OSError):
             for path in [entry for entry in folder.iterdir() if entry.name.startswith(".")]:
                 with suppress(OSError):
                     if _abandoned(path):
-                        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-                        removed.append(path)
+                        yield path
+
+
+def remove_leftovers(folders: Iterable[Path]) -> list[Path]:
+    """Remove the `leftovers` of these folders, and return them; one that cannot be removed is passed over."""
+    import shutil
+
+    removed = []
+    for path in leftovers(folders):
+        with suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            removed.append(path)
     return removed
 
 

@@ -12,7 +12,14 @@ import polars as pl
 
 from glta_cli.core.downloads import Downloads, is_url, shown_url
 from glta_cli.core.errors import GltaError, InputError
-from glta_cli.core.files import file_sha256, fingerprint, read_sealed_json, set_aside, write_sealed_json
+from glta_cli.core.files import (
+    file_sha256,
+    fingerprint,
+    read_sealed_json,
+    set_aside,
+    stamp,
+    write_sealed_json,
+)
 from glta_cli.core.parquet import write_table
 from glta_cli.core.storage import require_room, storage_errors
 from glta_cli.core.terminal import nothing_on_stdout
@@ -88,6 +95,22 @@ def prepared_before(settings: DatasetSettings, workspace: Workspace) -> Prepared
     """The dataset these settings last led to, or None; looks at no source and no network."""
     component = installed().find("dataset", settings.name)
     return _known(_pointer(settings, loader_of(settings), workspace), component, workspace)
+
+
+def source_files(prepared: PreparedDataset, settings: DatasetSettings, workspace: Workspace) -> dict[str, list[Any]]:
+    """The files a dataset was just prepared from, by absolute path: size, time of writing and the SHA-256 as read.
+
+    None where they are fetched: what was downloaded is kept as it came.
+    """
+    if settings.source is None or is_url(settings.source):
+        return {}
+    files = _locate(loader_of(settings), settings.source, Downloads(workspace.folder("downloads")))
+    inputs = prepared.artefact.manifest["inputs"]
+    return {
+        str(path.absolute()): [*stamp(path), inputs[role]["sha256"]]
+        for role, path in sorted(files.items())
+        if role in inputs
+    }
 
 
 def loader_of(settings: DatasetSettings) -> DatasetLoader:

@@ -112,7 +112,8 @@ def evaluate_run(
     prepared = pipeline.prepared()
     test = prepared.split("test")
     if not test.counts.any():
-        raise GltaError("no user has a test item", hint="prepare with a larger test share")
+        where = f"run {pipeline.name} (dataset {prepared.name})"
+        raise GltaError("no user has a test item", location=where, hint="prepare with a larger test share")
     chosen = [tuned(row, pipeline) if settings.tune else Tuned(row, []) for row in compared]
     results = _results(pipeline, [each.row for each in chosen], test, settings)
     values = {name: row.values() for name, row in results.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +26,19 @@ NEAREST_IDS = 3
 LONGEST_NUMBER = 1_000
 
 
-def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class AskedRun:
+    """The run an index is asked for, and the name of its dataset."""
+
+    name: str
+    dataset: str
+
+
+def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = None) -> dict[str, Any]:
     """The k best items a user has not interacted with, with original ids and titles.
+
+    Args:
+        asked: the run to name in errors.
 
     Returns:
         `{"user", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
@@ -39,17 +51,17 @@ def recommend(artefact: Artefact, user: str, k: int) -> dict[str, Any]:
     if k < 1:
         raise InputError(f"{k} is no number of items", location="-k", hint="ask for at least one")
     try:
-        return _answer(Index(artefact), user, k)
+        return _answer(Index(artefact), user, k, asked)
     except (IndexError, ValueError, OverflowError, MemoryError) as error:
         # Of a large index the header alone is checked before; what it leads to is no number of this index's.
         raise damaged(artefact.path / VECTORS, f"it leads nowhere: {error}") from error
 
 
-def _answer(index: Index, user: str, k: int) -> dict[str, Any]:
+def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str, Any]:
     artefact = index.artefact
     position = index.user(user)
     if position is None:
-        raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE)
+        raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE, asked)
     users = np.array([position])
     met = index.history.of(position)
     scores = index.scorer(index.history)(users)
@@ -80,10 +92,11 @@ def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
     return ordered[start : start + NEAREST_IDS]
 
 
-def unknown_user(user: str, ids: Sequence[str], path: Path) -> InputError:
+def unknown_user(user: str, ids: Sequence[str], path: Path, asked: AskedRun | None = None) -> InputError:
     """The error of an id no user has: how many there are, which ids are near, and where all of them are listed."""
+    where = f" in run {asked.name} (dataset {asked.dataset})" if asked else ""
     return InputError(
-        f"no user is called '{visible(user)}'; there are {len(ids):,} users",
+        f"no user is called '{visible(user)}'{where}; there are {len(ids):,} users",
         location="--user",
         hint=f"the nearest ids are {', '.join(map(visible, nearest_ids(user, ids)))}; all of them are in {path}",
     )

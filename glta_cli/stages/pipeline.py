@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
+from glta_cli.workspace.stored_recipe import deciding
 from glta_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ class Pipeline:
         self.profile = profile
         self.named_after: tuple[str, ...] = ()
         self.recorded = True
+        self.as_published = False
+        self._published_own = False
+        self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
         self._weights_of_backbone: dict[str, str] = {}
 
@@ -64,12 +69,18 @@ class Pipeline:
             BusyError: another process runs the same stage.
             GltaError: the recipe leaves this stage out.
         """
-        wanted = self.checked(stage)
+        if self.as_published and stage in self._artefacts:
+            return self._artefacts[stage]
+        with self._failure_noted():
+            wanted = self.checked(stage)
         if stage in self._artefacts:
             return self._artefacts[stage]
         for each in wanted:
-            self._artefacts[each.name] = self._up_to_date(each)
-            self._save()
+            with self._failure_noted():
+                self._artefacts[each.name] = self._up_to_date(each)
+            if self._published_own:
+                self._save()
+        self._save()
         return self._artefacts[stage]
 
     def checked(self, stage: str) -> list[Any]:
@@ -123,6 +134,27 @@ class Pipeline:
                 hint="finetune.enabled=true goes on to the language model",
             )
 
+    def answer_from(self, run: Run) -> bool:
+        """Take what a finished run published as it is, without a look at its source; the run stays as it was.
+
+        Returns:
+            Whether that can be: the run is finished and of this recipe, all of it is there, and its index can be read.
+        """
+        from glta_cli.serving.index import LAYOUT
+
+        found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
+        artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
+        own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
+        if not own or not run.finished or len(artefacts) < len(found):
+            return False
+        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
+            return False
+        _ = self.loggers  # one that cannot be had is said before anything runs
+        self._artefacts = artefacts
+        self.as_published = True
+        self.recorded = False
+        return True
+
     @nothing_on_stdout()
     def beside(self, stage: str) -> Artefact:
         """The artefact of a stage that reads the prepared dataset alone, for others than this run.
@@ -167,7 +199,7 @@ class Pipeline:
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
         """The prepared dataset, prepared now where it is not."""
-        from glta_cli.data.preparation import prepare
+        from glta_cli.data.preparation import prepare, source_files
 
         if "prepare" not in self._artefacts:
             self.workspace.remove_leftovers()
@@ -185,8 +217,11 @@ class Pipeline:
             for warning in prepared.warnings:
                 say(f"[yellow]warning[/]: {escape(warning)}")
             self._artefacts["prepare"] = prepared.artefact
-            self._save()
+            self._sources = source_files(prepared, self.recipe.dataset, self.workspace)
             if not was_there:
+                # A run that only found what another prepared has nothing of its own yet to be known by.
+                self._published_own = True
+                self._save()
                 self._log(prepared.artefact)
         return PreparedDataset(self._artefacts["prepare"])
 
@@ -266,6 +301,7 @@ class Pipeline:
         if was_there:
             say(f"[green]✓[/] {stage.name}{label}: up to date")
         else:
+            self._published_own = True
             say(f"[green]✓[/] {stage.name}{label}: done in {artefact.manifest['seconds']:.0f} s")
             self._log(artefact)
         return artefact
@@ -320,23 +356,30 @@ class Pipeline:
             )
         if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
             stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
-        self.workspace.save_run(Run(self.name, recipe, stages))
+        run = Run(self.name, recipe, stages, sources=self._sources)
+        finished = None if before is None or run.finished else before.last_finished
+        if finished is not None:
+            kept = {"recipe": finished.recipe, "stages": finished.stages, "sources": finished.sources}
+            run = replace(run, before=kept)
+        self.workspace.save_run(run)
 
+    @contextmanager
+    def _failure_noted(self) -> Iterator[None]:
+        """Note in the run's file why a stage could not be made, where the run is known and not finished."""
+        from glta_cli.core.errors import BusyError, GltaError, InterruptedRunError
 
-def deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored recipe without the two sections no stage reads for what it publishes: how to evaluate, and who is told.
-
-    Stages read `evaluate.batch_size`, which says how many prompts go through the model at once, not what comes out.
-    A setting there was not yet when the recipe was stored has today's default: nothing was changed by hand.
-    """
-    from glta_cli.core.errors import InputErrors
-    from glta_cli.recipe.validation import validated
-
-    try:
-        complete = validated(Recipe, recipe, (), {}).model_dump(mode="json")
-    except InputErrors:
-        complete = dict(recipe)  # of another version, with settings this one does not know
-    return {**complete, "evaluate": None, "loggers": None}
+        try:
+            yield
+        except (BusyError, InterruptedRunError):
+            raise  # it only waits
+        except Exception as error:
+            run = self.workspace.run(self.name) if self.recorded else None
+            own = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
+            if run is not None and own and not run.finished:
+                problem = str(error).splitlines()[0] if isinstance(error, GltaError) else type(error).__name__
+                with suppress(GltaError):  # a full disk is what is to be told, not that this cannot be noted
+                    self.workspace.save_run(replace(run, failed=problem))
+            raise
 
 
 def lineage_of(stage: str, recipe: Recipe) -> set[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError
@@ -16,11 +17,44 @@ LONGEST_NAME = 1_000
 
 @dataclass(frozen=True)
 class Run:
-    """A named run: the recipe that was resolved and the stages published for it so far."""
+    """A named run: the recipe that was resolved and the stages published for it so far.
+
+    Attributes:
+        failed: why it stopped, where it did; None once it goes on.
+        sources: the files its dataset was read from, absolute, each with its size in bytes, its time of writing in
+            nanoseconds and its SHA-256; empty where they were fetched, and for runs of 0.1.
+        before: what the run was when it was last finished, while it is made anew: recipe, stages and sources.
+    """
 
     name: str
     recipe: dict[str, Any]
     stages: dict[str, str]
+    failed: str | None = None
+    sources: dict[str, list[Any]] = field(default_factory=dict)
+    before: dict[str, Any] | None = None
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> Run:
+        """A run as its file says it."""
+        return cls(
+            stored["name"],
+            stored["recipe"],
+            stored["stages"],
+            stored.get("failed"),
+            stored.get("sources", {}),
+            stored.get("before"),
+        )
+
+    def as_stored(self) -> dict[str, Any]:
+        """What its file says; what there is nothing to say of is left out, as 0.1 did."""
+        content: dict[str, Any] = {"name": self.name, "recipe": self.recipe, "stages": self.stages}
+        optional = {"failed": self.failed, "sources": self.sources or None, "before": self.before}
+        return content | {key: value for key, value in optional.items() if value is not None}
+
+    @property
+    def dataset(self) -> str:
+        """The name of its dataset; raises `GltaError` where its recipe has none."""
+        return str(self.setting("dataset", "name"))
 
     def setting(self, section: str, name: str) -> Any:
         """One setting of the recipe; raises `GltaError` where the recipe does not have it."""
@@ -35,6 +69,23 @@ class Run:
         section = self.recipe.get("finetune")
         stops_early = isinstance(section, dict) and section.get("enabled") is False
         return ("pretrain-graph" if stops_early else "index") in self.stages
+
+    @property
+    def last_finished(self) -> Run | None:
+        """The run as it was last finished: as it is, or before it was begun anew; None where it never was."""
+        if self.finished:
+            return self
+        return None if self.before is None else Run(self.name, **self.before)
+
+    @property
+    def state(self) -> str:
+        """Finished, or how far it came and whether it failed there; what it answers from is no matter."""
+        if self.finished:
+            return "finished"
+        last = next(reversed(self.stages), None)
+        if self.failed is not None:
+            return f"failed after {last}" if last else "failed"
+        return f"stopped after {last}" if last else "not begun"
 
 
 def checked_run_name(name: str) -> str:

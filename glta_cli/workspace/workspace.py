@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,10 +28,7 @@ from glta_cli.core.files import (
     cache_root,
     default_root,
     digest_records,
-    file_crc32,
-    file_sha256,
     read_sealed_json,
-    stamp,
     sync,
     write_sealed_json,
 )
@@ -140,12 +137,13 @@ class Workspace:
         import shutil
 
         from glta_cli.core.storage import require_room, storage_errors
+        from glta_cli.workspace.writing import written
 
         parent = self.folder(f"stages/{stage}")
         require_room(parent, needed)
         with storage_errors(self.root, needed), whole_folder(parent / name) as temporary:
             content = {"schema_version": SCHEMA_VERSION, "stage": stage, "settings": dict(settings)}
-            content |= {"inputs": dict(inputs), "seed": seed, **_written(write, temporary)}
+            content |= {"inputs": dict(inputs), "seed": seed, **written(write, temporary)}
             write_sealed_json(temporary / MANIFEST, content)
         sync(parent)
         shutil.rmtree(self.root / "states" / f"{stage}-{name}", ignore_errors=True)
@@ -192,15 +190,21 @@ class Workspace:
         _CLEARED.add(self.root)
         from glta_cli.core.temporary import remove_leftovers
 
+        beside = [digest_records(), *(cache_root() / name for name in ("models", "downloads/wheels"))]
+        remove_leftovers(dict.fromkeys([*self.folders_of_temporaries(), *beside]))
+
+    def folders_of_temporaries(self) -> list[Path]:
+        """The folders of the workspace that files and folders are written into under temporary names."""
         below = ("stages/*", "states/**", "encodings", "generations", "datasets", "runs/**", "profiles/**")
         folders = [folder for pattern in below for folder in self.root.glob(pattern) if folder.is_dir()]
-        beside = [digest_records(), *(cache_root() / name for name in ("models", "downloads/wheels"))]
-        remove_leftovers(dict.fromkeys([*folders, self.root / "downloads" / "wheels", *beside]))
+        return [*folders, self.root / "downloads" / "wheels"]
 
     # --------------------------------------------------------------------------------------------- runs
 
     def save_run(self, run: Run) -> None:
-        """Write the run and make it the latest; where it is both already, nothing is written.
+        """Write the run, and make it the latest unless it is not finished and the latest is.
+
+        Where it is written and the latest already, nothing is.
 
         Raises:
             GltaError: the run is new or another than before, and the folder is read-only or its disk is full.
@@ -208,18 +212,32 @@ class Workspace:
         from glta_cli.core.storage import storage_errors
 
         path, latest = self.run_path(run.name), self.root / "runs" / LATEST
-        same = path.is_file() and _unless_damaged(self.run, run.name) == run
-        if same and _unless_damaged(_pointed_at, latest) == run.name:
+        known = _unless_damaged(self.run, run.name)
+        # The sources are for a person to be told of changes: what is published stays as it is.
+        same = known is not None and replace(known, sources=run.sources) == run
+        pointed = self.pointed_at()
+        if known == run and pointed == run.name:
             return
         with storage_errors(self.root):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_sealed_json(path, {"name": run.name, "recipe": run.recipe, "stages": run.stages})
-                write_sealed_json(latest, {"name": run.name})
+                if known != run:
+                    write_sealed_json(path, run.as_stored())
+                if pointed != run.name and (run.last_finished is not None or not self._has_finished(pointed)):
+                    write_sealed_json(latest, {"name": run.name})
             except OSError as error:
                 if not same or error.errno not in UNWRITABLE:
                     raise
                 # Nothing is lost but which run was looked at last.
+
+    def pointed_at(self) -> str | None:
+        """The name that stands in the pointer to the latest run, whether there is such a run; None where none does."""
+        pointer = self.root / "runs" / LATEST
+        return _unless_damaged(_pointed_at, pointer) if pointer.is_file() else None
+
+    def _has_finished(self, name: str | None) -> bool:
+        run = None if name is None else _unless_damaged(self.run, name)
+        return run is not None and run.last_finished is not None
 
     def run(self, name: str) -> Run | None:
         """The run of that name, or None; raises `GltaError` where its file is damaged."""
@@ -230,7 +248,7 @@ class Workspace:
         stored = read_sealed_json(path, RUN_KEYS, hint=hint)
         if not all(isinstance(stored.get(key), kind) for key, kind in RUN_KEYS.items()):
             raise GltaError("is damaged: it is no run", location=str(path), hint=hint)
-        return Run(stored["name"], stored["recipe"], stored["stages"])
+        return Run.from_stored(stored)
 
     def required_run(self, name: str) -> Run:
         """The run of that name; raises `InputError` that names those there are."""
@@ -247,11 +265,29 @@ class Workspace:
             hint = did_you_mean(name, known) or listed
             raise InputError(f"no run is called '{name}'", location=str(self.root), hint=hint)
 
+    def answering_run(self, name: str | None = None) -> Run | None:
+        """What a run answers from: as it was last finished, where it was, else as it is; without a name, the latest.
+
+        A line on stderr says where that is not what was worked on last.
+
+        Raises:
+            InputError: no run has that name.
+            GltaError: the run's own file is damaged.
+        """
+        run = self.latest_run() if name is None else self.required_run(name)
+        finished = None if run is None else run.last_finished
+        if run is None or finished is None or finished is run:
+            return run
+        why = f": {run.failed}" if run.failed else ""
+        _warn(f"run {run.name} was begun anew and {run.state}{why}; it answers as it was before")
+        return finished
+
     def latest_run(self) -> Run | None:
-        """The run that was worked on last, or None where there is none.
+        """The finished run that was worked on last, or where none is finished the last one; None where there is none.
 
         Where the pointer to it is missing, damaged, or leads to a run that is no more, it is the newest finished run,
-        or else the newest, and a line on stderr says so.
+        or else the newest, and a line on stderr says so; as it does where a run was worked on since that is not
+        finished.
 
         Raises:
             GltaError: the run's own file is damaged.
@@ -264,19 +300,37 @@ class Workspace:
             if error.location != str(pointer):
                 raise
             run, problem = None, error.problem
-        return run or self._newest_run(f"{pointer}: {problem}")
+        if run is None:
+            return self._newest_run(f"{pointer}: {problem}")
+        if run.last_finished is None:
+            # As 0.1 left it, to which the latest was any run.
+            finished = next((each for each in self._readable_runs() if each.last_finished is not None), None)
+            if finished is not None:
+                _warn(f"run {run.name} {run.state}; taking the latest finished run, {finished.name}")
+            return finished or run
+        self._tell_of_newer(run, pointer)
+        return run
+
+    def _tell_of_newer(self, latest: Run, pointer: Path) -> None:
+        """Say on stderr where a run was worked on after the latest finished one and is not finished itself."""
+        name = next(iter(self.run_names()), latest.name)
+        if name == latest.name or self.run_path(name).stat().st_mtime_ns <= pointer.stat().st_mtime_ns:
+            return
+        run = _unless_damaged(self.run, name)
+        if run is not None and run.last_finished is None:
+            _warn(f"run {name} {run.state}; taking the latest finished run, {latest.name}, and --run {name} goes on")
+
+    def _readable_runs(self) -> Iterator[Run]:
+        """All runs whose files are whole, the latest first."""
+        return (run for name in self.run_names() if (run := _unless_damaged(self.run, name)) is not None)
 
     def _newest_run(self, why: str) -> Run | None:
-        readable = [run for name in self.run_names() if (run := _unless_damaged(self.run, name)) is not None]
-        finished = [run for run in readable if run.finished and self._all_published(run)]
+        readable = list(self._readable_runs())
+        finished = [run for run in readable if (last := run.last_finished) is not None and self._all_published(last)]
         run = next(iter([*finished, *readable]), None)
         if run is not None:
-            from rich.markup import escape
-
-            from glta_cli.core.terminal import say
-
             kind = "newest finished" if finished else "newest"
-            say(f"[yellow]warning[/]: {escape(why)}; taking the {kind} run, {escape(run.name)}")
+            _warn(f"{why}; taking the {kind} run, {run.name}")
         return run
 
     def _all_published(self, run: Run) -> bool:
@@ -293,6 +347,14 @@ class Workspace:
         return self.root / "runs" / f"{checked_run_name(name)}.json"
 
 
+def _warn(text: str) -> None:
+    from rich.markup import escape
+
+    from glta_cli.core.terminal import say
+
+    say(f"[yellow]warning[/]: {escape(text)}")
+
+
 def _reason(error: OSError, folder: Path) -> str:
     """Why a folder cannot be made; what stands in its way, where something does."""
     for path in (folder, *folder.parents):
@@ -301,35 +363,6 @@ def _reason(error: OSError, folder: Path) -> str:
         if path.exists():
             return f"{path} is no folder" if not path.is_dir() else error.strerror or str(error)
     return error.strerror or str(error)
-
-
-def _written(write: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """Let `write` fill a folder and see it onto the disk; what the manifest says of its files and of the making."""
-    from glta_cli.core.process_memory import peak_memory, reset_peak_memory
-    from glta_cli.core.tensors import block_crc32s, header_crc32
-    from glta_cli.workspace.environment import environment
-
-    started = datetime.now(UTC)
-    begun = reset_peak_memory()
-    details = write(folder)
-    peak = peak_memory(begun)
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    outputs = {name: file_sha256(path) for name, path in files.items()}
-    tensors = {name: path for name, path in files.items() if path.suffix == ".safetensors"}
-    for path in files.values():
-        sync(path)
-    return {
-        "outputs": outputs,
-        "stamps": {name: stamp(path) for name, path in files.items()},
-        "crc32": {name: file_crc32(path) for name, path in files.items()},
-        "headers": {name: header_crc32(path) for name, path in tensors.items()},
-        "blocks": {name: dict(block_crc32s(path)) for name, path in tensors.items()},
-        "details": details,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
-        "peak_memory": peak,
-        "environment": environment(),
-    }
 
 
 def _pointed_at(pointer: Path) -> str:

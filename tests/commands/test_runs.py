@@ -38,8 +38,13 @@ def test_a_run_is_listed_with_its_stages_and_the_metrics_of_its_best_epoch(glta,
     finetune, index = run["stages"]
     assert finetune["metrics"] == {"ndcg@10": 0.25}
     assert (finetune["published"], index["published"]) == (True, False)
-    table = glta("runs").out
-    assert "0.2500 finetune" in table
+    assert (run["state"], run["answers"]) == ("finished", True)
+    assert run["bytes"] == finetune["bytes"] > 500
+    assert run["date"] == finetune["date"]
+    shown = glta("runs").out
+    for text in ("trial", run["date"][:4], "movielens-1m", "smollm2", "lightgcn", "finished", "bytes"):
+        assert text in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_an_empty_workspace_says_how_to_begin(glta):

@@ -147,8 +147,9 @@ def test_an_index_of_an_older_layout_is_built_again(
     monkeypatch.setattr("glta_cli.serving.index.LAYOUT", 1)
     assert published_index("toy", workspace.root) is None
     monkeypatch.undo()
-    name, found = published_index("toy", workspace.root)
-    assert (name, found.fingerprint) == ("toy", run_toy().ensure("index").fingerprint)
+    asked, found = published_index("toy", workspace.root)
+    assert (asked.name, asked.dataset) == ("toy", "table")
+    assert found.fingerprint == run_toy().ensure("index").fingerprint
 
 
 ENTRIES = [
@@ -202,7 +203,8 @@ def test_titles_neither_break_a_line_nor_command_the_terminal(
     monkeypatch.setattr("glta_cli.commands.recommend.results_width", lambda: width)
     title = "\x1b[2JTwo\nlines, and then so many words that it ends nowhere"
     entry = {"item": "i\t7", "title": title}
-    answer = {"user": "u\n7", "run": "toy", "history": [entry], "recommendations": [{"rank": 1, **entry, "score": 1.0}]}
+    answer = {"user": "u\n7", "run": "toy", "dataset": "d\x1b"}
+    answer |= {"history": [entry], "recommendations": [{"rank": 1, **entry, "score": 1.0}]}
     show_answer(answer)
     lines = capsys.readouterr().out.splitlines()
     # A head and an item of the history, a blank, a head, a blank, then the table's head, its rule and its one row.
@@ -233,4 +235,4 @@ def test_answering_from_an_index_imports_nothing_heavy_but_numpy(run_toy: Any, t
     )
     assert finished.returncode == 0, finished.stderr
     assert "loaded: []" in finished.stderr
-    assert "recommended to user u7 by run toy" in finished.stdout
+    assert "recommended to user u7 by run toy (dataset table)" in finished.stdout

@@ -93,7 +93,7 @@ def published_workspace(folder: Path) -> None:
 
     workspace = Workspace(folder)
     workspace.publish("index", "random", write, settings={"layout": LAYOUT}, inputs={"prepare": "random"}, seed=0)
-    workspace.save_run(Run("random", {}, {"index": "random"}))
+    workspace.save_run(Run("random", {"dataset": {"name": "random"}}, {"index": "random"}))
 
 
 def our_recommend(size: int) -> Work:

@@ -1,0 +1,89 @@
+"""The tables of `glta runs`: all runs, one run, two runs side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from glta_cli.core.storage import shown_bytes
+
+NOTHING = "-"
+
+
+def run_table(found: Sequence[Mapping[str, Any]]) -> Table:
+    """A run a row: name, when its last stage was published, dataset, what it is, how far it came, size on disk."""
+    table = _table("", ("run", "cyan"), ("date", ""), ("dataset", ""), ("model", ""), ("state", ""))
+    table.add_column("size", justify="right", no_wrap=True)
+    for run in found:
+        state = run["state"] + ("; answers as before" if run["answers"] and run["state"] != "finished" else "")
+        cells = [run["run"], _date(run["date"]), run["dataset"], _model(run), state, shown_bytes(run["bytes"])]
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def full_table(report: Mapping[str, Any]) -> RenderableType:
+    """What one run is, its stages, their metrics, and its settings that are not the defaults."""
+    why = f": {report['failed']}" if report["failed"] else ""
+    about = f"run {report['run']}: {_model(report)} on {report['dataset']}, {report['state']}{why}"
+    stages = _table("", ("stage", "cyan"), ("date", ""), ("fingerprint", ""))
+    for name in ("seconds", "size"):
+        stages.add_column(name, justify="right", no_wrap=True)
+    metrics = _table("validation", ("stage", "cyan"), ("metric", ""))
+    metrics.add_column("value", justify="right")
+    for stage in report["stages"]:
+        seconds = NOTHING if stage["seconds"] is None else f"{stage['seconds']:,.1f}"
+        size = shown_bytes(stage["bytes"]) if stage["published"] else "is not there"
+        stages.add_row(*map(escape, [stage["stage"], _date(stage["date"]), stage["fingerprint"], seconds, size]))
+        for name, value in stage["metrics"].items():
+            metrics.add_row(escape(stage["stage"]), escape(name), f"{value:.4f}")
+    settings = _table("settings that are not the defaults", ("setting", "cyan"), ("value", ""))
+    for name, value in report["settings"].items():
+        settings.add_row(escape(name), escape(_shown(value)))
+    return Group(escape(about), *(table for table in (stages, metrics, settings) if table.row_count))
+
+
+def comparison_table(report: Mapping[str, Any]) -> RenderableType:
+    """The settings in which two runs differ, and their validation metrics, side by side."""
+    first, second = map(escape, report["runs"])
+    settings = _table("settings that differ", ("setting", "cyan"), (first, ""), (second, ""))
+    for name, values in report["settings"].items():
+        settings.add_row(escape(name), *(escape(_shown(value)) for value in values))
+    metrics = _table("validation", ("stage", "cyan"), ("metric", ""))
+    for name in (first, second):
+        metrics.add_column(name, justify="right", overflow="fold")
+    for stage, measured in report["metrics"].items():
+        for name, values in measured.items():
+            shown = [NOTHING if value is None else f"{value:.4f}" for value in values]
+            metrics.add_row(escape(stage), escape(name), *shown)
+    tables = [table for table in (settings, metrics) if table.row_count]
+    same = f"the same in both: {', '.join(report['same_stages'])}" if report["same_stages"] else "they share no stage"
+    return Group(*tables, escape(same))
+
+
+def _table(title: str, *columns: tuple[str, str]) -> Table:
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title_justify="left")
+    for name, style in columns:
+        table.add_column(name, style=style, overflow="fold")
+    return table
+
+
+def _model(report: Mapping[str, Any]) -> str:
+    return f"{report['backbone']} with {report['encoder']}" if report["backbone"] else f"{report['encoder']} alone"
+
+
+def _date(date: str | None) -> str:
+    """To the minute, in the time of this place."""
+    return NOTHING if date is None else datetime.fromisoformat(date).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,116 @@
+"""What a person wants to know of runs: when, of what, how far, how large, how good, and in what two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from glta_cli.core.errors import GltaError
+from glta_cli.workspace.artefact import Artefact
+from glta_cli.workspace.details import histories, scalars
+from glta_cli.workspace.run import Run
+from glta_cli.workspace.workspace import Workspace
+
+
+def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
+    """What a run is made of.
+
+    Returns:
+        `run`, `dataset`, `encoder`, `backbone` (None where the graph encoder is the model), `state` (finished, stopped
+        or failed after which stage), `failed` (why, or None), `answers` (whether it can be asked: also while a finished
+        run is made anew), `date` (when its last stage was published, ISO 8601, UTC), `bytes` of its stages on disk, and
+        of each of its `stages` the fingerprint, whether it is published, date, seconds, bytes and validation metrics.
+
+    Raises:
+        GltaError: its recipe or a manifest is damaged.
+    """
+    stages = [_stage_report(workspace, stage, name) for stage, name in run.stages.items()]
+    dates = [stage["date"] for stage in stages if stage["date"] is not None]
+    finetune = run.recipe.get("finetune")
+    alone = isinstance(finetune, dict) and finetune.get("enabled") is False
+    return {
+        "run": run.name,
+        "dataset": run.dataset,
+        "encoder": run.setting("graph", "encoder"),
+        "backbone": None if alone else run.setting("backbone", "name"),
+        "state": run.state,
+        "failed": run.failed,
+        "answers": run.last_finished is not None,
+        "date": max(dates, default=None),
+        "bytes": sum(stage["bytes"] for stage in stages),
+        "stages": stages,
+    }
+
+
+def full_report(workspace: Workspace, run: Run) -> dict[str, Any]:
+    """`run_report` with `settings`: those that are not the defaults, under dotted names; raises as that does."""
+    from glta_cli.workspace.stored_recipe import changed_from_defaults
+
+    return {**run_report(workspace, run), "settings": changed_from_defaults(run.recipe)}
+
+
+def comparison(workspace: Workspace, first: Run, second: Run) -> dict[str, Any]:
+    """Two runs side by side.
+
+    Returns:
+        `runs`: their names; `settings`: {dotted name: [value of the first, of the second]} where these differ;
+        `metrics`: {stage: {metric: [validation metric of the first, of the second]}}, None where a run has none;
+        `same_stages`: those both were given by one and the same published folder.
+    """
+    from glta_cli.workspace.stored_recipe import differing
+
+    reports = [run_report(workspace, run) for run in (first, second)]
+    by_stage = [{stage["stage"]: stage["metrics"] for stage in report["stages"]} for report in reports]
+    metrics: dict[str, dict[str, list[float | None]]] = {}
+    for stage in dict.fromkeys([*by_stage[0], *by_stage[1]]):
+        both = [metrics_of.get(stage, {}) for metrics_of in by_stage]
+        names = dict.fromkeys([*both[0], *both[1]])
+        if names:
+            metrics[stage] = {name: [each.get(name) for each in both] for name in names}
+    return {
+        "runs": [first.name, second.name],
+        "settings": differing(first.recipe, second.recipe),
+        "metrics": metrics,
+        "same_stages": [stage for stage, name in first.stages.items() if second.stages.get(stage) == name],
+    }
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; 0 of what is not there."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(each.lstat().st_size for each in path.rglob("*") if not each.is_dir())
+
+
+def _stage_report(workspace: Workspace, stage: str, fingerprint: str) -> dict[str, Any]:
+    artefact = workspace.published(stage, fingerprint)
+    details = {} if artefact is None else artefact.details
+    return {
+        "stage": stage,
+        "fingerprint": fingerprint,
+        "published": artefact is not None,
+        "date": None if artefact is None else _published_at(artefact),
+        "seconds": None if artefact is None else artefact.manifest["seconds"],
+        "bytes": 0 if artefact is None else size_of(artefact.path),
+        "metrics": dict(_best_metrics(details)),
+    }
+
+
+def _published_at(artefact: Artefact) -> str:
+    try:
+        ended = datetime.fromisoformat(artefact.manifest["started"]) + timedelta(seconds=artefact.manifest["seconds"])
+    except (KeyError, TypeError, ValueError) as error:
+        where = str(artefact.path / "manifest.json")
+        raise GltaError("is damaged: it does not say when it was made", location=where) from error
+    return ended.isoformat(timespec="seconds")
+
+
+def _best_metrics(details: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The validation metrics of the epoch each training kept, under dotted names."""
+    best = dict(scalars(details))
+    for training, epochs in histories(details):
+        prefix = f"{training}." if training else ""
+        kept = [epoch for epoch in epochs if epoch["epoch"] == best[f"{prefix}best_epoch"]]
+        yield from ((f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric)
