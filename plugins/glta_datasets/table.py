@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ import polars as pl
 
 from glta_cli.plugin import Fetch, InputError, RawDataset, did_you_mean
 from glta_datasets.columns import found_column, listed, looks_like_data, without_header
+from glta_datasets.dates import table_times
+from glta_datasets.decimals import table_ratings
 from glta_datasets.ids import BLANKS, may_have
 from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
@@ -90,7 +93,7 @@ class Table:
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         path = files["interactions"]
-        records = self._table(path)
+        records = self._table(path, self.options.format)
         if not records.read:
             raise InputError(
                 "there are no rows below the header", location=str(path), hint="write one row a line below it"
@@ -101,7 +104,11 @@ class Table:
         warnings += _shadowed(records, names)
         records = records.renamed_by_role(names).without_nested("user", "item")
         rows, losses, told = with_numbers(
-            records, place=str(path), expected="ratings are numbers; times are seconds, milliseconds or ISO dates"
+            records,
+            place=str(path),
+            expected=self._expected(),
+            read_ratings=partial(table_ratings, place=str(path), decimal=self.options.decimal),
+            read_times=partial(table_times, place=str(path), pattern=self.options.timestamp_format),
         )
         rows = with_ids(_with_parts(rows, path, named=self.options.split), str(path), stripped=records.stripped)
         warnings += told + _odd_ids(rows)
@@ -109,8 +116,13 @@ class Table:
         raw.items = self._items(files["items"], raw.warnings) if "items" in files else None
         return raw
 
-    def _table(self, path: Path) -> Records:
-        return read_table(path, separator=self.options.separator, encoding=self.options.encoding)
+    def _expected(self) -> str:
+        pattern, decimal = self.options.timestamp_format, self.options.decimal
+        times = f"times are as in {pattern}" if pattern else "times are seconds, milliseconds or dates"
+        return f"ratings are numbers{' with a decimal comma' if decimal == ',' else ''}; {times}"
+
+    def _table(self, path: Path, named: str | None = None) -> Records:
+        return read_table(path, separator=self.options.separator, encoding=self.options.encoding, named=named)
 
     def _items_file(self, beside: Path) -> Path | None:
         if self.options.items is None:
