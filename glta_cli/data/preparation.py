@@ -186,6 +186,8 @@ def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
     if is_url(source):
         return loader.locate(downloads.url(source), downloads)
     path = Path(source).expanduser()
+    if getattr(loader, "takes_patterns", False) and set(source) & set("*?[") and not path.exists():
+        return loader.locate(path, downloads)
     try:
         path.stat()
     except (OSError, ValueError) as error:

@@ -16,6 +16,15 @@ from glta_datasets.dates import table_times
 from glta_datasets.decimals import table_ratings
 from glta_datasets.ids import BLANKS, may_have
 from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
+from glta_datasets.parts import (
+    by_role,
+    files_by_pattern,
+    interaction_files,
+    joined,
+    parts_in,
+    place_of_all,
+    require_same_columns,
+)
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
 from glta_datasets.settings import TableSettings
 from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_in
@@ -68,6 +77,8 @@ class Table:
     """Loads a user's own files."""
 
     needs_source: Final = True
+    # A source such as log/*.parquet is taken as it is written.
+    takes_patterns: Final = True
 
     def __init__(self, name: str, options: TableSettings) -> None:
         self.options = options
@@ -80,41 +91,67 @@ class Table:
                 location="dataset table",
                 hint="name your file: glta prepare table --source ratings.csv",
             )
-        interactions = table_in(source, "interactions") if source.is_dir() else source
-        if interactions is None:
+        interactions = self._log_files(source)
+        if not interactions:
             names = listed(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
             raise InputError(
                 f"there is no file called interactions ({', '.join(SUFFIXES)}); there is {names}",
                 location=str(source),
-                hint="name the file itself with --source",
+                hint="name the file itself with --source, or parts of one log with a pattern such as 'log/*.csv'",
             )
-        items = self._items_file(interactions.parent) or (table_in(source, "items") if source.is_dir() else None)
-        return {"interactions": interactions} if items is None else {"interactions": interactions, "items": items}
+        items = self._items_file(interactions[0].parent) or (table_in(source, "items") if source.is_dir() else None)
+        return by_role(interactions) if items is None else {**by_role(interactions), "items": items}
+
+    def _log_files(self, source: Path) -> list[Path]:
+        if not source.is_dir():
+            return files_by_pattern(source) or [source]
+        named = table_in(source, "interactions")
+        if named is not None:
+            return [named]
+        items = [table_in(source, "items"), self._items_file(source)]
+        return parts_in(source, besides=[path for path in items if path is not None])
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
-        path = files["interactions"]
-        records = self._table(path, self.options.format)
-        if not records.read:
-            raise InputError(
-                "there are no rows below the header", location=str(path), hint="write one row a line below it"
-            )
-        names = {role: self._column(records, path, role, getattr(self.options, role)) for role in INTERACTION_ROLES}
-        _require(records, path, names, ("user", "item"))
-        warnings = [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
-        warnings += _shadowed(records, names)
-        records = records.renamed_by_role(names).without_nested("user", "item")
+        paths = interaction_files(files)
+        place = place_of_all(paths)
+        records, warnings = self._log(paths, place)
         rows, losses, told = with_numbers(
             records,
-            place=str(path),
+            place=place,
             expected=self._expected(),
-            read_ratings=partial(table_ratings, place=str(path), decimal=self.options.decimal),
-            read_times=partial(table_times, place=str(path), pattern=self.options.timestamp_format),
+            read_ratings=partial(table_ratings, place=place, decimal=self.options.decimal),
+            read_times=partial(table_times, place=place, pattern=self.options.timestamp_format),
         )
-        rows = with_ids(_with_parts(rows, path, named=self.options.split), str(path), stripped=records.stripped)
+        rows = with_ids(_with_parts(rows, place, named=self.options.split), place, stripped=records.stripped)
         warnings += told + _odd_ids(rows)
         raw = raw_dataset(rows, losses, warnings)
         raw.items = self._items(files["items"], raw.warnings) if "items" in files else None
         return raw
+
+    def _log(self, paths: Sequence[Path], place: str) -> tuple[Records, list[str]]:
+        """All rows as they are written, in columns called by their roles; and sentences on odd columns."""
+        tables: list[Records] = []
+        columns: list[dict[str, str | None]] = []
+        warnings: list[str] = []
+        for path in paths:
+            records = self._table(path, self.options.format)
+            names = {role: self._column(records, path, role, getattr(self.options, role)) for role in INTERACTION_ROLES}
+            if not records.read and len(paths) == 1:
+                raise _without_rows(path)
+            if paths[0] == path:
+                _require(records, path, names, ("user", "item"))
+            elif names != columns[0] and looks_like_data(records.frame.columns):
+                raise without_header(records.frame.columns, str(path))
+            else:
+                require_same_columns(path, names, paths[0], columns[0])
+            warnings += [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
+            warnings += [told for told in _shadowed(records, names) if told not in warnings]
+            columns.append(names)
+            tables.append(records.renamed_by_role(names).without_nested("user", "item"))
+        records = joined(paths, tables)
+        if not records.read:
+            raise _without_rows(paths[0])
+        return records, warnings
 
     def _expected(self) -> str:
         pattern, decimal = self.options.timestamp_format, self.options.decimal
@@ -183,6 +220,10 @@ class Table:
         return found
 
 
+def _without_rows(path: Path) -> InputError:
+    return InputError("there are no rows below the header", location=str(path), hint="write one row a line below it")
+
+
 def _plain(column: str) -> str:
     # RecBole writes the type behind the name, as in user_id:token.
     return re.sub(r"[^a-z0-9]", "", column.partition(":")[0].lower())
@@ -221,7 +262,7 @@ def _shadowed(records: Records, names: Mapping[str, str | None]) -> list[str]:
     return told
 
 
-def _with_parts(rows: pl.DataFrame, path: Path, *, named: str | None) -> pl.DataFrame:
+def _with_parts(rows: pl.DataFrame, place: str, *, named: str | None) -> pl.DataFrame:
     """The column `split` with train, valid and test; without it, if nobody named it and it holds something else."""
     if "split" not in rows.columns:
         return rows
@@ -235,7 +276,7 @@ def _with_parts(rows: pl.DataFrame, path: Path, *, named: str | None) -> pl.Data
     word = rows["split"][row]
     raise InputError(
         f"{'an empty field' if word is None else repr(str(word))} in column {named} is no part of a split",
-        location=str(path),
+        location=place,
         hint="the parts are train, valid and test",
     )
 

@@ -76,6 +76,15 @@ def table_format(path: Path) -> str:
     return known
 
 
+def has_known_ending(path: Path) -> bool:
+    """Whether the name tells a format."""
+    try:
+        table_format(path)
+    except InputError:
+        return False
+    return True
+
+
 def table_in(folder: Path, stem: str) -> Path | None:
     """The file of this name, whatever its format and the case of its ending."""
     named = {path.name.lower(): path for path in sorted(folder.iterdir(), reverse=True) if path.is_file()}
