@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,19 @@ from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import Fetch, InputError, RawDataset, did_you_mean
+from glta_cli.plugin import DatasetLook, Fetch, InputError, RawDataset, did_you_mean
 from glta_datasets.columns import found_column, listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import table_ratings
 from glta_datasets.ids import BLANKS, may_have
+from glta_datasets.looking import (
+    columns_of_texts,
+    common_encoding,
+    require_known_items,
+    roles_in_log,
+    roles_of_items,
+    seen_file,
+)
 from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
 from glta_datasets.parts import (
     by_role,
@@ -26,44 +33,9 @@ from glta_datasets.parts import (
     require_same_columns,
 )
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
+from glta_datasets.roles import COMMON_NAMES, INTERACTION_ROLES, plain_name
 from glta_datasets.settings import TableSettings
 from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_in
-
-# Names in lower case without marks: User ID, user_id and userId are one.
-COMMON_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "user": (
-        "user",
-        "userid",
-        "uid",
-        "customer",
-        "customerid",
-        "reviewerid",
-        "visitorid",
-        "memberid",
-        "account",
-    ),
-    "item": (
-        *(
-            "item",
-            "itemid",
-            "iid",
-            "product",
-            "productid",
-            "movie",
-            "movieid",
-            "book",
-            "bookid",
-            "parentasin",
-        ),
-        *("asin", "sku", "article", "articleid", "track", "trackid", "song", "songid", "isbn", "id"),
-    ),
-    "rating": ("rating", "score", "stars", "overall"),
-    "timestamp": ("timestamp", "time", "unixtime", "unixreviewtime", "datetime", "date", "createdat", "ts"),
-    "split": ("split", "partition"),
-    "title": ("title", "name", "itemname", "productname", "movietitle"),
-    "description": ("description", "text", "summary", "genres", "genre", "categories", "category", "tags"),
-}
-INTERACTION_ROLES: Final = ("user", "item", "rating", "timestamp", "split")
 
 # How the parts of a split are called.
 PART_NAMES: Final = {
@@ -127,6 +99,26 @@ class Table:
         raw = raw_dataset(rows, losses, warnings)
         raw.items = self._items(files["items"], raw.warnings) if "items" in files else None
         return raw
+
+    def look(self, files: Mapping[str, Path]) -> DatasetLook:
+        """What each column of the files seems to be, with the options that read them so; raises as `read` does."""
+        named = self.options.model_dump(exclude_unset=True)
+        encoding = named.get("encoding") or common_encoding([*interaction_files(files), *_present(files, "items")])
+        plain = Table("table", TableSettings.model_validate({**named, "encoding": encoding}))
+        options = dict(named) if encoding is None else {**named, "encoding": encoding}
+        log = interaction_files(files)[0]
+        records = plain._table(log, self.options.format)
+        options |= roles_in_log(records.frame, log, named)
+        columns = {str(options[role]): role for role in INTERACTION_ROLES if role in options}
+        seen = [seen_file(log, records.frame, columns, encoding, self.options)]
+        for path in _present(files, "items"):
+            frame = plain._table(path).frame
+            texts = roles_of_items(frame, path, str(options["item"]), named)
+            options |= texts
+            seen.append(seen_file(path, frame, columns_of_texts(texts), encoding, self.options))
+        raw = Table("table", TableSettings.model_validate(options)).read(files)
+        require_known_items(raw, files)
+        return DatasetLook(tuple(seen), options, raw)
 
     def _log(self, paths: Sequence[Path], place: str) -> tuple[Records, list[str]]:
         """All rows as they are written, in columns called by their roles; and sentences on odd columns."""
@@ -206,7 +198,7 @@ class Table:
         """The column named in the options, or the one with a common name; None when there is neither."""
         columns = records.frame.columns
         if wanted is None:
-            plain = {_plain(column): column for column in reversed(columns)}
+            plain = {plain_name(column): column for column in reversed(columns)}
             return next((plain[name] for name in COMMON_NAMES[role] if name in plain), None)
         found = found_column(wanted, columns)
         if found is None and looks_like_data(columns):
@@ -220,13 +212,12 @@ class Table:
         return found
 
 
+def _present(files: Mapping[str, Path], role: str) -> list[Path]:
+    return [files[role]] if role in files else []
+
+
 def _without_rows(path: Path) -> InputError:
     return InputError("there are no rows below the header", location=str(path), hint="write one row a line below it")
-
-
-def _plain(column: str) -> str:
-    # RecBole writes the type behind the name, as in user_id:token.
-    return re.sub(r"[^a-z0-9]", "", column.partition(":")[0].lower())
 
 
 def _require(
@@ -256,7 +247,7 @@ def _shadowed(records: Records, names: Mapping[str, str | None]) -> list[str]:
     """A sentence for each column that may as well have been meant."""
     told = []
     for role, chosen in names.items():
-        alike = [c for c in records.frame.columns if chosen and c != chosen and _plain(c) == _plain(chosen)]
+        alike = [c for c in records.frame.columns if chosen and c != chosen and plain_name(c) == plain_name(chosen)]
         if alike:
             told.append(f"column '{chosen}' is taken as {role}, not '{alike[0]}': -o {role}=COLUMN chooses")
     return told

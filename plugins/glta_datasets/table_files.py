@@ -108,7 +108,7 @@ def _delimited(path: Path, usual: str, separator: str | None, encoding: str | No
     if content.startswith(b"PAR1"):
         raise InputError("this is a Parquet file", location=str(path), hint="name it .parquet")
     content = as_utf8(content, str(path), encoding=encoding, nameable=True)
-    mark = _named_separator(separator) if separator is not None else _separator_of(_header_of(content), usual)
+    mark = _named_separator(separator) if separator is not None else separator_in(content, usual)
     if len(mark) == 1 and mark.isascii():
         return read_delimited(content, str(path), separator=mark)
     content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())
@@ -131,6 +131,11 @@ def _named_separator(separator: str) -> str:
             f"{separator!r} cannot stand between fields", location="dataset.options.separator", hint="such as ';'"
         )
     return mark
+
+
+def separator_in(content: bytes, usual: str) -> str:
+    """What stands between the fields of UTF-8 text, by its first line."""
+    return _separator_of(_header_of(content), usual)
 
 
 def _header_of(content: bytes) -> str:
