@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,11 +127,22 @@ def _free_name(target: Path) -> Path:
     return next(path for path in numbered if not path.exists())
 
 
+@contextmanager
+def _whole_or_none(target: Path) -> Iterator[None]:
+    """Take away what could not be finished, such as on a full disk."""
+    try:
+        yield
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
 def _write(target: Path, text: str) -> None:
     try:
         # Not over a file that came to be since it was looked for.
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with target.open("xb") as file, _whole_or_none(target):
+            file.write(text.encode())
+            file.flush()
     except FileExistsError as error:
         hint = f"choose another name, such as -o {_free_name(target)}"
         raise InputError("exists already", location=str(target), hint=hint) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,8 @@ def look_at(log: str, items: str | None, options: Mapping[str, Any], downloads: 
     for name in (log, items):
         if name is not None and is_url(name):
             raise InputError("is an address", location=name, hint="fetch the file first, and name the local one")
+        if name is not None and not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise InputError("its name is no text", location=name, hint="rename it: a recipe is UTF-8")
     chosen = dict(options)
     if items is not None:
         chosen["items"] = _named_beside(items, log)
@@ -182,7 +185,9 @@ def _line(key: str, value: Any, comment: str) -> str:
 def _scalar(value: Any) -> str:
     value = list(value) if isinstance(value, tuple) else value
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1 << 20)
-    return text.removesuffix("\n").removesuffix("\n...")
+    text = text.removesuffix("\n").removesuffix("\n...")
+    # A line break in a name would be one in the recipe.
+    return json.dumps(value, ensure_ascii=False) if "\n" in text else text
 
 
 def _shown(text: str | None) -> str:
