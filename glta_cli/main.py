@@ -20,6 +20,7 @@ with early_signals:
     from glta_cli.commands.align import align
     from glta_cli.commands.evaluate import evaluate
     from glta_cli.commands.finetune import finetune
+    from glta_cli.commands.init import init
     from glta_cli.commands.plugins import plugins
     from glta_cli.commands.prepare import prepare
     from glta_cli.commands.pretrain_graph import pretrain_graph
@@ -42,6 +43,7 @@ app = typer.Typer(
 
 ANYWHERE = frozenset({"--debug", "--no-plugins"})
 
+app.command()(init)
 app.command()(prepare)
 app.command()(pretrain_graph)
 app.command()(align)

@@ -116,6 +116,7 @@ def test_without_a_command_it_shows_the_first_screen():
 def test_every_summary_fits_its_line():
     commands = glta("--help").stdout.partition("Commands:")[2]
     for name in (
+        "init",
         "prepare",
         "pretrain-graph",
         "align",
@@ -135,6 +136,7 @@ def test_every_summary_fits_its_line():
 @pytest.mark.parametrize(
     "command",
     [
+        "init",
         "prepare",
         "pretrain-graph",
         "align",

@@ -70,7 +70,7 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
         if known is not None:
             return known, True
     with component.named():
-        files = _locate(loader, settings.source, Downloads(workspace.folder("downloads")))
+        files = located(loader, settings.source, Downloads(workspace.folder("downloads")))
         check_files(files)
     inputs = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in sorted(files.items())}
     identity = _identity(settings, inputs, component)
@@ -203,12 +203,15 @@ def _loader_identity(component: Component) -> list[str]:
     return [part for part in component_identity(component) if part != OWN_DISTRIBUTION]
 
 
-def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> Mapping[str, Path]:
+def located(loader: DatasetLoader, source: str | None, downloads: Downloads) -> Mapping[str, Path]:
+    """The files of a dataset by role; raises `InputError` where the source is not there or lacks one."""
     if source is None:
         return loader.locate(None, downloads)
     if is_url(source):
         return loader.locate(downloads.url(source), downloads)
     path = Path(source).expanduser()
+    if getattr(loader, "takes_patterns", False) and set(source) & set("*?[") and not path.exists():
+        return loader.locate(path, downloads)
     try:
         path.stat()
     except (OSError, ValueError) as error:

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
     from glta_cli.plugin.dataset import Fetch as Fetch
     from glta_cli.plugin.dataset import RawDataset as RawDataset
+    from glta_cli.plugin.dataset_look import DatasetLook as DatasetLook
+    from glta_cli.plugin.dataset_look import LookingLoader as LookingLoader
+    from glta_cli.plugin.dataset_look import SeenColumn as SeenColumn
+    from glta_cli.plugin.dataset_look import SeenFile as SeenFile
     from glta_cli.plugin.declarations import KINDS as KINDS
     from glta_cli.plugin.declarations import BackboneDeclaration as BackboneDeclaration
     from glta_cli.plugin.declarations import BaselineDeclaration as BaselineDeclaration
@@ -115,6 +119,12 @@ _HOMES = {
         "DatasetLoader",
         "Fetch",
         "RawDataset",
+    ),
+    "glta_cli.plugin.dataset_look": (
+        "DatasetLook",
+        "LookingLoader",
+        "SeenColumn",
+        "SeenFile",
     ),
     "glta_cli.plugin.declarations": (
         "BackboneDeclaration",

@@ -71,6 +71,7 @@ class DatasetLoader(Protocol):
 
     A loader that can fetch nothing has an attribute `needs_source`, true; one without it is taken to fetch.
     Datasets of the former are told apart by their source; for the latter a local copy stands for the download.
+    One whose `takes_patterns` is true is given a source such as `log/*.csv` as it is written, and finds the files.
 
     Example:
         import polars as pl

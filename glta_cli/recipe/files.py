@@ -5,6 +5,7 @@ Unknown keys, duplicate keys and values of the wrong type are errors with file, 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -212,7 +213,7 @@ def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, 
     if len(path) > DEEPEST:
         raise InputErrors([InputError(TOO_DEEP, location=shown)])
     try:
-        parsed, _ = read_yaml(f"value: {text}", shown)
+        parsed, _ = read_yaml(f"value: {_as_text(text)}", shown)
     except InputErrors as several:
         for error in several.errors:
             # The line and the key are those of the text around the value.
@@ -239,6 +240,11 @@ def _apply_override(override: str, values: dict[str, Any], positions: dict[Key, 
     for key in [key for key in positions if key[: len(path)] == path]:
         del positions[key]
     positions[path] = Position(f"--set {cut(name, LONGEST_NAME_SHOWN)}", 1, 1)
+
+
+def _as_text(text: str) -> str:
+    """What begins as no YAML value of one line can, such as %d.%m.%Y or a single comma, in quotes."""
+    return json.dumps(text) if text.lstrip()[:1] in tuple("%@`,|>") else text
 
 
 def _list_by_name(values: dict[str, Any], positions: dict[Key, Position]) -> None:

@@ -42,7 +42,7 @@ def glta_datasets() -> Iterable[DatasetDeclaration]:
         )
     yield DatasetDeclaration(
         name="table",
-        summary="your own CSV, TSV, Parquet or JSON lines",
+        summary="your own CSV, TSV, Parquet or JSON",
         target="glta_datasets.table:Table",
         config="glta_datasets.settings:TableSettings",
     )

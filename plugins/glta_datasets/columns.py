@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 
 from glta_cli.plugin import InputError
+from glta_datasets.dates import is_day_and_month
 from glta_datasets.records import Records
 from glta_datasets.times import times_of
 
@@ -43,8 +44,10 @@ def columns_named(records: Records, names: Mapping[str, str], required: Sequence
 def looks_like_data(header: Iterable[str]) -> bool:
     """Whether a field of what should be a header is a number or a date, which no column is called."""
     fields = pl.Series([name for name in header if not name.startswith("column ")], dtype=pl.String)
-    return bool(fields.cast(pl.Float64, strict=False).is_not_null().any()) or bool(
-        times_of(fields).seconds.is_not_null().any()
+    return (
+        bool(fields.cast(pl.Float64, strict=False).is_not_null().any())
+        or bool(times_of(fields).seconds.is_not_null().any())
+        or any(map(is_day_and_month, fields))
     )
 
 

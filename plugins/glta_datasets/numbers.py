@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import polars as pl
@@ -10,7 +11,7 @@ import polars as pl
 from glta_cli.plugin import InputError
 from glta_datasets.ids import BLANKS
 from glta_datasets.records import BAD_RATING, BAD_TIME, TOO_MANY_FIELDS, Losses, Records, line_shown
-from glta_datasets.times import times_of
+from glta_datasets.times import Times, times_of
 
 # What people and programs write where there is no value.
 NO_VALUE: Final = ("", "-", "n/a", "na", "#n/a", "nil", "none", "null", "nan", "<na>", "nat")
@@ -18,7 +19,23 @@ NO_VALUE: Final = ("", "-", "n/a", "na", "#n/a", "nil", "none", "null", "nan", "
 LETTERS_OF_NO_VALUE: Final = "nN-"
 
 
-def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.DataFrame, Losses, list[str]]:
+def ratings(values: pl.Series) -> pl.Series:
+    """Float64; null where the text is no number. `nan` is one; its row is dropped later, unrated."""
+    numbers = values.cast(pl.Float64, strict=False)
+    if values.dtype == pl.String and numbers.null_count() > values.null_count():
+        numbers = values.str.strip_chars(BLANKS).cast(pl.Float64, strict=False)
+    infinite = numbers.min() == -math.inf or numbers.max() == math.inf
+    return numbers.set(numbers.is_infinite(), None) if infinite else numbers
+
+
+def with_numbers(
+    records: Records,
+    *,
+    place: str,
+    expected: str,
+    read_ratings: Callable[[pl.Series], pl.Series] = ratings,
+    read_times: Callable[[pl.Series], Times] = times_of,
+) -> tuple[pl.DataFrame, Losses, list[str]]:
     """Turn the strings of `rating` and `timestamp`, where present, into numbers and seconds.
 
     A row whose rating or time is written but is no number is lost; an empty field, or one that says so, such as
@@ -26,6 +43,8 @@ def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.Dat
 
     Args:
         expected: what a line should look like, for the hint.
+        read_ratings: Float64 from what is written; null where that is no number.
+        read_times: seconds from what is written; null where that is no time.
 
     Returns:
         The rows; the losses of the records, and of these rows; and sentences on odd times.
@@ -43,8 +62,12 @@ def with_numbers(records: Records, *, place: str, expected: str) -> tuple[pl.Dat
         if name not in frame.columns:
             continue
         _require_values(frame[name], place)
-        numbers[name], told = _numbers(frame[name], name)
-        warnings += told
+        if name == "rating":
+            numbers[name] = read_ratings(frame[name])
+        else:
+            times = read_times(frame[name])
+            numbers[name] = times.seconds
+            warnings += times.warnings
         if not numbers[name].has_nulls():
             continue
         bad = numbers[name].is_null() & ~_without_value(frame[name], numbers[name]) & readable
@@ -68,22 +91,6 @@ def no_value(texts: pl.Expr) -> pl.Expr:
 def written(text: str | None) -> str | None:
     """A text, or None where it says that there is none."""
     return None if text is None or text.strip(BLANKS).lower() in NO_VALUE else text
-
-
-def ratings(values: pl.Series) -> pl.Series:
-    """Float64; null where the text is no number. `nan` is one; its row is dropped later, unrated."""
-    numbers = values.cast(pl.Float64, strict=False)
-    if values.dtype == pl.String and numbers.null_count() > values.null_count():
-        numbers = values.str.strip_chars(BLANKS).cast(pl.Float64, strict=False)
-    infinite = numbers.min() == -math.inf or numbers.max() == math.inf
-    return numbers.set(numbers.is_infinite(), None) if infinite else numbers
-
-
-def _numbers(values: pl.Series, name: str) -> tuple[pl.Series, list[str]]:
-    if name == "rating":
-        return ratings(values), []
-    times = times_of(values)
-    return times.seconds, times.warnings
 
 
 def _require_values(column: pl.Series, place: str) -> None:

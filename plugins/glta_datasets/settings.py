@@ -39,7 +39,16 @@ class TableSettings(Settings):
     user: str | None = Field(None, description="column of user ids")
     item: str | None = Field(None, description="column of item ids")
     rating: str | None = Field(None, description="column of ratings")
-    timestamp: str | None = Field(None, description="column of times: seconds, milliseconds or ISO dates")
+    timestamp: str | None = Field(None, description="column of times: seconds, milliseconds or dates")
+    timestamp_format: str | None = Field(
+        None,
+        min_length=1,
+        description="how times are written, such as %d.%m.%Y %H:%M; null finds seconds and dates by looking",
+    )
+    decimal: Literal[".", ","] | None = Field(None, description="before a rating's decimals; null finds it by looking")
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = Field(
+        None, description="of the interactions, whatever their file is called; null takes the name's ending"
+    )
     split: str | None = Field(
         None, description="column with train, valid or test; kept by `dataset.split.strategy: given`"
     )

@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import Fetch, InputError, RawDataset, did_you_mean
+from glta_cli.plugin import DatasetLook, Fetch, InputError, RawDataset, did_you_mean
 from glta_datasets.columns import found_column, listed, looks_like_data, without_header
+from glta_datasets.dates import table_times
+from glta_datasets.decimals import table_ratings
 from glta_datasets.ids import BLANKS, may_have
+from glta_datasets.looking import (
+    columns_of_texts,
+    common_encoding,
+    require_known_items,
+    roles_in_log,
+    roles_of_items,
+    seen_file,
+)
 from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
+from glta_datasets.parts import (
+    by_role,
+    files_by_pattern,
+    interaction_files,
+    joined,
+    parts_in,
+    place_of_all,
+    require_same_columns,
+)
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
+from glta_datasets.roles import COMMON_NAMES, INTERACTION_ROLES, plain_name
 from glta_datasets.settings import TableSettings
 from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_in
-
-# Names in lower case without marks: User ID, user_id and userId are one.
-COMMON_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "user": (
-        "user",
-        "userid",
-        "uid",
-        "customer",
-        "customerid",
-        "reviewerid",
-        "visitorid",
-        "memberid",
-        "account",
-    ),
-    "item": (
-        *(
-            "item",
-            "itemid",
-            "iid",
-            "product",
-            "productid",
-            "movie",
-            "movieid",
-            "book",
-            "bookid",
-            "parentasin",
-        ),
-        *("asin", "sku", "article", "articleid", "track", "trackid", "song", "songid", "isbn", "id"),
-    ),
-    "rating": ("rating", "score", "stars", "overall"),
-    "timestamp": ("timestamp", "time", "unixtime", "unixreviewtime", "datetime", "date", "createdat", "ts"),
-    "split": ("split", "partition"),
-    "title": ("title", "name", "itemname", "productname", "movietitle"),
-    "description": ("description", "text", "summary", "genres", "genre", "categories", "category", "tags"),
-}
-INTERACTION_ROLES: Final = ("user", "item", "rating", "timestamp", "split")
 
 # How the parts of a split are called.
 PART_NAMES: Final = {
@@ -65,6 +49,8 @@ class Table:
     """Loads a user's own files."""
 
     needs_source: Final = True
+    # A source such as log/*.parquet is taken as it is written.
+    takes_patterns: Final = True
 
     def __init__(self, name: str, options: TableSettings) -> None:
         self.options = options
@@ -77,40 +63,95 @@ class Table:
                 location="dataset table",
                 hint="name your file: glta prepare table --source ratings.csv",
             )
-        interactions = table_in(source, "interactions") if source.is_dir() else source
-        if interactions is None:
+        interactions = self._log_files(source)
+        if not interactions:
             names = listed(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
             raise InputError(
                 f"there is no file called interactions ({', '.join(SUFFIXES)}); there is {names}",
                 location=str(source),
-                hint="name the file itself with --source",
+                hint="name the file itself with --source, or parts of one log with a pattern such as 'log/*.csv'",
             )
-        items = self._items_file(interactions.parent) or (table_in(source, "items") if source.is_dir() else None)
-        return {"interactions": interactions} if items is None else {"interactions": interactions, "items": items}
+        items = self._items_file(interactions[0].parent) or (table_in(source, "items") if source.is_dir() else None)
+        return by_role(interactions) if items is None else {**by_role(interactions), "items": items}
+
+    def _log_files(self, source: Path) -> list[Path]:
+        if not source.is_dir():
+            return files_by_pattern(source) or [source]
+        named = table_in(source, "interactions")
+        if named is not None:
+            return [named]
+        items = [table_in(source, "items"), self._items_file(source)]
+        return parts_in(source, besides=[path for path in items if path is not None])
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
-        path = files["interactions"]
-        records = self._table(path)
-        if not records.read:
-            raise InputError(
-                "there are no rows below the header", location=str(path), hint="write one row a line below it"
-            )
-        names = {role: self._column(records, path, role, getattr(self.options, role)) for role in INTERACTION_ROLES}
-        _require(records, path, names, ("user", "item"))
-        warnings = [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
-        warnings += _shadowed(records, names)
-        records = records.renamed_by_role(names).without_nested("user", "item")
+        paths = interaction_files(files)
+        place = place_of_all(paths)
+        records, warnings = self._log(paths, place)
         rows, losses, told = with_numbers(
-            records, place=str(path), expected="ratings are numbers; times are seconds, milliseconds or ISO dates"
+            records,
+            place=place,
+            expected=self._expected(),
+            read_ratings=partial(table_ratings, place=place, decimal=self.options.decimal),
+            read_times=partial(table_times, place=place, pattern=self.options.timestamp_format),
         )
-        rows = with_ids(_with_parts(rows, path, named=self.options.split), str(path), stripped=records.stripped)
+        rows = with_ids(_with_parts(rows, place, named=self.options.split), place, stripped=records.stripped)
         warnings += told + _odd_ids(rows)
         raw = raw_dataset(rows, losses, warnings)
         raw.items = self._items(files["items"], raw.warnings) if "items" in files else None
         return raw
 
-    def _table(self, path: Path) -> Records:
-        return read_table(path, separator=self.options.separator, encoding=self.options.encoding)
+    def look(self, files: Mapping[str, Path]) -> DatasetLook:
+        """What each column of the files seems to be, with the options that read them so; raises as `read` does."""
+        named = self.options.model_dump(exclude_unset=True)
+        encoding = named.get("encoding") or common_encoding([*interaction_files(files), *_present(files, "items")])
+        plain = Table("table", TableSettings.model_validate({**named, "encoding": encoding}))
+        options = dict(named) if encoding is None else {**named, "encoding": encoding}
+        log = interaction_files(files)[0]
+        records = plain._table(log, self.options.format)
+        options |= roles_in_log(records.frame, log, named)
+        columns = {str(options[role]): role for role in INTERACTION_ROLES if role in options}
+        seen = [seen_file(log, records.frame, columns, encoding, self.options)]
+        for path in _present(files, "items"):
+            frame = plain._table(path).frame
+            texts = roles_of_items(frame, path, str(options["item"]), named)
+            options |= texts
+            seen.append(seen_file(path, frame, columns_of_texts(texts), encoding, self.options))
+        raw = Table("table", TableSettings.model_validate(options)).read(files)
+        require_known_items(raw, files)
+        return DatasetLook(tuple(seen), options, raw)
+
+    def _log(self, paths: Sequence[Path], place: str) -> tuple[Records, list[str]]:
+        """All rows as they are written, in columns called by their roles; and sentences on odd columns."""
+        tables: list[Records] = []
+        columns: list[dict[str, str | None]] = []
+        warnings: list[str] = []
+        for path in paths:
+            records = self._table(path, self.options.format)
+            names = {role: self._column(records, path, role, getattr(self.options, role)) for role in INTERACTION_ROLES}
+            if not records.read and len(paths) == 1:
+                raise _without_rows(path)
+            if paths[0] == path:
+                _require(records, path, names, ("user", "item"))
+            elif names != columns[0] and looks_like_data(records.frame.columns):
+                raise without_header(records.frame.columns, str(path))
+            else:
+                require_same_columns(path, names, paths[0], columns[0])
+            warnings += [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
+            warnings += [told for told in _shadowed(records, names) if told not in warnings]
+            columns.append(names)
+            tables.append(records.renamed_by_role(names).without_nested("user", "item"))
+        records = joined(paths, tables)
+        if not records.read:
+            raise _without_rows(paths[0])
+        return records, warnings
+
+    def _expected(self) -> str:
+        pattern, decimal = self.options.timestamp_format, self.options.decimal
+        times = f"times are as in {pattern}" if pattern else "times are seconds, milliseconds or dates"
+        return f"ratings are numbers{' with a decimal comma' if decimal == ',' else ''}; {times}"
+
+    def _table(self, path: Path, named: str | None = None) -> Records:
+        return read_table(path, separator=self.options.separator, encoding=self.options.encoding, named=named)
 
     def _items_file(self, beside: Path) -> Path | None:
         if self.options.items is None:
@@ -157,7 +198,7 @@ class Table:
         """The column named in the options, or the one with a common name; None when there is neither."""
         columns = records.frame.columns
         if wanted is None:
-            plain = {_plain(column): column for column in reversed(columns)}
+            plain = {plain_name(column): column for column in reversed(columns)}
             return next((plain[name] for name in COMMON_NAMES[role] if name in plain), None)
         found = found_column(wanted, columns)
         if found is None and looks_like_data(columns):
@@ -171,9 +212,12 @@ class Table:
         return found
 
 
-def _plain(column: str) -> str:
-    # RecBole writes the type behind the name, as in user_id:token.
-    return re.sub(r"[^a-z0-9]", "", column.partition(":")[0].lower())
+def _present(files: Mapping[str, Path], role: str) -> list[Path]:
+    return [files[role]] if role in files else []
+
+
+def _without_rows(path: Path) -> InputError:
+    return InputError("there are no rows below the header", location=str(path), hint="write one row a line below it")
 
 
 def _require(
@@ -203,13 +247,13 @@ def _shadowed(records: Records, names: Mapping[str, str | None]) -> list[str]:
     """A sentence for each column that may as well have been meant."""
     told = []
     for role, chosen in names.items():
-        alike = [c for c in records.frame.columns if chosen and c != chosen and _plain(c) == _plain(chosen)]
+        alike = [c for c in records.frame.columns if chosen and c != chosen and plain_name(c) == plain_name(chosen)]
         if alike:
             told.append(f"column '{chosen}' is taken as {role}, not '{alike[0]}': -o {role}=COLUMN chooses")
     return told
 
 
-def _with_parts(rows: pl.DataFrame, path: Path, *, named: str | None) -> pl.DataFrame:
+def _with_parts(rows: pl.DataFrame, place: str, *, named: str | None) -> pl.DataFrame:
     """The column `split` with train, valid and test; without it, if nobody named it and it holds something else."""
     if "split" not in rows.columns:
         return rows
@@ -223,7 +267,7 @@ def _with_parts(rows: pl.DataFrame, path: Path, *, named: str | None) -> pl.Data
     word = rows["split"][row]
     raise InputError(
         f"{'an empty field' if word is None else repr(str(word))} in column {named} is no part of a split",
-        location=str(path),
+        location=place,
         hint="the parts are train, valid and test",
     )
 

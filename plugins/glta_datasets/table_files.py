@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +14,12 @@ import polars as pl
 from glta_cli.plugin import InputError
 from glta_datasets.delimited import read_delimited
 from glta_datasets.encodings import as_utf8
-from glta_datasets.files import first_line, read_bytes
-from glta_datasets.ids import EXACT_FLOATS, id_of
-from glta_datasets.json_lines import Record, places_of, records_of
+from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes
+from glta_datasets.ids import EXACT_FLOATS, exact_json, id_of
+from glta_datasets.json_lines import UNPARSABLE, Record, places_of, records_of
 from glta_datasets.packing import PACKED_SUFFIXES, only_member
 from glta_datasets.parquet import read_parquet
-from glta_datasets.records import Losses, Records
+from glta_datasets.records import MOST_SHOWN, UNREADABLE, Losses, Records
 
 SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")
 IF_EMPTY: Final = "write one row a line, below a header in CSV and TSV"
@@ -36,17 +37,20 @@ _NAMED_SEPARATORS: Final = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ","
 _STANDS_FOR_LONGER: Final = "\x1f"
 
 
-def read_table(path: Path, *, separator: str | None = None, encoding: str | None = None) -> Records:
+def read_table(
+    path: Path, *, separator: str | None = None, encoding: str | None = None, named: str | None = None
+) -> Records:
     """All columns of a file by the ending of its name, which may be followed by that of a packed file.
 
     Args:
+        named: the format, such as csv, where the name does not tell it.
         separator: between fields; None finds it in the first line.
         encoding: of text; None takes UTF-8, or UTF-16 behind a byte order mark.
 
     Raises:
         InputError: unknown ending, or a file that is not what its ending says.
     """
-    match table_format(path):
+    match table_format(path) if named is None else _FORMATS[named]:
         case "json":
             return _json_table(path, encoding)
         case "parquet":
@@ -67,9 +71,18 @@ def table_format(path: Path) -> str:
         raise InputError(
             f"its format is not told by its name; known are {', '.join(SUFFIXES)}",
             location=str(path),
-            hint="rename or convert the file",
+            hint="rename or convert the file, or say what it is: -o format=csv, tsv, jsonl or parquet",
         )
     return known
+
+
+def has_known_ending(path: Path) -> bool:
+    """Whether the name tells a format."""
+    try:
+        table_format(path)
+    except InputError:
+        return False
+    return True
 
 
 def table_in(folder: Path, stem: str) -> Path | None:
@@ -95,7 +108,7 @@ def _delimited(path: Path, usual: str, separator: str | None, encoding: str | No
     if content.startswith(b"PAR1"):
         raise InputError("this is a Parquet file", location=str(path), hint="name it .parquet")
     content = as_utf8(content, str(path), encoding=encoding, nameable=True)
-    mark = _named_separator(separator) if separator is not None else _separator_of(_header_of(content), usual)
+    mark = _named_separator(separator) if separator is not None else separator_in(content, usual)
     if len(mark) == 1 and mark.isascii():
         return read_delimited(content, str(path), separator=mark)
     content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())
@@ -118,6 +131,11 @@ def _named_separator(separator: str) -> str:
             f"{separator!r} cannot stand between fields", location="dataset.options.separator", hint="such as ';'"
         )
     return mark
+
+
+def separator_in(content: bytes, usual: str) -> str:
+    """What stands between the fields of UTF-8 text, by its first line."""
+    return _separator_of(_header_of(content), usual)
 
 
 def _header_of(content: bytes) -> str:
@@ -144,6 +162,9 @@ def _separator_of(header: str, usual: str) -> str:
 def _json_table(path: Path, encoding: str | None) -> Records:
     losses = Losses()
     lines = _lines_in(path, encoding)
+    listed = _list_in(path, lines)
+    if listed is not None:
+        return _list_table(path, listed, losses)
     records = list(records_of(path, losses, if_empty=IF_EMPTY, lines=lines))
     columns, nested = _columns(records)
     return Records(columns, losses, places_of(path, lines), nested=nested)
@@ -155,6 +176,38 @@ def _lines_in(path: Path, encoding: str | None) -> list[bytes] | None:
         return None
     content = as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), encoding=encoding, nameable=True)
     return content.split(b"\n")
+
+
+def _list_in(path: Path, lines: list[bytes] | None) -> list[Any] | None:
+    """The entries of a file that is one JSON list; None where it is anything else."""
+    start = first_line(path) if lines is None else next((line for line in lines if line.strip()), b"")
+    if not start.lstrip().startswith(b"["):
+        return None
+    content = read_bytes(path, if_empty=IF_EMPTY) if lines is None else b"\n".join(lines)
+    try:
+        listed = exact_json(content.removeprefix(BYTE_ORDER_MARK))
+    except UNPARSABLE as error:
+        with suppress(*UNPARSABLE):
+            # Lists a line are lines all the same.
+            exact_json(start)
+            return None
+        raise InputError(
+            f"the JSON list cannot be read: {error}",
+            location=str(path),
+            hint="fetch the file again, or write one object a line",
+        ) from error
+    # A file of one line that holds a list of no object is told as lines are.
+    return listed if any(isinstance(entry, dict) for entry in listed) else None
+
+
+def _list_table(path: Path, listed: list[Any], losses: Losses) -> Records:
+    records = [entry for entry in listed if isinstance(entry, dict)]
+    numbers = [number for number, entry in enumerate(listed, 1) if isinstance(entry, dict)]
+    if len(records) < len(listed):
+        number, other = next((n, entry) for n, entry in enumerate(listed, 1) if not isinstance(entry, dict))
+        losses.add(UNREADABLE, len(listed) - len(records), f"record {number:,}: '{str(other)[:MOST_SHOWN]}'")
+    columns, nested = _columns(records)
+    return Records(columns, losses, lambda row: f"record {numbers[row]:,}", nested=nested)
 
 
 def _columns(records: Sequence[Record]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:

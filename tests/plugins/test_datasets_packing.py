@@ -85,7 +85,6 @@ def test_a_folder_has_its_files_whatever_their_endings(tmp_path):
         ("log.csv", b"PAR1 and more", "this is a Parquet file", "name it .parquet"),
         ("log.csv", "user,item\na,é\n".encode("cp1252"), "not UTF-8: byte 0xe9", "-o encoding=cp1252"),
         ("log.csv", LOG.decode().encode("utf-16-le"), "UTF-16 without a byte order mark", "-o encoding=utf-16-le"),
-        ("log.json", b'[{"user": 1, "item": 2}]', "no line is a JSON object", "jq -c '.[]' log.json"),
     ],
     # Bytes with the time of packing in them would be another name for each worker.
     ids=[
@@ -98,7 +97,6 @@ def test_a_folder_has_its_files_whatever_their_endings(tmp_path):
         "parquet",
         "cp1252",
         "utf-16",
-        "json",
     ],
 )
 def test_what_cannot_be_read_is_named_with_what_helps(tmp_path, name, content, problem, hint):

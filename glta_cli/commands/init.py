@@ -1,0 +1,150 @@
+"""`glta init`: look at a user's own files, and write a recipe for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glta_cli.commands.options import DataDirOption, JsonOption
+from glta_cli.core.errors import InputError
+from glta_cli.core.terminal import say, show_json, show_text
+
+if TYPE_CHECKING:
+    from glta_cli.plugin import DatasetLook
+
+# Settings of the loader that have an option of their own here; the others go by --option.
+COLUMNS = ("user", "item", "timestamp", "rating", "title", "description")
+
+
+def _column(of: str) -> Any:
+    return typer.Option(metavar="COLUMN", help=f"The column of {of}, where it is not found.")
+
+
+def init(
+    log: Annotated[str, typer.Argument(metavar="LOG", help="A row an interaction: file, folder of parts, pattern.")],
+    items: Annotated[str | None, typer.Argument(metavar="[ITEMS]", help="The items' titles and descriptions.")] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The recipe to write; never over a file.")
+    ] = Path("shop.yaml"),
+    user: Annotated[str | None, _column("users")] = None,
+    item: Annotated[str | None, _column("items")] = None,
+    timestamp: Annotated[str | None, _column("times")] = None,
+    rating: Annotated[str | None, _column("ratings")] = None,
+    title: Annotated[str | None, _column("titles in ITEMS")] = None,
+    description: Annotated[str | None, _column("further text in ITEMS")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Another setting of the loader, such as timestamp_format=%d/%m/%Y."),
+    ] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at your own files and write a recipe that runs.
+
+    Which column is user, item, time and so on, the format and the settings stand in it with an example or a reason
+    behind each; correct what is wrong.
+
+    Example: glta init log.csv products.csv -o shop.yaml
+    """
+    from rich.markup import escape
+
+    from glta_cli.core.terminal import nothing_on_stdout
+    from glta_cli.data.first_recipe import next_command, recipe_for, seen
+
+    _require_free(output)
+    columns = (user, item, timestamp, rating, title, description)
+    named = {key: column for key, column in zip(COLUMNS, columns, strict=True) if column is not None}
+    with nothing_on_stdout():
+        look = _looked(log, items, named, option or [], data_dir)
+        text = recipe_for(look, log, output, gpu=_has_gpu())
+    _write(output, text)
+    for warning in look.raw.warnings:
+        say(f"[yellow]warning:[/] {escape(warning)}")
+    for reason, count in look.raw.dropped.items():
+        say(escape(f"dropped: {reason} {count:,}, such as {look.raw.examples.get(reason, 'a row')}"))
+    if as_json:
+        show_json({"recipe": str(output), **seen(look), "next": next_command(look, output)})
+    else:
+        show_text(text.rstrip())
+    say(f"written: {escape(str(output))}")
+    say(f"next: [bold]{escape(next_command(look, output))}[/]")
+
+
+def _looked(
+    log: str, items: str | None, named: dict[str, str], option: list[str], data_dir: Path | None
+) -> DatasetLook:
+    from glta_cli.core.downloads import Downloads
+    from glta_cli.data.first_recipe import LOADER, look_at
+    from glta_cli.recipe.files import recipe_from
+    from glta_cli.workspace.workspace import Workspace
+
+    changes = [f"dataset.options.{text}" for text in option]
+    try:
+        resolved = recipe_from({"dataset": {"name": LOADER, "options": named}}, changes)
+        downloads = Downloads(Workspace(data_dir).folder("downloads"))
+        return look_at(log, items, resolved.dataset.options, downloads)
+    except InputError as error:
+        if error.hint is not None:
+            error.hint = _as_options_here(error.hint)
+        raise
+
+
+def _as_options_here(hint: str) -> str:
+    """`-o item=COLUMN` of `glta prepare` as `--item COLUMN`: here `-o` is the file to write."""
+
+    def here(found: re.Match[str]) -> str:
+        return f"--{found[1]} " if found[1] in COLUMNS else f"--option {found[1]}="
+
+    return re.sub(r"(?<![\w-])-o (\w+)=", here, hint)
+
+
+def _has_gpu() -> bool:
+    from glta_cli.training.loop import pick_device
+
+    return pick_device(None).type != "cpu"
+
+
+def _require_free(target: Path) -> None:
+    try:
+        if target.is_dir():
+            raise InputError("is a folder", location=str(target), hint="name the file to write, such as shop.yaml")
+        if target.exists() or target.is_symlink():
+            free = _free_name(target)
+            raise InputError("exists already", location=str(target), hint=f"choose another name, such as -o {free}")
+        if not target.parent.is_dir():
+            raise InputError("no such folder", location=str(target.parent), hint=f"mkdir -p {target.parent}")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", location=str(target)) from error
+
+
+def _free_name(target: Path) -> Path:
+    numbered = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in range(2, 1 << 31))
+    return next(path for path in numbered if not path.exists())
+
+
+@contextmanager
+def _whole_or_none(target: Path) -> Iterator[None]:
+    """Take away what could not be finished, such as on a full disk."""
+    try:
+        yield
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        # Not over a file that came to be since it was looked for.
+        with target.open("xb") as file, _whole_or_none(target):
+            file.write(text.encode())
+            file.flush()
+    except FileExistsError as error:
+        hint = f"choose another name, such as -o {_free_name(target)}"
+        raise InputError("exists already", location=str(target), hint=hint) from error
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", location=str(target)) from error

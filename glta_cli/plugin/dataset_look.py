@@ -1,0 +1,76 @@
+"""What a loader sees in files at a first look, from which a recipe is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from glta_cli.plugin.dataset import DatasetLoader, RawDataset
+
+
+@dataclass(frozen=True)
+class SeenColumn:
+    """A column of a file.
+
+    Attributes:
+        name: as it is written.
+        role: what it is taken for, such as `user`; None where it is ignored.
+        example: its first value as text; None where there is none.
+    """
+
+    name: str
+    role: str | None
+    example: str | None
+
+
+@dataclass(frozen=True)
+class SeenFile:
+    """A file and its columns.
+
+    Attributes:
+        path: where it is.
+        form: how it is written, such as `format`, `separator`, `encoding` and `decimal`.
+        columns: in the file's order.
+    """
+
+    path: Path
+    form: Mapping[str, str]
+    columns: tuple[SeenColumn, ...]
+
+
+@dataclass(frozen=True)
+class DatasetLook:
+    """What a loader saw.
+
+    Attributes:
+        files: the log first.
+        options: the loader's own settings that read the files as they were seen.
+        raw: what it reads with them.
+    """
+
+    files: tuple[SeenFile, ...]
+    options: Mapping[str, Any]
+    raw: RawDataset
+
+
+@runtime_checkable
+class LookingLoader(DatasetLoader, Protocol):
+    """A loader that can look at files of which nothing is known; having this is optional.
+
+    Example:
+        from glta_cli.plugin import LookingLoader
+        from glta_datasets.settings import TableSettings
+        from glta_datasets.table import Table
+
+        assert isinstance(Table("table", TableSettings()), LookingLoader)
+    """
+
+    def look(self, files: Mapping[str, Path]) -> DatasetLook:
+        """What each column of the files `locate` found seems to be; the loader's options settle what they name.
+
+        Raises:
+            InputError: the files cannot be read, or several columns may be the same; the hint names `-o` options.
+        """
+        ...

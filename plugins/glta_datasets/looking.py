@@ -1,0 +1,226 @@
+"""A first look at a user's own files: what each column seems to be."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from glta_cli.plugin import InputError, RawDataset, SeenColumn, SeenFile
+from glta_datasets.columns import listed, looks_like_data, without_header
+from glta_datasets.dates import table_times
+from glta_datasets.decimals import decimal_sign, table_ratings
+from glta_datasets.encodings import as_utf8
+from glta_datasets.files import read_bytes
+from glta_datasets.ids import BLANKS
+from glta_datasets.numbers import no_value
+from glta_datasets.roles import may_mean, named_so
+from glta_datasets.settings import TableSettings
+from glta_datasets.table_files import IF_EMPTY, separator_in, table_format
+
+# Of the letters that UTF-8 does not explain, Western programs on Windows write these.
+_GUESSED_ENCODING: Final = "cp1252"
+_MOST_SHOWN: Final = 40
+
+Fits = Callable[[pl.Series], bool]
+
+
+def common_encoding(paths: Sequence[Path]) -> str | None:
+    """None where all are UTF-8 or say what they are, else what they may be.
+
+    Raises:
+        InputError: one is in UTF-8 and another is not: both are read in one encoding.
+    """
+    other: list[Path] = []
+    needs_utf8: list[Path] = []
+    for path in paths:
+        content = read_bytes(path, if_empty=IF_EMPTY)
+        if content.startswith(b"PAR1"):
+            continue
+        try:
+            as_utf8(content, str(path), nameable=True)
+        except InputError as error:
+            if "not UTF-8" not in error.problem:
+                raise
+            other.append(path)
+        else:
+            needs_utf8 += [] if content.isascii() else [path]
+    if other and needs_utf8:
+        raise InputError(
+            f"is not UTF-8, and {needs_utf8[0].name} is: they are read in one encoding",
+            location=str(other[0]),
+            hint="convert one of them, such as `iconv -f cp1252 -t utf-8`",
+        )
+    return _GUESSED_ENCODING if other else None
+
+
+def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> dict[str, str]:
+    """The options that name the columns of a log, and the sign before decimals where that is a comma.
+
+    Args:
+        named: options that are settled already.
+
+    Raises:
+        InputError: no column is the user or the item, or several may be.
+    """
+    found: dict[str, str] = {}
+    pattern = named.get("timestamp_format")
+    fitting: Mapping[str, Fits] = {
+        "user": _any_value,
+        "item": _any_value,
+        "rating": lambda values: _is_rating(values, path),
+        "timestamp": lambda values: _is_time(values, path, pattern),
+    }
+    for role, fits in fitting.items():
+        if named.get(role) is not None:
+            found[role] = named[role]
+            continue
+        free = [column for column in frame.columns if column not in {*found.values(), *named.values()}]
+        column = _column_for(role, role, frame, free, path, fits)
+        if column is not None:
+            found[role] = column
+        elif role in ("user", "item"):
+            raise _none_found(role, role, frame, path)
+    rating = found.get("rating")
+    if named.get("decimal") is None and rating in frame.columns and decimal_sign(frame[str(rating)], str(path)) == ",":
+        found["decimal"] = ","
+    return found
+
+
+def roles_of_items(frame: pl.DataFrame, path: Path, item: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that name the columns of a file of item texts.
+
+    Args:
+        item: what the column of items is called in the log.
+
+    Raises:
+        InputError: no column is the item, or several may be the item or the title.
+    """
+    found: dict[str, Any] = {}
+    free = list(frame.columns)
+    key = named.get("items_item") or (
+        item if item in free else _column_for("item", "items_item", frame, free, path, _any_value)
+    )
+    if key is None:
+        raise _none_found("item", "items_item", frame, path)
+    found["items_item"] = key
+    free = [column for column in free if column != key]
+    title = named.get("title") or _column_for("title", "title", frame, free, path, _any_value)
+    if title is not None:
+        found["title"] = title
+    texts = [c for c in free if c != title and (named_so("description", c) or may_mean("description", c))]
+    described = named.get("description") or [c for c in texts if _any_value(frame[c])]
+    if described:
+        found["description"] = described[0] if isinstance(described, list) and len(described) == 1 else described
+    return found
+
+
+def columns_of_texts(options: Mapping[str, Any]) -> dict[str, str]:
+    """What each column is, of the options that `roles_of_items` gives."""
+    described = options.get("description") or []
+    columns = dict.fromkeys([described] if isinstance(described, str) else described, "description")
+    return columns | {
+        options[key]: role for key, role in (("title", "title"), ("items_item", "item")) if key in options
+    }
+
+
+def seen_file(
+    path: Path, frame: pl.DataFrame, roles: Mapping[str, str], encoding: str | None, options: TableSettings
+) -> SeenFile:
+    """A file with its columns, an example of each and what it is taken for."""
+    kind = options.format or table_format(path)
+    form = {"format": {",": "csv", "\t": "tsv"}.get(kind, kind)}
+    if form["format"] in ("csv", "tsv"):
+        content = as_utf8(read_bytes(path), str(path), encoding=encoding)
+        form["separator"] = options.separator or separator_in(content, "\t" if form["format"] == "tsv" else ",")
+    if form["format"] != "parquet":
+        form["encoding"] = encoding or "utf-8"
+    rating = next((column for column, role in roles.items() if role == "rating"), None)
+    if rating in frame.columns:
+        form["decimal"] = options.decimal or decimal_sign(frame[str(rating)], str(path))
+    columns = tuple(SeenColumn(name, roles.get(name), _example(frame[name])) for name in frame.columns)
+    return SeenFile(path, form, columns)
+
+
+def require_known_items(raw: RawDataset, files: Mapping[str, Path]) -> None:
+    """Raise `InputError` where not one item of the log is described."""
+    if raw.items is None:
+        return
+    described = raw.items.select("item").collect()["item"]
+    bought = raw.interactions.select("item").collect()["item"].drop_nulls()
+    if len(bought) and len(described) and not bought.is_in(described.implode()).any():
+        raise InputError(
+            f"describes no item of the log: '{described[0]}' is one here, '{bought[0]}' one there",
+            location=str(files["items"]),
+            hint="name the columns that hold the same ids: -o item=COLUMN -o items_item=COLUMN",
+        )
+
+
+def _column_for(role: str, option: str, frame: pl.DataFrame, free: Sequence[str], path: Path, fits: Fits) -> str | None:
+    """The column that says it is this, else the one that may be; None where there is neither.
+
+    Raises:
+        InputError: several do.
+    """
+    for chosen in (named_so, may_mean):
+        columns = [column for column in free if chosen(role, column) and fits(frame[column])]
+        if len(columns) == 1:
+            return columns[0]
+        if columns:
+            shown = " and ".join(f"'{column}', such as {_example(frame[column])}" for column in columns)
+            raise InputError(
+                f"several columns could be the {role}: {shown}",
+                location=f"{path}:1",
+                hint="name it: " + " or ".join(f"-o {option}={shlex.quote(column)}" for column in columns),
+            )
+    return None
+
+
+def _none_found(role: str, option: str, frame: pl.DataFrame, path: Path) -> InputError:
+    if looks_like_data(frame.columns):
+        return without_header(frame.columns, str(path))
+    return InputError(
+        f"no column is known as {role}; the columns are {listed(frame.columns)}",
+        location=f"{path}:1",
+        hint=f"name it: -o {option}=COLUMN",
+    )
+
+
+def _any_value(values: pl.Series) -> bool:
+    return _example(values) is not None
+
+
+def _is_rating(values: pl.Series, path: Path) -> bool:
+    if values.dtype.is_nested() or values.dtype.is_temporal():
+        return False
+    try:
+        return bool(table_ratings(values, place=str(path)).is_not_null().any())
+    except InputError:
+        # Numbers, whose comma is asked about once the column is chosen.
+        return True
+
+
+def _is_time(values: pl.Series, path: Path, pattern: str | None) -> bool:
+    if values.dtype.is_nested() or values.dtype in (pl.Time, pl.Duration, pl.Binary, pl.Object, pl.Boolean):
+        return False
+    try:
+        return bool(table_times(values, place=str(path), pattern=pattern).seconds.is_not_null().any())
+    except InputError:
+        # Dates, whose order is asked about once the column is chosen.
+        return True
+
+
+def _example(values: pl.Series) -> str | None:
+    """The first value that is one, as text, cut where it is long."""
+    if values.dtype == pl.String:
+        column = values.alias("value").to_frame()
+        told = column.lazy().filter(~no_value(pl.col("value"))).head(1).collect()["value"]
+    else:
+        told = values.drop_nulls().head(1)
+    if not len(told):
+        return None
+    text = " ".join(str(told[0]).strip(BLANKS).split())
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

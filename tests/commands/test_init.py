@@ -1,0 +1,164 @@
+"""`glta init`: what it sees in files, and that the recipe it writes runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from glta_cli.recipe.files import load_recipe
+
+HEADER = "Kunde;Artikel;Datum;Sterne;Preis\n"
+
+
+@pytest.fixture
+def shop(glta) -> Path:
+    """A log of a German shop, and its products."""
+    rows = [f"C-{u};A{(u + 2 * i) % 9};{i + 10}.03.2023 12:{u + 10};{i},5;9,99\n" for u in range(8) for i in range(5)]
+    (glta.folder / "log.csv").write_text(HEADER + "".join(rows))
+    products = "".join(f"A{i},Thing {i},Things,3\n" for i in range(9))
+    (glta.folder / "products.csv").write_text("Artikel,name,category,price\n" + products)
+    return glta.folder
+
+
+def test_the_recipe_says_what_every_column_is_with_an_example(glta, shop):
+    finished = glta("init", "log.csv", "products.csv", "-o", "mine.yaml")
+    assert finished.code == 0, finished.err
+    text = (shop / "mine.yaml").read_text()
+    assert finished.out.rstrip() == text.rstrip()
+    assert text.startswith("# glta recommend --user C-0 --recipe mine.yaml\n")
+    assert "next: glta recommend --user C-0 --recipe mine.yaml" in finished.err
+    values = yaml.safe_load(text)
+    assert values["dataset"] == {
+        "name": "table",
+        "source": "log.csv",
+        "options": {
+            "user": "Kunde",
+            "item": "Artikel",
+            "timestamp": "Datum",
+            "rating": "Sterne",
+            "decimal": ",",
+            "items": "products.csv",
+            "items_item": "Artikel",
+            "title": "name",
+            "description": "category",
+        },
+        "split": {"strategy": "leave-last-out"},
+    }
+    for comment in ("such as C-0", "csv, fields between ';', encoding utf-8, decimal ,", "such as 10.03.2023 12:10"):
+        assert f"# {comment}" in text
+    assert "# ignored in log.csv: Preis (9,99)\n" in text
+    bare = [line for line in text.splitlines() if ": " in line and "#" not in line]
+    assert bare == ["  name: table"]
+
+
+@pytest.mark.parametrize("files", [("log.csv", "products.csv"), ("log.csv",)])
+def test_the_recipe_runs_as_it_stands(glta, shop, files):
+    recipe = glta("init", *files, "--json").json["recipe"]
+    assert glta("recipes", "validate", recipe).code == 0
+    tiny = ("--set", "backbone.name=tiny", "--set", "backbone.layers=null", "--set", "finetune.training.epochs=1")
+    finished = glta("recommend", "--user", "C-3", "--recipe", recipe, "--json", *tiny)
+    assert finished.code == 0, finished.err
+    assert finished.json["recommendations"]
+
+
+def test_settings_fit_the_texts_there_are(glta, shop):
+    glta("init", "log.csv", CUDA_VISIBLE_DEVICES="")
+    recipe = load_recipe(str(shop / "shop.yaml")).recipe
+    assert (recipe.align.enabled, recipe.text.vectors, recipe.interests.profile) == (False, False, False)
+    glta("init", "log.csv", "products.csv", "-o", "texts.yaml", CUDA_VISIBLE_DEVICES="")
+    recipe = load_recipe(str(shop / "texts.yaml")).recipe
+    assert (recipe.align.enabled, recipe.text.vectors, recipe.interests.profile) == (True, True, False)
+
+
+def test_without_times_and_parts_the_split_stays_the_default(glta):
+    (glta.folder / "log.tsv").write_text("user\titem\nyes\t1\n- a: #b\t2\n")
+    assert glta("init", "log.tsv", "--user", "user").code == 0
+    assert "split" not in yaml.safe_load((glta.folder / "shop.yaml").read_text())["dataset"]
+
+
+def test_a_log_divided_already_keeps_its_parts(glta):
+    (glta.folder / "log.csv").write_text("user,item,split\na,1,train\na,2,valid\na,3,test\n")
+    assert glta("init", "log.csv").code == 0
+    assert load_recipe(str(glta.folder / "shop.yaml")).recipe.dataset.split.strategy == "given"
+
+
+def test_of_two_columns_that_may_be_the_item_one_has_to_be_named(glta):
+    (glta.folder / "log.csv").write_text("id,product_code,customer_id\n1,A,u\n2,B,u\n")
+    finished = glta("init", "log.csv")
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err == (
+        "log.csv:1: several columns could be the item: 'id', such as 1 and 'product_code', such as A\n"
+        "  hint: name it: --item id or --item product_code\n"
+    )
+    assert not (glta.folder / "shop.yaml").exists()
+    seen = glta("init", "log.csv", "--item", "product_code", "--json").json
+    assert seen["files"][0]["columns"] == [
+        {"name": "id", "role": None, "example": "1"},
+        {"name": "product_code", "role": "item", "example": "A"},
+        {"name": "customer_id", "role": "user", "example": "u"},
+    ]
+
+
+def test_what_cannot_be_told_is_asked_with_the_options_of_this_command(glta):
+    (glta.folder / "log.csv").write_text("user,item,date\na,1,01/02/2020\nb,2,03/04/2020\n")
+    finished = glta("init", "log.csv")
+    assert finished.code == 2
+    assert "--option timestamp_format=%d/%m/%Y" in finished.err
+    seen = glta("init", "log.csv", "--option", "timestamp_format=%d/%m/%Y", "--json").json
+    assert seen["options"]["timestamp_format"] == "%d/%m/%Y"
+    assert glta("prepare", "--recipe", "shop.yaml").code == 0
+
+
+def test_no_file_is_written_over(glta, shop):
+    for number, name in enumerate(("shop.yaml", "shop-2.yaml")):
+        (shop / name).write_text("mine")
+        finished = glta("init", "log.csv")
+        assert finished.code == 2
+        assert finished.err.startswith("shop.yaml: exists already\n")
+        assert f"-o shop-{number + 2}.yaml" in finished.err
+    assert (shop / "shop.yaml").read_text() == "mine"
+
+
+def test_texts_of_other_items_are_refused(glta, shop):
+    (shop / "other.csv").write_text("sku,title\nB1,One\n")
+    finished = glta("init", "log.csv", "other.csv")
+    assert finished.code == 2
+    assert "describes no item of the log: 'B1' is one here, 'A0' one there" in finished.err
+
+
+def test_another_encoding_is_guessed_and_says_so(glta):
+    (glta.folder / "log.csv").write_bytes("user;item\nMüller;1\nMeier;2\n".encode("cp1252"))
+    assert glta("init", "log.csv").code == 0
+    text = (glta.folder / "shop.yaml").read_text(encoding="utf-8")
+    assert "such as Müller" in text
+    assert "encoding: cp1252           # a guess" in text
+
+
+@pytest.mark.parametrize("column", ["a # b", "x: y", "yes", "line\nbreak", "'\"", "*", "- z"])
+def test_any_name_of_a_column_comes_back_from_the_recipe(glta, column):
+    (glta.folder / "log.jsonl").write_text(json.dumps({column: "u", "item": "1"}) + "\n")
+    finished = glta("init", "log.jsonl", f"--user={column}")
+    assert finished.code == 0, finished.err
+    assert load_recipe(str(glta.folder / "shop.yaml")).recipe.dataset.options["user"] == column
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("absent.csv",), "absent.csv: no such file or folder"),
+        (("https://example.org/log.csv",), "is an address"),
+        (("log.csv", "absent.csv"), "absent.csv: no such file"),
+        (("log.csv", "-o", "there/shop.yaml"), "there: no such folder"),
+        (("log.csv", "-o", "."), "is a folder"),
+        (("log.csv", "--user", "Kundin"), "no column 'Kundin'"),
+        (("log.csv", "--option", "colour=red"), "colour"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_written(glta, shop, arguments, told):
+    finished = glta("init", *arguments)
+    assert (finished.code, finished.out) == (2, "")
+    assert told in finished.err
+    assert sorted(path.name for path in shop.iterdir()) == ["log.csv", "products.csv"]
