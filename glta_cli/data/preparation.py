@@ -104,7 +104,8 @@ def source_files(prepared: PreparedDataset, settings: DatasetSettings, workspace
     """
     if settings.source is None or is_url(settings.source):
         return {}
-    files = located(loader_of(settings), settings.source, Downloads(workspace.folder("downloads")))
+    with installed().find("dataset", settings.name).named():
+        files = located(loader_of(settings), settings.source, Downloads(workspace.folder("downloads")))
     inputs = prepared.artefact.manifest["inputs"]
     return {
         str(path.absolute()): [*stamp(path), inputs[role]["sha256"]]
