@@ -148,7 +148,7 @@ def test_any_name_of_a_column_comes_back_from_the_recipe(glta, column):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("absent.csv",), "absent.csv: no such file or folder"),
+        (("absent.csv",), "absent.csv: no such file or folder\n  hint: LOG is a file"),
         (("https://example.org/log.csv",), "is an address"),
         (("log.csv", "absent.csv"), "absent.csv: no such file"),
         (("log.csv", "-o", "there/shop.yaml"), "there: no such folder"),
