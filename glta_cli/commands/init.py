@@ -95,11 +95,14 @@ def _looked(
 
 
 def _as_options_here(hint: str) -> str:
-    """`-o item=COLUMN` of `glta prepare` as `--item COLUMN`: here `-o` is the file to write."""
+    """`-o item=COLUMN` of `glta prepare` as `--item COLUMN`: here `-o` is the file to write, and the source is LOG."""
 
     def here(found: re.Match[str]) -> str:
         return f"--{found[1]} " if found[1] in COLUMNS else f"--option {found[1]}="
 
+    hint = hint.replace("with --source", "as LOG")
+    if hint.startswith("--source"):
+        hint = "LOG is a file, a folder of parts or a pattern such as 'log/*.csv'"
     return re.sub(r"(?<![\w-])-o (\w+)=", here, hint)
 
 

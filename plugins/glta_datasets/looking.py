@@ -43,7 +43,7 @@ def common_encoding(paths: Sequence[Path]) -> str | None:
         try:
             as_utf8(content, str(path), nameable=True)
         except InputError as error:
-            if "not UTF-8" not in error.problem:
+            if "not UTF-8" not in error.problem or not _is_western(content):
                 raise
             other.append(path)
         else:
@@ -55,6 +55,14 @@ def common_encoding(paths: Sequence[Path]) -> str | None:
             hint="convert one of them, such as `iconv -f cp1252 -t utf-8`",
         )
     return _GUESSED_ENCODING if other else None
+
+
+def _is_western(content: bytes) -> bool:
+    try:
+        content.decode(_GUESSED_ENCODING)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> dict[str, str]:
@@ -80,6 +88,9 @@ def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> d
             continue
         free = [column for column in frame.columns if column not in {*found.values(), *named.values()}]
         column = _column_for(role, role, frame, free, path, fits)
+        if column is None and role in ("user", "item"):
+            # Without a value in it either, it is what its name says; the rows are counted when they are read.
+            column = _column_for(role, role, frame, free, path, lambda values: True)
         if column is not None:
             found[role] = column
         elif role in ("user", "item"):
@@ -222,5 +233,10 @@ def _example(values: pl.Series) -> str | None:
         told = values.drop_nulls().head(1)
     if not len(told):
         return None
-    text = " ".join(str(told[0]).strip(BLANKS).split())
+    value = told[0]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    elif isinstance(value, pl.Series):
+        value = ", ".join(map(str, value))
+    text = " ".join(str(value).strip(BLANKS).split())
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -106,8 +106,11 @@ class Table:
         encoding = named.get("encoding") or common_encoding([*interaction_files(files), *_present(files, "items")])
         plain = Table("table", TableSettings.model_validate({**named, "encoding": encoding}))
         options = dict(named) if encoding is None else {**named, "encoding": encoding}
-        log = interaction_files(files)[0]
-        records = plain._table(log, self.options.format)
+        parts = interaction_files(files)
+        tables = ((path, plain._table(path, self.options.format)) for path in parts)
+        log, records = next(((path, table) for path, table in tables if table.read), (parts[0], None))
+        if records is None:
+            raise _without_rows(log)
         options |= roles_in_log(records.frame, log, named)
         columns = {str(options[role]): role for role in INTERACTION_ROLES if role in options}
         seen = [seen_file(log, records.frame, columns, encoding, self.options)]

@@ -137,6 +137,25 @@ def test_another_encoding_is_guessed_and_says_so(glta):
     assert "encoding: cp1252           # a guess" in text
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"user,item\n", "log.csv: there are no rows below the header"),
+        (b"user,item\n,\n", None),
+        (bytes(range(256)) * 9, "not UTF-8"),
+        (b"", "the file is empty"),
+        (b"1,2\n3,4\n", "the first line looks like data"),
+        (b"a,item\nx,1\n", "no column is known as user; the columns are a, item"),
+    ],
+    ids=["header", "nothing", "bytes", "empty", "data", "unknown"],
+)
+def test_a_file_with_little_in_it_is_told_as_elsewhere(glta, content, told):
+    (glta.folder / "log.csv").write_bytes(content)
+    finished = glta("init", "log.csv")
+    assert finished.code == (0 if told is None else 2)
+    assert told is None or told in finished.err
+
+
 @pytest.mark.parametrize("column", ["a # b", "x: y", "yes", "line\nbreak", "'\"", "*", "- z"])
 def test_any_name_of_a_column_comes_back_from_the_recipe(glta, column):
     (glta.folder / "log.jsonl").write_text(json.dumps({column: "u", "item": "1"}) + "\n")
@@ -148,7 +167,7 @@ def test_any_name_of_a_column_comes_back_from_the_recipe(glta, column):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("absent.csv",), "absent.csv: no such file or folder"),
+        (("absent.csv",), "absent.csv: no such file or folder\n  hint: LOG is a file"),
         (("https://example.org/log.csv",), "is an address"),
         (("log.csv", "absent.csv"), "absent.csv: no such file"),
         (("log.csv", "-o", "there/shop.yaml"), "there: no such folder"),
