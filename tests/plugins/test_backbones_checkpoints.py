@@ -301,6 +301,14 @@ def test_words_beyond_the_embedding_are_refused_and_a_special_token_is_told(
         model.embed(torch.tensor([258]))
 
 
+def test_added_words_beyond_the_embedding_are_words(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model")
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["zzword", "zzother"])
+    tokenizer.save_pretrained(folder)
+    assert "none for 'zzword' and 1 more" in refusal(folder).problem
+
+
 def test_memory_that_runs_out_while_loading_is_no_internal_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
