@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+from typing import Any, Self
 
 from glta_cli.core.errors import InputError
 from glta_cli.core.terminal import say
 
 LONGEST_REASON = 200
+# What a template that asks for the date is told, on whatever day: the one Llama's own falls back on.
+TODAY = datetime(2024, 7, 26)
 _said: set[str] = set()
+_turn = threading.Lock()
 
 
 def chat_text(tokenizer: Any, system: str, user: str) -> str:
@@ -18,7 +26,8 @@ def chat_text(tokenizer: Any, system: str, user: str) -> str:
     with `add_special_tokens=False`. A tokenizer without a chat template gets the messages as plain lines.
 
     A template that refuses or drops a system message gets its words before the user's; one that drops the user's
-    words is not used. Both are told on stderr.
+    words is not used. One that writes the date writes always the same, and one that draws draws always the same. All
+    of it is told on stderr.
 
     Args:
         tokenizer: a `transformers` tokenizer.
@@ -65,10 +74,42 @@ def _written(tokenizer: Any, user: str) -> str:
 
 
 def _rendered(tokenizer: Any, messages: list[dict[str, str]]) -> str:
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    with _same_every_time(tokenizer):
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if not isinstance(text, str):
         raise TypeError(f"it writes {type(text).__name__}, no text")
     return text
+
+
+@contextmanager
+def _same_every_time(tokenizer: Any) -> Iterator[None]:
+    """A date and draws that are the same in every run: one that is repeated reads the prompts it was trained on."""
+    from transformers.utils import chat_template_utils
+
+    asked: list[bool] = []
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            asked.append(True)
+            return cls(TODAY.year, TODAY.month, TODAY.day, tzinfo=tz)
+
+    with _turn:
+        state, clock = random.getstate(), chat_template_utils.datetime
+        random.seed(0)
+        seeded = random.getstate()
+        chat_template_utils.datetime = Clock
+        try:
+            yield
+            drawn = random.getstate() != seeded
+        finally:
+            random.setstate(state)
+            chat_template_utils.datetime = clock
+    if asked:
+        told = f"{TODAY:%d %b %Y}, so that a run can be repeated"
+        _say_once(tokenizer, f"its chat template writes the date: every prompt says it is {told}")
+    if drawn:
+        _say_once(tokenizer, "its chat template draws at random: every prompt has the same draw")
 
 
 def _plain_lines(tokenizer: Any, system: str, user: str) -> str:

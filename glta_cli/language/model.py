@@ -140,7 +140,9 @@ def _token_rms(language_model: LanguageModel) -> float:
     named: float | None = getattr(language_model, "token_rms", None)
     if named is not None:
         return named
-    ids = torch.arange(min(4096, len(language_model.tokenizer)))
+    # A tokenizer may have special tokens the model has no embedding of.
+    known: int = getattr(language_model, "vocabulary", len(language_model.tokenizer))
+    ids = torch.arange(min(4096, known, len(language_model.tokenizer)))
     device = next(language_model.module.parameters()).device
     return float(language_model.embed(ids.to(device)).detach().float().square().mean().sqrt())
 

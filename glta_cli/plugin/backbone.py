@@ -17,7 +17,8 @@ class LanguageModel(Protocol):
     """A loaded causal language model, frozen except for adapters its settings ask for.
 
     Projected graph tokens start at the root mean square of its own token embeddings. One that reads no text has none
-    to compare with, and an attribute `token_rms`, positive, in their place.
+    to compare with, and an attribute `token_rms`, positive, in their place. One whose tokenizer knows special tokens
+    beyond its embedding says by an attribute `vocabulary` how many ids, from 0, it has embeddings of.
 
     Example:
         import torch

@@ -93,9 +93,15 @@ def way_of_states(model: CausalLanguageModel) -> Way:
 
 @torch.no_grad()
 def require_numbers(model: CausalLanguageModel) -> None:
-    """Raise `GltaError` where weights, or a dtype too narrow for them, make no numbers of a short prompt."""
+    """Raise `GltaError` where weights, or a dtype too narrow for them, make no numbers of a short prompt.
+
+    Or states of another width than its configuration says.
+    """
     with _running(model):
         [states] = _whole(model, [_prompts(model)[1]])
+    if states.shape[-1] != model.hidden_size:
+        problem = f"its states have {states.shape[-1]} dimensions, its configuration says {model.hidden_size}"
+        raise _refusal(model, problem)
     if not bool(states.isfinite().all()):
         raise _refusal(
             model,

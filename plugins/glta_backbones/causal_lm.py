@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
 from glta_backbones.batch_independence import Way, found_once, require_numbers, way_of_states, way_of_words
 from glta_backbones.continuation import continue_greedily, keeps_all_tokens
-from glta_backbones.model_limits import headless, require_causal, require_known, require_vocabulary
+from glta_backbones.generation import stop_tokens
+from glta_backbones.model_limits import headless, require_causal, require_known, require_vocabulary, where
 from glta_backbones.prefix import ContextCache, PassEnded, Prefix
 from glta_backbones.transformer import load_transformer, quiet_transformers
 from glta_cli.plugin import BackboneSettings, InputError, attach_adapters
@@ -302,11 +303,9 @@ def _checkpoint_gradients(model: Any) -> None:
 
 def _stop_tokens(model: Any, tokenizer: Any) -> list[int]:
     """The ids that end an answer: those of the checkpoint's generation settings and the tokenizer's own."""
-    configured = model.generation_config.eos_token_id
-    stops = set(configured if isinstance(configured, list) else [configured])
-    stops.add(tokenizer.eos_token_id)
+    stops = stop_tokens(model.generation_config.eos_token_id, where(model.config))
     model.generation_config = GenerationConfig()
-    return sorted(stop for stop in stops if stop is not None)
+    return sorted(stops if tokenizer.eos_token_id is None else {*stops, tokenizer.eos_token_id})
 
 
 def _is_right_padded(attention_mask: Tensor) -> bool:

@@ -75,7 +75,8 @@ def require_vocabulary(tokenizer: Any, rows: int) -> bool:
         GltaError: words are among them.
     """
     beyond = {name: number for name, number in tokenizer.get_vocab().items() if number >= rows}
-    special = {*tokenizer.all_special_tokens, *(str(each) for each in tokenizer.added_tokens_decoder.values())}
+    added = (str(each) for each in tokenizer.added_tokens_decoder.values() if each.special)
+    special = {*tokenizer.all_special_tokens, *added}
     words = sorted(set(beyond) - special, key=beyond.__getitem__)
     if words:
         first = tokenizer.decode([beyond[words[0]]])

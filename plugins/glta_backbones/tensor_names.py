@@ -158,6 +158,32 @@ def require_weights(found: Difference, shapes: Shapes, model: Any, folder: Path)
     return tuple(surplus)
 
 
+def require_real_numbers(dtypes: dict[str, str], found: Difference, shapes: Shapes, model: Any, folder: Path) -> None:
+    """Refuse weights that were rounded to integers, or to yes and no, where no quantization_config says how.
+
+    Args:
+        dtypes: as safetensors calls them, by the model's names.
+
+    Raises:
+        GltaError: they would be read as if they were the numbers the model was trained with.
+    """
+    whole = {name for name, buffer in model.named_buffers() if not buffer.is_floating_point()}
+    wrong = [
+        f"{name} ({dtype})"
+        for name, dtype in sorted(dtypes.items())
+        if not dtype.startswith(("F", "BF"))
+        and name not in found.surplus
+        and not _constant(name, shapes, whole, model.base_model_prefix)
+    ]
+    if wrong:
+        raise GltaError(
+            f"no usable checkpoint: {len(wrong)} of its weights are no floating-point numbers: {listed(wrong)}",
+            location=str(folder),
+            hint="they were quantised, and no quantization_config in config.json says how: fetch the weights as they"
+            " were trained; backbone.quantization packs them on a GPU",
+        )
+
+
 def listed(names: Sequence[str]) -> str:
     """The first few, and how many more."""
     more = len(names) - NAMED

@@ -15,6 +15,8 @@ import transformers
 from rich.markup import escape
 from transformers import AutoModelForCausalLM
 
+from glta_backbones.generation import GENERATION, require_stops
+from glta_backbones.packed_weights import require_known_packing, require_packed_weights, without_packing
 from glta_backbones.refusals import errors_told, foreign_code, reason, say_once
 from glta_backbones.tensor_names import (
     Difference,
@@ -23,14 +25,14 @@ from glta_backbones.tensor_names import (
     listed,
     named_tensors,
     removed_prefix,
+    require_real_numbers,
     require_weights,
     without_wrappers,
 )
-from glta_backbones.weight_files import tensor_shapes, weight_files
+from glta_backbones.weight_files import tensor_dtypes, tensor_shapes, weight_files
 from glta_cli.plugin import BackboneSettings, GltaError, InputError, choose_dtype, exit_after
 
 RANDOM_SEED = 0
-GENERATION = "generation_config.json"
 
 
 def load_transformer(
@@ -124,7 +126,10 @@ def _pretrained(
         "output_loading_info": True,
     }
     fit = checkpoint_fit(folder, config, full, dtype, family)
-    with readable(folder):
+    # transformers draws what a file lacks, such as a head that is tied or not needed: what is drawn after a load does
+    # not depend on it.
+    devices = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
+    with readable(folder), torch.random.fork_rng(devices=devices):
         if fit.plain:
             model, info = _unwrapped(folder, fit, family, arguments)
         else:
@@ -168,18 +173,24 @@ def checkpoint_fit(folder: Path, config: Any, full: Any, dtype: torch.dtype, fam
     Raises:
         GltaError: a file is missing, damaged or a pointer; the model would run on random numbers, or not as trained.
     """
+    require_stops(folder)
     files = weight_files(folder, getattr(config, "transformers_weights", None))
     shapes = tensor_shapes(files)
     plain = without_wrappers(shapes, folder)
-    if getattr(config, "quantization_config", None) is not None:
-        return Fit(files, plain)  # packed under names of their own, which only the load itself understands
     shapes = {plain.get(name, name): shape for name, shape in shapes.items()}
+    if getattr(config, "quantization_config", None) is not None:
+        require_known_packing(config, folder)
+        with readable(folder), quiet_transformers():
+            require_packed_weights(shapes, meta_twin(without_packing(config), dtype, family), folder)
+        return Fit(files, plain)  # packed under names of their own, of which only the load itself knows the shapes
     with readable(folder), quiet_transformers():
         model = meta_twin(config, dtype, family)
         found = difference(shapes, model)
         if found.surplus and full.get_text_config().num_hidden_layers != config.get_text_config().num_hidden_layers:
             found = replace(found, surplus=difference(shapes, meta_twin(full, dtype, family)).surplus)
     unused = require_weights(found, shapes, model, folder)
+    dtypes = {plain.get(name, name): dtype for name, dtype in tensor_dtypes(files).items()}
+    require_real_numbers(dtypes, found, shapes, model, folder)
     if plain:
         say_once(
             f"[yellow]warning[/]: {escape(str(folder))}: the names of its tensors carry a wrapper's prefix, "

@@ -19,16 +19,23 @@ FETCH_AGAIN = "fetch it again: `git lfs pull` in a clone, `hf download` from the
 Shapes = dict[str, tuple[int, ...]]
 
 
-def weight_files(folder: Path, named: str | None = None) -> list[Path]:
+def weight_files(folder: Path, named: object = None) -> list[Path]:
     """The files transformers reads a checkpoint from: the single one, or else every shard the index names.
 
     Args:
-        named: the one config.json names, if it does.
+        named: what config.json names, if it does.
 
     Raises:
         GltaError: there is none; an index that is no index, or names a file elsewhere or one that is not there.
     """
-    if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file():
+    if named is not None and not isinstance(named, str):
+        raise GltaError(
+            f"transformers_weights is {named!r:.60}, no name of a file",
+            location=str(folder / "config.json"),
+            hint="name a safetensors file of the folder there, or take it out",
+        )
+    whole = (folder / "config.json").is_file() and any((folder / each).is_file() for each in (named or SINGLE, INDEX))
+    if (folder / ADAPTER).is_file() and not whole:
         raise GltaError(
             "no usable checkpoint: adapters alone, without the model they belong to",
             location=str(folder),
@@ -57,7 +64,7 @@ def shard_names(index: Path) -> list[str]:
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         return sorted(str(PurePath(name)) for name in names)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise GltaError(
             f"no usable index of weight files: {type(error).__name__}: {error}", location=str(index), hint=FETCH_AGAIN
         ) from error
@@ -102,6 +109,15 @@ def tensor_shapes(files: list[Path]) -> Shapes:
         with opened(path) as file:
             shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dict)
     return shapes
+
+
+def tensor_dtypes(files: list[Path]) -> dict[str, str]:
+    """Type of every tensor's numbers by its name, such as F32, BF16 or I8, from the headers alone."""
+    dtypes: dict[str, str] = {}
+    for path in files:
+        with opened(path) as file:
+            dtypes |= {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (no dict)
+    return dtypes
 
 
 def opened(path: Path) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -86,3 +88,29 @@ def test_every_slot_of_a_prompt_survives_a_template_without_a_system_turn() -> N
     template = PromptTemplate(wording, SYSTEM, own, required=("user", "items"), location="prompts.recommendation")
     assert template.slots == ["user", "items"]
     assert SYSTEM in own.decode(template.literals[0])
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("{{ strftime_now('%Y-%m-%d %H:%M:%S') }}", "writes the date: every prompt says it is 26 Jul 2024"),
+        ("{{ range(100000) | random }}", "draws at random"),
+    ],
+)
+def test_a_template_says_the_same_on_every_day(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, start: str, said: str
+) -> None:
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime(2031, 2, 3)
+
+    first = chat_text(tokenizer(start + TURNS), SYSTEM, USER)
+    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Later)
+    random.seed(5)
+    state = random.getstate()
+    assert chat_text(tokenizer(start + TURNS), SYSTEM, USER) == first
+    assert random.getstate() == state
+    err = " ".join(capsys.readouterr().err.split())
+    assert said in err
+    assert err.count("warning") == 1

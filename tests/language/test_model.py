@@ -47,6 +47,16 @@ def test_projected_tokens_start_at_the_scale_of_the_words(model: GraphLanguageMo
     assert rms(model.item_projector(model.items)) == pytest.approx(words, rel=1e-4)
 
 
+def test_special_tokens_without_an_embedding_have_no_part_in_the_scale(model: GraphLanguageModel) -> None:
+    inner = language_model()
+    inner.tokenizer.add_special_tokens({"additional_special_tokens": ["<one>", "<two>"]})
+    # What the backbone makes of such a tokenizer.
+    inner = type(inner)(inner.module, inner.tokenizer, BackboneSettings())
+    tokens = Embeddings(model.users.numpy(), model.items.numpy())
+    found = GraphLanguageModel(inner, tokens, LinearHead(inner.hidden_size, ITEMS))
+    assert rms(found.user_projector(found.users)) == pytest.approx(rms(model.user_projector(model.users)), rel=1e-4)
+
+
 def test_users_and_items_are_projected_each_by_their_own_layer(model: GraphLanguageModel) -> None:
     nodes = torch.tensor([USERS + 3, 0, USERS, 5, USERS + 8])
     vectors = model.node_vectors(nodes)

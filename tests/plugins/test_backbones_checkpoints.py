@@ -301,6 +301,14 @@ def test_words_beyond_the_embedding_are_refused_and_a_special_token_is_told(
         model.embed(torch.tensor([258]))
 
 
+def test_added_words_beyond_the_embedding_are_words(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model")
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["zzword", "zzother"])
+    tokenizer.save_pretrained(folder)
+    assert "none for 'zzword' and 1 more" in refusal(folder).problem
+
+
 def test_memory_that_runs_out_while_loading_is_no_internal_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,3 +321,76 @@ def test_memory_that_runs_out_while_loading_is_no_internal_error(
     with pytest.raises(GltaError, match="memory ran out") as caught:
         load(folder)
     assert "backbone.dtype=bfloat16" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool])
+def test_weights_rounded_to_integers_are_refused_where_nothing_says_how(tmp_path: Path, dtype: torch.dtype) -> None:
+    folder = saved(tmp_path / "model")
+    change(folder, lambda tensors: {name: (1000 * each).to(dtype) for name, each in tensors.items()})
+    error = refusal(folder)
+    assert "21 of its weights are no floating-point numbers: lm_head.weight (" in error.problem
+    assert "quantization_config" in str(error.hint)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_weights_of_every_floating_type_are_read(tmp_path: Path, dtype: torch.dtype) -> None:
+    folder = saved(tmp_path / "model")
+    change(folder, lambda tensors: {name: each.to(dtype) for name, each in tensors.items()})
+    backbone(folder).check_demand(DEMAND)
+
+
+def test_loading_draws_nothing_whatever_the_file_lacks(tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    for folder in (saved(tmp_path / "headless", AutoModel), saved(tmp_path / "whole")):
+        load(folder)
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("eos", ["x", [257, "x"], {"a": 1}, 2.5])
+def test_the_end_token_of_the_generation_settings_is_a_number(tmp_path: Path, eos: object) -> None:
+    folder = saved(tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": eos}))
+    error = refusal(folder)
+    assert "eos_token_id" in error.problem
+    assert error.location == str(folder / "generation_config.json")
+
+
+def test_a_shard_index_nested_without_end_and_a_weight_file_that_is_no_name_are_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": 5}))
+    assert "transformers_weights is 5" in refusal(folder).problem
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text("[" * 100_000)
+    assert "no usable index" in refusal(folder).problem
+
+
+def test_states_wider_than_the_configuration_says_are_refused(tmp_path: Path) -> None:
+    shape = {"hidden_size": 32, "num_attention_heads": 2, "attention_head_size": 16, "feed_forward_size": 48}
+    axes = {"axial_pos_embds_dim": (16, 16), "axial_pos_shape": (32, 32), "attn_layers": ["local"]}
+    with quiet_transformers():
+        AutoConfig.for_model("reformer", is_decoder=True, vocab_size=258, **shape, **axes).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(GltaError, match="states have 64 dimensions, its configuration says 32"):
+        load(tmp_path, weights="random")
+
+
+def test_adapters_beside_a_configuration_are_still_alone(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text("{}")
+    assert "adapters alone, without the model" in refusal(folder).problem
+
+
+def test_packed_weights_lack_no_part_and_are_packed_in_a_known_way(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    packing = {"quant_method": "gptq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": packing}))
+    change(folder, renamed(lambda name: name.replace("proj.weight", "proj.qweight")))
+    backbone(folder).check_demand(DEMAND)
+    change(folder, lambda tensors: {name: each for name, each in tensors.items() if "layers.1." not in name})
+    assert "9 of 21 tensors are missing, packed and plain" in refusal(folder).problem
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "zzz"}}))
+    assert "quant_method 'zzz'" in refusal(folder).problem
