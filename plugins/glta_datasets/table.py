@@ -140,12 +140,12 @@ class Table:
         if names["title"] is None and not any(columns):
             warnings.append(f"{path.name} has no column of titles or descriptions: {listed(frame.columns)}")
         nothing = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
-        texts = [_text(frame[column]).alias(str(number)) for number, column in enumerate(columns) if column]
+        texts = [_text(frame[column], path).alias(str(number)) for number, column in enumerate(columns) if column]
         joined = pl.concat_str(pl.all(), separator=". ", ignore_nulls=True).replace("", None)
         described = pl.DataFrame(
             [
                 frame[str(names["item"])].alias("item"),
-                (_text(frame[names["title"]]) if names["title"] else nothing).alias("title"),
+                (_text(frame[names["title"]], path) if names["title"] else nothing).alias("title"),
                 (pl.DataFrame(texts).select(joined).to_series() if texts else nothing).alias("description"),
             ]
         )
@@ -240,8 +240,19 @@ def _odd_ids(rows: pl.DataFrame) -> list[str]:
     return told
 
 
-def _text(values: pl.Series) -> pl.Series:
+def _text(values: pl.Series, path: Path) -> pl.Series:
     """A column of texts; null where one says that there is none."""
+    try:
+        return _as_text(values)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"column {values.name} holds {values.dtype} that is no text",
+            location=str(path),
+            hint="store text in UTF-8, or name another column with -o title=COLUMN or -o description=COLUMN",
+        ) from error
+
+
+def _as_text(values: pl.Series) -> pl.Series:
     # Under a name of its own: to an expression, one such as * is a pattern.
     frame, value = values.alias("text").to_frame(), pl.col("text")
     if isinstance(values.dtype, pl.List):
