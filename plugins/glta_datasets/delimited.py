@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from glta_datasets.encodings import as_utf8
+from glta_datasets.files import with_line_feeds
 from glta_datasets.ids import BLANKS
 from glta_datasets.lines import read_by_line
 from glta_datasets.quotes import well_quoted
@@ -60,8 +61,7 @@ def read_delimited(
     ascii_only = content.isascii() and b"\0" not in content[:64]
     if not ascii_only:
         content = as_utf8(content, place)
-    if b"\n" not in content:
-        content = content.replace(b"\r", b"\n")
+    content = with_line_feeds(content)
     in_order = not content.startswith(LIKE_ZLIB) and (
         not quotes or b'"' not in content or well_quoted(content, separator)
     )

@@ -13,7 +13,7 @@ import polars as pl
 from glta_cli.plugin import InputError
 from glta_datasets.delimited import read_delimited
 from glta_datasets.encodings import as_utf8
-from glta_datasets.files import first_line, read_bytes
+from glta_datasets.files import first_line, read_bytes, with_line_feeds
 from glta_datasets.ids import EXACT_FLOATS, id_of
 from glta_datasets.json_lines import Record, places_of, records_of
 from glta_datasets.packing import PACKED_SUFFIXES, only_member
@@ -154,7 +154,7 @@ def _lines_in(path: Path, encoding: str | None) -> list[bytes] | None:
     if encoding is None and not first_line(path).startswith((b"\xff\xfe", b"\xfe\xff")):
         return None
     content = as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), encoding=encoding, nameable=True)
-    return content.split(b"\n")
+    return with_line_feeds(content).split(b"\n")
 
 
 def _columns(records: Sequence[Record]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
