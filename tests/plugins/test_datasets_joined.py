@@ -72,3 +72,33 @@ def test_a_quote_left_open_among_returns_costs_its_own_line(prepared):
     assert dataset.summary()["interactions"] == len(ROWS) - 1
     assert dataset.summary()["dropped"] == {"unclosed quote": 1}
     assert dataset.examples["unclosed quote"].startswith("line 9:")
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\ufeff\ufeff"])
+def test_a_byte_order_mark_before_a_quoted_field_costs_nothing(prepared, mark):
+    rows = [
+        f'{mark if number % 10 == 0 else ""}"{row.replace(",", chr(34) + ",", 1)}' for number, row in enumerate(ROWS)
+    ]
+    dataset = prepared("\n".join([HEADER, *rows]))
+    assert dataset.summary()["interactions"] == len(ROWS)
+    assert dataset.user_ids == [str(user) for user in range(20)]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("header", [HEADER, '"user","item","rating"', "user, item ,rating"])
+@pytest.mark.parametrize("odd", ["", '9,9,"open\n'])
+def test_a_header_in_the_middle_is_counted_and_is_no_row(prepared, mark, header, odd):
+    half = len(ROWS) // 2
+    dataset = prepared("\n".join([header, *ROWS[:half], mark + header, *ROWS[half:], odd, "1,77777,no"]))
+    dropped = {"repeated header": 1, "bad rating": 1} | ({"unclosed quote": 1} if odd else {})
+    assert dataset.summary()["interactions"] == len(ROWS)
+    assert dataset.summary()["dropped"] == dropped
+    assert dataset.examples["repeated header"].startswith(f"line {half + 2}: ")
+    assert "77777" in dataset.examples["bad rating"]
+
+
+def test_a_header_in_the_middle_of_columns_without_numbers_is_no_interaction(prepared):
+    pairs = [f"{user},{item}" for user, item in PAIRS]
+    dataset = prepared("\n".join(["user,item,", *pairs[:50], "user,item,", *pairs[50:], "user,5", "User,item"]))
+    assert dataset.summary()["dropped"] == {"repeated header": 1}
+    assert dataset.summary()["interactions"] == len(PAIRS) + 2
