@@ -60,3 +60,49 @@ def test_bytes_that_are_no_title_are_refused_by_file_and_column(prepared, titles
     assert caught.value.location.endswith("items.parquet")
     assert "column title holds" in caught.value.problem
     assert caught.value.hint
+
+
+# ------------------------------------------------------------------------------------------------------- times
+
+
+def times_as(write) -> str:
+    rows = [f"{user},{item},{write(1_600_000_000 + 86_400 * row)}\n" for row, (user, item) in enumerate(PAIRS)]
+    return "user,item,timestamp\n" + "".join(rows)
+
+
+@pytest.mark.parametrize("write", [lambda t: f"{t / 86400 + 25569:.2f}", lambda t: 1970 + t // 31_556_952])
+def test_days_and_years_taken_as_seconds_are_told(prepared, write):
+    told = warnings_of(prepared({"log.csv": times_as(write)}))
+    assert "60 times lie in 1970, such as 1970-01-01 " in told
+    assert "days or years" in told
+
+
+def test_times_of_zero_are_told(prepared):
+    told = warnings_of(prepared({"log.csv": times_as(lambda t: 0 if t % 172_800 else t)}))
+    assert "times are 0" in told
+    assert "lie in 1970" not in told
+
+
+def test_times_of_today_are_told_of_nothing(prepared):
+    assert "times" not in warnings_of(prepared({"log.csv": times_as(lambda t: t)}))
+
+
+def test_times_as_small_floats_are_told(prepared):
+    times = pl.Series([1_600_000_000.0] * 60, dtype=pl.Float32)
+    assert "32-bit floats" in warnings_of(prepared({"log.parquet": log_with(timestamp=times)}))
+
+
+@pytest.mark.parametrize("role", ["rating", "timestamp"])
+def test_truth_values_are_no_ratings_and_no_times(prepared, role):
+    with pytest.raises(InputError, match=f"column taken as {role} holds Boolean"):
+        prepared({"log.parquet": log_with(**{role: pl.Series([True, False] * 30)})})
+
+
+@pytest.mark.parametrize("offset", ["+99:99", "+15:00", "-05:60", "-2400"])
+def test_an_offset_that_no_zone_has_is_no_time(prepared, offset):
+    content = times_as(lambda t: t) + f"1,77,2020-09-13 12:26:40{offset}\n"
+    assert prepared({"log.csv": content}).summary()["dropped"] == {"bad time": 1}
+
+
+def test_the_least_time_there_is_is_shown_as_its_number(prepared):
+    assert f"such as {-(2**63)}:" in warnings_of(prepared({"log.csv": times_as(lambda t: -(2**63))}))
