@@ -20,6 +20,8 @@ LONGEST_LINE: Final = 1 << 24
 
 FETCH_AGAIN: Final = "fetch the file again"
 
+_TESTS: Final = {".gz": "gzip -t", ".bz2": "bzip2 -t", ".xz": "xz -t", ".zip": "unzip -t", ".zst": "zstd -t"}
+
 # UTF-8 needs no byte order mark, but Windows programs write one in front of the first line.
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -119,11 +121,13 @@ def _explained(path: Path, *, by_line: bool = True) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        kind = "gzip" if path.suffix.lower() == ".gz" else "packed"
+        suffix = path.suffix.lower()
+        kind = "gzip" if suffix == ".gz" else "packed"
+        test = _TESTS.get(suffix)
         raise InputError(
             f"the {kind} data is broken: {error}",
             location=f"{path}:{_whole_lines(path) + 1}" if by_line else str(path),
-            hint=f"{FETCH_AGAIN}; `{'gzip -t' if kind == 'gzip' else 'unzip -t'}` tests it",
+            hint=FETCH_AGAIN + (f"; `{test}` tests it" if test else ""),
         ) from error
     except MemoryError as error:
         raise InputError(

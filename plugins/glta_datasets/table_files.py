@@ -144,7 +144,12 @@ def _separator_of(header: str, usual: str) -> str:
 def _json_table(path: Path, encoding: str | None) -> Records:
     losses = Losses()
     lines = _lines_in(path, encoding)
-    records = list(records_of(path, losses, if_empty=IF_EMPTY, lines=lines))
+    try:
+        records = list(records_of(path, losses, if_empty=IF_EMPTY, lines=lines))
+    except InputError:
+        # Where no line can be read, the letters are a likelier reason than the records.
+        as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), nameable=True)
+        raise
     columns, nested = _columns(records)
     return Records(columns, losses, places_of(path, lines), nested=nested)
 

@@ -106,3 +106,38 @@ def test_an_offset_that_no_zone_has_is_no_time(prepared, offset):
 
 def test_the_least_time_there_is_is_shown_as_its_number(prepared):
     assert f"such as {-(2**63)}:" in warnings_of(prepared({"log.csv": times_as(lambda t: -(2**63))}))
+
+
+# -------------------------------------------------------------------------------------------------- JSON lines
+
+
+def json_log(line: str = '{{"user": {0}, "item": {1}, "rating": 4.5}}') -> list[str]:
+    return [line.format(user, item) for user, item in PAIRS]
+
+
+@pytest.mark.parametrize("form", ["[\n{}\n]\n", "[{}]", "[\n{}]", "\n\n[\n {}\n]"])
+def test_a_list_of_one_record_a_line_is_refused_with_the_way_to_divide_it(prepared, form):
+    with pytest.raises(InputError) as caught:
+        prepared({"log.json": form.format(",\n".join(json_log()))})
+    assert "jq -c '.[]' log.json" in caught.value.hint
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])
+def test_a_literal_that_is_no_number_is_a_missing_field(prepared, literal):
+    lines = json_log()
+    lines[3] = f'{{"user": 9007199254740993.0, "item": 3, "rating": 4, "x": [{literal}]}}'
+    lines[4] = f'{{"user": "NaN {literal}", "item": 4, "rating": {literal}, "broken'
+    lines[5] = f'{{"user": "a\\ud800", "item": 4, "rating": {literal}}}'
+    lines[6] = f'{{"user": 1, "item": 0, "rating":{literal}}}'
+    dataset = prepared({"log.jsonl": "\n".join([*lines, '{"user": 5, "item": 77, "rating": "Infinity stars"}'])})
+    assert dataset.summary()["dropped"] == {"unreadable line": 2, "bad rating": 1, "missing rating": 1}
+    assert dataset.examples["bad rating"].startswith("line 61:")
+    assert "9007199254740993" in dataset.user_ids
+
+
+def test_json_lines_in_another_encoding_are_told_as_such(prepared, tmp_path):
+    (tmp_path / "latin.jsonl").write_bytes("\n".join(json_log('{{"user": "é{0}", "item": {1}}}')).encode("latin-1"))
+    settings = DatasetSettings(name="table", source=str(tmp_path / "latin.jsonl"))
+    with pytest.raises(InputError, match="not UTF-8: byte 0xe9") as caught:
+        prepare(settings, Workspace(tmp_path / "workspace"))
+    assert "-o encoding=" in caught.value.hint
