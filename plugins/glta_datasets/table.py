@@ -60,6 +60,9 @@ PART_NAMES: Final = {
     **dict.fromkeys(("test", "testing", "te", "eval", "evaluation"), "test"),
 }
 
+# A whole number as programs write it that take it for a float.
+_POINTED: Final = r"^-?[0-9]+\.0$"
+
 
 class Table:
     """Loads a user's own files."""
@@ -149,7 +152,10 @@ class Table:
                 (pl.DataFrame(texts).select(joined).to_series() if texts else nothing).alias("description"),
             ]
         )
-        return with_ids(described, str(path), ("item",)).lazy()
+        described = with_ids(described, str(path), ("item",))
+        if nameless := int((described["item"].fill_null("") == "").sum()):
+            warnings.append(f"{nameless:,} rows of {path.name} have no item id: they describe nothing")
+        return described.lazy()
 
     def _column(
         self, records: Records, path: Path, role: str, wanted: str | None, *, option: str | None = None
@@ -229,9 +235,17 @@ def _with_parts(rows: pl.DataFrame, path: Path, *, named: str | None) -> pl.Data
 
 
 def _odd_ids(rows: pl.DataFrame) -> list[str]:
-    """A sentence where an id is what programs write for none."""
+    """A sentence where an id is what programs write for none, and where one number is written as two ids."""
     told = []
     for name in ("user", "item"):
+        pointed = rows[name].filter(rows[name].str.ends_with(".0")).unique(maintain_order=True)
+        pointed = pointed.filter(pointed.str.contains(_POINTED))
+        both = pointed.filter(pointed.str.strip_suffix(".0").is_in(rows[name].unique().implode()))
+        if len(both):
+            plain = both[0].partition(".")[0]
+            told.append(
+                f"{len(both):,} {name} ids are written in two ways, such as '{plain}' and '{both[0]}': taken as two"
+            )
         if not may_have(rows[name], LETTERS_OF_NO_VALUE):
             continue
         odd = rows.filter(no_value(pl.col(name)) & (pl.col(name) != ""))

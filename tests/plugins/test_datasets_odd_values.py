@@ -141,3 +141,33 @@ def test_json_lines_in_another_encoding_are_told_as_such(prepared, tmp_path):
     with pytest.raises(InputError, match="not UTF-8: byte 0xe9") as caught:
         prepare(settings, Workspace(tmp_path / "workspace"))
     assert "-o encoding=" in caught.value.hint
+
+
+# ------------------------------------------------------------------------------------------------------- items
+
+
+def test_items_that_are_called_otherwise_are_told(prepared):
+    items = "item,title\n" + "".join(f"{item:03d},T{item}\n" for item in range(6))
+    told = warnings_of(prepared({"log.csv": LOG, "items.csv": items}, items="items.csv"))
+    assert "0 of 6 items of the log are in items.csv; log: 0, 1, 2; items: 000, 001, 002" in told
+    assert "leading zeros" in told
+
+
+def test_the_first_title_that_is_none_but_empty_wins(prepared):
+    rows = ["0,,d0", "0,T0,", "0,late,late", "1,T1,d1", "2, ,", "2,T2,"]
+    items = "\n".join(["item,title,description", *rows])
+    dataset = prepared({"log.csv": LOG, "items.csv": items}, items="items.csv")
+    assert dataset.titles[:3] == ["T0", "T1", "T2"]
+    assert dataset.texts[:3] == ["T0. d0", "T1. d1", "T2"]
+
+
+def test_item_rows_without_an_id_are_told(prepared):
+    items = "item,title\n,T\n0,T0\n ,T\n"
+    told = warnings_of(prepared({"log.csv": LOG, "items.csv": items}, items="items.csv"))
+    assert "2 rows of items.csv have no item id" in told
+
+
+def test_a_number_written_as_two_ids_is_told(prepared):
+    told = warnings_of(prepared({"log.csv": LOG + "1.0,2\n2.0,4\n77.0,4\n77.5,4\n"}))
+    assert "2 user ids are written in two ways, such as '1' and '1.0': taken as two" in told
+    assert "item ids" not in told
