@@ -24,6 +24,7 @@ from glta_cli.core.parquet import write_table
 from glta_cli.core.storage import require_room, storage_errors
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.cleaning import CleanTable, clean
+from glta_cli.data.item_matches import match_warnings
 from glta_cli.data.item_text import item_text, plain
 from glta_cli.data.loader_outputs import check_account, check_files, check_raw
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
@@ -286,6 +287,10 @@ def _write(
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
     warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
+    if raw.items is not None:
+        name = files["items"].name if "items" in files else "the item file"
+        described = raw.items.select(pl.col("item").cast(pl.String)).collect()["item"]
+        warnings += match_warnings(table.item_ids, described.to_list(), name)
     if not sizes["test"] and settings.split.strategy != "given":
         warnings.append(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
@@ -344,7 +349,7 @@ def _split_warnings(table: CleanTable, sizes: Mapping[str, int]) -> list[str]:
 
 
 def _items(raw: RawDataset, item_ids: list[str]) -> pl.DataFrame:
-    """Title and text of every item of the catalogue, by index; of several records of an item, the first."""
+    """Title and text of every item of the catalogue, by index; of several of an item, the first that is not empty."""
     catalogue = pl.DataFrame({"item": item_ids}, schema={"item": pl.String})
     if raw.items is None:
         return catalogue.with_columns(title=pl.lit(None, pl.String), text=pl.lit(None, pl.String))
@@ -355,9 +360,11 @@ def _items(raw: RawDataset, item_ids: list[str]) -> pl.DataFrame:
             for name in ("item", "title", "description")
         )
         .filter(pl.col("item").is_in(item_ids))
-        .unique("item", keep="first", maintain_order=True)
         .collect()
     )
+    if described["item"].is_duplicated().any():
+        filled = [pl.col(name).filter(pl.col(name).str.contains(r"\S")).first() for name in ("title", "description")]
+        described = described.group_by("item", maintain_order=True).agg(filled)
     titles = [plain(title) for title in described["title"]]
     texts = [
         item_text(title, plain(description))

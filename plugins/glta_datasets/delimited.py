@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from glta_datasets.encodings import as_utf8
+from glta_datasets.files import BYTE_ORDER_MARK, with_line_feeds
 from glta_datasets.ids import BLANKS
 from glta_datasets.lines import read_by_line
 from glta_datasets.quotes import well_quoted
@@ -22,6 +23,8 @@ from glta_datasets.records import Records, line_shown
 NUMBERS: Final[Mapping[str, type[pl.DataType]]] = {"rating": pl.Float64, "timestamp": pl.Int64}
 
 _BLANK_LINES: Final = re.compile(rb"^[ \r]*\n|^[ \r]+\Z", re.MULTILINE)
+# Where files were joined, one stands before a line, and a quote behind it would open no field.
+_MARKS: Final = re.compile(rb"(?<![^\r\n])(?:%b)+" % BYTE_ORDER_MARK)
 # Blanks and controls end with the space in ASCII.
 _LAST_BLANK: Final = 32
 # Of the text looked at in one go: what fits a processor's cache.
@@ -60,8 +63,8 @@ def read_delimited(
     ascii_only = content.isascii() and b"\0" not in content[:64]
     if not ascii_only:
         content = as_utf8(content, place)
-    if b"\n" not in content:
-        content = content.replace(b"\r", b"\n")
+        content = _MARKS.sub(b"", content) if BYTE_ORDER_MARK in content else content
+    content = with_line_feeds(content)
     in_order = not content.startswith(LIKE_ZLIB) and (
         not quotes or b'"' not in content or well_quoted(content, separator)
     )
@@ -72,10 +75,12 @@ def read_delimited(
             # Quoted fields may hold blank lines that belong to them.
             frame = None if kept is None else _read_whole(kept, separator, columns, quotes, types)
     if frame is None:
-        return read_by_line(content.decode("utf-8"), place, separator=separator, columns=columns, quotes=quotes)
+        records = read_by_line(content.decode("utf-8"), place, separator=separator, columns=columns, quotes=quotes)
+        return records if columns else records.without_repeated_header()
     if not ascii_only or _has_blanks(content, separator, frame, columns is None):
         frame = frame.with_columns(pl.selectors.string().str.strip_chars(BLANKS))
-    return Records(frame, place_of=_places(content, separator, quotes, columns is None), stripped=True)
+    records = Records(frame, place_of=_places(content, separator, quotes, columns is None), stripped=True)
+    return records if columns else records.without_repeated_header()
 
 
 def _read_whole(

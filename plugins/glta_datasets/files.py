@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,8 +20,21 @@ LONGEST_LINE: Final = 1 << 24
 
 FETCH_AGAIN: Final = "fetch the file again"
 
+_TESTS: Final = {".gz": "gzip -t", ".bz2": "bzip2 -t", ".xz": "xz -t", ".zip": "unzip -t", ".zst": "zstd -t"}
+
 # UTF-8 needs no byte order mark, but Windows programs write one in front of the first line.
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+# A carriage return alone ends a line too; before a line feed it belongs to it.
+_RETURNS: Final = re.compile(rb"\r+\n")
+
+
+def with_line_feeds(content: bytes) -> bytes:
+    """Text whose lines all end in a line feed, where a carriage return alone ends one of them; else the text itself."""
+    if content.count(b"\r") == content.count(b"\r\n"):
+        return content
+    return _RETURNS.sub(b"\n", content).replace(b"\r", b"\n")
 
 
 def read_bytes(path: Path, *, if_empty: str = FETCH_AGAIN) -> bytes:
@@ -48,7 +62,7 @@ def chunks_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
     Raises:
         InputError: missing, empty, or damaged gzip data; says after which line.
     """
-    empty = True
+    empty, rest = True, b""
     with _explained(path), opened(path) as file, ThreadPoolExecutor(1) as ahead:
 
         def read() -> bytes:
@@ -60,7 +74,16 @@ def chunks_of(path: Path, *, if_empty: str = FETCH_AGAIN) -> Iterator[bytes]:
             if empty:
                 chunk = chunk.removeprefix(BYTE_ORDER_MARK)
                 empty = False
-            yield chunk
+            lines = with_line_feeds(rest + chunk)
+            rest = b""
+            if lines is not chunk and not chunk.endswith(b"\n"):
+                # A file without line feeds is cut anywhere: the line goes on in the next chunk.
+                rest = lines[lines.rfind(b"\n") + 1 :]
+                lines = lines[: len(lines) - len(rest)]
+            if lines:
+                yield lines
+        if rest:
+            yield rest
     if empty:
         raise _empty(path, if_empty)
 
@@ -89,8 +112,7 @@ def first_lines(path: Path) -> Iterator[bytes]:
             raise _empty(path, FETCH_AGAIN)
         line = line.removeprefix(BYTE_ORDER_MARK)
         while line:
-            if not line.isspace():
-                yield line
+            yield from (part for part in line.splitlines(keepends=True) if not part.isspace())
             line = file.readline(LONGEST_LINE)
 
 
@@ -99,11 +121,13 @@ def _explained(path: Path, *, by_line: bool = True) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        kind = "gzip" if path.suffix.lower() == ".gz" else "packed"
+        suffix = path.suffix.lower()
+        kind = "gzip" if suffix == ".gz" else "packed"
+        test = _TESTS.get(suffix)
         raise InputError(
             f"the {kind} data is broken: {error}",
             location=f"{path}:{_whole_lines(path) + 1}" if by_line else str(path),
-            hint=f"{FETCH_AGAIN}; `{'gzip -t' if kind == 'gzip' else 'unzip -t'}` tests it",
+            hint=FETCH_AGAIN + (f"; `{test}` tests it" if test else ""),
         ) from error
     except MemoryError as error:
         raise InputError(

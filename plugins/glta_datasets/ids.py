@@ -29,6 +29,8 @@ _WHOLE_NUMBER: Final = re.compile(r"(-?[0-9]+)\.0+")
 EXACT_FLOATS: Final = 2**53
 # More digits than a float can tell apart.
 _LONG_NUMBER: Final = re.compile(rb"[0-9.]{16}")
+# What programs write for numbers that are none.
+_CONSTANT: Final = re.compile(rb"[:,\[{\s-](?:NaN|Infinity)\b")
 # Beyond this many digits an exponent is a joke or an attack, and no id.
 _MOST_DIGITS: Final = 400
 
@@ -91,10 +93,27 @@ def exact_record(line: bytes) -> Any:
     Raises:
         ValueError: the line is no JSON.
     """
-    record = orjson.loads(line)
+    try:
+        record = orjson.loads(line)
+    except ValueError:
+        if not _CONSTANT.search(line):
+            raise
+        record = _with_constants(line)
     if isinstance(record, dict) and _has_rounded(record, line):
-        return json.loads(line, parse_float=ExactNumber, parse_int=_exact_integer)
+        return json.loads(line, parse_float=ExactNumber, parse_int=_exact_integer, parse_constant=_nothing)
     return record
+
+
+def _with_constants(line: bytes) -> Any:
+    """A record in which Python wrote NaN or an infinity, which are no JSON: such a field holds nothing."""
+    record = json.loads(line.decode(), parse_int=_exact_integer, parse_constant=_nothing)
+    # Half a character passes there, but is no text.
+    json.dumps(record, ensure_ascii=False).encode()
+    return record
+
+
+def _nothing(_: str) -> None:
+    return None
 
 
 def exact_json(content: bytes) -> Any:

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import polars as pl
 
 from glta_cli.plugin import InputError
@@ -44,7 +43,7 @@ def columns_of(path: Path, fields: Mapping[str, type[pl.DataType]], needed: Iter
     example: str | None = None
     for chunk in chunks_of(path):
         if first is None:
-            first = next((record for record in _parsed(filled_lines(chunk), orjson.loads) if record is not None), None)
+            first = next((record for record in _parsed(filled_lines(chunk), exact_record) if record is not None), None)
             if first is not None:
                 required(first, needed, path)
         try:
@@ -182,7 +181,7 @@ def places_of(path: Path, lines: Iterable[bytes] | None = None) -> Callable[[int
 
     def place_of(row: int) -> str:
         numbered = enumerate(lines_of(path) if lines is None else lines, 1)
-        whole = (pair for pair in numbered if pair[1].strip() and _record(pair[1], orjson.loads) is not None)
+        whole = (pair for pair in numbered if pair[1].strip() and _record(pair[1], exact_record) is not None)
         found = next(islice(whole, row, None), None)
         return f"row {row + 1}" if found is None else line_shown(found[0], found[1].decode("utf-8", errors="replace"))
 
@@ -190,10 +189,11 @@ def places_of(path: Path, lines: Iterable[bytes] | None = None) -> Callable[[int
 
 
 def _account(good: int, bad: int, path: Path, losses: Losses, example: str | None, first: bytes | None = None) -> None:
-    if not good:
-        array = first is not None and first.lstrip().startswith(b"[")
+    # Of a list with one record a line, the last line may be a record, for no comma stands behind it.
+    array = first is not None and first.lstrip().startswith(b"[") and bad > good
+    if not good or array:
         raise InputError(
-            "no line is a JSON object" if bad else "the file has only blank lines",
+            ("the file is a list" if good else "no line is a JSON object") if bad else "the file has only blank lines",
             location=f"{path}:1",
             hint="one record a line is expected, such as {...}"
             + (f": `jq -c '.[]' {path.name}` makes such lines of a list" if array else ""),

@@ -95,7 +95,7 @@ def written(text: str | None) -> str | None:
 
 def _require_values(column: pl.Series, place: str) -> None:
     kind = column.dtype
-    if kind.is_nested() or kind in (pl.Time, pl.Duration, pl.Binary, pl.Object):
+    if kind.is_nested() or kind in (pl.Boolean, pl.Time, pl.Duration, pl.Binary, pl.Object):
         what = "rating" if column.name == "rating" else "point in time"
         raise InputError(
             f"the column taken as {column.name} holds {kind}, which is no {what}",

@@ -15,9 +15,12 @@ def read_parquet(content: bytes, place: str) -> pl.DataFrame:
         place: what to call the file in errors.
     """
     try:
-        return pl.read_parquet(content)
+        frame = pl.read_parquet(content)
     # On some damage the reader panics, which is no `Exception` to Python.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(f"not a Parquet file: {error}", location=place, hint=FETCH_AGAIN) from error
     except MemoryError as error:
         raise InputError("does not fit into the memory", location=place, hint="take a part of the file") from error
+    # Names of categories are texts: as categories they turn into no numbers and no times.
+    texts = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Categorical | pl.Enum)]
+    return frame.with_columns(frame[name].cast(pl.String) for name in texts)

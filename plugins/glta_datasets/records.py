@@ -17,6 +17,7 @@ from glta_datasets.ids import ids_of
 UNREADABLE: Final = "unreadable line"
 TOO_MANY_FIELDS: Final = "too many fields"
 UNCLOSED_QUOTE: Final = "unclosed quote"
+REPEATED_HEADER: Final = "repeated header"
 BAD_RATING: Final = "bad rating"
 BAD_TIME: Final = "bad time"
 
@@ -100,6 +101,24 @@ class Records:
             self.frame[name].set(self.nested[name], None) for name in columns if name in self.nested
         )
         return replace(self, frame=frame)
+
+    def without_repeated_header(self) -> Records:
+        """Without the rows that say again what the columns are called, as they stand where files were joined."""
+        names = self.frame.columns
+        first = self.frame[names[0]]
+        if len(names) < 2 or first.dtype != pl.String or not (again := (first == names[0]).fill_null(False)).any():
+            return self
+        places = again.arg_true()
+        # A column that has no name is called by its number.
+        headers = [[None if n == f"column {number}" else n for number, n in enumerate(names, 1)], names]
+        same = [list(row) in headers for row in self.frame[places].rows()]
+        repeated = again.scatter(places, same)
+        if not repeated.any():
+            return self
+        kept, place_of = (~repeated).arg_true(), self.place_of
+        losses = Losses(dict(self.losses.counts), dict(self.losses.examples))
+        losses.add(REPEATED_HEADER, int(repeated.sum()), place_of(int(repeated.arg_max() or 0)))
+        return replace(self, frame=self.frame[kept], losses=losses, place_of=lambda row: place_of(int(kept[row])))
 
 
 def line_shown(number: int, text: str) -> str:

@@ -44,6 +44,9 @@ PART_NAMES: Final = {
     **dict.fromkeys(("test", "testing", "te", "eval", "evaluation"), "test"),
 }
 
+# A whole number as programs write it that take it for a float.
+_POINTED: Final = r"^-?[0-9]+\.0$"
+
 
 class Table:
     """Loads a user's own files."""
@@ -184,16 +187,19 @@ class Table:
         if names["title"] is None and not any(columns):
             warnings.append(f"{path.name} has no column of titles or descriptions: {listed(frame.columns)}")
         nothing = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
-        texts = [_text(frame[column]).alias(str(number)) for number, column in enumerate(columns) if column]
+        texts = [_text(frame[column], path).alias(str(number)) for number, column in enumerate(columns) if column]
         joined = pl.concat_str(pl.all(), separator=". ", ignore_nulls=True).replace("", None)
         described = pl.DataFrame(
             [
                 frame[str(names["item"])].alias("item"),
-                (_text(frame[names["title"]]) if names["title"] else nothing).alias("title"),
+                (_text(frame[names["title"]], path) if names["title"] else nothing).alias("title"),
                 (pl.DataFrame(texts).select(joined).to_series() if texts else nothing).alias("description"),
             ]
         )
-        return with_ids(described, str(path), ("item",)).lazy()
+        described = with_ids(described, str(path), ("item",))
+        if nameless := int((described["item"].fill_null("") == "").sum()):
+            warnings.append(f"{nameless:,} rows of {path.name} have no item id: they describe nothing")
+        return described.lazy()
 
     def _column(
         self, records: Records, path: Path, role: str, wanted: str | None, *, option: str | None = None
@@ -276,9 +282,17 @@ def _with_parts(rows: pl.DataFrame, place: str, *, named: str | None) -> pl.Data
 
 
 def _odd_ids(rows: pl.DataFrame) -> list[str]:
-    """A sentence where an id is what programs write for none."""
+    """A sentence where an id is what programs write for none, and where one number is written as two ids."""
     told = []
     for name in ("user", "item"):
+        pointed = rows[name].filter(rows[name].str.ends_with(".0")).unique(maintain_order=True)
+        pointed = pointed.filter(pointed.str.contains(_POINTED))
+        both = pointed.filter(pointed.str.strip_suffix(".0").is_in(rows[name].unique().implode()))
+        if len(both):
+            plain = both[0].partition(".")[0]
+            told.append(
+                f"{len(both):,} {name} ids are written in two ways, such as '{plain}' and '{both[0]}': taken as two"
+            )
         if not may_have(rows[name], LETTERS_OF_NO_VALUE):
             continue
         odd = rows.filter(no_value(pl.col(name)) & (pl.col(name) != ""))
@@ -287,8 +301,19 @@ def _odd_ids(rows: pl.DataFrame) -> list[str]:
     return told
 
 
-def _text(values: pl.Series) -> pl.Series:
+def _text(values: pl.Series, path: Path) -> pl.Series:
     """A column of texts; null where one says that there is none."""
+    try:
+        return _as_text(values)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"column {values.name} holds {values.dtype} that is no text",
+            location=str(path),
+            hint="store text in UTF-8, or name another column with -o title=COLUMN or -o description=COLUMN",
+        ) from error
+
+
+def _as_text(values: pl.Series) -> pl.Series:
     # Under a name of its own: to an expression, one such as * is a pattern.
     frame, value = values.alias("text").to_frame(), pl.col("text")
     if isinstance(values.dtype, pl.List):

@@ -14,7 +14,7 @@ import polars as pl
 from glta_cli.plugin import InputError
 from glta_datasets.delimited import read_delimited
 from glta_datasets.encodings import as_utf8
-from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes
+from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes, with_line_feeds
 from glta_datasets.ids import EXACT_FLOATS, exact_json, id_of
 from glta_datasets.json_lines import UNPARSABLE, Record, places_of, records_of
 from glta_datasets.packing import PACKED_SUFFIXES, only_member
@@ -165,7 +165,12 @@ def _json_table(path: Path, encoding: str | None) -> Records:
     listed = _list_in(path, lines)
     if listed is not None:
         return _list_table(path, listed, losses)
-    records = list(records_of(path, losses, if_empty=IF_EMPTY, lines=lines))
+    try:
+        records = list(records_of(path, losses, if_empty=IF_EMPTY, lines=lines))
+    except InputError:
+        # Where no line can be read, the letters are a likelier reason than the records.
+        as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), nameable=True)
+        raise
     columns, nested = _columns(records)
     return Records(columns, losses, places_of(path, lines), nested=nested)
 
@@ -175,7 +180,7 @@ def _lines_in(path: Path, encoding: str | None) -> list[bytes] | None:
     if encoding is None and not first_line(path).startswith((b"\xff\xfe", b"\xfe\xff")):
         return None
     content = as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), encoding=encoding, nameable=True)
-    return content.split(b"\n")
+    return with_line_feeds(content).split(b"\n")
 
 
 def _list_in(path: Path, lines: list[bytes] | None) -> list[Any] | None:

@@ -22,8 +22,10 @@ LATEST: Final = 4_133_980_800
 # Year, month and day; perhaps the time of day, seconds, a fraction, and an offset from UTC.
 _DATE: Final = (
     r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
-    r"(?:(?:[Tt]|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?)?$"
+    r"(?:(?:[Tt]|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([Zz]|UTC|GMT|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)?)?$"
 )
+# Before this second of 1971 there is no log: days, years and counts end up there.
+_EARLIEST: Final = 31_536_000
 # Numbers such as 20200913 are days to a person and a morning of 1970 to a computer.
 _DAY_NUMBERS: Final = (19_000_101, 21_001_231)
 
@@ -54,23 +56,40 @@ def times_of(values: pl.Series) -> Times:
     if values.dtype == pl.String:
         return _of_texts(values.str.strip_chars(BLANKS))
     seconds, warnings = _of_numbers(_whole(values))
+    if values.dtype == pl.Float32:
+        warnings.append("times are 32-bit floats, which are minutes off: store them as integers or 64-bit floats")
     return Times(seconds, warnings + absurd_years(seconds))
 
 
 def absurd_years(seconds: pl.Series) -> list[str]:
-    """A sentence where times lie before 1970 or after 2100."""
+    """Sentences on times that lie before 1971 or after 2100."""
     least, most = seconds.min(), seconds.max()
-    if least is None or (least >= 0 and most < LATEST):  # type: ignore[operator]
+    if least is None or (least >= _EARLIEST and most < LATEST):  # type: ignore[operator]
         return []
+    told = []
     early, late = int((seconds < 0).sum()), int((seconds >= LATEST).sum())
-    parts = [f"{early:,} before 1970"] * bool(early) + [f"{late:,} after 2100"] * bool(late)
-    wrong = seconds.filter((seconds < 0) | (seconds >= LATEST))
-    return [f"times lie {' and '.join(parts)}, such as {_shown(int(wrong[0]))}: they are kept as they are written"]
+    if early or late:
+        parts = [f"{early:,} before 1970"] * bool(early) + [f"{late:,} after 2100"] * bool(late)
+        wrong = seconds.filter((seconds < 0) | (seconds >= LATEST))
+        told.append(
+            f"times lie {' and '.join(parts)}, such as {_shown(int(wrong[0]))}: they are kept as they are written"
+        )
+    if zeros := int((seconds == 0).sum()):
+        told.append(f"{zeros:,} times are 0, the first second of 1970: leave them empty where the time is not known")
+    first_year = seconds.filter((seconds > 0) & (seconds < _EARLIEST))
+    if len(first_year) and not _day_numbers(least, most):  # type: ignore[arg-type]
+        told.append(
+            f"{len(first_year):,} times lie in 1970, such as {_shown(int(first_year[0]))}: are they days or years? "
+            "Numbers are read as seconds since 1970; dates such as 2020-09-13 are read too"
+        )
+    return told
 
 
 def _shown(seconds: int) -> str:
     try:
-        return str(np.datetime64(seconds, "s")).replace("T", " ")
+        moment = np.datetime64(seconds, "s")
+        # The least number of 64 bits stands for no time.
+        return str(seconds) if np.isnat(moment) else str(moment).replace("T", " ")
     except (ValueError, OverflowError):
         return str(seconds)
 

@@ -14,16 +14,16 @@ from glta_cli.recipe.schema import DatasetSettings
 from glta_cli.workspace.workspace import Workspace
 
 RATINGS = """user,item,rating,timestamp
-ann,tea,5,100
-ann,jam,4,101
-ann,egg,2,102
-ann,tea,1,103
-bob,jam,5,104
-bob,tea,3,105
-bob,,3,106
-cy,jam,nan,107
-cy,egg,5,108
-cy,tea,4,109
+ann,tea,5,1600000000
+ann,jam,4,1600000001
+ann,egg,2,1600000002
+ann,tea,1,1600000003
+bob,jam,5,1600000004
+bob,tea,3,1600000005
+bob,,3,1600000006
+cy,jam,nan,1600000007
+cy,egg,5,1600000008
+cy,tea,4,1600000009
 """
 ITEMS = """item,title,description
 tea,Tea &amp; milk,<p>Hot</p>

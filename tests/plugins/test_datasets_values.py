@@ -188,7 +188,8 @@ def test_times_before_1970_are_told():
 
 def test_numbers_that_look_like_days_are_told():
     assert "look like days" in times_of(pl.Series(["20200913", "20200914"])).warnings[0]
-    assert times_of(pl.Series([NOON, 5])).warnings == []
+    assert times_of(pl.Series([NOON, NOON + 5])).warnings == []
+    assert len(times_of(pl.Series([20200913, 20200914])).warnings) == 1
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
