@@ -186,6 +186,8 @@ def _locate(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
         return loader.locate(None, downloads)
     if is_url(source):
         return loader.locate(downloads.url(source), downloads)
+    if not source.strip():
+        raise InputError("the source has no name", location="dataset.source", hint="--source takes a file or a folder")
     path = Path(source).expanduser()
     try:
         path.stat()
