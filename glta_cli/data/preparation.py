@@ -211,6 +211,8 @@ def located(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
         return loader.locate(None, downloads)
     if is_url(source):
         return loader.locate(downloads.url(source), downloads)
+    if not source.strip():
+        raise InputError("the source has no name", location="dataset.source", hint="--source takes a file or a folder")
     path = Path(source).expanduser()
     if getattr(loader, "takes_patterns", False) and set(source) & set("*?[") and not path.exists():
         return loader.locate(path, downloads)

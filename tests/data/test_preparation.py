@@ -176,3 +176,8 @@ def test_the_manifest_names_files_by_hash_and_no_folder(shop, workspace):
         "users.parquet",
         "items.parquet",
     }
+
+
+def test_a_source_without_a_name_is_refused_as_such(workspace):
+    with pytest.raises(InputError, match="the source has no name"):
+        prepare(settings(Path()).model_copy(update={"source": " "}), workspace)

@@ -96,8 +96,8 @@ def slow_columns(lines: list[str]) -> tuple[list[tuple], int]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line, parse_constant=lambda name: pytest.fail(name) if name is None else 1 / 0)
-        except (ValueError, ZeroDivisionError):
+            record = json.loads(line, parse_constant=lambda name: None)
+        except ValueError:
             record = None
         if isinstance(record, dict):
             rows.append(tuple(_as(kind, record.get(name)) for name, kind in FIELDS.items()))
