@@ -105,7 +105,8 @@ class Records:
     def without_repeated_header(self) -> Records:
         """Without the rows that say again what the columns are called, as they stand where files were joined."""
         names = self.frame.columns
-        first = self.frame[names[0]]
+        # Under a name of its own: to an expression, one such as ^$ is a pattern.
+        first = self.frame[names[0]].alias("first")
         if len(names) < 2 or first.dtype != pl.String or not (again := (first == names[0]).fill_null(False)).any():
             return self
         places = again.arg_true()
