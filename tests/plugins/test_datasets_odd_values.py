@@ -46,7 +46,7 @@ def warnings_of(dataset: PreparedDataset) -> str:
 def test_categories_are_read_as_the_texts_they_name(prepared, kind):
     ratings = pl.Series(["3", "4"] * 30, dtype=kind)
     times = pl.Series(["1600000000", "1600000001"] * 30, dtype=kind)
-    dataset = prepared({"log.parquet": log_with(rating=ratings, timestamp=times)})
+    dataset = prepared({"log.parquet": log_with(rating=ratings, timestamp=times, **{"^[$": ratings})})
     rows = pl.read_parquet(dataset.artefact.file("interactions.parquet"))
     assert set(rows["rating"]) == {3.0, 4.0}
     assert set(rows["timestamp"]) == {1_600_000_000, 1_600_000_001}

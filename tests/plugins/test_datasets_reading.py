@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -37,12 +38,14 @@ def test_chunks_are_the_file_cut_behind_lines(tmp_path, small_chunks, content, p
     path = tmp_path / ("file.gz" if packed else "file")
     path.write_bytes(gzip.compress(content) if packed else content)
     chunks = list(chunks_of(path))
-    assert b"".join(chunks) == content
+    # A carriage return alone ends a line too, and comes as a line feed.
+    content = re.sub(rb"\r*\n|\r", b"\n", content)
+    assert re.sub(rb"\r\n", b"\n", b"".join(chunks)) == content
     assert all(chunk.endswith(b"\n") for chunk in chunks[:-1])
     filled = [line for line in content.split(b"\n") if line.strip()]
-    assert [line for line in lines_of(path) if line.strip()] == filled
+    assert [line.removesuffix(b"\r") for line in lines_of(path) if line.strip()] == filled
     assert len(list(lines_of(path))) == content.removesuffix(b"\n").count(b"\n") + 1
-    assert first_line(path).removesuffix(b"\n") == (filled[0] if filled else b"")
+    assert first_line(path).rstrip(b"\r\n") == (filled[0] if filled else b"")
 
 
 def test_several_gzip_members_are_one_file(tmp_path):
