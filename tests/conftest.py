@@ -62,7 +62,7 @@ def toy_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chosen = generator.choice(taste, 2 if user == 59 else generator.integers(9, 14), replace=False)
         rows += [(f"u{user}", f"i{item}") for item in chosen]
     rows.append(("u40", "i39"))
-    lines = [f"{user},{item},{time}\n" for time, (user, item) in enumerate(rows)]
+    lines = [f"{user},{item},{1_600_000_000 + time}\n" for time, (user, item) in enumerate(rows)]
     (folder / "interactions.csv").write_text("user,item,timestamp\n" + "".join(lines))
     titles = [f"i{item},{'Space film' if item < 20 else 'Garden book'} {item}\n" for item in range(TOY_ITEMS)]
     (folder / "items.csv").write_text("item,title\n" + "".join(titles))

@@ -155,7 +155,7 @@ def test_the_new_plugins_are_listed_and_shown(glta: Run) -> None:
         (f"glta-{name}", "0.1.0", "ok") for name in KIND_OF_NAME
     }
     shown = glta("plugins", "show", "backbone", "small-qwen").stdout
-    assert re.search(r"hidden_size +integer >= 8 and a +32 ", shown)
+    assert re.search(r"hidden_size +integer >= 8 and a( multiple)? +32 ", shown)
 
 
 @pytest.mark.parametrize("name", KIND_OF_NAME)

@@ -116,10 +116,10 @@ def json_log(line: str = '{{"user": {0}, "item": {1}, "rating": 4.5}}') -> list[
 
 
 @pytest.mark.parametrize("form", ["[\n{}\n]\n", "[{}]", "[\n{}]", "\n\n[\n {}\n]"])
-def test_a_list_of_one_record_a_line_is_refused_with_the_way_to_divide_it(prepared, form):
-    with pytest.raises(InputError) as caught:
-        prepared({"log.json": form.format(",\n".join(json_log()))})
-    assert "jq -c '.[]' log.json" in caught.value.hint
+def test_a_list_of_one_record_a_line_is_read_as_one_list(prepared, form):
+    dataset = prepared({"log.json": form.format(",\n".join(json_log()))})
+    assert dataset.summary()["interactions"] == len(PAIRS)
+    assert dataset.summary()["dropped"] == {}
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])
