@@ -173,7 +173,7 @@ def recipe(toy_table: Path, tiny_settings: dict[str, Any], tmp_path_factory: pyt
     with (folder / "loans.txt").open("w") as file:
         file.write("reader;book;title;day\n")
         for user, item, time in list(csv.reader((toy_table / "interactions.csv").open()))[1:]:
-            file.write(f"{user};{item};{titles[item]};{date(2024, 1, 1) + timedelta(int(time))}\n")
+            file.write(f"{user};{item};{titles[item]};{date(2024, 1, 1) + timedelta(int(time) - 1_600_000_000)}\n")
         file.write("u1;i1;Space film 1;yesterday\n")
     values = tiny_settings | {
         "dataset": {"name": "library_loans", "source": str(folder)},
