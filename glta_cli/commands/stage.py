@@ -133,7 +133,7 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
 
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
     """Name and artefact of every stage that leads to `stage`, without those the recipe leaves out."""
-    from glta_cli.stages.pipeline import ENCODER_STAGES, STAGES
+    from glta_cli.stages.lineage import ENCODER_STAGES, STAGES
 
     recipe, prepared = pipeline.recipe, _prepared(pipeline)
     has_text = prepared is None or prepared.has_text

@@ -7,9 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import polars as pl
-
 from glta_cli.core.downloads import Downloads, is_url, shown_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import (
@@ -20,19 +17,14 @@ from glta_cli.core.files import (
     stamp,
     write_sealed_json,
 )
-from glta_cli.core.parquet import write_table
-from glta_cli.core.storage import require_room, storage_errors
+from glta_cli.core.storage import storage_errors
 from glta_cli.core.terminal import nothing_on_stdout
-from glta_cli.data.cleaning import CleanTable, clean
-from glta_cli.data.item_matches import match_warnings
-from glta_cli.data.item_text import item_text, plain
-from glta_cli.data.loader_outputs import check_account, check_files, check_raw
-from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
-from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
-from glta_cli.plugin import DatasetLoader, RawDataset
+from glta_cli.data.dataset_files import write_dataset
+from glta_cli.data.loader_outputs import check_files
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.plugin import DatasetLoader
 from glta_cli.plugin.component import OWN_DISTRIBUTION, Component
 from glta_cli.plugin.identity import OWN_RESULTS_SINCE, component_identity
-from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import DatasetSettings, Recipe
 from glta_cli.recipe.selection import component_options
@@ -40,8 +32,6 @@ from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
 
 STAGE: Final = "prepare"
-# What an interaction takes in Parquet, however well it compresses.
-LEAST_BYTES_A_ROW: Final = 1
 POINTER_KEYS: Final = ("fingerprint", "source", "loader")
 
 
@@ -80,7 +70,7 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
         return workspace.publish(
             STAGE,
             identity,
-            partial(_write, settings, component, loader, files),
+            partial(write_dataset, settings, component, loader, files),
             settings=settings.model_dump(mode="json"),
             inputs=inputs,
             seed=settings.split.seed,
@@ -241,152 +231,3 @@ def located(loader: DatasetLoader, source: str | None, downloads: Downloads) -> 
 
 def _absolute(source: str | None) -> str | None:
     return source if source is None or is_url(source) else str(Path(source).expanduser().absolute())
-
-
-# ----------------------------------------------------------------------------------------------- the files
-
-
-def _write(
-    settings: DatasetSettings, component: Component, loader: DatasetLoader, files: Mapping[str, Path], folder: Path
-) -> dict[str, Any]:
-    """Fill `folder` with the prepared dataset and return its counts."""
-    with component.named():
-        try:
-            raw = loader.read(files)
-        except MemoryError as error:
-            place = ", ".join(str(path) for path in files.values())
-            raise GltaError("does not fit into the memory", location=place, hint="take a part of the data") from error
-        check_raw(raw)
-    interactions, warnings = raw.interactions, list(raw.warnings)
-    if settings.split.strategy != "given" and "split" in interactions.collect_schema().names():
-        # An ignored column must not decide which of two equal pairs is the duplicate.
-        interactions = interactions.drop("split")
-        warnings.append(
-            f"the source comes divided into parts of its own, which {settings.split.strategy} divides anew: "
-            "`--split given` keeps them"
-        )
-    table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore)
-    dropped = _merged(raw.dropped, table.dropped)
-    with component.named():
-        check_account(raw, table.interactions.height + sum(dropped.values()))
-    if table.interactions.is_empty():
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
-        raise InputError(
-            f"no interaction is left ({reasons or 'there was none'})",
-            location=shown_url(settings.source or settings.name),
-            hint="look at the file, or lower --kcore and --min-rating",
-        )
-
-    require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
-    if settings.split.strategy in ("leave-last-out", "temporal") and "timestamp" not in table.interactions.columns:
-        _refuse_empty_times(settings, raw)
-    assigned = _split(settings, table)
-    named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
-    write_table(folder / INTERACTIONS_FILE, table.interactions.with_columns(named))
-    write_table(folder / USERS_FILE, pl.DataFrame({"user": table.user_ids}))
-    items = _items(raw, table.item_ids)
-    write_table(folder / ITEMS_FILE, items)
-
-    sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
-    warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
-    if raw.items is not None:
-        name = files["items"].name if "items" in files else "the item file"
-        described = raw.items.select(pl.col("item").cast(pl.String)).collect()["item"]
-        warnings += match_warnings(table.item_ids, described.to_list(), name)
-    if not sizes["test"] and settings.split.strategy != "given":
-        warnings.append(
-            f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
-        )
-    users, catalogue, count = len(table.user_ids), len(table.item_ids), table.interactions.height
-    return {
-        "dataset": settings.name,
-        "users": users,
-        "items": catalogue,
-        "interactions": count,
-        "density": count / (users * catalogue),
-        "dropped": dropped,
-        "examples": {reason: raw.examples[reason] for reason in dropped if reason in raw.examples},
-        "split": sizes,
-        "has_text": items["text"].null_count() < items.height,
-        "warnings": warnings,
-    }
-
-
-def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:
-    """Raise `InputError` where there is a column of times without a single one: to name it would not help."""
-    if "timestamp" in raw.interactions.collect_schema().names():
-        raise InputError(
-            f"the split '{settings.split.strategy}' needs times, and the column of times holds none",
-            location="dataset.split.strategy",
-            hint="use --split ratio, or look at the column",
-        )
-
-
-def _split(settings: DatasetSettings, table: CleanTable) -> np.ndarray:
-    rows = table.interactions
-    interactions = Interactions.from_pairs(
-        rows["user"].to_numpy(),
-        rows["item"].to_numpy(),
-        user_count=len(table.user_ids),
-        item_count=len(table.item_ids),
-    )
-    timestamps = rows["timestamp"].to_numpy() if "timestamp" in rows.columns else None
-    given = rows["split"].to_physical().to_numpy().astype(np.int8) if "split" in rows.columns else None
-    return split(interactions, settings.split, timestamps, given)
-
-
-def _split_warnings(table: CleanTable, sizes: Mapping[str, int]) -> list[str]:
-    """What became of a given split that lacks a part."""
-    if "split" not in table.interactions.columns:
-        return []
-    parts = set(table.interactions["split"].unique())
-    warnings = []
-    if "valid" not in parts:
-        warnings.append(
-            f"the given split has no validation part: {sizes['valid']:,} of its training interactions were drawn for it"
-        )
-    if "test" not in parts:
-        warnings.append("the given split has no test part: nothing is left to test on")
-    return warnings
-
-
-def _items(raw: RawDataset, item_ids: list[str]) -> pl.DataFrame:
-    """Title and text of every item of the catalogue, by index; of several of an item, the first that is not empty."""
-    catalogue = pl.DataFrame({"item": item_ids}, schema={"item": pl.String})
-    if raw.items is None:
-        return catalogue.with_columns(title=pl.lit(None, pl.String), text=pl.lit(None, pl.String))
-    present = raw.items.collect_schema().names()
-    described = (
-        raw.items.select(
-            pl.col(name).cast(pl.String) if name in present else pl.lit(None, pl.String).alias(name)
-            for name in ("item", "title", "description")
-        )
-        .filter(pl.col("item").is_in(item_ids))
-        .collect()
-    )
-    if described["item"].is_duplicated().any():
-        filled = [pl.col(name).filter(pl.col(name).str.contains(r"\S")).first() for name in ("title", "description")]
-        described = described.group_by("item", maintain_order=True).agg(filled)
-    titles = [plain(title) for title in described["title"]]
-    texts = [
-        item_text(title, plain(description))
-        for title, description in zip(titles, described["description"], strict=True)
-    ]
-    known = pl.DataFrame(
-        {"item": described["item"], "title": titles, "text": texts},
-        schema={"item": pl.String, "title": pl.String, "text": pl.String},
-    )
-    return catalogue.join(known, on="item", how="left", maintain_order="left")
-
-
-def _text_warnings(items: pl.DataFrame) -> list[str]:
-    without = items["text"].null_count()
-    if without == items.height:
-        return ["no item has a text: `align` and `describe-users` need titles or descriptions"]
-    return [f"{without:,} of {items.height:,} items have neither title nor description"] if without else []
-
-
-def _merged(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
-    reasons = [*first, *(reason for reason in second if reason not in first)]
-    merged = {reason: first.get(reason, 0) + second.get(reason, 0) for reason in reasons}
-    return {reason: count for reason, count in merged.items() if count}

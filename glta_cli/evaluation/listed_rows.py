@@ -12,8 +12,9 @@ from glta_cli.core.terminal import say
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, made_baseline
 from glta_cli.evaluation.rows import BaselineRow, EncoderRow, Row, TunableRow, VariantRow
 from glta_cli.plugin.registry import installed
-from glta_cli.recipe.schema import GRIDS, VARIANTS, GraphSettings, Recipe
+from glta_cli.recipe.schema import GraphSettings, Recipe
 from glta_cli.recipe.selection import own_settings, row_kind
+from glta_cli.recipe.shipped_variants import GRIDS, VARIANTS
 from glta_cli.recipe.variants import is_encoder_alone, variant_of
 
 if TYPE_CHECKING:

@@ -17,25 +17,37 @@ class Interactions:
         indptr: int64 [U + 1]; user u's items stand at `indptr[u]:indptr[u + 1]`.
         items: int64 [n], item indices; each user's in order of time, or of the source without times.
         item_count: size of the catalogue, which may hold items that no one here met.
+        weights: float32 [n], along `items`, positive: what each counts for; None where all count the same, 1.
     """
 
     indptr: NDArray[np.int64]
     items: NDArray[np.int64]
     item_count: int
+    weights: NDArray[np.float32] | None = None
 
     @classmethod
-    def from_pairs(cls, users: ArrayLike, items: ArrayLike, *, user_count: int, item_count: int) -> Interactions:
+    def from_pairs(
+        cls,
+        users: ArrayLike,
+        items: ArrayLike,
+        *,
+        user_count: int,
+        item_count: int,
+        weights: NDArray[np.float32] | None = None,
+    ) -> Interactions:
         """Group pairs by user, keeping each user's items in the order given.
 
         Args:
             users: user indices [n], below `user_count`.
             items: item indices [n], below `item_count`.
+            weights: of the pairs, float32 [n].
         """
         rows = np.asarray(users, dtype=np.int64)
         columns = np.asarray(items, dtype=np.int64)
         indptr = np.zeros(user_count + 1, dtype=np.int64)
         np.cumsum(np.bincount(rows, minlength=user_count), out=indptr[1:])
-        return cls(indptr, columns[np.argsort(rows, kind="stable")], item_count)
+        order = np.argsort(rows, kind="stable")
+        return cls(indptr, columns[order], item_count, None if weights is None else weights[order])
 
     @property
     def user_count(self) -> int:
@@ -58,7 +70,11 @@ class Interactions:
     def where(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Interactions:
         """Those marked along `items`, or at these ascending places of it; users and items keep their indices."""
         return Interactions.from_pairs(
-            self.users[kept], self.items[kept], user_count=self.user_count, item_count=self.item_count
+            self.users[kept],
+            self.items[kept],
+            user_count=self.user_count,
+            item_count=self.item_count,
+            weights=None if self.weights is None else self.weights[kept],
         )
 
     def __len__(self) -> int:

@@ -30,8 +30,9 @@ from glta_cli.recipe.limits import (
     value_problems,
 )
 from glta_cli.recipe.positioned_yaml import Key, Position, read_yaml
-from glta_cli.recipe.schema import VARIANTS, Recipe, listed_by_name
+from glta_cli.recipe.schema import Recipe, listed_by_name
 from glta_cli.recipe.selection import COMPONENTS_KEYS, components_at
+from glta_cli.recipe.shipped_variants import VARIANTS
 from glta_cli.recipe.validation import place, validated
 from glta_cli.recipe.variants import variant_of
 

@@ -10,7 +10,8 @@ from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.plugin.settings import BackboneSettings
 from glta_cli.recipe.limits import dotted
 from glta_cli.recipe.positioned_yaml import Key, Position
-from glta_cli.recipe.schema import VARIANTS, Recipe, listed_by_name
+from glta_cli.recipe.schema import Recipe, listed_by_name
+from glta_cli.recipe.shipped_variants import VARIANTS
 from glta_cli.recipe.validation import place, validated
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from glta_cli.core.errors import GltaError, InputError, InputErrors, did_you_mea
 from glta_cli.recipe.checks import validate_recipe
 from glta_cli.recipe.limits import dotted
 from glta_cli.recipe.positioned_yaml import Key, Position
-from glta_cli.recipe.schema import VARIANT_SECTIONS, Recipe
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.shipped_variants import VARIANT_SECTIONS
 from glta_cli.recipe.validation import place
 
 # Section -> the key that names its component: of another component the recipe's own settings mean nothing,

@@ -27,6 +27,10 @@ from glta_cli.workspace.workspace import Workspace
 
 FULL_GRAPH = "full.safetensors"
 ALIGNMENT_GRAPH = "alignment.safetensors"
+# The parameters behind each, from which the vectors of a graph with more interactions follow without a training.
+# What 0.1 published has none.
+FULL_PARAMETERS = "full-parameters.safetensors"
+ALIGNMENT_PARAMETERS = "alignment-parameters.safetensors"
 TARGETS = "targets.safetensors"
 VECTORS = "vectors.safetensors"
 WORDS = "words.parquet"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.lineage import ENCODER_STAGES, STAGES, lineage_of
+from glta_cli.stages.run_record import failure_noted, record_stages
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
@@ -20,11 +21,6 @@ from glta_cli.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from glta_cli.stages.loggers import Loggers
     from glta_cli.training.profiling import StageProfile
-
-STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
-
-# All that a recipe with `finetune.enabled: false` runs.
-ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph")
 
 
 class Pipeline:
@@ -338,59 +334,9 @@ class Pipeline:
         return self._weights_of_backbone[key]
 
     def _save(self) -> None:
-        """Record the stages reached; later ones of the same run stay, as long as what they read is the same."""
-        if not self.recorded:
-            return
-        from rich.markup import escape
+        if self.recorded:
+            record_stages(self.name, self.recipe, self._artefacts, self._sources, self.workspace)
 
-        from glta_cli.core.terminal import say
-
-        recipe = self.recipe.model_dump(mode="json")
-        stages = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
-        before = self.workspace.run(self.name)
-        same = before is not None and deciding(before.recipe) == deciding(recipe)
-        if before is not None and not same:
-            say(
-                f"[yellow]warning[/]: run {escape(self.name)} had other settings until now; what it published stays, "
-                "and --run with a new name keeps both"
-            )
-        if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
-            stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
-        run = Run(self.name, recipe, stages, sources=self._sources)
-        finished = None if before is None or run.finished else before.last_finished
-        if finished is not None:
-            kept = {"recipe": finished.recipe, "stages": finished.stages, "sources": finished.sources}
-            run = replace(run, before=kept)
-        self.workspace.save_run(run)
-
-    @contextmanager
-    def _failure_noted(self) -> Iterator[None]:
-        """Note in the run's file why a stage could not be made, where the run is known and not finished."""
-        from glta_cli.core.errors import BusyError, GltaError, InterruptedRunError
-
-        try:
-            yield
-        except (BusyError, InterruptedRunError):
-            raise  # it only waits
-        except Exception as error:
-            run = self.workspace.run(self.name) if self.recorded else None
-            own = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
-            if run is not None and own and not run.finished:
-                problem = str(error).splitlines()[0] if isinstance(error, GltaError) else type(error).__name__
-                with suppress(GltaError):  # a full disk is what is to be told, not that this cannot be noted
-                    self.workspace.save_run(replace(run, failed=problem))
-            raise
-
-
-def lineage_of(stage: str, recipe: Recipe) -> set[str]:
-    """The stage and everything it reads under this recipe, directly or not."""
-    from glta_cli.stages.order import STAGES as LATER_STAGES
-
-    inputs = {each.name: each.reads(recipe) for each in LATER_STAGES}
-    found, pending = set(), [stage]
-    while pending:
-        name = pending.pop()
-        if name not in found:
-            found.add(name)
-            pending += inputs.get(name, ())
-    return found
+    def _failure_noted(self) -> AbstractContextManager[None]:
+        """Notes in the run's file why a stage could not be made, where the run is known and not finished."""
+        return failure_noted(self.name, self.recipe, self.workspace) if self.recorded else nullcontext()

@@ -20,7 +20,15 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors
-from glta_cli.stages.context import ALIGNMENT_GRAPH, FULL_GRAPH, TARGETS, StageContext, together
+from glta_cli.stages.context import (
+    ALIGNMENT_GRAPH,
+    ALIGNMENT_PARAMETERS,
+    FULL_GRAPH,
+    FULL_PARAMETERS,
+    TARGETS,
+    StageContext,
+    together,
+)
 from glta_cli.stages.stage import FLOAT, TIMING, Stage, refit_details, training_details
 
 
@@ -69,6 +77,7 @@ class PretrainGraph(Stage):
             )
             details["refit"] = refit_details(full.progress)
         write_tensors(folder / FULL_GRAPH, {"users": full.embeddings.users, "items": full.embeddings.items})
+        write_tensors(folder / FULL_PARAMETERS, parameters_of(full.module))
         if recipe.graph.alignment_holdout == 0:
             return details
 
@@ -87,6 +96,7 @@ class PretrainGraph(Stage):
                 "served_items": served.items,
             },
         )
+        write_tensors(folder / ALIGNMENT_PARAMETERS, parameters_of(held.module))
         write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
         return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
 
@@ -129,3 +139,9 @@ class PretrainGraph(Stage):
         encoder = component.build(graph, component_options(recipe, "encoder"), *texts)
         with component.named():
             return checked_encoder(encoder, graph, encoder_dimension(recipe))
+
+
+def parameters_of(encoder: nn.Module) -> dict[str, torch.Tensor]:
+    """The saved state of an encoder by name: tensors on the CPU in its own shapes and dtypes."""
+    # Clones: a file holds no tensor twice, and an encoder may tie two of its parameters.
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in encoder.state_dict().items()}

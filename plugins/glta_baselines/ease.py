@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri
 
-from glta_baselines.histories import binary_histories
+from glta_baselines.histories import histories_of
 from glta_baselines.settings import EaseSettings, EaseTextSettings
 from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
 
@@ -74,7 +74,7 @@ class EaseText:
 
 def item_counts(train: Interactions) -> NDArray[np.float64]:
     """X^T X: users two items have in common, [I, I]."""
-    histories = binary_histories(train)  # [U, I]
+    histories = histories_of(train)  # [U, I]
     counts: NDArray[np.float64] = (histories.T @ histories).astype(np.float64).toarray()
     return counts
 
@@ -115,5 +115,5 @@ def item_weights(gram: NDArray[np.float64], regularization: float) -> NDArray[np
 
 def linear_scorer(weights: NDArray[np.float32], train: Interactions) -> Scorer:
     """Histories times weights [I, I]."""
-    histories = binary_histories(train)
+    histories = histories_of(train)
     return lambda users: histories[users] @ weights  # [B, I]

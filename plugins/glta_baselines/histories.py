@@ -8,8 +8,10 @@ from scipy.sparse import csr_array
 from glta_cli.plugin import Interactions
 
 
-def binary_histories(interactions: Interactions) -> csr_array:
-    """1 at the items of each user's history, float32 [U, I]."""
-    ones = np.ones(len(interactions), dtype=np.float32)
+def histories_of(interactions: Interactions) -> csr_array:
+    """At the items of each user's history what they weigh, 1 where nothing else is said; float32 [U, I]."""
+    weights = interactions.weights
+    if weights is None:
+        weights = np.ones(len(interactions), dtype=np.float32)
     shape = (interactions.user_count, interactions.item_count)
-    return csr_array((ones, interactions.items, interactions.indptr), shape=shape)
+    return csr_array((weights, interactions.items, interactions.indptr), shape=shape)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from glta_baselines.histories import binary_histories
+from glta_baselines.histories import histories_of
 from glta_baselines.settings import IalsSettings
 from glta_cli.plugin import BaselineData, Interactions, Scorer, product_scorer
 
@@ -35,7 +35,7 @@ class Ials:
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
         """`users`, x, float32 [U, d], and `items`, y, float32 [I, d]."""
-        confidences = csr_matrix(binary_histories(data.train) * np.float32(1 + self.settings.alpha))
+        confidences = csr_matrix(histories_of(data.train) * np.float32(1 + self.settings.alpha))
         # Its own threads each call BLAS, which with more threads of its own would hold them up; it warns of that.
         with threadpool_limits(limits=1, user_api="blas"):
             model = AlternatingLeastSquares(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from glta_baselines.histories import binary_histories
+from glta_baselines.histories import histories_of
 from glta_baselines.settings import ItemKnnSettings
 from glta_cli.plugin import BaselineData, Interactions, Scorer
 
@@ -34,7 +34,7 @@ class ItemKnn:
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
         """S in compressed rows: `indptr` int64 [I + 1], `items` int32 [n], `similarities` float32 [n]."""
-        histories = binary_histories(data.train)  # [U, I]
+        histories = histories_of(data.train)  # [U, I]
         transposed = histories.T.tocsr()
         lengths = np.sqrt(np.asarray(histories.sum(axis=0)).ravel())  # |c_i| [I]
         kept = [
@@ -62,7 +62,7 @@ class ItemKnn:
         return found.sum(axis=1), best[found], values[found].astype(np.float32)
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        histories = binary_histories(train)
+        histories = histories_of(train)
         shape = (train.item_count, train.item_count)
         similar = csr_array((learnt["similarities"], learnt["items"], learnt["indptr"]), shape=shape)
         return lambda users: (histories[users] @ similar.T).toarray()  # [B, I]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_baselines.histories import binary_histories
+from glta_baselines.histories import histories_of
 from glta_baselines.settings import NoSettings
 from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
 
@@ -35,7 +35,7 @@ class TextOnly:
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
         vectors = learnt["vectors"]
-        histories = binary_histories(train)
+        histories = histories_of(train)
 
         def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
             means = histories[users] @ vectors  # [B, D]

@@ -7,8 +7,8 @@ import yaml
 from glta_cli.commands.recommend import DURATIONS
 from glta_cli.commands.stage import PURPOSES
 from glta_cli.recipe.files import load_recipe, recipe_from
+from glta_cli.stages.lineage import ENCODER_STAGES, STAGES
 from glta_cli.stages.order import STAGES as LATER_STAGES
-from glta_cli.stages.pipeline import ENCODER_STAGES, STAGES
 
 OWN_ENCODER = """
 from glta_cli.plugin import EncoderDeclaration, Settings, hookimpl

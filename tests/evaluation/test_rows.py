@@ -30,7 +30,8 @@ from glta_cli.plugin.registry import installed
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.files import recipe_from
-from glta_cli.recipe.schema import GRIDS, VARIANTS, Recipe
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.shipped_variants import GRIDS, VARIANTS
 from glta_cli.recipe.variants import variant_of
 from glta_cli.stages.backbone import backbone_of
 from glta_cli.stages.pipeline import Pipeline

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.main import app
 from glta_cli.stages.finetune import Finetune
-from glta_cli.stages.pipeline import STAGES, Pipeline
+from glta_cli.stages.lineage import STAGES
+from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
 

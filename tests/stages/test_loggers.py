@@ -17,8 +17,9 @@ from glta_cli.main import app
 from glta_cli.plugin import StageEnd
 from glta_cli.plugin.registry import Registry, installed
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.lineage import STAGES
 from glta_cli.stages.loggers import Loggers
-from glta_cli.stages.pipeline import STAGES, Pipeline
+from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
 RAN = [stage for stage in STAGES if stage != "describe-users"]

@@ -22,11 +22,13 @@ from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.main import app
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.files import load_recipe, recipe_from
-from glta_cli.recipe.schema import VARIANTS, Recipe
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.shipped_variants import VARIANTS
 from glta_cli.serving.index import Index
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.encode_items import EncodeItems
-from glta_cli.stages.pipeline import STAGES, Pipeline
+from glta_cli.stages.lineage import STAGES
+from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
 LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users")]
@@ -399,7 +401,7 @@ def test_the_settings_of_the_paper_run_end_to_end(run_toy: Callable[..., Pipelin
     pipeline = run_toy(*PAPER, name="paper")
     found = dict(pipeline.status())
     assert found["encode-items"] is None
-    assert found["pretrain-graph"].manifest["outputs"].keys() == {"full.safetensors"}
+    assert found["pretrain-graph"].manifest["outputs"].keys() == {"full.safetensors", "full-parameters.safetensors"}
     weights = load_file(found["finetune"].file("model.safetensors"))
     assert weights["head.weight"].shape == (40, 32)
     assert load_file(found["index"].file("vectors.safetensors"))["rows"].shape == (60, 4, 32)

@@ -1,0 +1,24 @@
+"""The names of the stages in order, and what each reads before it, directly or not."""
+
+from __future__ import annotations
+
+from glta_cli.recipe.schema import Recipe
+
+STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
+
+# All that a recipe with `finetune.enabled: false` runs.
+ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph")
+
+
+def lineage_of(stage: str, recipe: Recipe) -> set[str]:
+    """The stage and everything it reads under this recipe, directly or not."""
+    from glta_cli.stages.order import STAGES as LATER_STAGES
+
+    inputs = {each.name: each.reads(recipe) for each in LATER_STAGES}
+    found, pending = set(), [stage]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += inputs.get(name, ())
+    return found

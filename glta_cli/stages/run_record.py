@@ -1,0 +1,69 @@
+"""What a run's file says of its stages, written as they are reached, and why one could not be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.lineage import STAGES
+from glta_cli.workspace.artefact import Artefact
+from glta_cli.workspace.run import Run
+from glta_cli.workspace.stored_recipe import deciding
+from glta_cli.workspace.workspace import Workspace
+
+
+def record_stages(
+    name: str,
+    resolved: Recipe,
+    artefacts: Mapping[str, Artefact],
+    sources: dict[str, list[Any]],
+    workspace: Workspace,
+) -> None:
+    """Record the stages reached; later ones of the same run stay, as long as what they read is the same.
+
+    Args:
+        sources: as `Run.sources`.
+    """
+    from rich.markup import escape
+
+    from glta_cli.core.terminal import say
+
+    recipe = resolved.model_dump(mode="json")
+    stages = {stage: artefact.fingerprint for stage, artefact in artefacts.items()}
+    before = workspace.run(name)
+    same = before is not None and deciding(before.recipe) == deciding(recipe)
+    if before is not None and not same:
+        say(
+            f"[yellow]warning[/]: run {escape(name)} had other settings until now; what it published stays, "
+            "and --run with a new name keeps both"
+        )
+    if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
+        stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
+    run = Run(name, recipe, stages, sources=sources)
+    finished = None if before is None or run.finished else before.last_finished
+    if finished is not None:
+        kept = {"recipe": finished.recipe, "stages": finished.stages, "sources": finished.sources}
+        run = replace(run, before=kept)
+    workspace.save_run(run)
+
+
+@contextmanager
+def failure_noted(name: str, resolved: Recipe, workspace: Workspace) -> Iterator[None]:
+    """Note in the run's file why a stage could not be made, where the run is known and not finished."""
+    from glta_cli.core.errors import BusyError, GltaError, InterruptedRunError
+
+    try:
+        yield
+    except (BusyError, InterruptedRunError):
+        raise  # it only waits
+    except Exception as error:
+        run = workspace.run(name)
+        own = run is not None and deciding(run.recipe) == deciding(resolved.model_dump(mode="json"))
+        if run is not None and own and not run.finished:
+            problem = str(error).splitlines()[0] if isinstance(error, GltaError) else type(error).__name__
+            with suppress(GltaError):  # a full disk is what is to be told, not that this cannot be noted
+                workspace.save_run(replace(run, failed=problem))
+        raise
