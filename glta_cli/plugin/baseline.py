@@ -43,7 +43,8 @@ class Baseline(Protocol):
 
     One that has a true attribute `needs_text_vectors` is given them; without item texts there is nothing to fit it on.
     One whose attribute `uses_seed` is false learns the same whatever the seed, and is fitted once for all seeds; one
-    without it is taken to use the seed.
+    without it is taken to use the seed. One whose attribute `uses_weights` is true heeds `train.weights`, what each
+    interaction counts for; of one without it an evaluation says that it does not, where there are weights.
 
     Example:
         import numpy as np

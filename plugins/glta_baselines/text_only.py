@@ -14,15 +14,17 @@ from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
 
 
 class TextOnly:
-    """A user is the mean of the texts in the history, and likes what resembles it.
+    """A user is the mean of the texts in the history, by what they weigh, and likes what resembles it.
 
-    score[u, i] = <Σ_{j in X[u]} t_j, t_i> / |Σ_{j in X[u]} t_j|,  t the text vectors of unit length [I, D].
+    score[u, i] = <Σ_j X[u, j] t_j, t_i> / |Σ_j X[u, j] t_j|,  t the text vectors of unit length [I, D], X the histories
+    [U, I]: weights, or 1 where there are none.
 
     What the language model's vectors rank by themselves: nothing of it comes from what other users did.
     """
 
     needs_text_vectors = True
     uses_seed = False
+    uses_weights = True
 
     def __init__(self, settings: NoSettings) -> None:
         self.settings = settings
