@@ -208,7 +208,7 @@ def _show(prepared: PreparedDataset) -> None:
 def _weighing(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What is told of events and weights, where the source has any."""
     if "added_up" in summary:
-        yield "added to another of the pair", f"{summary['added_up']:,}"
+        yield "repeated, added up", f"{summary['added_up']:,}"
     for event, rows in summary.get("events", {}).items():
         weight = "left out" if rows["weight"] is None else f"{rows['weight']:g} each"
         seen = ", keeps items out" if "seen" in summary and rows["seen"] else ""

@@ -19,6 +19,8 @@ from glta_datasets.ids import BLANKS, may_have
 from glta_datasets.looking import (
     columns_of_texts,
     common_encoding,
+    events_seen,
+    quantity_in,
     require_known_items,
     roles_in_log,
     roles_of_items,
@@ -126,9 +128,15 @@ class Table:
             texts = roles_of_items(frame, path, str(options["item"]), named)
             options |= texts
             seen.append(seen_file(path, frame, columns_of_texts(texts), encoding, self.options))
+        offered = quantity_in(records.frame, list(options.values()))
+        remarks: dict[str, str] = {}
         raw = Table("table", TableSettings.model_validate(options)).read(files)
+        if raw.events and not {"events", "keep"} & options.keys():
+            options["events"], more, remarks = events_seen(raw)
+            offered |= {key: value for key, value in more.items() if key not in options}
+            raw = Table("table", TableSettings.model_validate(options)).read(files)
         require_known_items(raw, files)
-        return DatasetLook(tuple(seen), options, raw)
+        return DatasetLook(tuple(seen), options, raw, offered, remarks)
 
     def _log(self, paths: Sequence[Path], place: str) -> tuple[Records, list[str], dict[str, str | None]]:
         """All rows as they are written, in columns called by their roles; sentences on odd columns; and their names."""
