@@ -26,6 +26,7 @@ PURPOSES: Mapping[str, str] = {
     "describe-users": "let the language model name each user's interests",
     "finetune": "align users and train the item logits",
     "index": "score every item for every user",
+    "serving-index": "the same for answers, of all interactions",
 }
 
 

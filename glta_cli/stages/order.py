@@ -8,6 +8,7 @@ from glta_cli.stages.encode_items import EncodeItems
 from glta_cli.stages.finetune import Finetune
 from glta_cli.stages.index import BuildIndex
 from glta_cli.stages.pretrain_graph import PretrainGraph
+from glta_cli.stages.serving_index import BuildServingIndex
 from glta_cli.stages.stage import Stage
 
 STAGES: tuple[Stage, ...] = (
@@ -17,4 +18,5 @@ STAGES: tuple[Stage, ...] = (
     DescribeUsers(),
     Finetune(),
     BuildIndex(),
+    BuildServingIndex(),
 )

@@ -50,6 +50,22 @@ def record_stages(
     workspace.save_run(run)
 
 
+def record_served(name: str, artefact: Artefact, workspace: Workspace) -> None:
+    """Note what a finished run answers from; all that it was trained into stays as it is.
+
+    A run that is made anew meanwhile answers from it until it is finished again.
+    """
+    run = workspace.run(name)
+    if run is None:
+        return
+    stage = {artefact.stage: artefact.fingerprint}
+    if run.finished:
+        workspace.save_run(replace(run, stages={**run.stages, **stage}))
+    elif run.before is not None:
+        before = {**run.before, "stages": {**run.before["stages"], **stage}}
+        workspace.save_run(replace(run, before=before))
+
+
 @contextmanager
 def failure_noted(name: str, resolved: Recipe, workspace: Workspace) -> Iterator[None]:
     """Note in the run's file why a stage could not be made, where the run is known and not finished."""
