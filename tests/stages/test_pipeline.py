@@ -351,7 +351,7 @@ def test_a_recipe_of_stage_1_alone_stops_after_the_encoder_and_says_so(
         ("align",): "align",
         ("finetune",): "finetune",
         ("finetune", "--dry-run"): "finetune",
-        ("recommend", "--user", "u7"): "index",
+        ("recommend", "--user", "u7"): "serving-index",
     }
     for (command, *options), stage in left_out.items():
         with pytest.raises(GltaError, match=f"leaves out {stage}: it stops after pretrain-graph") as caught:
