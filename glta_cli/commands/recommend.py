@@ -52,6 +52,11 @@ DURATIONS: Mapping[str, str] = {
     "describe-users": "0 s",
     "finetune": "2 min",
     "index": "10 s",
+    "refit-pretrain-graph": "40 s",
+    "refit-align": "1 min",
+    "refit-describe-users": "0 s",
+    "refit-finetune": "2 min",
+    "refit-index": "10 s",
 }
 HISTORY_SHOWN = 5
 
@@ -93,7 +98,7 @@ def recommend(
         asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
         # Users are known once the data is prepared: a wrong id is not worth a training.
         require_user(user, pipeline.prepared(), asked)
-        found = asked, pipeline.ensure("index")
+        found = asked, pipeline.ensure(pipeline.served_stage)
     asked, index = found
 
     # The index is named by its content, so two runs may share one: only the command knows the run.
@@ -121,9 +126,9 @@ def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, A
 
     workspace = Workspace(data_dir)
     stored = workspace.answering_run(run)
-    if stored is None or "index" not in stored.stages:
+    if stored is None or not stored.finished:
         return None
-    artefact = workspace.published("index", stored.stages["index"])
+    artefact = workspace.published(stored.last_stage, stored.stages[stored.last_stage])
     if artefact is None or artefact.manifest["settings"].get("layout") != LAYOUT:
         return None
     tell_changed_sources(stored, workspace)
@@ -132,7 +137,7 @@ def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, A
 
 def announce(pipeline: Pipeline) -> None:
     """Say on stderr which stages are about to run, and for the default recipe how long each may take."""
-    stages = stages_up_to("index", pipeline)
+    stages = stages_up_to(pipeline.served_stage, pipeline)
     if all(artefact is not None for _, artefact in stages):
         return
     durations = DURATIONS if pipeline.name == DEFAULT_RECIPE else None

@@ -61,12 +61,16 @@ class BuildIndex(ModelStage):
         settings = context.recipe.finetune
         language = self._language_scores(context)
         graph = read_embeddings(context.artefacts["pretrain-graph"])
-        weights = None
-        if settings.fusion:
+        fusion = None
+        if context.selected is not None:
+            # Validation interactions were trained on: they tell no weights any more.
+            fusion = context.selected["index"].details["fusion"]
+        elif settings.fusion:
             scorer: Scorer = language.scorer(context.train)
             weights = choose_weights(
                 graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
             )
+            fusion = {"starts": weights.starts, "weights": weights.weights}
         prepared = context.prepared
         write_index(
             folder,
@@ -85,7 +89,7 @@ class BuildIndex(ModelStage):
             "items": prepared.item_count,
             "encoder": context.recipe.graph.encoder,
             "readout": settings.readout,
-            "fusion": None if weights is None else {"starts": weights.starts, "weights": weights.weights},
+            "fusion": fusion,
         }
 
     @staticmethod

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.refit_names import REFITTED, refit_name
 
-STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
+STAGES = (
+    "prepare",
+    "encode-items",
+    "pretrain-graph",
+    "align",
+    "describe-users",
+    "finetune",
+    "index",
+    *map(refit_name, REFITTED),
+)
 
 # All that a recipe with `finetune.enabled: false` runs.
 ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph")

@@ -34,7 +34,7 @@ def record_stages(
     recipe = resolved.model_dump(mode="json")
     stages = {stage: artefact.fingerprint for stage, artefact in artefacts.items()}
     before = workspace.run(name)
-    same = before is not None and deciding(before.recipe) == deciding(recipe)
+    same = before is not None and _goes_on(deciding(before.recipe), deciding(recipe))
     if before is not None and not same:
         say(
             f"[yellow]warning[/]: run {escape(name)} had other settings until now; what it published stays, "
@@ -48,6 +48,11 @@ def record_stages(
         kept = {"recipe": finished.recipe, "stages": finished.stages, "sources": finished.sources}
         run = replace(run, before=kept)
     workspace.save_run(run)
+
+
+def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a run of these settings has the stages it had with the others: of the same ones, or a refit besides."""
+    return before in (now, {**now, "finetune": {**now["finetune"], "refit": False}})
 
 
 @contextmanager
