@@ -57,6 +57,11 @@ DURATIONS: Mapping[str, str] = {
     "finetune": "2 min",
     "index": "10 s",
     "serving-index": "10 s",
+    "refit-pretrain-graph": "40 s",
+    "refit-align": "1 min",
+    "refit-describe-users": "0 s",
+    "refit-finetune": "2 min",
+    "refit-index": "10 s",
 }
 HISTORY_SHOWN = 5
 
@@ -98,7 +103,7 @@ def recommend(
         asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
         # Users are known once the data is prepared: a wrong id is not worth a training.
         require_user(user, pipeline.prepared(), asked)
-        found = asked, pipeline.ensure(SERVING)
+        found = asked, pipeline.ensure(pipeline.served_stage)
     asked, index = found
 
     # The index is named by its content, so two runs may share one: only the command knows the run.
@@ -130,24 +135,30 @@ def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, A
 
     workspace = Workspace(data_dir)
     stored = workspace.answering_run(run)
-    if stored is None or "index" not in stored.stages:
+    if stored is None or not stored.finished:
         return None
     artefact = _readable(workspace, stored, SERVING)
-    if artefact is None:
-        encoder = workspace.published("pretrain-graph", stored.stages.get("pretrain-graph", ""))
-        if encoder is not None and encoder.has(FULL_PARAMETERS):
-            return None
+    if artefact is None and stored.refitted:
+        artefact = _readable(workspace, stored, stored.last_stage)
+    elif artefact is None and not _has_parameters(workspace, stored):
         artefact = _readable(workspace, stored, "index")
-        if artefact is None:
-            return None
-        from rich.markup import escape
+        if artefact is not None:
+            from rich.markup import escape
 
-        say(
-            f"[yellow]note[/]: run {escape(stored.name)} is of 0.1 and answers from training items alone; "
-            "[bold]glta update[/] takes in all that is known"
-        )
+            say(
+                f"[yellow]note[/]: run {escape(stored.name)} is of 0.1 and answers from training items alone; "
+                "[bold]glta update[/] takes in all that is known"
+            )
+    if artefact is None:
+        return None
     tell_changed_sources(stored, workspace)
     return AskedRun(stored.name, stored.dataset), artefact
+
+
+def _has_parameters(workspace: Workspace, run: Run) -> bool:
+    """Whether its graph encoder can be propagated over more than the training graph."""
+    encoder = workspace.published("pretrain-graph", run.stages.get("pretrain-graph", ""))
+    return encoder is not None and encoder.has(FULL_PARAMETERS)
 
 
 def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
@@ -160,7 +171,7 @@ def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
 
 def announce(pipeline: Pipeline) -> None:
     """Say on stderr which stages are about to run, and for the default recipe how long each may take."""
-    stages = stages_up_to(SERVING, pipeline)
+    stages = stages_up_to(pipeline.served_stage, pipeline)
     if all(artefact is not None for _, artefact in stages):
         return
     durations = DURATIONS if pipeline.name == DEFAULT_RECIPE else None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.parquet import read_table
 from glta_cli.core.tensors import read_arrays
-from glta_cli.data.prepared import PreparedDataset
+from glta_cli.data.prepared import EverythingKnown, PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
 from glta_cli.language.model import GraphLanguageModel
@@ -37,16 +37,32 @@ MODEL = "model.safetensors"
 
 @dataclass
 class StageContext:
-    """What a running stage may use: the recipe, and what the stages before it published."""
+    """What a running stage may use: the recipe, and what the stages before it published.
+
+    Attributes:
+        artefacts: by stage.
+        selected: in a refit, by stage, what chose on validation; `train` is then everything known. None elsewhere.
+    """
 
     recipe: Recipe
     workspace: Workspace
     device: torch.device
     artefacts: Mapping[str, Artefact]
+    selected: Mapping[str, Artefact] | None = None
 
     @cached_property
     def prepared(self) -> PreparedDataset:
-        return PreparedDataset(self.artefacts["prepare"])
+        kind = PreparedDataset if self.selected is None else EverythingKnown
+        return kind(self.artefacts["prepare"])
+
+    def epochs_selected(self, stage: str, *training: str) -> int | None:
+        """In a refit, how many epochs were selected in this stage's training of that name; None elsewhere."""
+        if self.selected is None:
+            return None
+        details: Any = self.selected[stage].details
+        for name in training:
+            details = details[name]
+        return int(details["best_epoch"])
 
     @cached_property
     def texts(self) -> list[str]:

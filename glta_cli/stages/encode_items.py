@@ -22,6 +22,7 @@ class EncodeItems(Stage):
 
     name = "encode-items"
     inputs = ("prepare",)
+    selects = False
     shortening = ("text.tokens",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class BuildIndex(ModelStage):
     """Read every user out of the model once, choose the fusion weights on validation, and publish vectors."""
 
     name = "index"
-    inputs: ClassVar[tuple[str, ...]] = (
+    inputs: tuple[str, ...] = (
         "prepare",
         "pretrain-graph",
         "encode-items",
@@ -69,12 +69,16 @@ class BuildIndex(ModelStage):
         settings = context.recipe.finetune
         language = read_out(context, context.embeddings(serving=True), context.train)
         graph = read_embeddings(context.artefacts["pretrain-graph"])
-        weights = None
-        if settings.fusion:
+        fusion = None
+        if context.selected is not None:
+            # Validation interactions were trained on: they tell no weights any more.
+            fusion = context.selected["index"].details["fusion"]
+        elif settings.fusion:
             scorer: Scorer = language.scorer(context.train)
             weights = choose_weights(
                 graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
             )
+            fusion = {"starts": weights.starts, "weights": weights.weights}
         prepared = context.prepared
         write_index(
             folder,
@@ -93,7 +97,7 @@ class BuildIndex(ModelStage):
             "items": prepared.item_count,
             "encoder": context.recipe.graph.encoder,
             "readout": settings.readout,
-            "fusion": None if weights is None else {"starts": weights.starts, "weights": weights.weights},
+            "fusion": fusion,
         }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from glta_cli.stages.refit_names import REFITTED, refit_name
+
 if TYPE_CHECKING:
     from glta_cli.recipe.schema import Recipe
 
@@ -16,6 +18,7 @@ STAGES = (
     "finetune",
     "index",
     "serving-index",
+    *map(refit_name, REFITTED),
 )
 
 # What answers are given from; figures are those of `index`.

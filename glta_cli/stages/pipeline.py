@@ -12,6 +12,7 @@ from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.refit_names import refit_name
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
@@ -56,6 +57,11 @@ class Pipeline:
     def last_stage(self) -> str:
         """The stage whose artefact ranks: the index, or the encoder of a recipe that stops there."""
         return "index" if self.recipe.finetune.enabled else "pretrain-graph"
+
+    @property
+    def served_stage(self) -> str:
+        """The stage whose index answers users: with `finetune.refit` that of the refit."""
+        return refit_name("index") if self.recipe.finetune.refit else SERVING
 
     @nothing_on_stdout()
     def ensure(self, stage: str) -> Artefact:
@@ -152,7 +158,8 @@ class Pipeline:
         own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
         if not own or not run.finished or len(artefacts) < len(found):
             return False
-        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
+        indexes = [artefact for stage, artefact in artefacts.items() if stage in ("index", refit_name("index"))]
+        if any(artefact.manifest["settings"].get("layout") != LAYOUT for artefact in indexes):
             return False
         if SERVING in artefacts and artefacts[SERVING].manifest["settings"].get("layout") != LAYOUT:
             del artefacts[SERVING]
@@ -292,7 +299,7 @@ class Pipeline:
 
         def publish() -> Artefact:
             say(f"[cyan]▸[/] {stage.name}{label}")
-            context = self._context()
+            context = self.context()
             with self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
@@ -329,7 +336,8 @@ class Pipeline:
     def _log(self, artefact: Artefact) -> None:
         self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
 
-    def _context(self) -> Any:
+    def context(self) -> Any:
+        """What a stage after those brought up to date works with: a `StageContext`."""
         from glta_cli.stages.context import StageContext
         from glta_cli.training.loop import pick_device
 

@@ -26,7 +26,7 @@ from glta_cli.stages.context import (
     together,
 )
 from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
-from glta_cli.stages.stage import FLOAT, TIMING, Stage, refit_details, training_details
+from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
 
 
 class PretrainGraph(Stage):
@@ -62,8 +62,15 @@ class PretrainGraph(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train
-        full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
-        details = {"encoder": recipe.graph.encoder, "full": training_details(full.progress)}
+        epochs = context.epochs_selected("pretrain-graph", "full")
+        full = self._pretrain(
+            context,
+            whole,
+            state_folder / "full",
+            f"{recipe.graph.encoder} on {'the whole graph' if epochs is None else 'everything known'}",
+            fixed_epochs=epochs,
+        )
+        details = {"encoder": recipe.graph.encoder, "full": details_of(full.progress, epochs)}
         if recipe.graph.refit:
             full = self._pretrain(
                 context,
@@ -80,8 +87,13 @@ class PretrainGraph(Stage):
 
         targets = holdout_targets(whole, recipe.graph.alignment_holdout, recipe.seed)
         visible = whole.where(~targets)
+        epochs = context.epochs_selected("pretrain-graph", "alignment")
         held = self._pretrain(
-            context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
+            context,
+            visible,
+            state_folder / "alignment",
+            f"{recipe.graph.encoder} without stage 3's targets",
+            fixed_epochs=epochs,
         )
         served = propagated(context, parameters_of(held.module), whole)
         write_tensors(
@@ -95,7 +107,7 @@ class PretrainGraph(Stage):
         )
         write_tensors(folder / ALIGNMENT_PARAMETERS, parameters_of(held.module))
         write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
-        return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
+        return details | {"targets": int(targets.sum()), "alignment": details_of(held.progress, epochs)}
 
     def _pretrain(
         self,

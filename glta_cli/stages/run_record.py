@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.lineage import STAGES
+from glta_cli.stages.lineage import SERVING, STAGES
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.stored_recipe import deciding
@@ -34,14 +34,17 @@ def record_stages(
     recipe = resolved.model_dump(mode="json")
     stages = {stage: artefact.fingerprint for stage, artefact in artefacts.items()}
     before = workspace.run(name)
-    same = before is not None and deciding(before.recipe) == deciding(recipe)
+    same = before is not None and _goes_on(deciding(before.recipe), deciding(recipe))
     if before is not None and not same:
         say(
             f"[yellow]warning[/]: run {escape(name)} had other settings until now; what it published stays, "
             "and --run with a new name keeps both"
         )
     if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
-        stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
+        known = {**before.stages, **stages}
+        if deciding(before.recipe) != deciding(recipe) and SERVING not in stages:
+            known.pop(SERVING, None)  # a refit is what answers from now on
+        stages = {n: f for n in STAGES if (f := known.get(n)) is not None}
     run = Run(name, recipe, stages, sources=sources)
     finished = None if before is None or run.finished else before.last_finished
     if finished is not None:
@@ -64,6 +67,11 @@ def record_served(name: str, artefact: Artefact, workspace: Workspace) -> None:
     elif run.before is not None:
         before = {**run.before, "stages": {**run.before["stages"], **stage}}
         workspace.save_run(replace(run, before=before))
+
+
+def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a run of these settings has the stages it had with the others: of the same ones, or a refit besides."""
+    return before in (now, {**now, "finetune": {**now["finetune"], "refit": False}})
 
 
 @contextmanager

@@ -34,6 +34,10 @@ class BuildServingIndex(BuildIndex):
     name = "serving-index"
     inputs = (*BuildIndex.inputs, "index")
 
+    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        """Whether nothing was trained on everything known, which would answer in its place."""
+        return super().needed(recipe, prepared) and not recipe.finetune.refit
+
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """All it depends on but its layout is behind the index."""
         return {"layout": LAYOUT}

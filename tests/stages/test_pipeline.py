@@ -31,7 +31,7 @@ from glta_cli.stages.lineage import STAGES
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
-LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users")]
+LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users") and not stage.startswith("refit-")]
 
 
 @pytest.fixture
