@@ -30,7 +30,7 @@ PURPOSES: Mapping[str, str] = {
     "refit-align": "align the items as they are embedded now",
     "refit-describe-users": "name interests from everything known",
     "refit-finetune": "train the item logits on everything known",
-    "refit-index": "score every item for every user, to serve",
+    "serving-index": "the same for answers, of all interactions",
 }
 
 

@@ -88,6 +88,14 @@ class PreparedDataset:
         """The interactions of all splits."""
         return self._interactions(self._table)
 
+    @cached_property
+    def newest(self) -> str | None:
+        """The day of the newest interaction, ISO 8601 in UTC; None where there are no times."""
+        times = self._read(INTERACTIONS_FILE)
+        latest = times["timestamp"].drop_nulls().to_numpy() if "timestamp" in times.columns else np.empty(0)
+        # NumPy knows days beyond the year 9999, which a damaged clock may give.
+        return str(np.datetime64(int(latest.max()), "s").astype("datetime64[D]")) if len(latest) else None
+
     @property
     def examples(self) -> dict[str, str]:
         """For reasons of `dropped`, where the first such record stands and what it looks like."""

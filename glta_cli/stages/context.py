@@ -22,15 +22,13 @@ from glta_cli.plugin import LanguageModel
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.backbone import backbone_of
+from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS as ALIGNMENT_PARAMETERS
+from glta_cli.stages.parameter_files import FULL_PARAMETERS as FULL_PARAMETERS
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.workspace import Workspace
 
 FULL_GRAPH = "full.safetensors"
 ALIGNMENT_GRAPH = "alignment.safetensors"
-# The parameters behind each, from which the vectors of a graph with more interactions follow without a training.
-# What 0.1 published has none.
-FULL_PARAMETERS = "full-parameters.safetensors"
-ALIGNMENT_PARAMETERS = "alignment-parameters.safetensors"
 TARGETS = "targets.safetensors"
 VECTORS = "vectors.safetensors"
 WORDS = "words.parquet"

@@ -10,10 +10,12 @@ import numpy as np
 
 from glta_cli.core.terminal import progress_bar
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.model import load_own_tensors
 from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.language.readout import encode_users
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension
@@ -27,7 +29,14 @@ class BuildIndex(ModelStage):
     """Read every user out of the model once, choose the fusion weights on validation, and publish vectors."""
 
     name = "index"
-    inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune")
+    inputs: tuple[str, ...] = (
+        "prepare",
+        "pretrain-graph",
+        "encode-items",
+        "align",
+        "describe-users",
+        "finetune",
+    )
     shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
@@ -42,15 +51,14 @@ class BuildIndex(ModelStage):
         }
 
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
-        rows = 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
         return longest_user_prompt(
-            tokenizer, recipe, lambda: prepared.user_ids, partial(prepared.split, "train"), rows, most
+            tokenizer, recipe, lambda: prepared.user_ids, partial(prepared.split, "train"), rows_read(recipe), most
         )
 
     def bytes_to_write(self, context: StageContext) -> int:
         recipe, prepared = context.recipe, context.prepared
         users, items, graph = prepared.user_count, prepared.item_count, encoder_dimension(recipe)
-        rows = 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
+        rows = rows_read(recipe)
         language = 0  # that of a linear head is the language model's, which is not read for this
         if recipe.finetune.head == "tied":
             texts = "encode-items" in context.artefacts and head_takes_texts(recipe)
@@ -59,18 +67,14 @@ class BuildIndex(ModelStage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         settings = context.recipe.finetune
-        language = self._language_scores(context)
+        language = read_out(context, context.embeddings(serving=True), context.train)
         graph = read_embeddings(context.artefacts["pretrain-graph"])
-        fusion = None
-        if context.selected is not None:
-            # Validation interactions were trained on: they tell no weights any more.
-            fusion = context.selected["index"].details["fusion"]
-        elif settings.fusion:
+        weights = None
+        if settings.fusion:
             scorer: Scorer = language.scorer(context.train)
             weights = choose_weights(
                 graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
             )
-            fusion = {"starts": weights.starts, "weights": weights.weights}
         prepared = context.prepared
         write_index(
             folder,
@@ -89,26 +93,37 @@ class BuildIndex(ModelStage):
             "items": prepared.item_count,
             "encoder": context.recipe.graph.encoder,
             "readout": settings.readout,
-            "fusion": fusion,
+            "fusion": None if weights is None else {"starts": weights.starts, "weights": weights.weights},
         }
 
-    @staticmethod
-    def _language_scores(context: StageContext) -> LanguageScores:
-        recipe = context.recipe
-        model = context.model(context.embeddings(serving=True), adapters=True)
-        load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
-        prompts = context.user_prompts(model.language_model.tokenizer)
-        model.share_prefix(prompts.template.literals[0])
-        users = np.arange(context.prepared.user_count)
-        with progress_bar(len(users), "read out users", "users") as bar:
-            rows = encode_users(
-                model,
-                prompts,
-                context.train,
-                users,
-                rows=1 if recipe.finetune.readout == "first" else recipe.finetune.positions,
-                batch_size=recipe.evaluate.batch_size,
-                autoregressive=recipe.finetune.readout == "autoregressive",
-                advance=bar.update,
-            )
-        return LanguageScores(rows, *scoring_arrays(model.head))
+
+def rows_read(recipe: Recipe) -> int:
+    """How many queries are read out of the model for each user."""
+    return 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
+
+
+def read_out(context: StageContext, embeddings: Embeddings, history: Interactions) -> LanguageScores:
+    """What the fine-tuned model says of every user.
+
+    Args:
+        embeddings: behind the tokens of users and items, and behind the tied head.
+        history: what prompts show of each user.
+    """
+    recipe = context.recipe
+    model = context.model(embeddings, adapters=True)
+    load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
+    prompts = context.user_prompts(model.language_model.tokenizer)
+    model.share_prefix(prompts.template.literals[0])
+    users = np.arange(context.prepared.user_count)
+    with progress_bar(len(users), "read out users", "users") as bar:
+        rows = encode_users(
+            model,
+            prompts,
+            history,
+            users,
+            rows=rows_read(recipe),
+            batch_size=recipe.evaluate.batch_size,
+            autoregressive=recipe.finetune.readout == "autoregressive",
+            advance=bar.update,
+        )
+    return LanguageScores(rows, *scoring_arrays(model.head))

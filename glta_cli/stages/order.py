@@ -10,6 +10,7 @@ from glta_cli.stages.index import BuildIndex
 from glta_cli.stages.pretrain_graph import PretrainGraph
 from glta_cli.stages.refit import Refit
 from glta_cli.stages.refit_names import REFITTED
+from glta_cli.stages.serving_index import BuildServingIndex
 from glta_cli.stages.stage import Stage
 
 SELECTING: tuple[Stage, ...] = (
@@ -20,4 +21,8 @@ SELECTING: tuple[Stage, ...] = (
     Finetune(),
     BuildIndex(),
 )
-STAGES: tuple[Stage, ...] = (*SELECTING, *(Refit(stage) for stage in SELECTING if stage.name in REFITTED))
+STAGES: tuple[Stage, ...] = (
+    *SELECTING,
+    *(Refit(stage) for stage in SELECTING if stage.name in REFITTED),
+    BuildServingIndex(),
+)

@@ -11,9 +11,8 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.lineage import ENCODER_STAGES, STAGES, lineage_of
-from glta_cli.stages.refit_names import refit_name
-from glta_cli.stages.run_record import failure_noted, record_stages
+from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.run_record import failure_noted, record_served, record_stages
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
@@ -58,11 +57,6 @@ class Pipeline:
         """The stage whose artefact ranks: the index, or the encoder of a recipe that stops there."""
         return "index" if self.recipe.finetune.enabled else "pretrain-graph"
 
-    @property
-    def served_stage(self) -> str:
-        """The stage whose index answers users: with `finetune.refit` that of the refit."""
-        return refit_name("index") if self.recipe.finetune.refit else "index"
-
     @nothing_on_stdout()
     def ensure(self, stage: str) -> Artefact:
         """Run what is missing up to `stage`, one line on stderr for each, and return its artefact.
@@ -77,12 +71,17 @@ class Pipeline:
             wanted = self.checked(stage)
         if stage in self._artefacts:
             return self._artefacts[stage]
+        if self.as_published:
+            # What a finished run has stays what it was made of, whatever would be made of its recipe today.
+            wanted = [each for each in wanted if each.name not in self._artefacts]
         for each in wanted:
             with self._failure_noted():
                 self._artefacts[each.name] = self._up_to_date(each)
             if self._published_own:
                 self._save()
         self._save()
+        if self.as_published and stage == SERVING:
+            record_served(self.name, self._artefacts[stage], self.workspace)
         return self._artefacts[stage]
 
     def checked(self, stage: str) -> list[Any]:
@@ -119,6 +118,8 @@ class Pipeline:
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         missing = []
         for stage in stages:
+            if self.as_published and stage.name in fingerprints:
+                continue
             identity, _, _, _ = self._depends_on(stage, fingerprints)
             if self.workspace.published(stage.name, identity) is None:
                 missing.append(stage)
@@ -145,13 +146,16 @@ class Pipeline:
         from glta_cli.serving.index import LAYOUT
 
         found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
+        if found.get(SERVING, run) is None:
+            del found[SERVING]  # it is made again of what the run has
         artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
         own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
         if not own or not run.finished or len(artefacts) < len(found):
             return False
-        indexes = [artefact for stage, artefact in artefacts.items() if stage in ("index", refit_name("index"))]
-        if any(artefact.manifest["settings"].get("layout") != LAYOUT for artefact in indexes):
+        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
             return False
+        if SERVING in artefacts and artefacts[SERVING].manifest["settings"].get("layout") != LAYOUT:
+            del artefacts[SERVING]
         _ = self.loggers  # one that cannot be had is said before anything runs
         self._artefacts = artefacts
         self.as_published = True

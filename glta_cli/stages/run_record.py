@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.lineage import STAGES
+from glta_cli.stages.lineage import SERVING, STAGES
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.stored_recipe import deciding
@@ -41,7 +41,10 @@ def record_stages(
             "and --run with a new name keeps both"
         )
     if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
-        stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
+        kept_stages = dict(before.stages)
+        if before.refitted != resolved.finetune.refit:
+            kept_stages.pop(SERVING, None)  # it answers from what a refit takes the place of
+        stages = {n: f for n in STAGES if (f := {**kept_stages, **stages}.get(n)) is not None}
     run = Run(name, recipe, stages, sources=sources)
     finished = None if before is None or run.finished else before.last_finished
     if finished is not None:
@@ -53,6 +56,22 @@ def record_stages(
 def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a run of these settings has the stages it had with the others: of the same ones, or a refit besides."""
     return before in (now, {**now, "finetune": {**now["finetune"], "refit": False}})
+
+
+def record_served(name: str, artefact: Artefact, workspace: Workspace) -> None:
+    """Note what a finished run answers from; all that it was trained into stays as it is.
+
+    A run that is made anew meanwhile answers from it until it is finished again.
+    """
+    run = workspace.run(name)
+    if run is None:
+        return
+    stage = {artefact.stage: artefact.fingerprint}
+    if run.finished:
+        workspace.save_run(replace(run, stages={**run.stages, **stage}))
+    elif run.before is not None:
+        before = {**run.before, "stages": {**run.before["stages"], **stage}}
+        workspace.save_run(replace(run, before=before))
 
 
 @contextmanager

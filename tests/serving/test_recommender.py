@@ -143,13 +143,14 @@ def test_reading_an_index_maps_it_and_copies_no_vectors(artefact: Artefact) -> N
 def test_an_index_of_an_older_layout_is_built_again(
     tiny_recipe_file: Path, run_toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = run_toy().workspace
+    serving = run_toy(stage="serving-index")
+    workspace = serving.workspace
     monkeypatch.setattr("glta_cli.serving.index.LAYOUT", 1)
     assert published_index("toy", workspace.root) is None
     monkeypatch.undo()
     asked, found = published_index("toy", workspace.root)
     assert (asked.name, asked.dataset) == ("toy", "table")
-    assert found.fingerprint == run_toy().ensure("index").fingerprint
+    assert found.fingerprint == serving.ensure("serving-index").fingerprint
 
 
 ENTRIES = [
@@ -203,7 +204,7 @@ def test_titles_neither_break_a_line_nor_command_the_terminal(
     monkeypatch.setattr("glta_cli.commands.recommend.results_width", lambda: width)
     title = "\x1b[2JTwo\nlines, and then so many words that it ends nowhere"
     entry = {"item": "i\t7", "title": title}
-    answer = {"user": "u\n7", "run": "toy", "dataset": "d\x1b"}
+    answer = {"user": "u\n7", "run": "toy", "dataset": "d\x1b", "interactions": 1_234, "newest": "2020-09-13"}
     answer |= {"history": [entry], "recommendations": [{"rank": 1, **entry, "score": 1.0}]}
     show_answer(answer)
     lines = capsys.readouterr().out.splitlines()
