@@ -208,15 +208,16 @@ def test_titles_neither_break_a_line_nor_command_the_terminal(
     answer |= {"history": [entry], "recommendations": [{"rank": 1, **entry, "score": 1.0}]}
     show_answer(answer)
     lines = capsys.readouterr().out.splitlines()
-    # A head and an item of the history, a blank, a head, a blank, then the table's head, its rule and its one row.
-    assert len(lines) == 8
+    # A head and an item of the history, a blank, two lines of what answers, a blank, then the table's head, its rule
+    # and its one row.
+    assert len(lines) == 9
     assert all(line.isprintable() for line in lines)
     assert lines[0] == "user u 7, most recent first"
     assert lines[1].startswith("   [2JTwo lines,")
     if width is None:
         assert lines[1].endswith("nowhere")
     else:
-        assert max(map(cells, [lines[1], *lines[5:]])) == width
+        assert max(map(cells, [lines[1], *lines[6:]])) == width
 
 
 def test_answering_from_an_index_imports_nothing_heavy_but_numpy(run_toy: Any, toy_root: Path) -> None:
