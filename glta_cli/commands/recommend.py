@@ -185,8 +185,16 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     lines.append(styled(f"recommended to user {user} by run {run} (dataset {dataset})", BOLD))
     if answer["interactions"] is not None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
-        lines.append(styled(f"from {answer['interactions']:,} interactions{until}", DIM))
+        lines.append(styled(f"from {answer['interactions']:,} interactions{until}{trained_on(answer)}", DIM))
     print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
+
+
+def trained_on(answer: Mapping[str, Any]) -> str:
+    """On how many of the interactions the parameters were trained, as the end of a sentence; '' where nobody knows."""
+    if answer["trained"] is None:
+        return ""
+    count = "all" if answer["trained"] == answer["interactions"] else f"{answer['trained']:,}"
+    return f", trained on {count} of them"
 
 
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:

@@ -69,7 +69,8 @@ class BuildServingIndex(BuildIndex):
             titles=prepared.titles,
         )
         counted = {name: index.details[name] for name in ("dataset", "users", "items", "encoder", "readout", "fusion")}
-        return counted | known_details(prepared, history) | {"propagated": propagated}
+        trained = {"trained": len(context.train), "propagated": propagated}
+        return counted | known_details(prepared, history) | trained
 
 
 def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str, Any]:

@@ -259,6 +259,8 @@ def test_recommendations_are_those_of_the_refit(glta: Callable[..., Any], toy: P
     again = glta("recommend", "--user", "u7", "--json")
     assert (json.loads(again.stdout), again.stderr) == (first, "")
     assert first["recommendations"] != plain["recommendations"]
+    assert plain["trained"] < plain["interactions"] == first["trained"] == first["interactions"]
+    assert "trained on all of them" in glta("recommend", "--user", "u7").stdout
     index = Workspace().required_run("toy").stages[SERVING]
     stored = load_file(Workspace().root / "stages" / SERVING / index / "vectors.safetensors")
     assert stored["lengths"].sum() == len(stored["history_items"])
