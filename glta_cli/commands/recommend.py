@@ -56,12 +56,11 @@ DURATIONS: Mapping[str, str] = {
     "describe-users": "0 s",
     "finetune": "2 min",
     "index": "10 s",
-    "serving-index": "10 s",
     "refit-pretrain-graph": "40 s",
     "refit-align": "1 min",
     "refit-describe-users": "0 s",
     "refit-finetune": "2 min",
-    "refit-index": "10 s",
+    "serving-index": "10 s",
 }
 HISTORY_SHOWN = 5
 
@@ -103,7 +102,7 @@ def recommend(
         asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
         # Users are known once the data is prepared: a wrong id is not worth a training.
         require_user(user, pipeline.prepared(), asked)
-        found = asked, pipeline.ensure(pipeline.served_stage)
+        found = asked, pipeline.ensure(SERVING)
     asked, index = found
 
     # The index is named by its content, so two runs may share one: only the command knows the run.
@@ -135,30 +134,24 @@ def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, A
 
     workspace = Workspace(data_dir)
     stored = workspace.answering_run(run)
-    if stored is None or not stored.finished:
+    if stored is None or "index" not in stored.stages or not stored.finished:
         return None
     artefact = _readable(workspace, stored, SERVING)
-    if artefact is None and stored.refitted:
-        artefact = _readable(workspace, stored, stored.last_stage)
-    elif artefact is None and not _has_parameters(workspace, stored):
-        artefact = _readable(workspace, stored, "index")
-        if artefact is not None:
-            from rich.markup import escape
-
-            say(
-                f"[yellow]note[/]: run {escape(stored.name)} is of 0.1 and answers from training items alone; "
-                "[bold]glta update[/] takes in all that is known"
-            )
     if artefact is None:
-        return None
+        encoder = workspace.published("pretrain-graph", stored.stages.get("pretrain-graph", ""))
+        if encoder is not None and encoder.has(FULL_PARAMETERS):
+            return None
+        artefact = _readable(workspace, stored, "index")
+        if artefact is None:
+            return None
+        from rich.markup import escape
+
+        say(
+            f"[yellow]note[/]: run {escape(stored.name)} is of 0.1 and answers from training items alone; "
+            "[bold]glta update[/] takes in all that is known"
+        )
     tell_changed_sources(stored, workspace)
     return AskedRun(stored.name, stored.dataset), artefact
-
-
-def _has_parameters(workspace: Workspace, run: Run) -> bool:
-    """Whether its graph encoder can be propagated over more than the training graph."""
-    encoder = workspace.published("pretrain-graph", run.stages.get("pretrain-graph", ""))
-    return encoder is not None and encoder.has(FULL_PARAMETERS)
 
 
 def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
@@ -171,7 +164,7 @@ def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
 
 def announce(pipeline: Pipeline) -> None:
     """Say on stderr which stages are about to run, and for the default recipe how long each may take."""
-    stages = stages_up_to(pipeline.served_stage, pipeline)
+    stages = stages_up_to(SERVING, pipeline)
     if all(artefact is not None for _, artefact in stages):
         return
     durations = DURATIONS if pipeline.name == DEFAULT_RECIPE else None
@@ -192,8 +185,16 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     lines.append(styled(f"recommended to user {user} by run {run} (dataset {dataset})", BOLD))
     if answer["interactions"] is not None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
-        lines.append(styled(f"from {answer['interactions']:,} interactions{until}", DIM))
+        lines.append(styled(f"from {answer['interactions']:,} interactions{until}{trained_on(answer)}", DIM))
     print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
+
+
+def trained_on(answer: Mapping[str, Any]) -> str:
+    """On how many of the interactions the parameters were trained, as the end of a sentence; '' where nobody knows."""
+    if answer["trained"] is None:
+        return ""
+    count = "all" if answer["trained"] == answer["interactions"] else f"{answer['trained']:,}"
+    return f", trained on {count} of them"
 
 
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:

@@ -58,16 +58,18 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
 
 
 def known_to(artefact: Artefact) -> dict[str, Any]:
-    """What answers are given from: `interactions`, their number, and `newest`, the day of the last of them.
+    """What answers are given from: `interactions`, their number, `newest`, the day of the last, and `trained`, how many
+    of them the parameters were trained on.
 
-    Either is None where nobody knows: an index of 0.1 knows training items, and no days.
+    Each is None where nobody knows: an index of 0.1 knows training items, and no days.
     """
     details = artefact.manifest["details"]
     if "interactions" in details:
-        return {"interactions": details["interactions"], "newest": details["newest"]}
+        return {**{key: details[key] for key in ("interactions", "newest")}, "trained": details.get("trained")}
     prepared = Artefact(artefact.parent("prepare"))
     known = (prepared.path / MANIFEST).is_file()
-    return {"interactions": prepared.details["split"]["train"] if known else None, "newest": None}
+    trained = prepared.details["split"]["train"] if known else None
+    return {"interactions": trained, "newest": None, "trained": trained}
 
 
 def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str, Any]:

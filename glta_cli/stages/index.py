@@ -70,16 +70,12 @@ class BuildIndex(ModelStage):
         settings = context.recipe.finetune
         language = read_out(context, context.embeddings(serving=True), context.train)
         graph = read_embeddings(context.artefacts["pretrain-graph"])
-        fusion = None
-        if context.selected is not None:
-            # Validation interactions were trained on: they tell no weights any more.
-            fusion = context.selected["index"].details["fusion"]
-        elif settings.fusion:
+        weights = None
+        if settings.fusion:
             scorer: Scorer = language.scorer(context.train)
             weights = choose_weights(
                 graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
             )
-            fusion = {"starts": weights.starts, "weights": weights.weights}
         prepared = context.prepared
         write_index(
             folder,
@@ -98,7 +94,7 @@ class BuildIndex(ModelStage):
             "items": prepared.item_count,
             "encoder": context.recipe.graph.encoder,
             "readout": settings.readout,
-            "fusion": fusion,
+            "fusion": None if weights is None else {"starts": weights.starts, "weights": weights.weights},
         }
 
 

@@ -12,7 +12,6 @@ from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
-from glta_cli.stages.refit_names import refit_name
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
@@ -57,11 +56,6 @@ class Pipeline:
     def last_stage(self) -> str:
         """The stage whose artefact ranks: the index, or the encoder of a recipe that stops there."""
         return "index" if self.recipe.finetune.enabled else "pretrain-graph"
-
-    @property
-    def served_stage(self) -> str:
-        """The stage whose index answers users: with `finetune.refit` that of the refit."""
-        return refit_name("index") if self.recipe.finetune.refit else SERVING
 
     @nothing_on_stdout()
     def ensure(self, stage: str) -> Artefact:
@@ -158,8 +152,7 @@ class Pipeline:
         own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
         if not own or not run.finished or len(artefacts) < len(found):
             return False
-        indexes = [artefact for stage, artefact in artefacts.items() if stage in ("index", refit_name("index"))]
-        if any(artefact.manifest["settings"].get("layout") != LAYOUT for artefact in indexes):
+        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
             return False
         if SERVING in artefacts and artefacts[SERVING].manifest["settings"].get("layout") != LAYOUT:
             del artefacts[SERVING]

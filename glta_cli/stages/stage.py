@@ -25,7 +25,7 @@ class Stage(ABC):
         name: as the artefact and the manifest call it.
         inputs: the stages whose artefacts it reads, whatever the recipe.
         writes_words: whether the language model has to write.
-        selects: whether it chooses something on validation, which a refit takes over.
+        selects: whether it chooses an epoch on validation, which a refit takes over.
         shortening: keys of the recipe with which its prompts get shorter.
     """
 

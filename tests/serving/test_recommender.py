@@ -204,7 +204,14 @@ def test_titles_neither_break_a_line_nor_command_the_terminal(
     monkeypatch.setattr("glta_cli.commands.recommend.results_width", lambda: width)
     title = "\x1b[2JTwo\nlines, and then so many words that it ends nowhere"
     entry = {"item": "i\t7", "title": title}
-    answer = {"user": "u\n7", "run": "toy", "dataset": "d\x1b", "interactions": 1_234, "newest": "2020-09-13"}
+    answer = {
+        "user": "u\n7",
+        "run": "toy",
+        "dataset": "d\x1b",
+        "interactions": 1_234,
+        "newest": "2020-09-13",
+        "trained": 1_000,
+    }
     answer |= {"history": [entry], "recommendations": [{"rank": 1, **entry, "score": 1.0}]}
     show_answer(answer)
     lines = capsys.readouterr().out.splitlines()
