@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from glta_cli.core.tensors import write_tensors
 from glta_cli.data.splits import holdout_targets
-from glta_cli.graph.encoder_outputs import checked_encoder
-from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, embeddings_of, pretrain
+from glta_cli.graph.pretraining import PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
-from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
@@ -29,6 +25,7 @@ from glta_cli.stages.context import (
     StageContext,
     together,
 )
+from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
 from glta_cli.stages.stage import FLOAT, TIMING, Stage, refit_details, training_details
 
 
@@ -86,7 +83,7 @@ class PretrainGraph(Stage):
         held = self._pretrain(
             context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
         )
-        served = self._on_graph(context, held.module, whole)
+        served = propagated(context, parameters_of(held.module), whole)
         write_tensors(
             folder / ALIGNMENT_GRAPH,
             {
@@ -110,7 +107,7 @@ class PretrainGraph(Stage):
         fixed_epochs: int | None = None,
     ) -> PretrainedEncoder:
         return pretrain(
-            partial(self._encoder, context),
+            partial(encoder_on, context),
             context.recipe.graph,
             edges,
             context.train,
@@ -121,27 +118,3 @@ class PretrainGraph(Stage):
             description=description,
             fixed_epochs=fixed_epochs,
         )
-
-    def _on_graph(self, context: StageContext, trained: nn.Module, edges: Interactions) -> Embeddings:
-        """The same parameters, propagated over another graph of the same nodes."""
-        encoder = self._encoder(context, InteractionGraph(edges)).to(context.device)
-        with installed().find("encoder", context.recipe.graph.encoder).named():
-            # What it says of shapes that differ is that something saved follows from the edges.
-            encoder.load_state_dict(trained.state_dict())
-        return embeddings_of(encoder, context.recipe.graph)
-
-    @staticmethod
-    def _encoder(context: StageContext, graph: InteractionGraph) -> nn.Module:
-        recipe = context.recipe
-        component = installed().find("encoder", recipe.graph.encoder)
-        # Each encoder has a copy of its own: what one did to it must not show in the next.
-        texts = (torch.from_numpy(context.text_vectors()),) if component.needs_text_vectors() else ()
-        encoder = component.build(graph, component_options(recipe, "encoder"), *texts)
-        with component.named():
-            return checked_encoder(encoder, graph, encoder_dimension(recipe))
-
-
-def parameters_of(encoder: nn.Module) -> dict[str, torch.Tensor]:
-    """The saved state of an encoder by name: tensors on the CPU in its own shapes and dtypes."""
-    # Clones: a file holds no tensor twice, and an encoder may tie two of its parameters.
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in encoder.state_dict().items()}
