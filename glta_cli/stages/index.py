@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glta_cli.core.terminal import progress_bar
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.model import load_own_tensors
 from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.language.readout import encode_users
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension
-from glta_cli.serving.fusion import choose_weights
+from glta_cli.serving.fusion import FusionWeights, choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
+from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.stage import FLOAT, ModelStage
 
 
@@ -39,13 +42,12 @@ class BuildIndex(ModelStage):
             "readout": recipe.finetune.readout,
             "fusion": recipe.finetune.fusion,
             "positions": recipe.finetune.positions,
+            **known_at_test(recipe),
         }
 
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
         rows = 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
-        return longest_user_prompt(
-            tokenizer, recipe, lambda: prepared.user_ids, partial(prepared.split, "train"), rows, most
-        )
+        return longest_user_prompt(tokenizer, recipe, lambda: prepared.user_ids, prepared.histories_at_test, rows, most)
 
     def bytes_to_write(self, context: StageContext) -> int:
         recipe, prepared = context.recipe, context.prepared
@@ -59,21 +61,19 @@ class BuildIndex(ModelStage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         settings = context.recipe.finetune
-        language = self._language_scores(context)
-        graph = read_embeddings(context.artefacts["pretrain-graph"])
+        histories, everyone = context.histories_at_test, np.arange(context.prepared.user_count)
+        graph = read_embeddings(context.artefacts["pretrain-graph"], at_test=True)
+        language = language_scores(context, context.embeddings_at_test(), histories, everyone)
         weights = None
         if settings.fusion:
-            scorer: Scorer = language.scorer(context.train)
-            weights = choose_weights(
-                graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
-            )
+            weights = self._fusion_weights(context, graph, language)
         prepared = context.prepared
         write_index(
             folder,
             language,
             graph.users,
             graph.items,
-            context.train.counts,
+            histories.counts,
             prepared.history(),
             user_ids=prepared.user_ids,
             item_ids=prepared.item_ids,
@@ -89,22 +89,51 @@ class BuildIndex(ModelStage):
         }
 
     @staticmethod
-    def _language_scores(context: StageContext) -> LanguageScores:
-        recipe = context.recipe
-        model = context.model(context.embeddings(serving=True), adapters=True)
-        load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
-        prompts = context.user_prompts(model.language_model.tokenizer)
-        model.share_prefix(prompts.template.literals[0])
-        users = np.arange(context.prepared.user_count)
-        with progress_bar(len(users), "read out users", "users") as bar:
-            rows = encode_users(
-                model,
-                prompts,
-                context.train,
-                users,
-                rows=1 if recipe.finetune.readout == "first" else recipe.finetune.positions,
-                batch_size=recipe.evaluate.batch_size,
-                autoregressive=recipe.finetune.readout == "autoregressive",
-                advance=bar.update,
-            )
-        return LanguageScores(rows, *scoring_arrays(model.head))
+    def _fusion_weights(context: StageContext, graph: Embeddings, language: LanguageScores) -> FusionWeights:
+        """Chosen on validation, by training histories: where those at test time hold more, users are read out again.
+
+        Args:
+            graph, language: by the histories at test time.
+        """
+        seed = context.recipe.seed
+        if context.prepared.split_in_time:
+            graph = read_embeddings(context.artefacts["pretrain-graph"])
+            users = fusion_users(context.validation, seed=seed)
+            language = language_scores(context, context.embeddings(serving=True), context.train, users)
+        scorer: Scorer = language.scorer(context.train)
+        return choose_weights(graph.scorer(), scorer, context.train, context.validation, seed=seed)
+
+
+def language_scores(
+    context: StageContext, embeddings: Embeddings, histories: Interactions, users: NDArray[np.int64]
+) -> LanguageScores:
+    """What the fine-tuned model says of users [n], given what they met.
+
+    Args:
+        embeddings: whose tokens stand in the prompts, and which the tied head knows items by.
+        histories: what a prompt is made of, each user's in order of time.
+
+    Returns:
+        Rows of all U users; those of others than `users` are zeros.
+    """
+    recipe = context.recipe
+    model = context.model(embeddings, adapters=True)
+    load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
+    prompts = context.user_prompts(model.language_model.tokenizer)
+    model.share_prefix(prompts.template.literals[0])
+    with progress_bar(len(users), "read out users", "users") as bar:
+        rows = encode_users(
+            model,
+            prompts,
+            histories,
+            users,
+            rows=1 if recipe.finetune.readout == "first" else recipe.finetune.positions,
+            batch_size=recipe.evaluate.batch_size,
+            autoregressive=recipe.finetune.readout == "autoregressive",
+            advance=bar.update,
+        )
+    if len(users) < histories.user_count:
+        every = np.zeros((histories.user_count, *rows.shape[1:]), dtype=np.float32)
+        every[users] = rows
+        rows = every
+    return LanguageScores(rows, *scoring_arrays(model.head))
