@@ -90,8 +90,9 @@ def evaluate_run(
         settings: how to evaluate; None takes the recipe's.
 
     Returns:
-        `dataset`, `split`, `run`, `users`, `left_out` (users without a test item), `seeds`, and whether encoders
-        were trained again on training and validation interactions, `refit`;
+        `dataset`, `split`, `run`, `users`, `left_out` (users without a test item), `seeds`, the parts of the split that
+        histories hold when the test is ranked, `histories`, and whether encoders were trained again on training and
+        validation interactions, `refit`;
         `models`: {row: {"ndcg@10": mean over users and seeds, ...}};
         `intervals`: {row: {"ndcg@10": [low, high]}}, of the mean over users;
         `by_seed`: {row: {"ndcg@10": [mean over users, one a seed]}};
@@ -127,6 +128,7 @@ def evaluate_run(
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
         "seeds": list(_seeds(recipe, settings)),
+        "histories": list(prepared.parts_known_at_test),
         "refit": recipe.graph.refit,
         "models": {name: _means(row) for name, row in values.items()},
         "intervals": model_intervals(values, settings.bootstrap, recipe.seed),

@@ -11,6 +11,7 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.known_at_test import knows_all_at_test
 from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
@@ -141,7 +142,8 @@ class Pipeline:
         """Take what a finished run published as it is, without a look at its source; the run stays as it was.
 
         Returns:
-            Whether that can be: the run is finished and of this recipe, all of it is there, and its index can be read.
+            Whether that can be: the run is finished and of this recipe, all of it is there, its index can be read, and
+            users are in it as every other row of an evaluation knows them.
         """
         from glta_cli.serving.index import LAYOUT
 
@@ -156,6 +158,18 @@ class Pipeline:
             return False
         if SERVING in artefacts and artefacts[SERVING].manifest["settings"].get("layout") != LAYOUT:
             del artefacts[SERVING]
+        if not knows_all_at_test(artefacts, self.recipe):
+            from rich.markup import escape
+
+            from glta_cli.core.terminal import say
+
+            say(
+                f"run {escape(run.name)} was made when histories at test held training items alone: it is made again, "
+                "to know the validation items too"
+            )
+            # Its own data, wherever their source is by now.
+            self._artefacts, self._sources = {"prepare": artefacts["prepare"]}, dict(run.sources)
+            return False
         _ = self.loggers  # one that cannot be had is said before anything runs
         self._artefacts = artefacts
         self.as_published = True

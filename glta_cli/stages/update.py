@@ -98,11 +98,8 @@ def update(
     begun = time.monotonic()
     workspace = pipeline.workspace
     trained = pipeline.prepared()
-    base = (
-        None
-        if dry_run and not _answers(run)
-        else pipeline.ensure(SERVING if SERVING in run.stages else pipeline.served_stage)
-    )
+    # Only to say what is new needs no index, and makes none.
+    base = None if dry_run and SERVING not in run.stages else pipeline.ensure(SERVING)
     known = trained if base is None else PreparedDataset(Artefact(base.parent("prepare")))
     settings = run_source(run, pipeline.recipe.dataset, source)
     fresh, _ = prepare(settings, workspace)
