@@ -32,6 +32,7 @@ with early_signals:
     from glta_cli.core.errors import LONGEST_PART, GltaError, InterruptedRunError, ReaderLeft, Terminated, one_line
     from glta_cli.core.printable import bounded, visible
     from glta_cli.core.standard_streams import open_streams
+    from glta_cli.core.waiting_threads import wait_patiently
 
 # Plain help: rich's panels cost `glta --help` more time than all its other imports together.
 app = typer.Typer(
@@ -106,6 +107,7 @@ def main() -> None:
         debug = "--debug" in flags or os.environ.get("GLTA_DEBUG") == "1"
         if "--no-plugins" in flags:
             os.environ["GLTA_LOAD_PLUGINS"] = ""
+        wait_patiently()
         signal.signal(signal.SIGTERM, _terminate)
         # Ctrl-C comes back as the code 130.
         code = app(arguments, prog_name="glta", standalone_mode=False) or 0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.terminal import nothing_on_stdout, progress_bar
+from glta_cli.core.threads import compute_with_free_processors
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
 from glta_cli.evaluation.fitted_rows import FittedRow, model_rows
 from glta_cli.evaluation.listed_rows import compared_rows
@@ -107,6 +108,7 @@ def evaluate_run(
         InputError: a row of the recipe is unknown or wrongly set, or called like a row of the model.
         GltaError: a row cannot be made or breaks its promises; nobody has a test item.
     """
+    compute_with_free_processors()
     recipe = pipeline.recipe
     settings = settings or recipe.evaluate
     compared = compared_rows(settings.baselines, recipe) if rows is None else rows

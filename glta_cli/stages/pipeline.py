@@ -299,6 +299,8 @@ class Pipeline:
         from rich.markup import escape
 
         from glta_cli.core.terminal import say
+        from glta_cli.core.threads import compute_with_free_processors
+        from glta_cli.training.states import threads_of
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
@@ -306,12 +308,14 @@ class Pipeline:
 
         def publish() -> Artefact:
             say(f"[cyan]▸[/] {stage.name}{label}")
+            states = self.workspace.root / "states" / f"{stage.name}-{identity}"
+            compute_with_free_processors(threads_of(states))
             context = self.context()
             with self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
                     identity,
-                    partial(stage.run, context, self.workspace.root / "states" / f"{stage.name}-{identity}"),
+                    partial(stage.run, context, states),
                     settings=settings,
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
