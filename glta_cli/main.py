@@ -112,6 +112,8 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
         end_words(signal.SIGINT)
+    except InterruptedRunError as stopped:
+        code = report(stopped, debug=debug)
     except SystemExit as end:
         # Code of a plugin may not decide that all went well.
         guilty = not isinstance(end, Terminated) and _guilty_plugin(end)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from glta_cli.core.terminal import progress_bar
+from glta_cli.core.progress import progress_bar
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.model import load_own_tensors
@@ -17,7 +17,7 @@ from glta_cli.language.readout import encode_users
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension
-from glta_cli.serving.fusion import choose_weights
+from glta_cli.serving.fusion import KEPT_BEFORE_INDEX, choose_weights
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
 from glta_cli.stages.stage import FLOAT, ModelStage
@@ -96,7 +96,9 @@ class BuildIndex(ModelStage):
         prompts = context.user_prompts(model.language_model.tokenizer)
         model.share_prefix(prompts.template.literals[0])
         users = np.arange(context.prepared.user_count)
-        with progress_bar(len(users), "read out users", "users") as bar:
+        with progress_bar(
+            len(users), "read out users", "users", step="this batch of users", kept=KEPT_BEFORE_INDEX
+        ) as bar:
             rows = encode_users(
                 model,
                 prompts,
