@@ -41,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 
-ANYWHERE = frozenset({"--debug", "--no-plugins"})
+ANYWHERE = frozenset({"--debug", "--no-plugins", "--quiet", "-q"})
 
 app.command()(init)
 app.command()(prepare)
@@ -69,8 +69,11 @@ def first_screen(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (also GLTA_DEBUG=1).")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Results, warnings and errors alone (also GLTA_QUIET=1).")
+    ] = False,
     no_plugins: Annotated[
-        bool, typer.Option("--no-plugins", help="Load glta's own plugins only (GLTA_LOAD_PLUGINS=a,b loads some).")
+        bool, typer.Option("--no-plugins", help="Load no plugins but glta's own (GLTA_LOAD_PLUGINS=a,b: some).")
     ] = False,
 ) -> None:
     """Train and serve recommendation models by Graph-Language Token Alignment.
@@ -104,6 +107,8 @@ def main() -> None:
         debug = "--debug" in flags or os.environ.get("GLTA_DEBUG") == "1"
         if "--no-plugins" in flags:
             os.environ["GLTA_LOAD_PLUGINS"] = ""
+        if not flags.isdisjoint({"--quiet", "-q"}):
+            os.environ["GLTA_QUIET"] = "1"
         signal.signal(signal.SIGTERM, _terminate)
         # Ctrl-C comes back as the code 130.
         code = app(arguments, prog_name="glta", standalone_mode=False) or 0
