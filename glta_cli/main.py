@@ -43,7 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 
-ANYWHERE = frozenset({"--debug", "--no-plugins"})
+ANYWHERE = frozenset({"--debug", "--no-plugins", "--quiet", "-q"})
 
 app.command()(init)
 app.command()(prepare)
@@ -72,8 +72,11 @@ def first_screen(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (also GLTA_DEBUG=1).")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Results, warnings and errors alone (also GLTA_QUIET=1).")
+    ] = False,
     no_plugins: Annotated[
-        bool, typer.Option("--no-plugins", help="Load glta's own plugins only (GLTA_LOAD_PLUGINS=a,b loads some).")
+        bool, typer.Option("--no-plugins", help="Load no plugins but glta's own (GLTA_LOAD_PLUGINS=a,b: some).")
     ] = False,
 ) -> None:
     """Train and serve recommendation models by Graph-Language Token Alignment.
@@ -107,6 +110,8 @@ def main() -> None:
         debug = "--debug" in flags or os.environ.get("GLTA_DEBUG") == "1"
         if "--no-plugins" in flags:
             os.environ["GLTA_LOAD_PLUGINS"] = ""
+        if not flags.isdisjoint({"--quiet", "-q"}):
+            os.environ["GLTA_QUIET"] = "1"
         wait_patiently()
         signal.signal(signal.SIGTERM, _terminate)
         # Ctrl-C comes back as the code 130.
@@ -116,6 +121,8 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
         end_words(signal.SIGINT)
+    except InterruptedRunError as stopped:
+        code = report(stopped, debug=debug)
     except SystemExit as end:
         # Code of a plugin may not decide that all went well.
         guilty = not isinstance(end, Terminated) and _guilty_plugin(end)

@@ -462,6 +462,28 @@ def test_what_a_plugin_prints_while_it_runs_is_no_result(
     assert "hello\n" in finished.stderr
 
 
+@pytest.mark.parametrize("way", [("--quiet",), ("-q",), ()])
+def test_quiet_leaves_results_warnings_and_errors(tmp_path: Path, workspace_root: Path, way: tuple[str, ...]) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item\n" + "".join(f"u{n % 7},i{n % 11}\n" for n in range(77)))
+    environment = {} if way else {"GLTA_QUIET": "1"}
+    named = ("table", "--source", str(log), "--min-rating", "none", "--kcore", "0")
+    loud = glta("prepare", *named)
+    assert "next: " in loud.stderr
+    quiet = glta("prepare", *named, *way, **environment)
+    assert quiet.stdout == loud.stdout
+    assert [line.split(":")[0] for line in quiet.stderr.splitlines()] == ["warning"]
+    wrong = glta("prepare", "tabel", *way, **environment)
+    assert wrong.returncode == 2
+    assert "did you mean 'table'" in wrong.stderr
+    changes = ["dataset.name=table", f"dataset.source={log}", "dataset.min_rating=null", "graph.training.epochs=1"]
+    sets = [word for change in changes for word in ("--set", change)]
+    trained = glta("pretrain-graph", *way, *sets, **environment)
+    assert trained.returncode == 0, trained.stderr
+    assert "pretrain-graph of run quickstart" in trained.stdout
+    assert all(line.startswith("warning") for line in trained.stderr.splitlines()), trained.stderr
+
+
 @pytest.mark.parametrize("arguments", [("--no-plugins", "plugins", "--json"), ("plugins", "--json", "--no-plugins")])
 def test_no_plugins_beats_the_environment(site: Path, arguments: tuple[str, ...]) -> None:
     shown = glta(*arguments, PYTHONPATH=str(site), GLTA_LOAD_PLUGINS="own").stdout

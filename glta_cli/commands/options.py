@@ -94,6 +94,7 @@ def open_pipeline(
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
     """
     from glta_cli.recipe.files import load_recipe, recipe_from
+    from glta_cli.recipe.text_switches import without_defaults
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.run import checked_run_name
     from glta_cli.workspace.source_changes import tell_changed_sources
@@ -114,7 +115,8 @@ def open_pipeline(
         else:
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
-            stored_recipe = recipe_from(stored.recipe, changes, file=workspace.root / "runs" / f"{stored.name}.json")
+            kept_at = workspace.root / "runs" / f"{stored.name}.json"
+            stored_recipe = recipe_from(without_defaults(stored.recipe), changes, file=kept_at)
             pipeline = Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
             if prefer_latest and not refresh and pipeline.answer_from(stored):
                 tell_changed_sources(stored, workspace)

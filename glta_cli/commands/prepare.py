@@ -111,6 +111,7 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
     """The recipe later commands start from, and the same with this command's dataset and changes."""
     from glta_cli.core.errors import InputError
     from glta_cli.recipe.files import load_recipe, recipe_from
+    from glta_cli.recipe.text_switches import without_defaults
 
     if recipe is not None:
         base = load_recipe(recipe)
@@ -127,7 +128,9 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
         section = base.recipe.dataset.model_dump(mode="json") if about else {"name": dataset}
     else:
         raise InputError("which dataset?", location="glta prepare", hint="name one of `glta plugins --kind dataset`")
-    return base, recipe_from({**base.recipe.model_dump(mode="json"), "dataset": section}, changes)
+    return base, recipe_from(
+        {**without_defaults(base.recipe.model_dump(mode="json"), base.recipe), "dataset": section}, changes
+    )
 
 
 def _recipe_about(dataset: str) -> LoadedRecipe:

@@ -145,8 +145,8 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
     has_text = prepared is None or prepared.has_text
     left_out = {
         "encode-items": not _encodes_items(stage, recipe, has_text=has_text),
-        "align": not recipe.align.enabled,
-        "describe-users": not (recipe.interests.profile or recipe.interests.prediction),
+        "align": not (recipe.align.enabled and has_text),
+        "describe-users": not (has_text and (recipe.interests.profile or recipe.interests.prediction)),
     }
     left_out |= {refit_name(name): left_out.get(name, False) or not recipe.finetune.refit for name in REFITTED}
     if not recipe.finetune.enabled:

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.core.files import fingerprint
+from glta_cli.core.interruption import stops_after
 from glta_cli.core.storage import ReadOnlyError
 from glta_cli.core.tensors import read_arrays, write_tensors
 from glta_cli.core.terminal import say
@@ -216,16 +217,17 @@ def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folde
     from glta_cli.training.loop import pick_device
 
     prepared = pipeline.prepared()
-    learnt = made.baseline.fit(
-        BaselineData(
-            train=prepared.split("train"),
-            validation=prepared.split("valid"),
-            texts=prepared.texts if prepared.has_text else None,
-            seed=pipeline.recipe.seed,
-            device=pick_device(pipeline.device),
-            text_vectors=None if vectors is None else _read_vectors(vectors),
-        )
+    data = BaselineData(
+        train=prepared.split("train"),
+        validation=prepared.split("valid"),
+        texts=prepared.texts if prepared.has_text else None,
+        seed=pipeline.recipe.seed,
+        device=pick_device(pipeline.device),
+        text_vectors=None if vectors is None else _read_vectors(vectors),
     )
+    # What solves for all items at once cannot be cut short.
+    with stops_after(f"the fit of {made.name}", kept=f"{made.name} is fitted again, what was fitted before is kept"):
+        learnt = made.baseline.fit(data)
     arrays = checked_arrays(learnt, made.name)
     write_tensors(folder / LEARNT, arrays)
     return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}

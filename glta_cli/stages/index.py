@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.terminal import progress_bar
+from glta_cli.core.progress import progress_bar
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import scoring_arrays
@@ -19,7 +19,7 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension
-from glta_cli.serving.fusion import FusionWeights, choose_weights, fusion_users
+from glta_cli.serving.fusion import KEPT_BEFORE_INDEX, FusionWeights, choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
 from glta_cli.stages.known_at_test import known_at_test
@@ -153,7 +153,7 @@ def read_rows(
 ) -> NDArray[np.float32]:
     """The queries of users [n], as many as the recipe reads of each: [n, R, D]."""
     model.share_prefix(prompts.template.literals[0])
-    with progress_bar(len(users), "read out users", "users") as bar:
+    with progress_bar(len(users), "read out users", "users", step="this batch of users", kept=KEPT_BEFORE_INDEX) as bar:
         return encode_users(
             model,
             prompts,

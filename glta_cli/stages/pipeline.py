@@ -49,6 +49,7 @@ class Pipeline:
         self.recorded = True
         self.as_published = False
         self._published_own = False
+        self._texts_told = False
         self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
         self._weights_of_backbone: dict[str, str] = {}
@@ -98,9 +99,11 @@ class Pipeline:
         self.require(stage)
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
+            self._require_texts_of(stage, prepared)
             raise GltaError(f"this recipe leaves out {stage}", location=self.name)
         lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
+        self._tell_what_lacks_texts(lineage, prepared)
         loaded = {
             each.loading(self.recipe).backbone.name for each in wanted if "backbone" in each.settings(self.recipe)
         }
@@ -113,6 +116,25 @@ class Pipeline:
 
             check_backbones(reading, self.recipe, prepared)
         return wanted
+
+    def _require_texts_of(self, stage: str, prepared: PreparedDataset) -> None:
+        """Raise `InputError` where a stage that was asked for by name lacks nothing but item texts."""
+        from glta_cli.stages.texts import left_out_without_texts
+
+        if left_out_without_texts(self.recipe, {stage}):
+            for each in self._later_stages():
+                if each.name == stage:
+                    each.require_texts(prepared)
+
+    def _tell_what_lacks_texts(self, stages: set[str], prepared: PreparedDataset) -> None:
+        """One line, once, on what the recipe would have and drops out where nothing is written about the items."""
+        from glta_cli.core.terminal import say
+        from glta_cli.stages.texts import left_out_without_texts
+
+        left_out = "" if prepared.has_text or self._texts_told else left_out_without_texts(self.recipe, stages)
+        if left_out:
+            self._texts_told = True
+            say(f"no item texts: without {left_out}")
 
     def _unpublished(self, stages: list[Any]) -> list[Any]:
         """Those of the stages, which stand in order, that have yet to run."""
@@ -213,6 +235,7 @@ class Pipeline:
         other = Pipeline(self.name, recipe.model_copy(update={"loggers": {}}), self.workspace, device=self.device)
         other.named_after = (*self.named_after, name)
         other.recorded = False
+        other._texts_told = True
         other._artefacts["prepare"] = self._artefacts["prepare"]
         other._weights_of_backbone = self._weights_of_backbone
         return other
