@@ -98,11 +98,8 @@ def update(
     begun = time.monotonic()
     workspace = pipeline.workspace
     trained = pipeline.prepared()
-    base = (
-        None
-        if dry_run and not _answers(run)
-        else pipeline.ensure(SERVING if SERVING in run.stages else pipeline.served_stage)
-    )
+    answering = SERVING if SERVING in run.stages else pipeline.served_stage
+    base = None if dry_run and answering not in run.stages else pipeline.ensure(answering)
     known = trained if base is None else PreparedDataset(Artefact(base.parent("prepare")))
     settings = run_source(run, pipeline.recipe.dataset, source)
     fresh, _ = prepare(settings, workspace)
