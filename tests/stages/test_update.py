@@ -178,3 +178,15 @@ def test_it_advises_to_train_again_once_much_is_new(shop: Path) -> None:
     told = glta("update").stdout
     assert "train again: " in told
     assert "more users since it was trained" in told
+
+
+def test_a_renamed_title_trains_no_encoder_that_reads_no_text(shop: Path, tmp_path: Path) -> None:
+    before = run_file().stages
+    items = shop / "items.csv"
+    items.write_text(items.read_text().replace("i5,Space film 5", "i5,Space film five"))
+    said = glta("pretrain-graph", "--recipe", str(tmp_path / "shop.yaml")).stderr
+    assert "✓ prepare: table prepared" in said
+    assert "✓ pretrain-graph: up to date" in said
+    after = run_file().stages
+    assert after["pretrain-graph"] == before["pretrain-graph"]
+    assert after["prepare"] != before["prepare"]
