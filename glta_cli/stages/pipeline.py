@@ -14,6 +14,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.known_at_test import knows_all_at_test
 from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
+from glta_cli.stages.same_interactions import published_on_same_interactions
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
@@ -365,7 +366,11 @@ class Pipeline:
         settings = stage.settings(self.recipe)
         inputs = {name: fingerprints[name] for name in stage.reads(self.recipe) if name in fingerprints}
         weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
-        return fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights]), settings, inputs, weights
+        identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
+        if not stage.reads_texts(self.recipe) and self.workspace.published(stage.name, identity) is None:
+            found = published_on_same_interactions(self.workspace, stage.name, settings, inputs, self.recipe.seed)
+            identity = found or identity
+        return identity, settings, inputs, weights
 
     def _log(self, artefact: Artefact) -> None:
         self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
