@@ -29,9 +29,11 @@ with early_signals:
     from glta_cli.commands.recommend import recommend
     from glta_cli.commands.reproduce import reproduce
     from glta_cli.commands.runs import runs
+    from glta_cli.commands.update import update
     from glta_cli.core.errors import LONGEST_PART, GltaError, InterruptedRunError, ReaderLeft, Terminated, one_line
     from glta_cli.core.printable import bounded, visible
     from glta_cli.core.standard_streams import open_streams
+    from glta_cli.core.waiting_threads import wait_patiently
 
 # Plain help: rich's panels cost `glta --help` more time than all its other imports together.
 app = typer.Typer(
@@ -51,6 +53,7 @@ app.command()(align)
 app.command()(finetune)
 app.command()(evaluate)
 app.command()(recommend)
+app.command()(update)
 app.command()(reproduce)
 app.add_typer(runs, name="runs")
 app.add_typer(recipes, name="recipes")
@@ -112,6 +115,7 @@ def main() -> None:
             os.environ["GLTA_LOAD_PLUGINS"] = ""
         if not flags.isdisjoint({"--quiet", "-q"}):
             os.environ["GLTA_QUIET"] = "1"
+        wait_patiently()
         signal.signal(signal.SIGTERM, _terminate)
         # Ctrl-C comes back as the code 130.
         code = app(arguments, prog_name="glta", standalone_mode=False) or 0

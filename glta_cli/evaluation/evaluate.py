@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from glta_cli.core.errors import GltaError
 from glta_cli.core.progress import progress_bar
 from glta_cli.core.terminal import nothing_on_stdout
+from glta_cli.core.threads import compute_with_free_processors
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
 from glta_cli.evaluation.fitted_rows import FittedRow, model_rows
 from glta_cli.evaluation.listed_rows import compared_rows
@@ -91,8 +92,9 @@ def evaluate_run(
         settings: how to evaluate; None takes the recipe's.
 
     Returns:
-        `dataset`, `split`, `run`, `users`, `left_out` (users without a test item), `seeds`, and whether encoders
-        were trained again on training and validation interactions, `refit`;
+        `dataset`, `split`, `run`, `users`, `left_out` (users without a test item), `seeds`, the parts of the split that
+        histories hold when the test is ranked, `histories`, and whether encoders were trained again on training and
+        validation interactions, `refit`;
         `models`: {row: {"ndcg@10": mean over users and seeds, ...}};
         `intervals`: {row: {"ndcg@10": [low, high]}}, of the mean over users;
         `by_seed`: {row: {"ndcg@10": [mean over users, one a seed]}};
@@ -107,6 +109,7 @@ def evaluate_run(
         InputError: a row of the recipe is unknown or wrongly set, or called like a row of the model.
         GltaError: a row cannot be made or breaks its promises; nobody has a test item.
     """
+    compute_with_free_processors()
     recipe = pipeline.recipe
     settings = settings or recipe.evaluate
     compared = compared_rows(settings.baselines, recipe) if rows is None else rows
@@ -128,6 +131,7 @@ def evaluate_run(
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
         "seeds": list(_seeds(recipe, settings)),
+        "histories": list(prepared.parts_known_at_test),
         "refit": recipe.graph.refit,
         "models": {name: _means(row) for name, row in values.items()},
         "intervals": model_intervals(values, settings.bootstrap, recipe.seed),

@@ -78,6 +78,7 @@ def _best(tried: Sequence[Mapping[str, Any]]) -> int:
 def _tried(candidates: Sequence[TunableRow], pipeline: Pipeline, state: Path) -> list[dict[str, Any]]:
     """Every candidate's settings and what they came to, those already in the file `state` as they stand there."""
     tried, fitted = _saved_search(state)
+    learnt = [fingerprint(candidate.learns(pipeline)) for candidate in candidates]
     with progress_bar(
         len(candidates),
         f"tune {candidates[0].name}",
@@ -94,9 +95,20 @@ def _tried(candidates: Sequence[TunableRow], pipeline: Pipeline, state: Path) ->
             fitted.append(artefact.fingerprint if artefact.stage == BASELINE_STAGE and not was_there else None)
             with storage_errors(state.parent):
                 write_sealed_json(state, {"tried": tried, "fitted": fitted})
-            _remove(fitted[: _best(tried)] + fitted[_best(tried) + 1 :], pipeline.workspace)
+            _remove(_lost(tried, fitted, learnt), pipeline.workspace)
             bar.update(1)
     return list(tried)
+
+
+def _lost(tried: Sequence[Mapping[str, Any]], fitted: Sequence[str | None], learnt: Sequence[str]) -> list[str | None]:
+    """What was fitted for candidates that are beaten, but for what the best one or one yet to be tried learns too.
+
+    Args:
+        fitted: artefacts of the candidates so far; None where others may want one.
+        learnt: of every candidate, the same for those that learn the same.
+    """
+    wanted = {learnt[_best(tried)], *learnt[len(tried) :]}
+    return [artefact for artefact, content in zip(fitted, learnt, strict=False) if content not in wanted]
 
 
 def _saved_search(state: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
@@ -118,7 +130,8 @@ def _tried_one(candidate: TunableRow, pipeline: Pipeline) -> tuple[dict[str, Any
     train, validation = pipeline.prepared().split("train"), pipeline.prepared().split("valid")
     users = validation_users(validation)
     [fitted] = candidate.before_validation().fitted(pipeline)
-    ranked = rank_users(fitted.score, users, 10, train, description="rank validation users")
+    assert fitted.validation_score is not None, "a row with settings to choose can be judged on validation"
+    ranked = rank_users(fitted.validation_score, users, 10, train, description="rank validation users")
     value = float(ranking_metrics(ranked, users, validation, [10])[SELECTION_METRIC].mean())
     result = {"settings": candidate.settings(), SELECTION_METRIC: value, "seconds": fitted.seconds}
     return result, fitted.artefact, fitted.was_there

@@ -49,6 +49,10 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
         location = place(("finetune", "readout"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
+    if finetune.refit and not finetune.enabled:
+        problem = "finetune.refit: a recipe that stops after the graph encoder serves nothing to be trained for again"
+        location = place(("finetune", "refit"), positions)
+        found.append(InputError(problem, location=location, hint="set finetune.enabled=true"))
     if finetune.shuffled_users and not finetune.user_token:
         problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
         location = place(("finetune", "shuffled_users"), positions)

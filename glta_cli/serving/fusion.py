@@ -66,12 +66,12 @@ def choose_weights(
 ) -> FusionWeights:
     """The weight with the best validation NDCG@10 for each third of the users by history length.
 
-    Thirds with fewer than 100 validation users are too small to choose on and are not told apart; of more than
-    10,000 validation users, a random 10,000 are ranked.
+    Thirds with fewer than 100 validation users are too small to choose on and are not told apart.
+
+    Args:
+        graph, language: scores by training histories, of `fusion_users` at least.
     """
-    users = np.flatnonzero(validation.counts)
-    if len(users) > MOST_USERS:
-        users = np.sort(np.random.default_rng(seed).choice(users, MOST_USERS, replace=False))
+    users = fusion_users(validation, seed=seed)
     lengths = train.counts[users]
     starts = _step_starts(lengths)
     quality = _quality_by_weight(graph, language, users, train, validation)  # [W, n]
@@ -79,6 +79,14 @@ def choose_weights(
     # The first of equal weights wins, so the language model has to improve the ranking to be heard.
     weights = [WEIGHTS[int(quality[:, step == s].mean(axis=1).argmax())] for s in range(len(starts))]
     return FusionWeights(starts, weights)
+
+
+def fusion_users(validation: Interactions, *, seed: int) -> NDArray[np.int64]:
+    """The users weights are chosen on, ascending: those with a validation item, or a random 10,000 of more."""
+    users = np.flatnonzero(validation.counts)
+    if len(users) <= MOST_USERS:
+        return users
+    return np.sort(np.random.default_rng(seed).choice(users, MOST_USERS, replace=False))
 
 
 def _step_starts(lengths: NDArray[np.int64]) -> list[int]:

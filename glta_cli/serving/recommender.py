@@ -15,7 +15,7 @@ from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.ranking.top_k import mask_seen, top_k
 from glta_cli.serving.index import VECTORS, Index
-from glta_cli.workspace.artefact import Artefact
+from glta_cli.workspace.artefact import MANIFEST, Artefact
 
 USERS_FILE: Final = "users.parquet"
 """Of the prepared dataset; its own module would import Polars."""
@@ -59,6 +59,21 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
     except (IndexError, ValueError, OverflowError, MemoryError) as error:
         # Of a large index the header alone is checked before; what it leads to is no number of this index's.
         raise damaged(artefact.path / VECTORS, f"it leads nowhere: {error}") from error
+
+
+def known_to(artefact: Artefact) -> dict[str, Any]:
+    """What answers are given from: `interactions`, their number, `newest`, the day of the last, and `trained`, how many
+    of them the parameters were trained on.
+
+    Each is None where nobody knows: an index of 0.1 knows training items, and no days.
+    """
+    details = artefact.manifest["details"]
+    if "interactions" in details:
+        return {**{key: details[key] for key in ("interactions", "newest")}, "trained": details.get("trained")}
+    prepared = Artefact(artefact.parent("prepare"))
+    known = (prepared.path / MANIFEST).is_file()
+    trained = prepared.details["split"]["train"] if known else None
+    return {"interactions": trained, "newest": None, "trained": trained}
 
 
 def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
-from glta_cli.stages.stage import TIMING, ModelStage, dealt_texts, require_text, training_details
+from glta_cli.stages.stage import TIMING, ModelStage, dealt_texts, details_of, require_text
 from glta_cli.training.loop import train
 
 
@@ -58,6 +58,9 @@ class Align(ModelStage):
         tokenizer = model.language_model.tokenizer
         prompts = AlignmentPrompts(tokenizer, context.texts, context.prepared.user_count, recipe.align, recipe.prompts)
         task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
-        progress = train(task, recipe.align.training, state_folder=state_folder, description="align items")
+        epochs = context.epochs_selected("align")
+        progress = train(
+            task, recipe.align.training, state_folder=state_folder, description="align items", fixed_epochs=epochs
+        )
         write_tensors(folder / MODEL, own_tensors(model))
-        return {"labels": recipe.align.labels, **training_details(progress)}
+        return {"labels": recipe.align.labels, **details_of(progress, epochs)}

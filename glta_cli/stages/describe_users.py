@@ -25,6 +25,7 @@ class DescribeUsers(Stage):
     name = "describe-users"
     inputs = ("prepare", "pretrain-graph")
     writes_words = True
+    selects = False
     shortening = ("interests.items", "interests.description_tokens", "interests.new_tokens")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:

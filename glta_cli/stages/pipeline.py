@@ -11,8 +11,9 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.lineage import ENCODER_STAGES, STAGES, lineage_of
-from glta_cli.stages.run_record import failure_noted, record_stages
+from glta_cli.stages.known_at_test import knows_all_at_test
+from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.run_record import failure_noted, record_served, record_stages
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
@@ -72,12 +73,17 @@ class Pipeline:
             wanted = self.checked(stage)
         if stage in self._artefacts:
             return self._artefacts[stage]
+        if self.as_published:
+            # What a finished run has stays what it was made of, whatever would be made of its recipe today.
+            wanted = [each for each in wanted if each.name not in self._artefacts]
         for each in wanted:
             with self._failure_noted():
                 self._artefacts[each.name] = self._up_to_date(each)
             if self._published_own:
                 self._save()
         self._save()
+        if self.as_published and stage == SERVING:
+            record_served(self.name, self._artefacts[stage], self.workspace)
         return self._artefacts[stage]
 
     def checked(self, stage: str) -> list[Any]:
@@ -135,6 +141,8 @@ class Pipeline:
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         missing = []
         for stage in stages:
+            if self.as_published and stage.name in fingerprints:
+                continue
             identity, _, _, _ = self._depends_on(stage, fingerprints)
             if self.workspace.published(stage.name, identity) is None:
                 missing.append(stage)
@@ -156,16 +164,33 @@ class Pipeline:
         """Take what a finished run published as it is, without a look at its source; the run stays as it was.
 
         Returns:
-            Whether that can be: the run is finished and of this recipe, all of it is there, and its index can be read.
+            Whether that can be: the run is finished and of this recipe, all of it is there, its index can be read, and
+            users are in it as every other row of an evaluation knows them.
         """
         from glta_cli.serving.index import LAYOUT
 
         found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
+        if found.get(SERVING, run) is None:
+            del found[SERVING]  # it is made again of what the run has
         artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
         own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
         if not own or not run.finished or len(artefacts) < len(found):
             return False
         if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
+            return False
+        if SERVING in artefacts and artefacts[SERVING].manifest["settings"].get("layout") != LAYOUT:
+            del artefacts[SERVING]
+        if not knows_all_at_test(artefacts, self.recipe):
+            from rich.markup import escape
+
+            from glta_cli.core.terminal import say
+
+            say(
+                f"run {escape(run.name)} was made when histories at test held training items alone: it is made again, "
+                "to know the validation items too"
+            )
+            # Its own data, wherever their source is by now.
+            self._artefacts, self._sources = {"prepare": artefacts["prepare"]}, dict(run.sources)
             return False
         _ = self.loggers  # one that cannot be had is said before anything runs
         self._artefacts = artefacts
@@ -297,6 +322,8 @@ class Pipeline:
         from rich.markup import escape
 
         from glta_cli.core.terminal import say
+        from glta_cli.core.threads import compute_with_free_processors
+        from glta_cli.training.states import threads_of
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
@@ -304,12 +331,14 @@ class Pipeline:
 
         def publish() -> Artefact:
             say(f"[cyan]▸[/] {stage.name}{label}")
-            context = self._context()
+            states = self.workspace.root / "states" / f"{stage.name}-{identity}"
+            compute_with_free_processors(threads_of(states))
+            context = self.context()
             with self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
                     identity,
-                    partial(stage.run, context, self.workspace.root / "states" / f"{stage.name}-{identity}"),
+                    partial(stage.run, context, states),
                     settings=settings,
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
@@ -341,7 +370,8 @@ class Pipeline:
     def _log(self, artefact: Artefact) -> None:
         self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
 
-    def _context(self) -> Any:
+    def context(self) -> Any:
+        """What a stage after those brought up to date works with: a `StageContext`."""
         from glta_cli.stages.context import StageContext
         from glta_cli.training.loop import pick_device
 

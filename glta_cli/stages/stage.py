@@ -25,13 +25,15 @@ class Stage(ABC):
         name: as the artefact and the manifest call it.
         inputs: the stages whose artefacts it reads, whatever the recipe.
         writes_words: whether the language model has to write.
+        selects: whether it chooses an epoch on validation, which a refit takes over.
         shortening: keys of the recipe with which its prompts get shorter.
     """
 
-    name: ClassVar[str]
-    inputs: ClassVar[tuple[str, ...]]
-    writes_words: ClassVar[bool] = False
-    shortening: ClassVar[tuple[str, ...]] = ()
+    name: str
+    inputs: tuple[str, ...]
+    writes_words: bool = False
+    selects: ClassVar[bool] = True
+    shortening: tuple[str, ...] = ()
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         """Whether the recipe has this stage at all."""
@@ -105,6 +107,11 @@ def training_details(progress: TrainingProgress) -> dict[str, Any]:
         "training_seconds": round(progress.seconds, 2),
         "history": progress.history,
     }
+
+
+def details_of(progress: TrainingProgress, fixed_epochs: int | None) -> dict[str, Any]:
+    """What a manifest says of a training that was told its epochs, or with None selected one."""
+    return training_details(progress) if fixed_epochs is None else refit_details(progress)
 
 
 def refit_details(progress: TrainingProgress) -> dict[str, Any]:

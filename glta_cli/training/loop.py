@@ -310,7 +310,8 @@ class _Loop:
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{key}.{name}"] = value
         seconds = self.progress.seconds + time.monotonic() - self.started
-        write_state(self.state_folder, tensors, asdict(self.progress) | {"seconds": seconds})
+        beside = {"seconds": seconds, "threads": torch.get_num_threads()}
+        write_state(self.state_folder, tensors, asdict(self.progress) | beside)
         self.saved, self.saved_step = time.monotonic(), self.progress.step
 
     def resume(self, description: str) -> None:
@@ -343,9 +344,10 @@ class _Loop:
             for kind in ("current", "best"):
                 if tensors[f"{kind}.{name}"].shape != parameter.shape:
                     raise ValueError(f"{kind}.{name} has another shape")
-        if set(progress) != {each.name for each in fields(TrainingProgress)} or "generator.cpu" not in tensors:
+        known = {name: value for name, value in progress.items() if name != "threads"}
+        if set(known) != {each.name for each in fields(TrainingProgress)} or "generator.cpu" not in tensors:
             raise ValueError("its progress is that of another version")
-        return _LoadedState(TrainingProgress(**progress), tensors, moments)
+        return _LoadedState(TrainingProgress(**known), tensors, moments)
 
 
 @dataclass(frozen=True)

@@ -146,13 +146,14 @@ def test_reading_an_index_maps_it_and_copies_no_vectors(artefact: Artefact) -> N
 def test_an_index_of_an_older_layout_is_built_again(
     tiny_recipe_file: Path, run_toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = run_toy().workspace
+    serving = run_toy(stage="serving-index")
+    workspace = serving.workspace
     monkeypatch.setattr("glta_cli.serving.index.LAYOUT", 1)
     assert published_index("toy", workspace.root) is None
     monkeypatch.undo()
     asked, found = published_index("toy", workspace.root)
     assert (asked.name, asked.dataset) == ("toy", "table")
-    assert found.fingerprint == run_toy().ensure("index").fingerprint
+    assert found.fingerprint == serving.ensure("serving-index").fingerprint
 
 
 ENTRIES = [
@@ -226,19 +227,27 @@ def test_titles_neither_break_a_line_nor_command_the_terminal(
     monkeypatch.setattr("glta_cli.commands.recommend.results_width", lambda: width)
     title = "\x1b[2JTwo\nlines, and then so many words that it ends nowhere"
     entry = {"item": "i\t7", "title": title}
-    answer = {"user": "u\n7", "run": "toy", "dataset": "d\x1b"}
+    answer = {
+        "user": "u\n7",
+        "run": "toy",
+        "dataset": "d\x1b",
+        "interactions": 1_234,
+        "newest": "2020-09-13",
+        "trained": 1_000,
+    }
     answer |= {"history": [entry], "recommendations": [{"rank": 1, **entry, "score": 1.0}]}
     show_answer(answer)
     lines = capsys.readouterr().out.splitlines()
-    # A head and an item of the history, a blank, a head, a blank, then the table's head, its rule and its one row.
-    assert len(lines) == 8
+    # A head and an item of the history, a blank, two lines of what answers, a blank, then the table's head, its rule
+    # and its one row.
+    assert len(lines) == 9
     assert all(line.isprintable() for line in lines)
     assert lines[0] == "user u 7, most recent first"
     assert lines[1].startswith("   [2JTwo lines,")
     if width is None:
         assert lines[1].endswith("nowhere")
     else:
-        assert max(map(cells, [lines[1], *lines[5:]])) == width
+        assert max(map(cells, [lines[1], *lines[6:]])) == width
 
 
 def test_answering_from_an_index_imports_nothing_heavy_but_numpy(run_toy: Any, toy_root: Path) -> None:

@@ -28,11 +28,11 @@ from glta_cli.recipe.shipped_variants import VARIANTS
 from glta_cli.serving.index import Index
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.encode_items import EncodeItems
-from glta_cli.stages.lineage import STAGES
+from glta_cli.stages.lineage import SERVING, STAGES
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
-LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users")]
+LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users") and not stage.startswith("refit-")]
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_one_changed_setting_runs_again_only_what_depends_on_it(
 
 
 def test_another_seed_trains_again_but_prepares_and_encodes_the_same(run_toy: Callable[..., Pipeline]) -> None:
-    before, after = (dict(p.status()) for p in (run_toy(), run_toy("seed=1", name="seed")))
+    before, after = (dict(p.status()) for p in (run_toy(stage=SERVING), run_toy("seed=1", stage=SERVING, name="seed")))
     for stage in LATER:
         assert before[stage] is not None
         assert after[stage] is not None
@@ -381,7 +381,7 @@ def test_a_recipe_of_stage_1_alone_stops_after_the_encoder_and_says_so(
         ("align",): "align",
         ("finetune",): "finetune",
         ("finetune", "--dry-run"): "finetune",
-        ("recommend", "--user", "u7"): "index",
+        ("recommend", "--user", "u7"): "serving-index",
     }
     for (command, *options), stage in left_out.items():
         with pytest.raises(GltaError, match=f"leaves out {stage}: it stops after pretrain-graph") as caught:
