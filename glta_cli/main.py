@@ -17,6 +17,7 @@ with early_signals:
     import typer
 
     from glta_cli import __version__
+    from glta_cli.commands import completion
     from glta_cli.commands.align import align
     from glta_cli.commands.evaluate import evaluate
     from glta_cli.commands.finetune import finetune
@@ -39,7 +40,7 @@ app = typer.Typer(
     name="glta",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=completion.is_asked_for(),
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 
@@ -92,6 +93,8 @@ def first_screen(
         glta prepare movielens-1m
         glta finetune --recipe movielens-1m
         glta evaluate
+
+    `glta --install-completion` has the shell complete commands and names.
     """
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glta_cli.commands import completion
 from glta_cli.core.errors import did_you_mean
 from glta_cli.core.terminal import say
 
@@ -30,11 +31,30 @@ def checked_device(device: str | None) -> str | None:
 
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME|FILE", help="A shipped recipe (`glta recipes`) or a YAML file."),
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe (`glta recipes`) or a YAML file; without one, that of --run, else quickstart.",
+        autocompletion=completion.recipes,
+    ),
+]
+AnsweringRecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe (`glta recipes`) or a YAML file; without one, the latest finished run's.",
+        autocompletion=completion.recipes,
+    ),
 ]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", metavar="NAME", help="Name of the run; an existing one brings its own recipe."),
+    typer.Option(
+        "--run",
+        metavar="NAME",
+        help="Name of the run; an existing one brings its own recipe.",
+        autocompletion=completion.runs,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -55,7 +75,13 @@ SeedOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto.", callback=checked_device),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1, mps or auto.",
+        callback=checked_device,
+        autocompletion=completion.devices,
+    ),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show the recipe, the stages, parameters and memory; run nothing.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glta_cli.commands import completion
 from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption, ProfileOption, RecipeOption, SetOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.recipe.files import LoadedRecipe
     from glta_cli.recipe.schema import Recipe
@@ -20,7 +24,12 @@ if TYPE_CHECKING:
 
 def prepare(
     dataset: Annotated[
-        str | None, typer.Argument(help="A dataset of `glta plugins`; may be left out with --recipe.")
+        str | None,
+        typer.Argument(
+            metavar="[DATASET]",
+            help="A dataset of `glta plugins`; may be left out with --recipe.",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -50,7 +59,7 @@ def prepare(
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn raw files into a dataset: clean, split, and count what was dropped.
+    """Turn raw files into a dataset: clean, split and count.
 
     A dataset that a shipped recipe is about starts from that recipe's dataset section (the recipe of its own
     name, else `quickstart`, else the first by name), so that its later stages find it prepared; options
@@ -77,7 +86,7 @@ def prepare(
     }
     changes = [f"dataset.{key}={_yaml(key, value)}" for key, value in named.items() if value is not None]
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
-    base, resolved = _resolved(dataset, recipe, changes)
+    base, resolved = _with_options_named(partial(_resolved, dataset, recipe, changes))
     workspace = Workspace(data_dir)
     loggers = Loggers(base.name, resolved, workspace)
     folder = workspace.root / "profiles" / checked_run_name(base.name)
@@ -100,6 +109,21 @@ def prepare(
         # The later stages of this run find it up to date, and tell nobody.
         artefact = prepared.artefact
         loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
+
+
+def _with_options_named(resolve: Callable[[], tuple[LoadedRecipe, Recipe]]) -> tuple[LoadedRecipe, Recipe]:
+    """What `resolve` returns; what is wrong with a setting of the loader is said of `-o`, the way it was given."""
+    from glta_cli.core.errors import InputErrors
+
+    try:
+        return resolve()
+    except InputErrors as several:
+        for error in several.errors:
+            at = (error.location or "").removeprefix("--set dataset.options.")
+            if at and error.location != at:
+                error.location = f"-o {at}"
+                error.problem = error.problem.removeprefix("dataset.options.").removeprefix(f"{at}: ")
+        raise
 
 
 def _yaml(key: str, value: str | int) -> str:
@@ -158,12 +182,23 @@ def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -
     if not needs_source(loader_of(resolved.dataset)):
         # The later stages find what was prepared from the local copy without it.
         del after["source"]
-    for key, value in after.items():
-        if before.get(key) != value:
-            words += ["--set", f"dataset.{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    changed = {key: value for key, value in after.items() if before.get(key) != value}
+    for key, value in changed.items():
+        words += ["--set", f"dataset.{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    if changed:
+        words += ["--run", _run_of_its_own(base, resolved)]
     if data_dir is not None:
         words += ["--data-dir", str(data_dir)]
     return " ".join(map(shell_word, words))
+
+
+def _run_of_its_own(base: LoadedRecipe, resolved: Recipe) -> str:
+    """A name for the run on data that are not the recipe's own, whose run they would replace."""
+    name, source = resolved.dataset.name, resolved.dataset.source
+    if name == base.recipe.dataset.name:
+        return f"{base.name}-2"  # the same data, cleaned or split in another way
+    stem = Path(source).name.partition(".")[0] if source else ""
+    return re.sub(r"\W+", "-", stem).strip("-") or name
 
 
 def _is_shipped(base: LoadedRecipe) -> bool:

@@ -10,11 +10,11 @@ import typer
 
 from glta_cli.commands.options import (
     DEFAULT_RECIPE,
+    AnsweringRecipeOption,
     DataDirOption,
     DeviceOption,
     JsonOption,
     ProfileOption,
-    RecipeOption,
     RefreshOption,
     RunOption,
     SeedOption,
@@ -68,7 +68,7 @@ HISTORY_SHOWN = 5
 def recommend(
     user: Annotated[str, typer.Option("--user", metavar="ID", help="A user's id, as in the source data.")],
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many items.")] = 10,
-    recipe: RecipeOption = None,
+    recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
     data_dir: DataDirOption = None,
@@ -198,7 +198,7 @@ def trained_on(answer: Mapping[str, Any]) -> str:
 
 
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """Rank, item id, title and score, one item a line below a head; titles, then ids are cut to fit into `width`.
+    """Rank, item id, title and score, one item a line below a head; long ids, then titles are cut to fit into `width`.
 
     Written out here because importing rich would take longer than finding the items.
     """
@@ -206,9 +206,12 @@ def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> li
     rows = [(str(e["rank"]), printable(e["item"]), printable(e["title"]), f"{e['score']:.3f}") for e in entries]
     ranks, items, titles, scores = (max(map(cells, column)) for column in zip(columns, *rows, strict=True))
     if width is not None:
-        titles = max(len("title"), min(titles, width - ranks - items - scores - 11))
+        # A title says more than an id: of what room there is, the ids take more than a third only if titles leave it.
+        room = width - ranks - scores - 11
+        items = max(len("item"), min(items, max(room // 3, room - titles)))
+        titles = max(len("title"), min(titles, room - items))
         # The terminal would break the line anywhere, a score included.
-        items = max(len("item"), min(items, width - ranks - titles - scores - 11))
+        items = max(len("item"), min(items, room - titles))
 
     def line(rank: str, item: str, title: str, score: str, style: str) -> str:
         shown = styled(padded(item, items), style)

@@ -11,6 +11,8 @@ from glta_cli.core.printable import bounded, visible
 
 LONGEST_PART = 2_000
 MOST_PROBLEMS = 100
+# What the place of a setting begins with that was given on the command line.
+OVERRIDE = "--set "
 BREAK = re.compile(r"\s*\n\s*")
 
 
@@ -96,6 +98,9 @@ class ReaderLeft(Terminated):
 
 
 def _told(problem: str, location: str | None, hint: str | None) -> str:
+    if location is not None:
+        # An override is its own place: its key is not said twice.
+        problem = problem.removeprefix(f"{location.removeprefix(OVERRIDE)}: ")
     head = f"{one_line(location)}: {one_line(problem)}" if location else one_line(problem)
     if not hint:
         return head
