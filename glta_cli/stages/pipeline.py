@@ -22,6 +22,7 @@ from glta_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from glta_cli.stages.loggers import Loggers
+    from glta_cli.stages.schedule import Schedule
     from glta_cli.training.profiling import StageProfile
 
 
@@ -53,6 +54,8 @@ class Pipeline:
         self._texts_told = False
         self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
+        self._schedule: Schedule | None = None
+        self.announced = False
         self._weights_of_backbone: dict[str, str] = {}
 
     @property
@@ -77,6 +80,9 @@ class Pipeline:
         if self.as_published:
             # What a finished run has stays what it was made of, whatever would be made of its recipe today.
             wanted = [each for each in wanted if each.name not in self._artefacts]
+        from glta_cli.stages.schedule import scheduled
+
+        self._schedule = scheduled(self, wanted, self._unpublished(wanted))
         for each in wanted:
             with self._failure_noted():
                 self._artefacts[each.name] = self._up_to_date(each)
@@ -327,11 +333,12 @@ class Pipeline:
         from glta_cli.training.states import threads_of
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
+        about = [*self.named_after, *(self._schedule.about(stage.name) if self._schedule else [])]
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         identity, settings, inputs, weights = self._depends_on(stage, fingerprints)
 
         def publish() -> Artefact:
-            say(f"[cyan]▸[/] {stage.name}{label}")
+            say(f"[cyan]▸[/] {stage.name}" + (escape(f" ({', '.join(about)})") if about else ""))
             states = self.workspace.root / "states" / f"{stage.name}-{identity}"
             compute_with_free_processors(threads_of(states))
             context = self.context()
@@ -344,6 +351,7 @@ class Pipeline:
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
                     needed=stage.bytes_to_write(context),
+                    work=self._schedule.record(stage.name) if self._schedule else {},
                 )
 
         artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)
