@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -210,7 +211,8 @@ def _is_shipped(base: LoadedRecipe) -> bool:
 def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in section.items():
-        if isinstance(value, dict):
+        # What is a key within one of the loader's own settings is data, such as the name of an event.
+        if isinstance(value, dict) and prefix != "options.":
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
@@ -234,6 +236,23 @@ def _show(prepared: PreparedDataset) -> None:
         table.add_row(f"dropped: {escape(reason)}", f"{count:,}")
     if not summary["dropped"]:
         table.add_row("dropped", "nothing")
+    for name, told in _weighing(summary):
+        table.add_row(escape(name), told)
     for name, count in summary["split"].items():
         table.add_row(name, f"{count:,}")
     show_table(table)
+
+
+def _weighing(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is told of events and weights, where the source has any."""
+    if "added_up" in summary:
+        yield "added to another of the pair", f"{summary['added_up']:,}"
+    for event, rows in summary.get("events", {}).items():
+        weight = "left out" if rows["weight"] is None else f"{rows['weight']:g} each"
+        seen = ", keeps items out" if "seen" in summary and rows["seen"] else ""
+        yield f"event {event}", f"{rows['rows']:,} rows, {weight}{seen}"
+    if "weights" in summary:
+        weights = summary["weights"]
+        yield "weight of an interaction", f"{weights['least']:g} to {weights['most']:g}, mean {weights['mean']:.3g}"
+    if "seen" in summary:
+        yield "interactions that keep items out", f"{summary['seen']:,}"

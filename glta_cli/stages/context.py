@@ -194,11 +194,17 @@ def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
 
 def together(first: Interactions, second: Interactions) -> Interactions:
     """The interactions of both, each user's of the second after those of the first; of the same users and items."""
+    weights = None
+    if first.weights is not None or second.weights is not None:
+        ones = (np.ones(len(each), dtype=np.float32) for each in (first, second))
+        given = (first.weights, second.weights)
+        weights = np.concatenate([one if own is None else own for one, own in zip(ones, given, strict=True)])
     return Interactions.from_pairs(
         np.concatenate([first.users, second.users]),
         np.concatenate([first.items, second.items]),
         user_count=first.user_count,
         item_count=first.item_count,
+        weights=weights,
     )
 
 
