@@ -13,6 +13,7 @@ from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.known_at_test import knows_all_at_test
 from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.published_run import published_stages
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
 from glta_cli.stages.same_interactions import published_on_same_interactions
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
@@ -174,19 +175,9 @@ class Pipeline:
             Whether that can be: the run is finished and of this recipe, all of it is there, its index can be read, and
             users are in it as every other row of an evaluation knows them.
         """
-        from glta_cli.serving.index import LAYOUT
-
-        found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
-        if found.get(SERVING, run) is None:
-            del found[SERVING]  # it is made again of what the run has
-        artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
-        own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
-        if not own or not run.finished or len(artefacts) < len(found):
+        artefacts = published_stages(run, self.workspace)
+        if artefacts is None or deciding(run.recipe) != deciding(self.recipe.model_dump(mode="json")):
             return False
-        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
-            return False
-        if SERVING in artefacts and artefacts[SERVING].manifest["settings"].get("layout") != LAYOUT:
-            del artefacts[SERVING]
         if not knows_all_at_test(artefacts, self.recipe):
             from rich.markup import escape
 
