@@ -61,7 +61,7 @@ def write_dataset(
         )
 
     require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
-    if settings.split.strategy in ("leave-last-out", "temporal") and "timestamp" not in table.interactions.columns:
+    if settings.split.in_time and "timestamp" not in table.interactions.columns:
         _refuse_empty_times(settings, raw)
     assigned = _split(settings, table)
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)

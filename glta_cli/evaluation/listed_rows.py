@@ -73,7 +73,7 @@ def _row(name: str, options: Mapping[str, Any], recipe: Recipe) -> Row:
         changes = {"encoder": name, "options": dict(options)}
         return EncoderRow(name, changes, None if grid is None else {"options": grid})
     _require_known(name, recipe)
-    return BaselineRow(made_baseline(name, options), grid)
+    return BaselineRow(made_baseline(name, options), grid, recipe.dataset.split.in_time)
 
 
 def _variant(name: str, changes: Mapping[str, Any], recipe: Recipe) -> Row:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from glta_cli.core.errors import GltaError
+from glta_cli.core.interruption import stops_after
 from glta_cli.graph.negatives import NegativeSampler
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
@@ -71,7 +72,9 @@ def pretrain(
         fixed_epochs: train as many epochs and select none, whatever `validation` holds; None selects one by it.
     """
     torch.manual_seed(seed)
-    encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
+    # One that follows from the graph alone is computed here, which cannot be cut short.
+    with stops_after("this step", kept="the encoder starts again, the stages before it are kept"):
+        encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
     task = _task_type(settings)(encoder, settings, graph_interactions, seen, validation, seed)
     progress = train(
         task, settings.training, state_folder=state_folder, description=description, fixed_epochs=fixed_epochs

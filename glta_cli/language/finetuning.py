@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.core.errors import GltaError
-from glta_cli.core.terminal import progress_bar
+from glta_cli.core.progress import progress_bar
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
 from glta_cli.language.batching import length_batches
 from glta_cli.language.gllm import TiedHead, scoring_arrays
@@ -128,7 +128,14 @@ class FinetuningTask:
         written = [self.prompts.write(example.user, example.context) for example in examples]
         dimension = self.module.users.shape[1]
         states, targets = [], []
-        with torch.no_grad(), progress_bar(len(examples), "warm start", "users") as bar:
+        shown = progress_bar(
+            len(examples),
+            "warm start",
+            "users",
+            step="this batch of users",
+            kept="the warm start begins again, the stages before it are kept",
+        )
+        with torch.no_grad(), shown as bar:
             for rows in length_batches([len(prompt) for prompt in written], self.inference_batch):
                 batch = [examples[row] for row in rows]
                 prompts = [written[row] for row in rows]
@@ -207,14 +214,17 @@ class FinetuningTask:
         return Positives(*(torch.from_numpy(column).to(self.module.device) for column in columns))
 
     def validate(self) -> dict[str, float]:
-        queries = encode_users(
-            self.module,
-            self.prompts,
-            self.seen,
-            self.validation_users,
-            rows=1,
-            batch_size=self.inference_batch,
-        )
+        users = self.validation_users
+        with progress_bar(len(users), "validate", "users", within_another=True, step="this batch of users") as bar:
+            queries = encode_users(
+                self.module,
+                self.prompts,
+                self.seen,
+                users,
+                rows=1,
+                batch_size=self.inference_batch,
+                advance=bar.update,
+            )
         items, bias = scoring_arrays(self.module.head)
         rows = np.empty((self.seen.user_count,), dtype=np.int64)
         rows[self.validation_users] = np.arange(len(self.validation_users))
