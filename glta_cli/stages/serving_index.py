@@ -64,6 +64,7 @@ class BuildServingIndex(BuildIndex):
             graph.items,
             history.counts,
             history,
+            seen=prepared.seen(),
             user_ids=prepared.user_ids,
             item_ids=prepared.item_ids,
             titles=prepared.titles,

@@ -63,6 +63,7 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
         extended.items,
         history.counts,
         history,
+        seen=grown.seen(),
         user_ids=grown.user_ids,
         item_ids=grown.item_ids,
         titles=grown.titles,
