@@ -38,6 +38,8 @@ class CleanTable:
 def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -> CleanTable:
     """Drop incomplete rows, low ratings and duplicates, then everything outside the k-core.
 
+    Who rates only now and then still met the items: a row without a rating is dropped only where a least one is asked.
+
     Of several interactions of one user with one item the first in time counts, else the first in the source; where
     the source comes divided, the first of those in the earliest part: what is learnt from is not tested.
 
@@ -175,6 +177,9 @@ def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
     }
     present = interactions.collect_schema().names()
     rows = interactions.select(pl.col(name).cast(kind) for name, kind in types.items() if name in present).collect()
+    if "rating" in rows.columns:
+        # What is no number is no rating.
+        rows = rows.with_columns(pl.col("rating").fill_nan(None))
     optional = rows.columns[2:]
     return rows.drop(name for name in optional if rows[name].null_count() == rows.height)
 
@@ -182,8 +187,8 @@ def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
 def _complete(rows: pl.DataFrame, min_rating: float | None) -> tuple[pl.DataFrame, dict[str, int]]:
     """The rows without gaps and low ratings, and how many others there are; a row counts under its first reason."""
     conditions = {"missing user": _present("user"), "missing item": _present("item")}
-    if "rating" in rows.columns:
-        conditions["missing rating"] = pl.col("rating").is_not_null() & pl.col("rating").is_not_nan()
+    if min_rating is not None:
+        conditions["missing rating"] = pl.col("rating").is_not_null()
     if "timestamp" in rows.columns:
         conditions["missing timestamp"] = pl.col("timestamp").is_not_null()
     if "weight" in rows.columns:

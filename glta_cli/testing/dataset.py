@@ -250,7 +250,10 @@ def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
             assert (rows["split"] == "train").any(), "none is"
     with contract.promise("some rows are complete: user, item and, where others have them, rating and timestamp"):
         assert rows.height, "there are no rows"
-        assert _complete(rows).height, f"none of {rows.height} is"
+        complete = _complete(rows)
+        assert complete.height, f"none of {rows.height} is"
+        if "rating" in rows.columns and rows["rating"].null_count() < rows.height:
+            assert complete["rating"].fill_nan(None).null_count() < complete.height, "none of them is rated"
 
 
 def _check_ids(column: str, ids: pl.Series) -> None:
@@ -260,10 +263,10 @@ def _check_ids(column: str, ids: pl.Series) -> None:
 
 
 def _complete(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows that preparing keeps: others lack an id, or a rating or timestamp that some row has."""
+    """The rows that preparing keeps: others lack an id, or a timestamp that some row has."""
     named = [pl.col(name).is_not_null() & (pl.col(name).str.strip_chars() != "") for name in ("user", "item")]
-    # Of what is seen, nothing said is true.
-    known = [name for name in rows.columns if rows[name].null_count() < rows.height and name != "seen"]
+    # Of ratings there need be none, and of what is seen nothing said is true.
+    known = [n for n in rows.columns if rows[n].null_count() < rows.height and n not in ("rating", "seen")]
     numbers = [name for name in known if rows[name].dtype.is_float()]
     return rows.filter(
         *named, *(pl.col(name).is_not_null() for name in known), *(pl.col(name).is_not_nan() for name in numbers)

@@ -21,7 +21,7 @@ ann,tea,1,1600000003
 bob,jam,5,1600000004
 bob,tea,3,1600000005
 bob,,3,1600000006
-cy,jam,nan,1600000007
+cy,jam,good,1600000007
 cy,egg,5,1600000008
 cy,tea,4,1600000009
 """
@@ -66,7 +66,7 @@ def test_ids_texts_and_counts_come_out_as_they_went_in(shop, workspace):
         "items": 3,
         "interactions": 7,
         "density": 7 / 9,
-        "dropped": {"missing item": 1, "missing rating": 1, "duplicate": 1},
+        "dropped": {"bad rating": 1, "missing item": 1, "duplicate": 1},
         "split": {"train": 5, "valid": 1, "test": 1},
     }
 
