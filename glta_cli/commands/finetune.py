@@ -19,6 +19,7 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import run_stage
+from glta_cli.stages.lineage import SERVING
 
 
 def finetune(
@@ -50,5 +51,5 @@ def finetune(
     if refit:
         overrides = [*(overrides or []), "finetune.refit=true"]
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
-    stage = pipeline.served_stage if pipeline.recipe.finetune.refit else "finetune"
+    stage = SERVING if pipeline.recipe.finetune.refit else "finetune"
     run_stage(stage, pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then="evaluate")

@@ -64,12 +64,18 @@ class Finetune(ModelStage):
             seed=recipe.seed,
         )
         # The regression knows the state at the end of the prompt only, not those at the placeholders.
-        if recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users:
+        warm = recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users
+        if warm:
             task.warm_start(recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
         epochs = context.epochs_selected("finetune")
         progress = train(
-            task, recipe.finetune.training, state_folder=state_folder, description="fine-tune", fixed_epochs=epochs
+            task,
+            recipe.finetune.training,
+            state_folder=state_folder,
+            description="fine-tune",
+            start="the warm start" if warm else "what it started from",
+            fixed_epochs=epochs,
         )
         write_tensors(folder / MODEL, own_tensors(model))
         return {"trainable_parameters": sum(parameters.values()), **details_of(progress, epochs)}

@@ -17,8 +17,8 @@ STAGES = (
     "describe-users",
     "finetune",
     "index",
-    "serving-index",
     *map(refit_name, REFITTED),
+    "serving-index",
 )
 
 # What answers are given from; figures are those of `index`.

@@ -20,6 +20,9 @@ SELECTING: tuple[Stage, ...] = (
     DescribeUsers(),
     Finetune(),
     BuildIndex(),
+)
+STAGES: tuple[Stage, ...] = (
+    *SELECTING,
+    *(Refit(stage) for stage in SELECTING if stage.name in REFITTED),
     BuildServingIndex(),
 )
-STAGES: tuple[Stage, ...] = (*SELECTING, *(Refit(stage) for stage in SELECTING if stage.name in REFITTED))

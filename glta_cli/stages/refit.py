@@ -1,8 +1,8 @@
-"""The stages again, trained on everything known: what is served once epochs and weights were selected on validation."""
+"""The stages again, trained on everything known: what is served once epochs were selected on validation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from glta_cli.workspace.artefact import Artefact
 
 
 class Refit(Stage):
-    """A stage on all interactions, with the epochs or the weights that the same stage selected before.
+    """A stage on all interactions, for the epochs that the same stage selected before.
 
     Training, validation and test interactions are all trained on, targets of stage 3 drawn from all of them. What it
     publishes is served, and never evaluated: every interaction it could be measured by is known to it.
@@ -28,19 +28,19 @@ class Refit(Stage):
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.name = refit_name(stage.name)
-        self.inputs = self._renamed(stage.inputs)
+        self.inputs = self._of_refit(stage.inputs)
         self.writes_words = stage.writes_words
         self.shortening = stage.shortening
 
-    def _renamed(self, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    def _of_refit(self, inputs: tuple[str, ...]) -> tuple[str, ...]:
         own = (self.stage.name,) if self.stage.selects else ()
-        return *own, *(refit_name(name) if name in REFITTED else name for name in inputs)
+        return *own, *names_in_refit(inputs)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         return recipe.finetune.refit and self.stage.needed(recipe, prepared)
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
-        return self._renamed(self.stage.reads(recipe))
+        return self._of_refit(self.stage.reads(recipe))
 
     def reads_texts(self, recipe: Recipe) -> bool:
         return self.stage.reads_texts(recipe)
@@ -60,8 +60,12 @@ class Refit(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         details = self.stage.run(on_everything(context), state_folder, folder)
-        known = {"interactions": context.prepared.summary()["interactions"], "newest": context.prepared.newest}
-        return {**details, **known}
+        return {**details, "interactions": context.prepared.summary()["interactions"]}
+
+
+def names_in_refit(stages: Iterable[str]) -> tuple[str, ...]:
+    """The stages a refit has in the place of these."""
+    return tuple(refit_name(name) if name in REFITTED else name for name in stages)
 
 
 def on_everything(context: StageContext) -> StageContext:

@@ -41,16 +41,21 @@ def record_stages(
             "and --run with a new name keeps both"
         )
     if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
-        known = {**before.stages, **stages}
-        if deciding(before.recipe) != deciding(recipe) and SERVING not in stages:
-            known.pop(SERVING, None)  # a refit is what answers from now on
-        stages = {n: f for n in STAGES if (f := known.get(n)) is not None}
+        kept_stages = dict(before.stages)
+        if before.refitted != resolved.finetune.refit:
+            kept_stages.pop(SERVING, None)  # it answers from what a refit takes the place of
+        stages = {n: f for n in STAGES if (f := {**kept_stages, **stages}.get(n)) is not None}
     run = Run(name, recipe, stages, sources=sources)
     finished = None if before is None or run.finished else before.last_finished
     if finished is not None:
         kept = {"recipe": finished.recipe, "stages": finished.stages, "sources": finished.sources}
         run = replace(run, before=kept)
     workspace.save_run(run)
+
+
+def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a run of these settings has the stages it had with the others: of the same ones, or a refit besides."""
+    return before in (now, {**now, "finetune": {**now["finetune"], "refit": False}})
 
 
 def record_served(
@@ -74,11 +79,6 @@ def record_served(
         workspace.save_run(replace(run, stages=stages, sources=told))
     else:
         workspace.save_run(replace(run, before={"recipe": finished.recipe, "stages": stages, "sources": told}))
-
-
-def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a run of these settings has the stages it had with the others: of the same ones, or a refit besides."""
-    return before in (now, {**now, "finetune": {**now["finetune"], "refit": False}})
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from glta_cli.stages.context import StageContext, read_embeddings
 from glta_cli.stages.index import BuildIndex, read_out, rows_read
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.propagation import embeddings_on
+from glta_cli.stages.refit import names_in_refit, on_everything
 
 
 class BuildServingIndex(BuildIndex):
@@ -29,14 +30,16 @@ class BuildServingIndex(BuildIndex):
     user's newest items whatever part of the split they are in, and the weights of the fusion are those chosen for the
     index, at the lengths histories have now. Words about users stay those that were written about training items. An
     item nobody met gets the graph vector its text foretells.
+
+    With `finetune.refit` encoder, model and words are those of the refit, which has trained on everything known.
     """
 
     name = "serving-index"
     inputs = (*BuildIndex.inputs, "index")
 
-    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        """Whether nothing was trained on everything known, which would answer in its place."""
-        return super().needed(recipe, prepared) and not recipe.finetune.refit
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        found = super().reads(recipe)
+        return names_in_refit(found) if recipe.finetune.refit else found
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """All it depends on but its layout is behind the index."""
@@ -48,6 +51,8 @@ class BuildServingIndex(BuildIndex):
         )
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        if context.recipe.finetune.refit:
+            context = on_everything(context)
         prepared, index = context.prepared, context.artefacts["index"]
         history = prepared.history()
         graph, aligned, propagated = served_embeddings(context, history)
@@ -64,7 +69,8 @@ class BuildServingIndex(BuildIndex):
             titles=prepared.titles,
         )
         counted = {name: index.details[name] for name in ("dataset", "users", "items", "encoder", "readout", "fusion")}
-        return counted | known_details(prepared, history) | {"propagated": propagated}
+        trained = {"trained": len(context.train), "propagated": propagated}
+        return counted | known_details(prepared, history) | trained
 
 
 def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Stage(ABC):
         name: as the artefact and the manifest call it.
         inputs: the stages whose artefacts it reads, whatever the recipe.
         writes_words: whether the language model has to write.
-        selects: whether it chooses something on validation, which a refit takes over.
+        selects: whether it chooses an epoch on validation, which a refit takes over.
         shortening: keys of the recipe with which its prompts get shorter.
     """
 
@@ -38,6 +38,9 @@ class Stage(ABC):
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         """Whether the recipe has this stage at all."""
         return True
+
+    def require_texts(self, prepared: PreparedDataset) -> None:  # noqa: B027 (most need none)
+        """Raise `InputError` where the dataset has no item texts, and this stage can do nothing without."""
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         """The stages whose artefacts it reads under this recipe, those the recipe leaves out among them."""
@@ -81,6 +84,9 @@ class Stage(ABC):
 
 class ModelStage(Stage):
     """A stage with the language model and its head."""
+
+    def require_texts(self, prepared: PreparedDataset) -> None:
+        """Raise `InputError` where the dataset has no item texts, and this stage can do nothing without."""
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # Vectors that are there for the encoder alone are none of the head's.

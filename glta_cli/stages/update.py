@@ -98,8 +98,8 @@ def update(
     begun = time.monotonic()
     workspace = pipeline.workspace
     trained = pipeline.prepared()
-    answering = SERVING if SERVING in run.stages else pipeline.served_stage
-    base = None if dry_run and answering not in run.stages else pipeline.ensure(answering)
+    # Only to say what is new needs no index, and makes none.
+    base = None if dry_run and SERVING not in run.stages else pipeline.ensure(SERVING)
     known = trained if base is None else PreparedDataset(Artefact(base.parent("prepare")))
     settings = run_source(run, pipeline.recipe.dataset, source)
     fresh, _ = prepare(settings, workspace)

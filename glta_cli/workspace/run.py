@@ -65,14 +65,14 @@ class Run:
 
     @property
     def last_stage(self) -> str:
-        """The stage it answers from: the index, that of the refit where there is one, or of a recipe that stops there
-        the graph encoder.
+        """The stage after which it answers: the index, a refit where it has one, or of a recipe that stops there the
+        graph encoder.
         """
         section = self.recipe.get("finetune")
         settings = section if isinstance(section, dict) else {}
         if settings.get("enabled") is False:
             return "pretrain-graph"
-        return "refit-index" if self.refitted else "index"
+        return "refit-finetune" if self.refitted else "index"
 
     @property
     def refitted(self) -> bool:
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it has what it answers from."""
+        """Whether all is trained that it answers from."""
         return self.last_stage in self.stages
 
     @property

@@ -30,6 +30,7 @@ def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
     stages = [_stage_report(workspace, stage, name) for stage, name in run.stages.items()]
     dates = [stage["date"] for stage in stages if stage["date"] is not None]
     finetune = run.recipe.get("finetune")
+    answering = run.last_finished
     alone = isinstance(finetune, dict) and finetune.get("enabled") is False
     return {
         "run": run.name,
@@ -38,8 +39,8 @@ def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
         "backbone": None if alone else run.setting("backbone", "name"),
         "state": run.state,
         "failed": run.failed,
-        "refitted": run.refitted,
-        "answers": run.last_finished is not None,
+        "refitted": answering is not None and answering.refitted,
+        "answers": answering is not None,
         "date": max(dates, default=None),
         "bytes": sum(stage["bytes"] for stage in stages),
         "stages": stages,

@@ -28,6 +28,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options
 from glta_cli.stages.align import Align
 from glta_cli.stages.context import ALIGNMENT_GRAPH, FULL_GRAPH, MODEL, TARGETS
+from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.refit import on_everything
 from glta_cli.stages.refit_names import REFITTED, refit_name
@@ -36,11 +37,12 @@ from glta_cli.workspace.workspace import Workspace
 
 REFIT = "finetune.refit=true"
 SELECTED = ("encode-items", "pretrain-graph", "align", "finetune", "index")
+AGAIN = tuple(refit_name(name) for name in REFITTED if name != "describe-users")
 
 
 @pytest.fixture(scope="session")
 def refitted(run_toy: Callable[..., Pipeline]) -> Pipeline:
-    return run_toy(REFIT, stage=refit_name("index"), name="refitted")
+    return run_toy(REFIT, stage=SERVING, name="refitted")
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_what_was_selected_and_is_evaluated_is_the_same_with_a_refit(
     for stage in SELECTED:
         assert plain.ensure(stage).path == refitted.ensure(stage).path
     assert refitted.last_stage == "index"
-    vectors = [load_file(refitted.ensure(stage).file("vectors.safetensors")) for stage in ("index", "refit-index")]
+    vectors = [load_file(refitted.ensure(stage).file("vectors.safetensors")) for stage in ("index", SERVING)]
     assert not np.array_equal(vectors[0]["rows"], vectors[1]["rows"])
 
 
@@ -162,7 +164,7 @@ def test_each_users_newest_item_is_trained_on(
     assert not newest & set.union(*encoder_edges, *examples)
     encoder_edges.clear()
     examples.clear()
-    pipeline.ensure("refit-index")
+    pipeline.ensure(SERVING)
     assert newest < encoder_edges[0]
     assert len(encoder_edges[0]) == len(known)
     # Users whose only held-out item is drawn have an example; the newest of the others stands in none.
@@ -173,14 +175,14 @@ def test_a_start_that_no_epoch_bettered_is_kept(tiny_recipe: Callable[..., Recip
     # Steps so short that no ranking changes: the first of equal epochs is kept, which is the warm start.
     recipe = tiny_recipe(REFIT, "finetune.training.learning_rate=1e-12")
     pipeline = Pipeline("start", recipe, Workspace(tmp_path), device="cpu")
-    pipeline.ensure("refit-index")
+    pipeline.ensure(SERVING)
     assert pipeline.ensure("finetune").details["best_epoch"] == 0
     assert pipeline.ensure("refit-finetune").details["epochs"] == 0
-    assert np.isfinite(load_file(pipeline.ensure("refit-index").file("vectors.safetensors"))["rows"]).all()
+    assert np.isfinite(load_file(pipeline.ensure(SERVING).file("vectors.safetensors"))["rows"]).all()
 
 
 def test_words_are_asked_for_again_where_a_prompt_has_changed(run_toy: Callable[..., Pipeline]) -> None:
-    pipeline = run_toy(REFIT, "interests.profile=true", stage="refit-index", name="words")
+    pipeline = run_toy(REFIT, "interests.profile=true", stage=SERVING, name="words")
     assert {name for name, _ in pipeline.reached()} >= {refit_name(name) for name in REFITTED}
 
 
@@ -214,15 +216,13 @@ def test_an_interrupted_refit_goes_on(
 
         patch.setattr(task, "loss", interrupted)
         with pytest.raises(InterruptedRunError):
-            pipeline().ensure("refit-index")
+            pipeline().ensure(SERVING)
     capsys.readouterr()
     resumed = pipeline()
-    resumed.ensure("refit-index")
+    resumed.ensure(SERVING)
     assert "continuing after step 3" in capsys.readouterr().err
-    for name in REFITTED:
-        if name != "describe-users":
-            stage = refit_name(name)
-            assert resumed.ensure(stage).manifest["outputs"] == refitted.ensure(stage).manifest["outputs"]
+    for stage in (*AGAIN, SERVING):
+        assert resumed.ensure(stage).manifest["outputs"] == refitted.ensure(stage).manifest["outputs"]
     assert not list((tmp_path / "states").glob("*"))
 
 
@@ -259,8 +259,10 @@ def test_recommendations_are_those_of_the_refit(glta: Callable[..., Any], toy: P
     again = glta("recommend", "--user", "u7", "--json")
     assert (json.loads(again.stdout), again.stderr) == (first, "")
     assert first["recommendations"] != plain["recommendations"]
-    index = Workspace().required_run("toy").stages["refit-index"]
-    stored = load_file(Workspace().root / "stages" / "refit-index" / index / "vectors.safetensors")
+    assert plain["trained"] < plain["interactions"] == first["trained"] == first["interactions"]
+    assert "trained on all of them" in glta("recommend", "--user", "u7").stdout
+    index = Workspace().required_run("toy").stages[SERVING]
+    stored = load_file(Workspace().root / "stages" / SERVING / index / "vectors.safetensors")
     assert stored["lengths"].sum() == len(stored["history_items"])
 
 
@@ -271,9 +273,7 @@ def test_a_run_says_whether_it_is_refitted_and_keeps_what_it_is_made_of(glta: Ca
     assert "refitted on everything: yes" in glta("runs", "show", "toy").stdout
     shown = json.loads(glta("runs", "show", "toy", "--json").stdout)
     assert shown["refitted"] is True
-    assert [each["stage"] for each in shown["stages"]][-4:] == [
-        refit_name(name) for name in REFITTED if name != "describe-users"
-    ]
+    assert [each["stage"] for each in shown["stages"]][-4:] == [*AGAIN, SERVING]
     glta("runs", "gc")
     assert all(each["published"] for each in json.loads(glta("runs", "show", "toy", "--json").stdout)["stages"])
     assert glta("runs", "verify", "toy").exit_code == 0
@@ -291,8 +291,7 @@ def test_a_dry_run_shows_the_stages_of_the_refit(glta: Callable[..., Any], toy: 
         ]
         for refit in ((), ("--refit",))
     }
-    again = [refit_name(name) for name in REFITTED if name != "describe-users"]
-    assert listed["--refit",] == ["prepare", *SELECTED, *again]
+    assert listed["--refit",] == ["prepare", *SELECTED, *AGAIN, SERVING]
     assert listed[()] == ["prepare", *SELECTED[:-1]]
 
 

@@ -81,7 +81,11 @@ def test_an_answer_says_from_how_many_interactions_and_until_when(
     rows = len((toy_table / "interactions.csv").read_text().splitlines()) - 1
     answer = json.loads(glta("recommend", "--user", "u7", "--json").stdout)
     assert (answer["interactions"], answer["newest"]) == (rows, "2020-09-13")
-    assert f"from {rows:,} interactions until 2020-09-13\n" in glta("recommend", "--user", "u7").stdout
+    assert answer["trained"] == 537
+    assert (
+        f"from {rows:,} interactions until 2020-09-13, trained on 537 of them\n"
+        in glta("recommend", "--user", "u7").stdout
+    )
 
 
 def test_a_run_that_was_only_measured_gets_it_when_it_is_asked(own: Path) -> None:
