@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from glta_cli.core.downloads import is_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import fingerprint
@@ -40,6 +42,7 @@ class Update:
     Attributes:
         new: as `Growth.counts`.
         examples: a few of each.
+        dropped: how many more rows are left out than before, by reason, and where the first of them stands.
         since_training: shares of interactions, users and items that came since the run was trained.
         served: what the run answers from now; None where nothing was published.
         read_out: users the language model read.
@@ -49,6 +52,7 @@ class Update:
     dataset: str
     new: dict[str, int]
     examples: dict[str, list[str]]
+    dropped: dict[str, tuple[int, str | None]]
     since_training: dict[str, float]
     served: Artefact | None
     read_out: int
@@ -68,6 +72,7 @@ class Update:
             "updated": self.served is not None,
             "new": self.new,
             "examples": self.examples,
+            "dropped": {reason: count for reason, (count, _) in self.dropped.items()},
             "since_training": self.since_training,
             "train_again": bool(self.reasons_to_train),
             "read_out": self.read_out,
@@ -111,19 +116,25 @@ def update(
             known.name,
             {} if growth is None else growth.counts(),
             {} if growth is None else growth.examples(),
+            {} if growth is None else dropped_since(known, fresh),
             since_training(trained, now),
             served,
-            0 if served is None else int(served.details["read_out"]),
+            0 if served is None else int(served.manifest["details"].get("read_out", served.details["users"])),
             round(time.monotonic() - begun, 2),
         )
 
+    # A run of 0.1, or one that was only measured, answers from all it was prepared from as of now.
+    made_now = None if SERVING in run.stages else base
     if same_source(known, fresh):
-        return told(None, None)
+        return told(None, made_now)
+    for warning in fresh.warnings:
+        if warning not in known.warnings:
+            say(f"[yellow]warning[/]: {escape(warning)}")
     growth = growth_of(known, fresh)
     if not vanished:
         _refuse_other_source(growth, settings)
     if growth.nothing or dry_run or base is None:
-        return told(growth, None)
+        return told(growth, made_now)
     grown = publish_growth(growth, workspace)
     served = _publish_index(pipeline, base, grown)
     record_served(run.name, served, workspace, sources=source_files(fresh, settings, workspace))
@@ -147,6 +158,13 @@ def run_source(run: Run, settings: DatasetSettings, source: str | None) -> Datas
             hint="name the log with --source FILE",
         )
     return settings.model_copy(update={"source": str(path.absolute())})
+
+
+def dropped_since(known: PreparedDataset, fresh: PreparedDataset) -> dict[str, tuple[int, str | None]]:
+    """How many more rows are left out than before, by reason, and where the first of that reason stands."""
+    before, now = known.summary()["dropped"], fresh.summary()["dropped"]
+    more = {reason: int(count) - int(before.get(reason, 0)) for reason, count in now.items()}
+    return {reason: (count, fresh.examples.get(reason)) for reason, count in more.items() if count > 0}
 
 
 def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> dict[str, float]:
@@ -215,11 +233,12 @@ def published_pipeline(name: str | None, workspace: Workspace, device: str | Non
         GltaError: it is not finished, something of it is gone, or it ends with its encoder.
     """
     from glta_cli.recipe.files import recipe_from
+    from glta_cli.recipe.text_switches import without_defaults
 
     run = workspace.answering_run(name)
     if run is None:
         raise InputError("nothing was run here yet", location=str(workspace.root), hint="glta recommend makes a run")
-    recipe = recipe_from(run.recipe, [], file=workspace.run_path(run.name))
+    recipe = recipe_from(without_defaults(run.recipe), [], file=workspace.run_path(run.name))
     pipeline = Pipeline(run.name, recipe, workspace, device=device)
     pipeline.require(SERVING)
     if not pipeline.answer_from(run):
