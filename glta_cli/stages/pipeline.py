@@ -168,8 +168,11 @@ class Pipeline:
                 hint="finetune.enabled=true goes on to the language model",
             )
 
-    def answer_from(self, run: Run) -> bool:
+    def answer_from(self, run: Run, *, to_measure: bool = True) -> bool:
         """Take what a finished run published as it is, without a look at its source; the run stays as it was.
+
+        Args:
+            to_measure: whether figures are to come from it; who only asks it may ask one that knows less at test.
 
         Returns:
             Whether that can be: the run is finished and of this recipe, all of it is there, its index can be read, and
@@ -178,7 +181,7 @@ class Pipeline:
         artefacts = published_stages(run, self.workspace)
         if artefacts is None or deciding(run.recipe) != deciding(self.recipe.model_dump(mode="json")):
             return False
-        if not knows_all_at_test(artefacts, self.recipe):
+        if to_measure and not knows_all_at_test(artefacts, self.recipe):
             from rich.markup import escape
 
             from glta_cli.core.terminal import say

@@ -33,6 +33,7 @@ from glta_cli.workspace.workspace import Workspace
 ADVISED_FROM: Mapping[str, float] = {"interactions": 0.10, "users": 0.05, "items": 0.05}
 # Above this share of known interactions a source that lost them is rather another one, or cut short.
 MOST_VANISHED = 1 / 3
+PATTERN = "*?["
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def run_source(run: Run, settings: DatasetSettings, source: str | None) -> Datas
     if named is None or is_url(named):
         return settings
     path = Path(named).expanduser() if source is not None else _recorded(run, Path(named).expanduser())
-    if not path.exists() and not set(named) & set("*?["):
+    if not path.exists() and not set(named) & set(PATTERN):
         raise InputError(
             "is not there, and run " + run.name + " goes on answering from what it took in before",
             location=str(path.absolute()),
@@ -178,12 +179,12 @@ def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> d
 
 
 def _recorded(run: Run, named: Path) -> Path:
-    """Where the run's source was found when it was read, whatever the folder it is called from now."""
-    if named.is_absolute():
-        return named
+    """Where the run's source was found when it was last read, whatever the recipe says and from wherever it is asked."""
     for file in map(Path, run.sources):
-        for place in (file, *file.parents):
-            if place.parts[-len(named.parts) :] == named.parts:
+        if set(named.name) & set(PATTERN):
+            return file.parent / named.name
+        for place in (file, file.parent):
+            if place.name == named.name and place.exists():
                 return place
     return named
 
@@ -241,7 +242,7 @@ def published_pipeline(name: str | None, workspace: Workspace, device: str | Non
     recipe = recipe_from(without_defaults(run.recipe), [], file=workspace.run_path(run.name))
     pipeline = Pipeline(run.name, recipe, workspace, device=device)
     pipeline.require(SERVING)
-    if not pipeline.answer_from(run):
+    if not pipeline.answer_from(run, to_measure=False):
         problem = f"cannot be brought up to date: {run.state if not run.finished else 'not all it is made of is there'}"
         raise GltaError(
             problem, location=f"run {run.name}", hint=f"glta recommend --run {run.name} makes what it lacks"

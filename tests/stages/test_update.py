@@ -158,6 +158,8 @@ def test_a_copied_folder_is_brought_up_to_date_and_a_missing_log_is_named(
     options = ("--data-dir", str(copy))
     assert json.loads(glta("update", "--source", "moved", "--json", *options).stdout)["new"]["users"] == 2
     assert len(recommended("n1", *options)) == 10
+    append(moved, ["n3,i1,1700000010\n"])
+    assert json.loads(glta("update", "--json", *options).stdout)["new"]["users"] == 1
 
 
 def test_an_update_that_fails_leaves_the_run_answering_as_before(
