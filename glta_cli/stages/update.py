@@ -179,7 +179,7 @@ def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> d
 
 
 def _recorded(run: Run, named: Path) -> Path:
-    """Where the run's source was found when it was last read, whatever the recipe says and from wherever it is asked."""
+    """Where the run's source was when it was last read, from wherever it is asked; what the recipe says otherwise."""
     for file in map(Path, run.sources):
         if set(named.name) & set(PATTERN):
             return file.parent / named.name
