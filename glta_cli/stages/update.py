@@ -15,7 +15,7 @@ from glta_cli.core.downloads import is_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout, say
-from glta_cli.data.growth import Growth, growth_of, publish_growth, same_source
+from glta_cli.data.growth import Growth, grown_source, growth_of, publish_growth, same_source
 from glta_cli.data.preparation import prepare, source_files
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import DatasetSettings
@@ -107,7 +107,7 @@ def update(
     # Only to say what is new needs no index, and makes none.
     base = None if dry_run and SERVING not in run.stages else pipeline.ensure(SERVING)
     known = trained if base is None else PreparedDataset(Artefact(base.parent("prepare")))
-    settings = run_source(run, pipeline.recipe.dataset, source)
+    settings = run_source(run, pipeline.recipe.dataset, source, workspace)
     fresh, _ = prepare(settings, workspace)
 
     def told(growth: Growth | None, served: Artefact | None) -> Update:
@@ -136,14 +136,19 @@ def update(
         _refuse_other_source(growth, settings)
     if growth.nothing or dry_run or base is None:
         return told(growth, made_now)
-    grown = publish_growth(growth, workspace)
+    grown = publish_growth(growth, settings, workspace)
     served = _publish_index(pipeline, base, grown)
     record_served(run.name, served, workspace, sources=source_files(fresh, settings, workspace))
     return told(growth, served)
 
 
-def run_source(run: Run, settings: DatasetSettings, source: str | None) -> DatasetSettings:
+def run_source(
+    run: Run, settings: DatasetSettings, source: str | None, workspace: Workspace | None = None
+) -> DatasetSettings:
     """The dataset's settings with the source as it can be found from anywhere.
+
+    Args:
+        workspace: of the run, to look where an update last read it.
 
     Raises:
         InputError: it is not there any more.
@@ -151,7 +156,7 @@ def run_source(run: Run, settings: DatasetSettings, source: str | None) -> Datas
     named = settings.source if source is None else source
     if named is None or is_url(named):
         return settings
-    path = Path(named).expanduser() if source is not None else _recorded(run, Path(named).expanduser())
+    path = Path(named).expanduser() if source is not None else _recorded(run, Path(named).expanduser(), workspace)
     if not path.exists() and not set(named) & set(PATTERN):
         raise InputError(
             "is not there, and run " + run.name + " goes on answering from what it took in before",
@@ -178,8 +183,12 @@ def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> d
     return {name: round(size / int(before[name]) - 1, 4) for name, size in sizes.items()}
 
 
-def _recorded(run: Run, named: Path) -> Path:
+def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
     """Where the run's source was when it was last read, from wherever it is asked; what the recipe says otherwise."""
+    served = None if workspace is None else workspace.published(SERVING, run.stages.get(SERVING, ""))
+    taken_in = None if served is None else grown_source(PreparedDataset(Artefact(served.parent("prepare"))))
+    if taken_in is not None and taken_in.exists():
+        return taken_in
     for file in map(Path, run.sources):
         if set(named.name) & set(PATTERN):
             return file.parent / named.name
