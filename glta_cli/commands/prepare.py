@@ -13,7 +13,6 @@ import typer
 from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption, ProfileOption, RecipeOption, SetOption
 
 if TYPE_CHECKING:
-    from glta_cli.data.prepared import PreparedDataset
     from glta_cli.recipe.files import LoadedRecipe
     from glta_cli.recipe.schema import Recipe
 
@@ -36,6 +35,10 @@ def prepare(
     split: Annotated[
         str | None,
         typer.Option(metavar="ratio|leave-last-out|temporal|given", help="How interactions are divided."),
+    ] = None,
+    most_dropped: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=0, max=1, help="Share of rows that may be lost; 1 takes what is left."),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -61,6 +64,7 @@ def prepare(
     """
     from rich.markup import escape
 
+    from glta_cli.commands.prepare_account import show_account
     from glta_cli.core.terminal import say, show_json, show_table
     from glta_cli.data.preparation import prepare as prepare_dataset
     from glta_cli.stages.loggers import Loggers
@@ -74,6 +78,7 @@ def prepare(
         "kcore": kcore,
         "split.strategy": split,
         "split.seed": seed,
+        "most_dropped": most_dropped,
     }
     changes = [f"dataset.{key}={_yaml(key, value)}" for key, value in named.items() if value is not None]
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
@@ -91,9 +96,9 @@ def prepare(
     for reason, example in prepared.examples.items():
         say(escape(f"dropped: {reason} {dropped[reason]:,}, such as {example}"))
     if as_json:
-        show_json(prepared.summary())
+        show_json({**prepared.summary(), "account": prepared.account})
     else:
-        _show(prepared)
+        show_account(prepared)
     say(f"{'up to date' if up_to_date else 'written'}: {escape(str(prepared.artefact.path))}")
     say(f"next: [bold]{escape(_next_command(base, resolved, data_dir))}[/]")
     if not up_to_date:
@@ -102,7 +107,7 @@ def prepare(
         loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
 
 
-def _yaml(key: str, value: str | int) -> str:
+def _yaml(key: str, value: str | float) -> str:
     """An option's text as the value of an override: a path stays a string, `none` is YAML's null."""
     return json.dumps(value) if key == "source" else "null" if value == "none" else str(value)
 
@@ -177,25 +182,3 @@ def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _show(prepared: PreparedDataset) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from glta_cli.core.terminal import show_table
-
-    summary = prepared.summary()
-    table = Table(title=escape(f"{prepared.name}, prepared"), show_header=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for name in ("users", "items", "interactions"):
-        table.add_row(name, f"{summary[name]:,}")
-    table.add_row("density", f"{summary['density']:.4%}")
-    for reason, count in summary["dropped"].items():
-        table.add_row(f"dropped: {escape(reason)}", f"{count:,}")
-    if not summary["dropped"]:
-        table.add_row("dropped", "nothing")
-    for name, count in summary["split"].items():
-        table.add_row(name, f"{count:,}")
-    show_table(table)

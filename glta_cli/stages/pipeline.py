@@ -203,6 +203,7 @@ class Pipeline:
             from rich.markup import escape
 
             from glta_cli.core.terminal import say
+            from glta_cli.data.account import in_one_line
 
             with self.profiled("prepare") as profile:
                 kept = self._dataset_so_far()
@@ -210,6 +211,8 @@ class Pipeline:
                 if profile is not None:
                     profile.nothing_ran = was_there
             say(f"[green]✓[/] prepare: {escape(prepared.name)} " + ("up to date" if was_there else "prepared"))
+            if prepared.account is not None:
+                say(escape(f"  {in_one_line(prepared.account)}"))
             for warning in prepared.warnings:
                 say(f"[yellow]warning[/]: {escape(warning)}")
             self._artefacts["prepare"] = prepared.artefact
