@@ -23,7 +23,7 @@ def prepare(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(metavar="DIR|FILE|URL", help="Local copy or address, in place of the download."),
+        typer.Option(metavar="DIR|FILE|URL|-", help="Local copy or address in place of the download; - is piped in."),
     ] = None,
     min_rating: Annotated[
         str | None, typer.Option(metavar="X", help="Keep interactions rated at least X; `none` keeps all.")
@@ -64,6 +64,7 @@ def prepare(
     """
     from rich.markup import escape
 
+    from glta_cli.commands.options import local_source
     from glta_cli.commands.prepare_account import show_account
     from glta_cli.core.terminal import say, show_json, show_table
     from glta_cli.data.preparation import prepare as prepare_dataset
@@ -72,8 +73,9 @@ def prepare(
     from glta_cli.workspace.run import checked_run_name
     from glta_cli.workspace.workspace import Workspace
 
+    workspace = Workspace(data_dir)
     named = {
-        "source": source,
+        "source": None if source is None else local_source(source, workspace),
         "min_rating": min_rating,
         "kcore": kcore,
         "split.strategy": split,
@@ -83,7 +85,6 @@ def prepare(
     changes = [f"dataset.{key}={_yaml(key, value)}" for key, value in named.items() if value is not None]
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
     base, resolved = _resolved(dataset, recipe, changes)
-    workspace = Workspace(data_dir)
     loggers = Loggers(base.name, resolved, workspace)
     folder = workspace.root / "profiles" / checked_run_name(base.name)
     with profiled("prepare", folder, partial(show_table, on_stderr=True)) if profile else nullcontext() as measured:
