@@ -47,7 +47,7 @@ def check_dataset(name: str, *, source: Path | None = None, options: Mapping[str
     component, own = declared(contract, "dataset", name, options)
     raw = dataset_promises(contract, component.target(), name, own, source)
     if raw is not None:
-        values = {"name": name, "source": str(source), "options": dict(options or {})}
+        values = {"name": name, "source": str(source), "most_dropped": 1, "options": dict(options or {})}
         _preparation_promises(contract, validated(DatasetSettings, values, ("dataset",), {}), raw)
     contract.settle()
 
