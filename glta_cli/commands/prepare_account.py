@@ -84,6 +84,8 @@ def _counts(prepared: PreparedDataset) -> Iterator[tuple[str, str]]:
         yield f"dropped: {reason}", f"{count:,}" + ("" if read is None else f" ({_share(count / read)})")
     if not summary["dropped"]:
         yield "dropped", "nothing"
+    if "added_up" in summary:
+        yield "added to another of the pair", f"{summary['added_up']:,}"
     yield "interactions", f"{summary['interactions']:,}"
     if account is not None and account["times"] is not None:
         yield "first date (UTC)", account["times"]["first"]
@@ -96,8 +98,22 @@ def _counts(prepared: PreparedDataset) -> Iterator[tuple[str, str]]:
         if account is not None and account["items"][key]:
             yield told, f"{account['items'][key]:,}"
     yield "density", f"{summary['density']:.4%}"
+    yield from _weighing(summary)
     for name, count in summary["split"].items():
         yield name, f"{count:,}"
+
+
+def _weighing(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is told of events and weights, where the source has any."""
+    for event, rows in summary.get("events", {}).items():
+        weight = "left out" if rows["weight"] is None else f"{rows['weight']:g} each"
+        seen = ", keeps items out" if "seen" in summary and rows["seen"] else ""
+        yield f"event {event}", f"{rows['rows']:,} rows, {weight}{seen}"
+    if "weights" in summary:
+        weights = summary["weights"]
+        yield "weight of an interaction", f"{weights['least']:g} to {weights['most']:g}, mean {weights['mean']:.3g}"
+    if "seen" in summary:
+        yield "interactions that keep items out", f"{summary['seen']:,}"
 
 
 def _share(share: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def write_dataset(
         )
     table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore, keeps_unrated=raw.keeps_unrated)
     dropped = _merged(raw.dropped, table.dropped)
-    read = table.interactions.height + sum(dropped.values())
+    read = table.interactions.height + table.added_up + sum(dropped.values())
     with component.named():
         check_account(raw, read)
     if table.interactions.is_empty():
@@ -71,7 +72,7 @@ def write_dataset(
     item_ids = [*table.item_ids, *unmet]
 
     require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
-    if settings.split.strategy in ("leave-last-out", "temporal") and "timestamp" not in table.interactions.columns:
+    if settings.split.in_time and "timestamp" not in table.interactions.columns:
         _refuse_empty_times(settings, raw)
     assigned = _split(settings, table)
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
@@ -106,7 +107,23 @@ def write_dataset(
         "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
+        **_weighing(raw, table),
     }
+
+
+def _weighing(raw: RawDataset, table: CleanTable) -> dict[str, Any]:
+    """What is told where the source has events or weights; nothing where it has neither."""
+    told: dict[str, Any] = {}
+    if table.added_up:
+        told["added_up"] = table.added_up
+    if raw.events:
+        told["events"] = {event: asdict(rows) for event, rows in raw.events.items()}
+    if "weight" in table.interactions.columns:
+        weights = table.interactions["weight"].cast(pl.Float64)
+        told["weights"] = {"least": weights.min(), "mean": weights.mean(), "most": weights.max()}
+    if "seen" in table.interactions.columns:
+        told["seen"] = int(table.interactions["seen"].sum())
+    return told
 
 
 def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:

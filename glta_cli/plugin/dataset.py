@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from glta_cli.plugin.seen_file import SeenFile
 
 
+@dataclass(frozen=True)
+class EventRows:
+    """What became of the rows of one kind of event, such as all views.
+
+    Attributes:
+        rows: how many there are, before anything else is left out.
+        weight: what each counts for; None where they are left out.
+        seen: whether one of them keeps its item out of the answers to its user.
+    """
+
+    rows: int
+    weight: float | None = 1.0
+    seen: bool = True
+
+
 @dataclass
 class RawDataset:
     """What a loader read.
@@ -21,8 +36,11 @@ class RawDataset:
     Attributes:
         interactions: columns `user` and `item` (strings), optionally `rating` (float), `timestamp`
             (integer seconds) and, where the source comes divided, `split` (`train`, `valid` or `test`), which
-            `dataset.split.strategy: given` keeps and every other strategy ignores; in the source's order, ratings
-            unfiltered, duplicates kept.
+            `dataset.split.strategy: given` keeps and every other strategy ignores; `weight` (number, positive: what the
+            row counts for; the weights of several rows of one user with one item then add up, where without weights
+            all but one of them are dropped as duplicates) and `seen` (boolean; where false, the row alone does not keep
+            its item out of the answers to its user; null is true); in the source's order, ratings unfiltered,
+            duplicates kept.
         items: columns `item` (string), `title`, optionally `description` (strings or null); None when the
             source has no item texts.
         dropped: unreadable or incomplete records by reason.
@@ -39,6 +57,7 @@ class RawDataset:
         catalogue: whether `items` lists what there is: products nobody met yet then stay, to be recommended by their
             texts. Else items without an interaction are left out.
         keeps_unrated: whether a row without a rating is an interaction like any other, where others have one.
+        events: where the source tells kinds of events apart, what became of each, the most frequent first.
     """
 
     interactions: polars.LazyFrame
@@ -52,6 +71,7 @@ class RawDataset:
     no_loss: tuple[str, ...] = ()
     catalogue: bool = False
     keeps_unrated: bool = False
+    events: dict[str, EventRows] = field(default_factory=dict)
 
 
 class Fetch(Protocol):

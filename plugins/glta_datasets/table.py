@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import DatasetLook, Fetch, InputError, RawDataset, SeenFile
+from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenFile
 from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import sign_seen, table_ratings
+from glta_datasets.events import is_event_column, needs_events, weighed
 from glta_datasets.ids import BLANKS, may_have
 from glta_datasets.joined_times import date_and_time, joined_name, with_joined_times
 from glta_datasets.looking import common_encoding, require_known_items, roles_in_log, roles_of_items
@@ -27,7 +28,7 @@ from glta_datasets.parts import (
     place_of_all,
     require_same_columns,
 )
-from glta_datasets.records import REPEATED_HEADER, Records, raw_dataset, with_ids
+from glta_datasets.records import NOT_IN_EVENTS, NOT_KEPT, REPEATED_HEADER, Records, raw_dataset, with_ids
 from glta_datasets.roles import INTERACTION_ROLES
 from glta_datasets.seen_files import seen_file
 from glta_datasets.settings import TableSettings
@@ -44,6 +45,23 @@ PART_NAMES: Final = {
 
 # A whole number as programs write it that take it for a float.
 _POINTED: Final = r"^-?[0-9]+\.0$"
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log as it was read.
+
+    Attributes:
+        records: all rows, in columns called by their roles.
+        seen: the first of its files, with the rows of all.
+        warnings: sentences on odd columns and values.
+        events: what became of each kind of event.
+    """
+
+    records: Records
+    seen: SeenFile
+    warnings: list[str]
+    events: dict[str, EventRows] = field(default_factory=dict)
 
 
 class Table:
@@ -87,15 +105,15 @@ class Table:
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         paths = interaction_files(files)
         place = place_of_all(paths)
-        records, seen, warnings = self._numbered(paths, place)
-        rows = with_ids(
-            _with_parts(_unrated(records.frame), place, named=self.options.split), place, stripped=records.stripped
-        )
-        raw = raw_dataset(rows, records.losses, warnings + _odd_ids(rows))
-        raw.files = (seen,)
+        log = self._numbered(paths, place)
+        rows = _with_parts(_unrated(log.records.frame), place, named=self.options.split)
+        rows = with_ids(rows, place, stripped=log.records.stripped)
+        raw = raw_dataset(rows, log.records.losses, log.warnings + _odd_ids(rows))
+        raw.files = (log.seen,)
+        raw.events = log.events
         # Asked for a few rows that were lost: what the file says is not kept in memory for that.
-        raw.place_of = lambda row: self._numbered(paths, place)[0].place_of(row)
-        raw.no_loss = (REPEATED_HEADER,)
+        raw.place_of = lambda row: self._numbered(paths, place).records.place_of(row)
+        raw.no_loss = (REPEATED_HEADER, NOT_IN_EVENTS, NOT_KEPT)
         raw.keeps_unrated = True
         if "items" in files:
             raw.items, described, told = read_items(files["items"], self.options)
@@ -125,9 +143,14 @@ class Table:
         require_known_items(raw, files)
         return DatasetLook(raw.files, options, raw)
 
-    def _numbered(self, paths: Sequence[Path], place: str) -> tuple[Records, SeenFile, list[str]]:
-        """All rows with their ratings and times as numbers; what was seen of the files; and sentences on odd values."""
-        records, seen, warnings = self._log(paths, place)
+    def _numbered(self, paths: Sequence[Path], place: str) -> Log:
+        """The log with its events weighed, and its ratings and times as numbers."""
+        log = self._log(paths, place)
+        column = next((one.name for one in log.seen.columns if one.role == "event"), None)
+        written = log.records
+        if column is None:
+            written = replace(written, frame=written.frame.drop("event", strict=False))
+        records, events, told_of_events = weighed(written, column, self.options, place)
         records, told = with_numbers(
             records,
             place=place,
@@ -135,10 +158,10 @@ class Table:
             read_ratings=partial(table_ratings, place=place, decimal=self.options.decimal),
             read_times=partial(table_times, place=place, pattern=self.options.timestamp_format),
         )
-        return records, seen, warnings + told
+        return Log(records, log.seen, log.warnings + told_of_events + told, events)
 
-    def _log(self, paths: Sequence[Path], place: str) -> tuple[Records, SeenFile, list[str]]:
-        """All rows as they are written, in columns called by their roles; what was seen; sentences on odd columns."""
+    def _log(self, paths: Sequence[Path], place: str) -> Log:
+        """All rows as they are written, in columns called by their roles."""
         tables: list[Records] = []
         columns: list[dict[str, str | None]] = []
         warnings: list[str] = []
@@ -152,21 +175,28 @@ class Table:
             if not records.read and len(paths) == 1:
                 raise _without_rows(path)
             if paths[0] == path:
-                require_columns(records, path, names, ("user", "item"), header=self.options.header)
+                needed = ("user", "item", *(["event"] if needs_events(self.options) else []))
+                require_columns(records, path, names, needed, header=self.options.header)
             elif names != columns[0] and self.options.header and looks_like_data(records.frame.columns):
                 raise without_header(records.frame.columns, str(path), numbered="header")
             else:
-                require_same_columns(path, names, paths[0], columns[0])
+                require_same_columns(path, self._settled(names), paths[0], self._settled(columns[0]))
             warnings += [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
             warnings += [told for told in shadowed(records, names) if told not in warnings]
             columns.append(names)
             if not seen or (not seen[0].rows and records.read):
                 seen = [self._seen(path, records, names, times, len(paths))]
             tables.append(records.renamed_by_role(names).without_nested("user", "item"))
+        if not all("event" in table.frame.columns for table in tables):
+            tables = [replace(table, frame=table.frame.drop("event", strict=False)) for table in tables]
         records = joined(paths, tables)
         if not records.read:
             raise _without_rows(paths[0])
-        return records, replace(seen[0], rows=records.read), warnings
+        return Log(records, replace(seen[0], rows=records.read), warnings)
+
+    def _settled(self, names: Mapping[str, str | None]) -> dict[str, str | None]:
+        """The columns in which all parts of a log have to agree: of events only where the options speak of them."""
+        return {role: column for role, column in names.items() if role != "event" or needs_events(self.options)}
 
     def _log_table(self, path: Path) -> Records:
         options = self.options
@@ -204,7 +234,9 @@ class Table:
     ) -> SeenFile:
         roles = {column: role for role, column in names.items() if column is not None}
         roles |= dict.fromkeys(times or (), "timestamp")
-        rating = names["rating"]
+        event, rating = names["event"], names["rating"]
+        if event is not None and not (needs_events(self.options) or is_event_column(event, records.frame[event])):
+            del roles[event]
         decimal = None if rating is None else self.options.decimal or sign_seen(records.frame[rating])
         if times is not None:
             records = replace(records, frame=records.frame.drop(joined_name(times)))

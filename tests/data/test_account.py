@@ -46,7 +46,7 @@ def test_every_column_is_taken_or_ignored_with_an_example(shop):
         ("item", "sku", "such as 00000"),
         ("timestamp", "ts", "such as 1700000000"),
         ("ignored", "price", "such as 0,5"),
-        ("ignored", "event", "such as view"),
+        ("event", "event", "such as view"),
         ("title", "name", "such as Thing 1"),
         ("ignored", "stock", "such as 9"),
     ):
