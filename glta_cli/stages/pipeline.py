@@ -249,18 +249,14 @@ class Pipeline:
         if "prepare" not in self._artefacts:
             self.workspace.remove_leftovers()
             _ = self.loggers  # one that cannot be had is said before anything runs
-            from rich.markup import escape
-
-            from glta_cli.core.terminal import say
+            from glta_cli.stages.prepared_remarks import tell_prepared
 
             with self.profiled("prepare") as profile:
                 kept = self._dataset_so_far()
                 prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
                 if profile is not None:
                     profile.nothing_ran = was_there
-            say(f"[green]✓[/] prepare: {escape(prepared.name)} " + ("up to date" if was_there else "prepared"))
-            for warning in prepared.warnings:
-                say(f"[yellow]warning[/]: {escape(warning)}")
+            tell_prepared(prepared, up_to_date=was_there)
             self._artefacts["prepare"] = prepared.artefact
             self._sources = source_files(prepared, self.recipe.dataset, self.workspace)
             if not was_there:
