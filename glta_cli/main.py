@@ -28,6 +28,7 @@ with early_signals:
     from glta_cli.commands.recommend import recommend
     from glta_cli.commands.reproduce import reproduce
     from glta_cli.commands.runs import runs
+    from glta_cli.commands.update import update
     from glta_cli.core.errors import LONGEST_PART, GltaError, InterruptedRunError, ReaderLeft, Terminated, one_line
     from glta_cli.core.printable import bounded, visible
     from glta_cli.core.standard_streams import open_streams
@@ -50,6 +51,7 @@ app.command()(align)
 app.command()(finetune)
 app.command()(evaluate)
 app.command()(recommend)
+app.command()(update)
 app.command()(reproduce)
 app.add_typer(runs, name="runs")
 app.add_typer(recipes, name="recipes")

@@ -88,6 +88,14 @@ class PreparedDataset:
         """The interactions of all splits."""
         return self._interactions(self._table)
 
+    def table(self) -> pl.DataFrame:
+        """All interactions with all that is known of each; users and items by index."""
+        return self._read(INTERACTIONS_FILE, "user", "item", "split")
+
+    def items(self) -> pl.DataFrame:
+        """`item`, `title` and `text` of the catalogue, by index."""
+        return self._items.select("item", "title", "text")
+
     @cached_property
     def newest(self) -> str | None:
         """The day of the newest interaction, ISO 8601 in UTC; None where there are no times."""

@@ -163,21 +163,3 @@ class _MeanStates:
         states = self._model.hidden(self._model.embed(token_ids), attention_mask).float()  # [B, L, h]
         total = (states * attention_mask[:, :, None]).sum(1)  # [B, h]
         return total / attention_mask.sum(1, keepdim=True)
-
-
-def whiten(vectors: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
-    """Centre, keep the principal directions at equal variance, and scale to unit length: [n, h] -> [n, D].
-
-    A language model's mean states share a few dominant directions that say nothing about the item; without
-    whitening they decide every similarity. D is `dimensions`, or the rank where that is smaller.
-
-    Source: Su et al., Whitening Sentence Representations for Better Semantics and Faster Retrieval, 2021.
-    """
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    variances, directions = np.linalg.eigh(centred.T @ centred / len(vectors))
-    kept = [i for i in np.argsort(-variances)[:dimensions] if variances[i] > variances.max() * 1e-9]
-    if not kept:
-        return np.zeros((len(vectors), 1), dtype=np.float32)
-    white = centred @ (directions[:, kept] / np.sqrt(variances[kept]))
-    lengths = np.linalg.norm(white, axis=1, keepdims=True)
-    return np.asarray(white / np.maximum(lengths, 1e-12), dtype=np.float32)

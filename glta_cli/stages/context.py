@@ -31,6 +31,7 @@ FULL_GRAPH = "full.safetensors"
 ALIGNMENT_GRAPH = "alignment.safetensors"
 TARGETS = "targets.safetensors"
 VECTORS = "vectors.safetensors"
+WHITENING = "whitening.safetensors"
 WORDS = "words.parquet"
 MODEL = "model.safetensors"
 

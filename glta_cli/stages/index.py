@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glta_cli.core.terminal import progress_bar
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import scoring_arrays
-from glta_cli.language.model import load_own_tensors
+from glta_cli.language.model import GraphLanguageModel, load_own_tensors
 from glta_cli.language.prompt_lengths import longest_user_prompt
-from glta_cli.language.readout import encode_users
+from glta_cli.language.readout import UserPrompts, encode_users
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
@@ -109,14 +110,26 @@ def read_out(context: StageContext, embeddings: Embeddings, history: Interaction
         embeddings: behind the tokens of users and items, and behind the tied head.
         history: what prompts show of each user.
     """
-    recipe = context.recipe
+    model = fine_tuned(context, embeddings)
+    prompts = context.user_prompts(model.language_model.tokenizer)
+    rows = read_rows(model, prompts, context.recipe, history, np.arange(context.prepared.user_count))
+    return LanguageScores(rows, *scoring_arrays(model.head))
+
+
+def fine_tuned(context: StageContext, embeddings: Embeddings) -> GraphLanguageModel:
+    """The model as stage `finetune` left it, around these embeddings."""
     model = context.model(embeddings, adapters=True)
     load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
-    prompts = context.user_prompts(model.language_model.tokenizer)
+    return model
+
+
+def read_rows(
+    model: GraphLanguageModel, prompts: UserPrompts, recipe: Recipe, history: Interactions, users: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The queries of users [n], as many as the recipe reads of each: [n, R, D]."""
     model.share_prefix(prompts.template.literals[0])
-    users = np.arange(context.prepared.user_count)
     with progress_bar(len(users), "read out users", "users") as bar:
-        rows = encode_users(
+        return encode_users(
             model,
             prompts,
             history,
@@ -126,4 +139,3 @@ def read_out(context: StageContext, embeddings: Embeddings, history: Interaction
             autoregressive=recipe.finetune.readout == "autoregressive",
             advance=bar.update,
         )
-    return LanguageScores(rows, *scoring_arrays(model.head))

@@ -58,20 +58,27 @@ def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return before in (now, {**now, "finetune": {**now["finetune"], "refit": False}})
 
 
-def record_served(name: str, artefact: Artefact, workspace: Workspace) -> None:
+def record_served(
+    name: str, artefact: Artefact, workspace: Workspace, *, sources: dict[str, list[Any]] | None = None
+) -> None:
     """Note what a finished run answers from; all that it was trained into stays as it is.
 
     A run that is made anew meanwhile answers from it until it is finished again.
+
+    Args:
+        sources: what was read for it, as `Run.sources`; None where that is what was read before.
     """
     run = workspace.run(name)
-    if run is None:
+    finished = None if run is None else run.last_finished
+    if run is None or finished is None:
         return
-    stage = {artefact.stage: artefact.fingerprint}
+    stages = {**finished.stages, artefact.stage: artefact.fingerprint}
+    stages = {stage: stages[stage] for stage in STAGES if stage in stages}
+    told = finished.sources if sources is None else sources
     if run.finished:
-        workspace.save_run(replace(run, stages={**run.stages, **stage}))
-    elif run.before is not None:
-        before = {**run.before, "stages": {**run.before["stages"], **stage}}
-        workspace.save_run(replace(run, before=before))
+        workspace.save_run(replace(run, stages=stages, sources=told))
+    else:
+        workspace.save_run(replace(run, before={"recipe": finished.recipe, "stages": stages, "sources": told}))
 
 
 @contextmanager
