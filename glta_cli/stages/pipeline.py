@@ -48,6 +48,7 @@ class Pipeline:
         self.recorded = True
         self.as_published = False
         self._published_own = False
+        self._begun_anew: dict[str, str] | None = None
         self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
         self._weights_of_backbone: dict[str, str] = {}
@@ -265,6 +266,27 @@ class Pipeline:
         """The stages that `ensure` has brought up to date, with what they published."""
         return list(self._artefacts.items())
 
+    def begin_anew(self, prepared: PreparedDataset, sources: dict[str, list[Any]], starts: Mapping[str, str]) -> None:
+        """Train the run again on another dataset, from what it published before; until then it answers as it did.
+
+        Args:
+            sources, starts: as those of `Run`.
+        """
+        self._artefacts = {"prepare": prepared.artefact}
+        self._sources, self._begun_anew = sources, dict(starts)
+        self.as_published, self.recorded, self._published_own = False, True, True
+
+    @cached_property
+    def _recorded_starts(self) -> dict[str, str]:
+        run = self.workspace.run(self.name)
+        own = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
+        return run.starts if run is not None and own else {}
+
+    @property
+    def starts(self) -> dict[str, str]:
+        """By stage, what an earlier training published that this run's own starts from."""
+        return self._recorded_starts if self._begun_anew is None else self._begun_anew
+
     def status(self) -> list[tuple[str, Artefact | None]]:
         """Every stage with what this run published for it, as long as its settings are still the recipe's."""
         run = self.workspace.run(self.name)
@@ -292,6 +314,8 @@ class Pipeline:
 
         def publish() -> Artefact:
             say(f"[cyan]▸[/] {stage.name}{label}")
+            if stage.name in self.starts and "warm_start_from" not in settings:
+                say("  trains from the start: what it went on from before was removed")
             context = self.context()
             with self.profiled(stage.name):
                 return self.workspace.publish(
@@ -324,7 +348,15 @@ class Pipeline:
         settings = stage.settings(self.recipe)
         inputs = {name: fingerprints[name] for name in stage.reads(self.recipe) if name in fingerprints}
         weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
-        return fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights]), settings, inputs, weights
+        identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
+        start = self.starts.get(stage.name)
+        if start is not None:
+            warm = {**settings, "warm_start_from": start}
+            started = fingerprint([SCHEMA_VERSION, stage.name, warm, inputs, weights])
+            # What it started from may be removed once it is trained.
+            if self.workspace.published(stage.name, started) or self.workspace.published(stage.name, start):
+                return started, warm, inputs, weights
+        return identity, settings, inputs, weights
 
     def _log(self, artefact: Artefact) -> None:
         self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
@@ -334,7 +366,9 @@ class Pipeline:
         from glta_cli.stages.context import StageContext
         from glta_cli.training.loop import pick_device
 
-        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts))
+        found = {name: self.workspace.published(name, start) for name, start in self.starts.items()}
+        starts = {name: artefact for name, artefact in found.items() if artefact is not None}
+        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts), starts=starts)
 
     def _weights(self, recipe: Recipe) -> str:
         """The fingerprint of a backbone's weights, taken once: there are gigabytes of them."""
@@ -347,7 +381,7 @@ class Pipeline:
 
     def _save(self) -> None:
         if self.recorded:
-            record_stages(self.name, self.recipe, self._artefacts, self._sources, self.workspace)
+            record_stages(self.name, self.recipe, self._artefacts, self._sources, self.workspace, self.starts)
 
     def _failure_noted(self) -> AbstractContextManager[None]:
         """Notes in the run's file why a stage could not be made, where the run is known and not finished."""
