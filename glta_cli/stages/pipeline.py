@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.dependence import Dependence
 from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
-from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
+from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
 from glta_cli.workspace.workspace import Workspace
@@ -348,15 +348,9 @@ class Pipeline:
         settings = stage.settings(self.recipe)
         inputs = {name: fingerprints[name] for name in stage.reads(self.recipe) if name in fingerprints}
         weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
-        identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
         start = self.starts.get(stage.name)
-        if start is not None:
-            warm = {**settings, "warm_start_from": start}
-            started = fingerprint([SCHEMA_VERSION, stage.name, warm, inputs, weights])
-            # What it started from may be removed once it is trained.
-            if self.workspace.published(stage.name, started) or self.workspace.published(stage.name, start):
-                return started, warm, inputs, weights
-        return identity, settings, inputs, weights
+        found = Dependence(stage, self.recipe, settings, inputs, weights, start).found_in(self.workspace)
+        return *found, inputs, weights
 
     def _log(self, artefact: Artefact) -> None:
         self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)

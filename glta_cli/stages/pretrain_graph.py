@@ -44,6 +44,9 @@ class PretrainGraph(Stage):
         # An encoder without texts must not be trained again for another language model.
         return (*self.inputs, "encode-items") if encoder_needs_text_vectors(recipe) else self.inputs
 
+    def reads_texts(self, recipe: Recipe) -> bool:
+        return encoder_needs_text_vectors(recipe)
+
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         graph = recipe.graph.model_dump(mode="json", exclude=TIMING)
         if not recipe.graph.refit:

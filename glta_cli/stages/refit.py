@@ -42,6 +42,9 @@ class Refit(Stage):
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         return self._of_refit(self.stage.reads(recipe))
 
+    def reads_texts(self, recipe: Recipe) -> bool:
+        return self.stage.reads_texts(recipe)
+
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # The epochs follow from the artefact that selected them, which is among what it reads.
         return self.stage.settings(recipe)
