@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glta_cli.commands.options import (
-    DEFAULT_RECIPE,
+    AnsweringRecipeOption,
     DataDirOption,
     DeviceOption,
     JsonOption,
     ProfileOption,
-    RecipeOption,
     RefreshOption,
     RunOption,
     SeedOption,
     SetOption,
     open_pipeline,
 )
-from glta_cli.commands.stage import stage_table, stages_up_to
+from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
@@ -47,28 +46,13 @@ if TYPE_CHECKING:
     from glta_cli.workspace.run import Run
     from glta_cli.workspace.workspace import Workspace
 
-# Of the quickstart recipe, on two processor cores.
-DURATIONS: Mapping[str, str] = {
-    "prepare": "5 s",
-    "encode-items": "40 s",
-    "pretrain-graph": "40 s",
-    "align": "1 min",
-    "describe-users": "0 s",
-    "finetune": "2 min",
-    "index": "10 s",
-    "refit-pretrain-graph": "40 s",
-    "refit-align": "1 min",
-    "refit-describe-users": "0 s",
-    "refit-finetune": "2 min",
-    "serving-index": "10 s",
-}
 HISTORY_SHOWN = 5
 
 
 def recommend(
     user: Annotated[str, typer.Option("--user", metavar="ID", help="A user's id, as in the source data.")],
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many items.")] = 10,
-    recipe: RecipeOption = None,
+    recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
     data_dir: DataDirOption = None,
@@ -98,10 +82,11 @@ def recommend(
             recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
         )
         pipeline.require(SERVING)
-        announce(pipeline)
         asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
         # Users are known once the data is prepared: a wrong id is not worth a training.
-        require_user(user, pipeline.prepared(), asked)
+        prepared = pipeline.prepared()
+        require_user(user, prepared, asked)
+        announce(pipeline, prepared)
         found = asked, pipeline.ensure(SERVING)
     asked, index = found
 
@@ -162,15 +147,15 @@ def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
     return None if artefact is None or artefact.manifest["settings"].get("layout") != LAYOUT else artefact
 
 
-def announce(pipeline: Pipeline) -> None:
-    """Say on stderr which stages are about to run, and for the default recipe how long each may take."""
+def announce(pipeline: Pipeline, prepared: PreparedDataset) -> None:
+    """Say on stderr which stages are about to run, and about how long each takes here."""
     stages = stages_up_to(SERVING, pipeline)
     if all(artefact is not None for _, artefact in stages):
         return
-    durations = DURATIONS if pipeline.name == DEFAULT_RECIPE else None
-    show_table(stage_table(pipeline.name, stages, durations), on_stderr=True)
-    if durations is not None:
-        say("times are those of two processor cores; a stage that is done is not run again")
+    seconds = estimated_seconds(stages, pipeline, prepared)
+    show_table(stage_table(pipeline.name, stages, seconds), on_stderr=True)
+    # The table has said it.
+    pipeline.announced = True
 
 
 def show_answer(answer: Mapping[str, Any]) -> None:
@@ -198,7 +183,7 @@ def trained_on(answer: Mapping[str, Any]) -> str:
 
 
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """Rank, item id, title and score, one item a line below a head; titles, then ids are cut to fit into `width`.
+    """Rank, item id, title and score, one item a line below a head; long ids, then titles are cut to fit into `width`.
 
     Written out here because importing rich would take longer than finding the items.
     """
@@ -206,9 +191,12 @@ def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> li
     rows = [(str(e["rank"]), printable(e["item"]), printable(e["title"]), f"{e['score']:.3f}") for e in entries]
     ranks, items, titles, scores = (max(map(cells, column)) for column in zip(columns, *rows, strict=True))
     if width is not None:
-        titles = max(len("title"), min(titles, width - ranks - items - scores - 11))
+        # A title says more than an id: of what room there is, the ids take more than a third only if titles leave it.
+        room = width - ranks - scores - 11
+        items = max(len("item"), min(items, max(room // 3, room - titles)))
+        titles = max(len("title"), min(titles, room - items))
         # The terminal would break the line anywhere, a score included.
-        items = max(len("item"), min(items, width - ranks - titles - scores - 11))
+        items = max(len("item"), min(items, room - titles))
 
     def line(rank: str, item: str, title: str, score: str, style: str) -> str:
         shown = styled(padded(item, items), style)

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import fingerprint, set_aside
+from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import require_room, storage_errors
 from glta_cli.core.tensors import check_seal, damaged, read_arrays, unsealed, write_sealed_tensors
-from glta_cli.core.terminal import progress_bar
 from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
 from glta_cli.plugin import LanguageModel, SentenceEncoder
@@ -139,7 +139,10 @@ def encode_texts(
     prompts = [np.asarray(ids, dtype=np.int64) for ids in encoder.token_ids(texts, settings.tokens)]
     vectors = np.empty((len(prompts), encoder.hidden_size), dtype=np.float32)
     device = next(encoder.module.parameters()).device
-    with torch.inference_mode(), progress_bar(len(prompts), "encode item texts", "items") as bar:
+    shown = progress_bar(
+        len(prompts), "encode item texts", "items", step="this batch of texts", kept="the vectors so far are kept"
+    )
+    with torch.inference_mode(), shown as bar:
         for rows in length_batches([len(prompt) for prompt in prompts], settings.batch_size):
             padded, mask = pad_right([prompts[row] for row in rows])
             batch = encoder.sentence_vectors(torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device))

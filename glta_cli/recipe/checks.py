@@ -10,6 +10,7 @@ from glta_cli.recipe.limits import MOST_ERRORS_TOLD, in_file_order
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import reads_text, selection_errors, selections
+from glta_cli.recipe.text_switches import mark_given
 from glta_cli.recipe.validation import place, validated
 
 
@@ -22,6 +23,7 @@ def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]
     recipe = None
     try:
         recipe = validated(Recipe, values, (), positions)
+        mark_given(recipe, values)
     except InputErrors as several:
         errors += several.errors
     # From the values: a plugin's settings are checked even where the schema found errors.

@@ -86,6 +86,11 @@ class SplitSettings(Settings):
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the random split, below 2^63")
 
+    @property
+    def in_time(self) -> bool:
+        """Whether every user's validation interactions lie before the test ones, and after those of training."""
+        return self.strategy in ("leave-last-out", "temporal")
+
 
 class DatasetSettings(Settings):
     """Which interactions, which filters, which split."""

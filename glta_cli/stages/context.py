@@ -29,6 +29,9 @@ from glta_cli.workspace.workspace import Workspace
 
 FULL_GRAPH = "full.safetensors"
 ALIGNMENT_GRAPH = "alignment.safetensors"
+# The vectors of either on the graph of all that is known at test time, where that is more than the training graph.
+FULL_AT_TEST = "full-at-test.safetensors"
+ALIGNMENT_AT_TEST = "alignment-at-test.safetensors"
 TARGETS = "targets.safetensors"
 VECTORS = "vectors.safetensors"
 WHITENING = "whitening.safetensors"
@@ -91,6 +94,10 @@ class StageContext:
         return self.prepared.split("valid")
 
     @cached_property
+    def histories_at_test(self) -> Interactions:
+        return self.prepared.histories_at_test()
+
+    @cached_property
     def holdout(self) -> NDArray[np.bool_] | None:
         """Which training interactions are stage 3's targets, hidden from its graph; None without a holdout."""
         artefact = self.artefacts["pretrain-graph"]
@@ -111,6 +118,15 @@ class StageContext:
         users, items = ("served_users", "served_items") if serving else ("users", "items")
         stored = read_arrays(artefact.file(ALIGNMENT_GRAPH), users, items)
         return Embeddings(stored[users], stored[items])
+
+    def embeddings_at_test(self) -> Embeddings:
+        """Those that serve, on the graph of all that is known when the test is ranked."""
+        artefact = self.artefacts["pretrain-graph"]
+        if not artefact.has(ALIGNMENT_GRAPH):
+            return read_embeddings(artefact, at_test=True)
+        if not artefact.has(ALIGNMENT_AT_TEST):
+            return self.embeddings(serving=True)
+        return _stored_embeddings(artefact, ALIGNMENT_AT_TEST)
 
     def text_vectors(self) -> NDArray[np.float32]:
         """The whitened vectors of the item texts, [I, D], read anew each time."""
@@ -180,15 +196,29 @@ def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
 
 def together(first: Interactions, second: Interactions) -> Interactions:
     """The interactions of both, each user's of the second after those of the first; of the same users and items."""
+    weights = None
+    if first.weights is not None or second.weights is not None:
+        ones = (np.ones(len(each), dtype=np.float32) for each in (first, second))
+        given = (first.weights, second.weights)
+        weights = np.concatenate([one if own is None else own for one, own in zip(ones, given, strict=True)])
     return Interactions.from_pairs(
         np.concatenate([first.users, second.users]),
         np.concatenate([first.items, second.items]),
         user_count=first.user_count,
         item_count=first.item_count,
+        weights=weights,
     )
 
 
-def read_embeddings(artefact: Artefact) -> Embeddings:
-    """The embeddings of the encoder trained on the whole training graph, or refitted on validation too."""
-    stored = read_arrays(artefact.file(FULL_GRAPH), "users", "items")
+def read_embeddings(artefact: Artefact, *, at_test: bool = False) -> Embeddings:
+    """The embeddings of the encoder trained on the whole training graph, or refitted on validation too.
+
+    Args:
+        at_test: on the graph of all that is known when the test is ranked, where that is more.
+    """
+    return _stored_embeddings(artefact, FULL_AT_TEST if at_test and artefact.has(FULL_AT_TEST) else FULL_GRAPH)
+
+
+def _stored_embeddings(artefact: Artefact, name: str) -> Embeddings:
+    stored = read_arrays(artefact.file(name), "users", "items")
     return Embeddings(stored["users"], stored["items"])

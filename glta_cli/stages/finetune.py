@@ -67,13 +67,18 @@ class Finetune(ModelStage):
         start = earlier(context, "finetune")
         started = start is not None and start_model(model, start, aligned=aligned is not None)
         # The regression knows the state at the end of the prompt only, not those at the placeholders.
-        regression = recipe.finetune.head == "tied" and recipe.finetune.loss == "first"
-        if regression and recipe.finetune.warm_start_users and not started:
+        warm = recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users
+        if warm and not started:
             task.warm_start(recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
         epochs = context.epochs_selected("finetune")
         progress = train(
-            task, recipe.finetune.training, state_folder=state_folder, description="fine-tune", fixed_epochs=epochs
+            task,
+            recipe.finetune.training,
+            state_folder=state_folder,
+            description="fine-tune",
+            start="the warm start" if warm and not started else "what it started from",
+            fixed_epochs=epochs,
         )
         write_tensors(folder / MODEL, own_tensors(model))
         return {"trainable_parameters": sum(parameters.values()), **details_of(progress, epochs)}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.terminal import progress_bar
+from glta_cli.core.progress import progress_bar
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import scoring_arrays
@@ -20,9 +19,10 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension
-from glta_cli.serving.fusion import choose_weights
+from glta_cli.serving.fusion import KEPT_BEFORE_INDEX, FusionWeights, choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
+from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.stage import FLOAT, ModelStage
 
 
@@ -49,11 +49,12 @@ class BuildIndex(ModelStage):
             "readout": recipe.finetune.readout,
             "fusion": recipe.finetune.fusion,
             "positions": recipe.finetune.positions,
+            **known_at_test(recipe),
         }
 
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
         return longest_user_prompt(
-            tokenizer, recipe, lambda: prepared.user_ids, partial(prepared.split, "train"), rows_read(recipe), most
+            tokenizer, recipe, lambda: prepared.user_ids, prepared.histories_at_test, rows_read(recipe), most
         )
 
     def bytes_to_write(self, context: StageContext) -> int:
@@ -68,22 +69,21 @@ class BuildIndex(ModelStage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         settings = context.recipe.finetune
-        language = read_out(context, context.embeddings(serving=True), context.train)
-        graph = read_embeddings(context.artefacts["pretrain-graph"])
+        histories = context.histories_at_test
+        graph = read_embeddings(context.artefacts["pretrain-graph"], at_test=True)
+        language = read_out(context, context.embeddings_at_test(), histories)
         weights = None
         if settings.fusion:
-            scorer: Scorer = language.scorer(context.train)
-            weights = choose_weights(
-                graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
-            )
+            weights = self._fusion_weights(context, graph, language)
         prepared = context.prepared
         write_index(
             folder,
             language,
             graph.users,
             graph.items,
-            context.train.counts,
+            histories.counts,
             prepared.history(),
+            seen=prepared.seen(),
             user_ids=prepared.user_ids,
             item_ids=prepared.item_ids,
             titles=prepared.titles,
@@ -97,22 +97,48 @@ class BuildIndex(ModelStage):
             "fusion": None if weights is None else {"starts": weights.starts, "weights": weights.weights},
         }
 
+    @staticmethod
+    def _fusion_weights(context: StageContext, graph: Embeddings, language: LanguageScores) -> FusionWeights:
+        """Chosen on validation, by training histories: where those at test time hold more, users are read out again.
+
+        Args:
+            graph, language: by the histories at test time.
+        """
+        seed = context.recipe.seed
+        if context.prepared.split_in_time:
+            graph = read_embeddings(context.artefacts["pretrain-graph"])
+            users = fusion_users(context.validation, seed=seed)
+            language = read_out(context, context.embeddings(serving=True), context.train, users)
+        scorer: Scorer = language.scorer(context.train)
+        return choose_weights(graph.scorer(), scorer, context.train, context.validation, seed=seed)
+
 
 def rows_read(recipe: Recipe) -> int:
     """How many queries are read out of the model for each user."""
     return 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
 
 
-def read_out(context: StageContext, embeddings: Embeddings, history: Interactions) -> LanguageScores:
-    """What the fine-tuned model says of every user.
+def read_out(
+    context: StageContext, embeddings: Embeddings, history: Interactions, users: NDArray[np.int64] | None = None
+) -> LanguageScores:
+    """What the fine-tuned model says of users.
 
     Args:
         embeddings: behind the tokens of users and items, and behind the tied head.
-        history: what prompts show of each user.
+        history: what prompts show of each user, in order of time.
+        users: those to read out, [n]; None for everyone.
+
+    Returns:
+        Rows of all U users; those of others than `users` are zeros.
     """
+    everyone = np.arange(context.prepared.user_count)
     model = fine_tuned(context, embeddings)
     prompts = context.user_prompts(model.language_model.tokenizer)
-    rows = read_rows(model, prompts, context.recipe, history, np.arange(context.prepared.user_count))
+    rows = read_rows(model, prompts, context.recipe, history, everyone if users is None else users)  # [n, R, D]
+    if users is not None and len(users) < len(everyone):
+        every = np.zeros((len(everyone), *rows.shape[1:]), dtype=np.float32)
+        every[users] = rows
+        rows = every
     return LanguageScores(rows, *scoring_arrays(model.head))
 
 
@@ -128,7 +154,7 @@ def read_rows(
 ) -> NDArray[np.float32]:
     """The queries of users [n], as many as the recipe reads of each: [n, R, D]."""
     model.share_prefix(prompts.template.literals[0])
-    with progress_bar(len(users), "read out users", "users") as bar:
+    with progress_bar(len(users), "read out users", "users", step="this batch of users", kept=KEPT_BEFORE_INDEX) as bar:
         return encode_users(
             model,
             prompts,

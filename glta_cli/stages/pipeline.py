@@ -11,8 +11,11 @@ from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.dependence import Dependence
+from glta_cli.stages.known_at_test import knows_all_at_test
 from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.published_run import published_stages
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
+from glta_cli.stages.run_so_far import dataset_so_far, run_so_far
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
@@ -20,6 +23,7 @@ from glta_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from glta_cli.stages.loggers import Loggers
+    from glta_cli.stages.schedule import Schedule
     from glta_cli.training.profiling import StageProfile
 
 
@@ -48,9 +52,11 @@ class Pipeline:
         self.recorded = True
         self.as_published = False
         self._published_own = False
-        self._begun_anew: dict[str, str] | None = None
+        self._texts_told = False
         self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
+        self._schedule: Schedule | None = None
+        self.announced = False
         self._weights_of_backbone: dict[str, str] = {}
 
     @property
@@ -75,6 +81,9 @@ class Pipeline:
         if self.as_published:
             # What a finished run has stays what it was made of, whatever would be made of its recipe today.
             wanted = [each for each in wanted if each.name not in self._artefacts]
+        from glta_cli.stages.schedule import scheduled
+
+        self._schedule = scheduled(self, wanted, self._unpublished(wanted))
         for each in wanted:
             with self._failure_noted():
                 self._artefacts[each.name] = self._up_to_date(each)
@@ -98,9 +107,11 @@ class Pipeline:
         self.require(stage)
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
+            self._require_texts_of(stage, prepared)
             raise GltaError(f"this recipe leaves out {stage}", location=self.name)
         lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
+        self._tell_what_lacks_texts(lineage, prepared)
         loaded = {
             each.loading(self.recipe).backbone.name for each in wanted if "backbone" in each.settings(self.recipe)
         }
@@ -113,6 +124,25 @@ class Pipeline:
 
             check_backbones(reading, self.recipe, prepared)
         return wanted
+
+    def _require_texts_of(self, stage: str, prepared: PreparedDataset) -> None:
+        """Raise `InputError` where a stage that was asked for by name lacks nothing but item texts."""
+        from glta_cli.stages.texts import left_out_without_texts
+
+        if left_out_without_texts(self.recipe, {stage}):
+            for each in self._later_stages():
+                if each.name == stage:
+                    each.require_texts(prepared)
+
+    def _tell_what_lacks_texts(self, stages: set[str], prepared: PreparedDataset) -> None:
+        """One line, once, on what the recipe would have and drops out where nothing is written about the items."""
+        from glta_cli.core.terminal import say
+        from glta_cli.stages.texts import left_out_without_texts
+
+        left_out = "" if prepared.has_text or self._texts_told else left_out_without_texts(self.recipe, stages)
+        if left_out:
+            self._texts_told = True
+            say(f"no item texts: without {left_out}")
 
     def _unpublished(self, stages: list[Any]) -> list[Any]:
         """Those of the stages, which stand in order, that have yet to run."""
@@ -142,21 +172,24 @@ class Pipeline:
         """Take what a finished run published as it is, without a look at its source; the run stays as it was.
 
         Returns:
-            Whether that can be: the run is finished and of this recipe, all of it is there, and its index can be read.
+            Whether that can be: the run is finished and of this recipe, all of it is there, its index can be read, and
+            users are in it as every other row of an evaluation knows them.
         """
-        from glta_cli.serving.index import LAYOUT
+        artefacts = published_stages(run, self.workspace)
+        if artefacts is None or deciding(run.recipe) != deciding(self.recipe.model_dump(mode="json")):
+            return False
+        if not knows_all_at_test(artefacts, self.recipe):
+            from rich.markup import escape
 
-        found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
-        if found.get(SERVING, run) is None:
-            del found[SERVING]  # it is made again of what the run has
-        artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
-        own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
-        if not own or not run.finished or len(artefacts) < len(found):
+            from glta_cli.core.terminal import say
+
+            say(
+                f"run {escape(run.name)} was made when histories at test held training items alone: it is made again, "
+                "to know the validation items too"
+            )
+            # Its own data, wherever their source is by now.
+            self._artefacts, self._sources = {"prepare": artefacts["prepare"]}, dict(run.sources)
             return False
-        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
-            return False
-        if SERVING in artefacts and artefacts[SERVING].manifest["settings"].get("layout") != LAYOUT:
-            del artefacts[SERVING]
         _ = self.loggers  # one that cannot be had is said before anything runs
         self._artefacts = artefacts
         self.as_published = True
@@ -200,6 +233,7 @@ class Pipeline:
         other = Pipeline(self.name, recipe.model_copy(update={"loggers": {}}), self.workspace, device=self.device)
         other.named_after = (*self.named_after, name)
         other.recorded = False
+        other._texts_told = True
         other._artefacts["prepare"] = self._artefacts["prepare"]
         other._weights_of_backbone = self._weights_of_backbone
         return other
@@ -217,7 +251,7 @@ class Pipeline:
             from glta_cli.core.terminal import say
 
             with self.profiled("prepare") as profile:
-                kept = self._dataset_so_far()
+                kept = dataset_so_far(self.name, self.recipe, self.workspace)
                 prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
                 if profile is not None:
                     profile.nothing_ran = was_there
@@ -232,19 +266,6 @@ class Pipeline:
                 self._save()
                 self._log(prepared.artefact)
         return PreparedDataset(self._artefacts["prepare"])
-
-    def _dataset_so_far(self) -> PreparedDataset | None:
-        """What this run was prepared from before, where its recipe names no source that might have changed.
-
-        The settings alone may lead to another copy by now, which a run of another name was given as its source.
-        """
-        run = self.workspace.run(self.name)
-        if run is None or self.recipe.dataset.source is not None or "prepare" not in run.stages:
-            return None
-        if deciding(run.recipe)["dataset"] != self.recipe.dataset.model_dump(mode="json"):
-            return None
-        artefact = self.workspace.published("prepare", run.stages["prepare"])
-        return None if artefact is None else PreparedDataset(artefact)
 
     def profiled(self, stage: str) -> AbstractContextManager[StageProfile | None]:
         """Measures what runs inside as a stage of this run, where profiles are asked for."""
@@ -273,29 +294,20 @@ class Pipeline:
             sources, starts: as those of `Run`.
         """
         self._artefacts = {"prepare": prepared.artefact}
-        self._sources, self._begun_anew = sources, dict(starts)
+        self._sources, self.starts = sources, dict(starts)
         self.as_published, self.recorded, self._published_own = False, True, True
 
     @cached_property
-    def _recorded_starts(self) -> dict[str, str]:
-        run = self.workspace.run(self.name)
-        own = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
-        return run.starts if run is not None and own else {}
-
-    @property
     def starts(self) -> dict[str, str]:
         """By stage, what an earlier training published that this run's own starts from."""
-        return self._recorded_starts if self._begun_anew is None else self._begun_anew
+        run = run_so_far(self.name, self.recipe, self.workspace)
+        return {} if run is None else run.starts
 
     def status(self) -> list[tuple[str, Artefact | None]]:
         """Every stage with what this run published for it, as long as its settings are still the recipe's."""
-        run = self.workspace.run(self.name)
-        published: list[tuple[str, Artefact | None]] = []
-        same = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
-        for stage in STAGES:
-            name = run.stages.get(stage) if run is not None and same else None
-            published.append((stage, self.workspace.published(stage, name) if name else None))
-        return published
+        run = run_so_far(self.name, self.recipe, self.workspace)
+        names = {} if run is None else run.stages
+        return [(stage, self.workspace.published(stage, names[stage]) if stage in names else None) for stage in STAGES]
 
     def _later_stages(self) -> tuple[Any, ...]:
         # torch and transformers stay out of everything that only looks at a run.
@@ -307,25 +319,31 @@ class Pipeline:
         from rich.markup import escape
 
         from glta_cli.core.terminal import say
+        from glta_cli.core.threads import compute_with_free_processors
+        from glta_cli.training.states import threads_of
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
+        about = [*self.named_after, *(self._schedule.about(stage.name) if self._schedule else [])]
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         identity, settings, inputs, weights = self._depends_on(stage, fingerprints)
 
         def publish() -> Artefact:
-            say(f"[cyan]▸[/] {stage.name}{label}")
+            say(f"[cyan]▸[/] {stage.name}" + (escape(f" ({', '.join(about)})") if about else ""))
             if stage.name in self.starts and "warm_start_from" not in settings:
                 say("  trains from the start: what it went on from before was removed")
+            states = self.workspace.root / "states" / f"{stage.name}-{identity}"
+            compute_with_free_processors(threads_of(states))
             context = self.context()
             with self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
                     identity,
-                    partial(stage.run, context, self.workspace.root / "states" / f"{stage.name}-{identity}"),
+                    partial(stage.run, context, states),
                     settings=settings,
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
                     needed=stage.bytes_to_write(context),
+                    work=self._schedule.record(stage.name) if self._schedule else {},
                 )
 
         artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)

@@ -10,7 +10,7 @@ from torch import nn
 
 from glta_cli.core.tensors import write_tensors
 from glta_cli.data.splits import holdout_targets
-from glta_cli.graph.pretraining import PretrainedEncoder, pretrain
+from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
@@ -18,14 +18,17 @@ from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors
 from glta_cli.stages.context import (
+    ALIGNMENT_AT_TEST,
     ALIGNMENT_GRAPH,
     ALIGNMENT_PARAMETERS,
+    FULL_AT_TEST,
     FULL_GRAPH,
     FULL_PARAMETERS,
     TARGETS,
     StageContext,
     together,
 )
+from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
 from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
 from glta_cli.stages.warm_start import Earlier, earlier, start_at, targets_kept
@@ -35,6 +38,7 @@ class PretrainGraph(Stage):
     """Stage 1: the encoder on the whole training graph and, with a holdout, one on the graph without targets.
 
     With `graph.refit` the former is trained anew on training and validation interactions once its epoch is selected.
+    Where the split is in time, both are published on the graph of all that is known at test time too.
     """
 
     name = "pretrain-graph"
@@ -57,12 +61,15 @@ class PretrainGraph(Stage):
             "options": component_options(recipe, "encoder").model_dump(mode="json"),
             "plugin": component_identity(installed().find("encoder", recipe.graph.encoder)),
             "seed": recipe.seed,
+            **known_at_test(recipe),
         }
 
     def bytes_to_write(self, context: StageContext) -> int:
         prepared, recipe = context.prepared, context.recipe
         # With a holdout, the vectors of the second graph, and those of its encoder on the first.
         times = 3 if recipe.graph.alignment_holdout else 1
+        if recipe.dataset.split.in_time:
+            times += 2 if recipe.graph.alignment_holdout else 1
         return times * (prepared.user_count + prepared.item_count) * encoder_dimension(recipe) * FLOAT
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
@@ -87,8 +94,12 @@ class PretrainGraph(Stage):
                 fixed_epochs=full.progress.best_epoch,
             )
             details["refit"] = refit_details(full.progress)
-        write_tensors(folder / FULL_GRAPH, {"users": full.embeddings.users, "items": full.embeddings.items})
-        write_tensors(folder / FULL_PARAMETERS, parameters_of(full.module))
+        _write_embeddings(folder / FULL_GRAPH, full.embeddings)
+        parameters = parameters_of(full.module)
+        write_tensors(folder / FULL_PARAMETERS, parameters)
+        # A refitted one has seen them: its own graph is that of all that is known.
+        if recipe.dataset.split.in_time and not recipe.graph.refit:
+            _write_embeddings(folder / FULL_AT_TEST, propagated(context, parameters, context.histories_at_test))
         if recipe.graph.alignment_holdout == 0:
             return details
 
@@ -105,7 +116,8 @@ class PretrainGraph(Stage):
             start=(start, ALIGNMENT_PARAMETERS),
             fixed_epochs=epochs,
         )
-        served = propagated(context, parameters_of(held.module), whole)
+        parameters = parameters_of(held.module)
+        served = propagated(context, parameters, whole)
         write_tensors(
             folder / ALIGNMENT_GRAPH,
             {
@@ -115,7 +127,9 @@ class PretrainGraph(Stage):
                 "served_items": served.items,
             },
         )
-        write_tensors(folder / ALIGNMENT_PARAMETERS, parameters_of(held.module))
+        write_tensors(folder / ALIGNMENT_PARAMETERS, parameters)
+        if recipe.dataset.split.in_time:
+            _write_embeddings(folder / ALIGNMENT_AT_TEST, propagated(context, parameters, context.histories_at_test))
         write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
         return details | {"targets": int(targets.sum()), "alignment": details_of(held.progress, epochs)}
 
@@ -148,3 +162,7 @@ class PretrainGraph(Stage):
             description=description,
             fixed_epochs=fixed_epochs,
         )
+
+
+def _write_embeddings(path: Path, embeddings: Embeddings) -> None:
+    write_tensors(path, {"users": embeddings.users, "items": embeddings.items})

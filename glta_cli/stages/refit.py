@@ -39,6 +39,9 @@ class Refit(Stage):
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         return recipe.finetune.refit and self.stage.needed(recipe, prepared)
 
+    def require_texts(self, prepared: PreparedDataset) -> None:
+        self.stage.require_texts(prepared)
+
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         return self._of_refit(self.stage.reads(recipe))
 

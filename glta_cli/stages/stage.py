@@ -39,6 +39,9 @@ class Stage(ABC):
         """Whether the recipe has this stage at all."""
         return True
 
+    def require_texts(self, prepared: PreparedDataset) -> None:  # noqa: B027 (most need none)
+        """Raise `InputError` where the dataset has no item texts, and this stage can do nothing without."""
+
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         """The stages whose artefacts it reads under this recipe, those the recipe leaves out among them."""
         return self.inputs
@@ -81,6 +84,9 @@ class Stage(ABC):
 
 class ModelStage(Stage):
     """A stage with the language model and its head."""
+
+    def require_texts(self, prepared: PreparedDataset) -> None:
+        """Raise `InputError` where the dataset has no item texts, and this stage can do nothing without."""
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # Vectors that are there for the encoder alone are none of the head's.

@@ -98,6 +98,7 @@ def update(
     begun = time.monotonic()
     workspace = pipeline.workspace
     trained = pipeline.prepared()
+    # Only to say what is new needs no index, and makes none.
     base = None if dry_run and SERVING not in run.stages else pipeline.ensure(SERVING)
     known = trained if base is None else PreparedDataset(Artefact(base.parent("prepare")))
     settings = run_source(run, pipeline.recipe.dataset, source)

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from glta_cli.commands.evaluate import some_user
+from glta_cli.commands.options import open_pipeline
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.main import app
 from glta_cli.plugin.registry import installed
@@ -323,6 +324,35 @@ def test_without_item_texts_alignment_says_what_is_missing(
     without = tiny_recipe(source, "align.enabled=false")
     index = Pipeline("bare", without, Workspace(tmp_path / "w"), device="cpu").ensure("index")
     assert Index(index).titles.tolist() == Index(index).item_ids.tolist()
+
+
+def test_without_item_texts_the_stages_that_read_them_drop_out_in_one_line(
+    tiny_recipe: Callable[..., Recipe], toy_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    bare = tmp_path / "interactions.csv"
+    bare.write_bytes((toy_table / "interactions.csv").read_bytes())
+    workspace = Workspace(tmp_path / "w")
+    values = tiny_recipe(f"dataset.source={bare}").model_dump(mode="json")
+    del values["align"]["enabled"], values["interests"]
+    pipeline = Pipeline("bare", recipe_from(values), workspace, device="cpu")
+    index = pipeline.ensure("index")
+    assert capsys.readouterr().err.count("no item texts: without align, describe-users and text vectors") == 1
+    assert [name for name, _ in pipeline.reached()] == ["prepare", "pretrain-graph", "finetune", "index"]
+
+    # As it was by hand: what was published so is found.
+    switched_off = [
+        "align.enabled=false",
+        "interests.profile=false",
+        "interests.prediction=false",
+        "text.vectors=false",
+    ]
+    by_hand = Pipeline("hand", recipe_from(values, switched_off), workspace, device="cpu")
+    assert by_hand.ensure("index").path == index.path
+    # The run goes on as the one it is, though its file says of every switch that it is on.
+    again = open_pipeline(None, "bare", [], workspace.root, None, "cpu")
+    assert again.ensure("index").path == index.path
+    with pytest.raises(InputError, match="which align needs"):
+        again.ensure("align")
 
 
 def test_words_without_item_texts_are_an_error_too(
