@@ -89,6 +89,9 @@ def update_lines(found: Update) -> Iterator[str]:
     for name, count in new.items():
         yield f"  {count:>9,}  {LABELS[name]}"
         yield from (f"             {printable(example)[:66]}" for example in found.examples.get(name, ()))
+    for reason, (count, example) in found.dropped.items():
+        where = f", such as {printable(example)}" if example else ""
+        yield f"  {count:>9,}  rows left out: {printable(reason)}{where}"
     if found.served is not None:
         details = found.served.details
         until = f" until {details['newest']}" if details["newest"] else ""

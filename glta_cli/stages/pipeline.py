@@ -168,8 +168,11 @@ class Pipeline:
                 hint="finetune.enabled=true goes on to the language model",
             )
 
-    def answer_from(self, run: Run) -> bool:
+    def answer_from(self, run: Run, *, to_measure: bool = True) -> bool:
         """Take what a finished run published as it is, without a look at its source; the run stays as it was.
+
+        Args:
+            to_measure: whether figures are to come from it; who only asks it may ask one that knows less at test.
 
         Returns:
             Whether that can be: the run is finished and of this recipe, all of it is there, its index can be read, and
@@ -178,7 +181,7 @@ class Pipeline:
         artefacts = published_stages(run, self.workspace)
         if artefacts is None or deciding(run.recipe) != deciding(self.recipe.model_dump(mode="json")):
             return False
-        if not knows_all_at_test(artefacts, self.recipe):
+        if to_measure and not knows_all_at_test(artefacts, self.recipe):
             from rich.markup import escape
 
             from glta_cli.core.terminal import say
@@ -246,18 +249,14 @@ class Pipeline:
         if "prepare" not in self._artefacts:
             self.workspace.remove_leftovers()
             _ = self.loggers  # one that cannot be had is said before anything runs
-            from rich.markup import escape
-
-            from glta_cli.core.terminal import say
+            from glta_cli.stages.prepared_remarks import tell_prepared
 
             with self.profiled("prepare") as profile:
                 kept = dataset_so_far(self.name, self.recipe, self.workspace)
                 prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
                 if profile is not None:
                     profile.nothing_ran = was_there
-            say(f"[green]✓[/] prepare: {escape(prepared.name)} " + ("up to date" if was_there else "prepared"))
-            for warning in prepared.warnings:
-                say(f"[yellow]warning[/]: {escape(warning)}")
+            tell_prepared(prepared, up_to_date=was_there)
             self._artefacts["prepare"] = prepared.artefact
             self._sources = source_files(prepared, self.recipe.dataset, self.workspace)
             if not was_there:
