@@ -20,7 +20,7 @@ PACKED = gzip.compress("".join(f"{REVIEW}\n" for _ in range(2000)).encode())
 
 
 def prepared(name: str, source: Path, folder: Path, **options: object) -> PreparedDataset:
-    settings = DatasetSettings(name=name, source=str(source), options=options)
+    settings = DatasetSettings(name=name, source=str(source), most_dropped=1, options=options)
     return prepare(settings, Workspace(folder / "workspace"))[0]
 
 
@@ -103,7 +103,7 @@ BAD_FILES = [
     (
         "table",
         "t.csv",
-        b"user,item,rating\na,,3\n",
+        b"user,item,rating\na,,4\n",
         "no interaction is left (missing item: 1)",
         "look at",
     ),
@@ -205,7 +205,6 @@ def test_single_bad_rows_are_counted_and_the_rest_is_used(tmp_path):
         "missing item": 1,
         "duplicate": 1,
     }
-    # Without a rating they met the item all the same.
     assert dataset.user_ids == ["a", "d", "e"]
 
 

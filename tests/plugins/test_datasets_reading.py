@@ -180,23 +180,20 @@ def test_double_colons_are_read_as_if_they_were_tabs(tmp_path, lines):
 # ------------------------------------------------------------------------------------------------- a table
 
 
-def prepared_table(folder: Path, content: str, min_rating: float | None = None):
+def prepared_table(folder: Path, content: str):
     from glta_cli.data.preparation import prepare
 
     source = folder / "t.csv"
     source.write_text(content)
-    settings = DatasetSettings(name="table", source=str(source), min_rating=min_rating)
+    settings = DatasetSettings(name="table", source=str(source), most_dropped=1)
     return prepare(settings, Workspace(folder / "workspace"))[0]
 
 
 @pytest.mark.parametrize("word", ["n/a", "NA", " None ", "null", "-", "  "])
 def test_a_word_for_no_rating_is_a_missing_rating(tmp_path, word):
-    content = f"user,item,rating\na,x,5\na,y,{word}\nb,x,oops\n"
-    dataset = prepared_table(tmp_path, content, min_rating=1.0)
-    assert dataset.summary()["dropped"] == {"bad rating": 1, "missing rating": 1}
-    unrated = prepared_table(tmp_path, content)
-    assert unrated.summary()["dropped"] == {"bad rating": 1}
-    assert unrated.item_ids == ["x", "y"]
+    dataset = prepared_table(tmp_path, f"user,item,rating\na,x,5\na,y,{word}\nb,x,oops\n")
+    assert dataset.summary()["dropped"] == {"bad rating": 1}
+    assert dataset.summary()["interactions"] == 2
 
 
 def test_a_rating_nobody_gave_is_no_column_of_ratings(tmp_path):
