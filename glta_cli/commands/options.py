@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glta_cli.commands import completion
 from glta_cli.core.errors import did_you_mean
 from glta_cli.core.terminal import say
 
@@ -30,11 +31,30 @@ def checked_device(device: str | None) -> str | None:
 
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME|FILE", help="A shipped recipe (`glta recipes`) or a YAML file."),
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe (`glta recipes`) or a YAML file; without one, that of --run, else quickstart.",
+        autocompletion=completion.recipes,
+    ),
+]
+AnsweringRecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe (`glta recipes`) or a YAML file; without one, the latest finished run's.",
+        autocompletion=completion.recipes,
+    ),
 ]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", metavar="NAME", help="Name of the run; an existing one brings its own recipe."),
+    typer.Option(
+        "--run",
+        metavar="NAME",
+        help="Name of the run; an existing one brings its own recipe.",
+        autocompletion=completion.runs,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -55,7 +75,13 @@ SeedOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto.", callback=checked_device),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1, mps or auto.",
+        callback=checked_device,
+        autocompletion=completion.devices,
+    ),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show the recipe, the stages, parameters and memory; run nothing.")
@@ -94,6 +120,7 @@ def open_pipeline(
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
     """
     from glta_cli.recipe.files import load_recipe, recipe_from
+    from glta_cli.recipe.text_switches import without_defaults
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.run import checked_run_name
     from glta_cli.workspace.source_changes import tell_changed_sources
@@ -114,7 +141,8 @@ def open_pipeline(
         else:
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
-            stored_recipe = recipe_from(stored.recipe, changes, file=workspace.root / "runs" / f"{stored.name}.json")
+            kept_at = workspace.root / "runs" / f"{stored.name}.json"
+            stored_recipe = recipe_from(without_defaults(stored.recipe), changes, file=kept_at)
             pipeline = Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
             if prefer_latest and not refresh and pipeline.answer_from(stored):
                 tell_changed_sources(stored, workspace)

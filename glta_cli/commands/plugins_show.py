@@ -26,7 +26,6 @@ Schema = Mapping[str, Any]
 Setting = dict[str, Any]
 
 LABEL_WIDTH = 14
-TO_BE_FILLED_IN = "..."
 
 FORMATS = {"date": "date", "date-time": "date and time", "path": "path", "file-path": "path", "directory-path": "path"}
 TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "null": "null"}
@@ -132,7 +131,7 @@ def example_of(model: type[BaseModel], settings: Sequence[Setting]) -> dict[str,
     names = {row["name"] for row in settings}
     # What stands in a section with a row of its own is required only where the section is there.
     required = {
-        row["name"]: TO_BE_FILLED_IN
+        row["name"]: to_be_filled_in(row["name"])
         for row in settings
         if row["required"] and names.isdisjoint(accumulate(row["name"].split(".")[:-1], "{}.{}".format))
     }
@@ -140,10 +139,15 @@ def example_of(model: type[BaseModel], settings: Sequence[Setting]) -> dict[str,
         return required
     if not _does_with_defaults(model):
         # No setting is required, yet one of several is: most likely the first.
-        return {settings[0]["name"]: TO_BE_FILLED_IN}
+        return {settings[0]["name"]: to_be_filled_in(settings[0]["name"])}
     return next(
         ({row["name"]: row["default"]} for row in settings if isinstance(row["default"], (str, int, float))), {}
     )
+
+
+def to_be_filled_in(name: str) -> str:
+    """What stands in an example for a value nobody else can know: the setting's name in capitals."""
+    return name.rpartition(".")[2].upper()
 
 
 def _does_with_defaults(model: type[BaseModel]) -> bool:

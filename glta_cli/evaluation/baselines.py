@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.core.files import fingerprint
+from glta_cli.core.interruption import stops_after
 from glta_cli.core.storage import ReadOnlyError
 from glta_cli.core.tensors import read_arrays, write_tensors
 from glta_cli.core.terminal import say
@@ -176,6 +177,12 @@ def needs_text_vectors(made: MadeBaseline) -> bool:
     return bool(getattr(made.baseline, "needs_text_vectors", False))
 
 
+def tell_of_unused_weights(made: MadeBaseline, pipeline: Pipeline) -> None:
+    """Say so where interactions have weights and a baseline does not use them."""
+    if pipeline.prepared().weighted and not getattr(made.baseline, "uses_weights", False):
+        say(f"{escape(made.name)} takes every interaction alike: it does not use weights")
+
+
 def uses_seed(made: MadeBaseline) -> bool:
     return bool(getattr(made.baseline, "uses_seed", True))
 
@@ -216,16 +223,17 @@ def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folde
     from glta_cli.training.loop import pick_device
 
     prepared = pipeline.prepared()
-    learnt = made.baseline.fit(
-        BaselineData(
-            train=prepared.split("train"),
-            validation=prepared.split("valid"),
-            texts=prepared.texts if prepared.has_text else None,
-            seed=pipeline.recipe.seed,
-            device=pick_device(pipeline.device),
-            text_vectors=None if vectors is None else _read_vectors(vectors),
-        )
+    data = BaselineData(
+        train=prepared.split("train"),
+        validation=prepared.split("valid"),
+        texts=prepared.texts if prepared.has_text else None,
+        seed=pipeline.recipe.seed,
+        device=pick_device(pipeline.device),
+        text_vectors=None if vectors is None else _read_vectors(vectors),
     )
+    # What solves for all items at once cannot be cut short.
+    with stops_after(f"the fit of {made.name}", kept=f"{made.name} is fitted again, what was fitted before is kept"):
+        learnt = made.baseline.fit(data)
     arrays = checked_arrays(learnt, made.name)
     write_tensors(folder / LEARNT, arrays)
     return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.errors import GltaError
-from glta_cli.core.terminal import nothing_on_stdout, progress_bar
+from glta_cli.core.progress import progress_bar
+from glta_cli.core.terminal import nothing_on_stdout
+from glta_cli.core.threads import compute_with_free_processors
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
 from glta_cli.evaluation.fitted_rows import FittedRow, model_rows
 from glta_cli.evaluation.listed_rows import compared_rows
@@ -107,6 +109,7 @@ def evaluate_run(
         InputError: a row of the recipe is unknown or wrongly set, or called like a row of the model.
         GltaError: a row cannot be made or breaks its promises; nobody has a test item.
     """
+    compute_with_free_processors()
     recipe = pipeline.recipe
     settings = settings or recipe.evaluate
     compared = compared_rows(settings.baselines, recipe) if rows is None else rows
@@ -155,7 +158,14 @@ def _results(
 
     results: dict[str, RowResults] = {}
     seeds = _seeds(pipeline.recipe, settings)
-    with progress_bar(len(seeds) * (len(rows) + 1), "evaluate", "rows", around_others=True) as bar:
+    with progress_bar(
+        len(seeds) * (len(rows) + 1),
+        "evaluate",
+        "rows",
+        around_others=True,
+        step="this row",
+        kept="what was trained and fitted is kept, and no row is trained again",
+    ) as bar:
         for place, seed in enumerate(seeds):
             seeded = _seeded(pipeline, seed)
             for make in [*(row.fitted for row in rows), model_rows]:
@@ -192,7 +202,7 @@ def measure(
     """Rank every user with a test item once, and take everything from that ranking."""
     users, longest = np.flatnonzero(test.counts), max(settings.cutoffs)
     started = time.perf_counter()
-    ranked = rank_users(score, users, longest, *seen)
+    ranked = rank_users(score, users, longest, *seen, description="rank test users")
     seconds = time.perf_counter() - started
     at_every_k = ranking_metrics(ranked, users, test, range(1, longest + 1))
     return Measured(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import fingerprint, read_sealed_json, set_aside, write_sealed_json
+from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import storage_errors
-from glta_cli.core.terminal import progress_bar
 from glta_cli.evaluation.baselines import STAGE as BASELINE_STAGE
 from glta_cli.evaluation.rows import Row, TunableRow
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
@@ -80,7 +80,13 @@ def _tried(candidates: Sequence[TunableRow], pipeline: Pipeline, state: Path) ->
     tried, fitted = _saved_search(state)
     learnt = [fingerprint(candidate.learns(pipeline)) for candidate in candidates]
     with progress_bar(
-        len(candidates), f"tune {candidates[0].name}", "settings", done=len(tried), around_others=True
+        len(candidates),
+        f"tune {candidates[0].name}",
+        "settings",
+        done=len(tried),
+        around_others=True,
+        step="these settings",
+        kept="what was tried is kept",
     ) as bar:
         for candidate in candidates[len(tried) :]:
             result, artefact, was_there = _tried_one(candidate, pipeline)
@@ -125,7 +131,7 @@ def _tried_one(candidate: TunableRow, pipeline: Pipeline) -> tuple[dict[str, Any
     users = validation_users(validation)
     [fitted] = candidate.before_validation().fitted(pipeline)
     assert fitted.validation_score is not None, "a row with settings to choose can be judged on validation"
-    ranked = rank_users(fitted.validation_score, users, 10, train)
+    ranked = rank_users(fitted.validation_score, users, 10, train, description="rank validation users")
     value = float(ranking_metrics(ranked, users, validation, [10])[SELECTION_METRIC].mean())
     result = {"settings": candidate.settings(), SELECTION_METRIC: value, "seconds": fitted.seconds}
     return result, fitted.artefact, fitted.was_there

@@ -43,9 +43,12 @@ class Baseline(Protocol):
 
     One that has a true attribute `needs_text_vectors` is given them; without item texts there is nothing to fit it on.
     One whose attribute `uses_seed` is false learns the same whatever the seed, and is fitted once for all seeds; one
-    without it is taken to use the seed. One that has `scoring_settings`, names of settings that `scorer` reads and
-    `fit` does not, is fitted once for all their values: `glta evaluate --tune` tries many of them for the price of one,
-    and what was fitted before there was such a setting is found again.
+    without it is taken to use the seed. One whose attribute `uses_weights` is true heeds `train.weights`, what each
+    interaction counts for; of one without it an evaluation says that it does not, where there are weights.
+
+    One that has `scoring_settings`, names of settings that `scorer` reads and `fit` does not, is fitted once for all
+    their values: `glta evaluate --tune` tries many of them for the price of one, and what was fitted before there was
+    such a setting is found again.
 
     Where the split is in time `scorer` is given training and validation interactions when the test is ranked, those a
     user has met by then, and what `fit` learnt from training alone. One that learns something of each user, such as a

@@ -260,6 +260,11 @@ class FinetuneSettings(Settings):
         0.3, gt=0, lt=1, description="share of training items predicted, where no holdout fixes the targets"
     )
     fusion: bool = Field(True, description="add the graph encoder's scores, weighted on validation")
+    refit: bool = Field(
+        False,
+        description="train all stages again on everything known, for the epochs chosen on validation, and serve that; "
+        "evaluation stays with what was chosen",
+    )
     training: TrainingSettings = TrainingSettings(
         epochs=5, batch_size=32, learning_rate=1e-4, warmup_steps=20, clip_norm=1.0, patience=2
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.terminal import progress_bar
+from glta_cli.core.progress import progress_bar
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.metrics import ranking_metrics
@@ -23,6 +23,8 @@ STEPS = 3
 LEAST_USERS_A_STEP = 100
 MOST_USERS = 10_000
 CUTOFF = 10
+
+KEPT_BEFORE_INDEX = "the index starts again, the stages before it are kept"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,13 @@ def _quality_by_weight(
 ) -> NDArray[np.float64]:
     """NDCG@10 of every weight for every user: [W, n]."""
     ranked = np.empty((len(WEIGHTS), len(users), min(CUTOFF, train.item_count)), dtype=np.int64)
-    with progress_bar(len(users), "choose fusion weights", "users") as bar:
+    with progress_bar(
+        len(users),
+        "choose fusion weights",
+        "users",
+        step="this batch of users",
+        kept=KEPT_BEFORE_INDEX,
+    ) as bar:
         for start in range(0, len(users), BLOCK):
             batch = users[start : start + BLOCK]
             graph_scores, language_scores = z_scores(graph(batch)), z_scores(language(batch))

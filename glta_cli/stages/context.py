@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.parquet import read_table
 from glta_cli.core.tensors import read_arrays
-from glta_cli.data.prepared import PreparedDataset
+from glta_cli.data.prepared import EverythingKnown, PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
 from glta_cli.language.model import GraphLanguageModel
@@ -22,36 +22,51 @@ from glta_cli.plugin import LanguageModel
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.backbone import backbone_of
+from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS as ALIGNMENT_PARAMETERS
+from glta_cli.stages.parameter_files import FULL_PARAMETERS as FULL_PARAMETERS
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.workspace import Workspace
 
 FULL_GRAPH = "full.safetensors"
 ALIGNMENT_GRAPH = "alignment.safetensors"
-# The parameters behind each, from which the vectors of a graph with more interactions follow without a training.
-# What 0.1 published has none.
-FULL_PARAMETERS = "full-parameters.safetensors"
-ALIGNMENT_PARAMETERS = "alignment-parameters.safetensors"
 # The vectors of either on the graph of all that is known at test time, where that is more than the training graph.
 FULL_AT_TEST = "full-at-test.safetensors"
 ALIGNMENT_AT_TEST = "alignment-at-test.safetensors"
 TARGETS = "targets.safetensors"
 VECTORS = "vectors.safetensors"
+WHITENING = "whitening.safetensors"
 WORDS = "words.parquet"
 MODEL = "model.safetensors"
 
 
 @dataclass
 class StageContext:
-    """What a running stage may use: the recipe, and what the stages before it published."""
+    """What a running stage may use: the recipe, and what the stages before it published.
+
+    Attributes:
+        artefacts: by stage.
+        selected: in a refit, by stage, what chose on validation; `train` is then everything known. None elsewhere.
+    """
 
     recipe: Recipe
     workspace: Workspace
     device: torch.device
     artefacts: Mapping[str, Artefact]
+    selected: Mapping[str, Artefact] | None = None
 
     @cached_property
     def prepared(self) -> PreparedDataset:
-        return PreparedDataset(self.artefacts["prepare"])
+        kind = PreparedDataset if self.selected is None else EverythingKnown
+        return kind(self.artefacts["prepare"])
+
+    def epochs_selected(self, stage: str, *training: str) -> int | None:
+        """In a refit, how many epochs were selected in this stage's training of that name; None elsewhere."""
+        if self.selected is None:
+            return None
+        details: Any = self.selected[stage].details
+        for name in training:
+            details = details[name]
+        return int(details["best_epoch"])
 
     @cached_property
     def texts(self) -> list[str]:
@@ -179,11 +194,17 @@ def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
 
 def together(first: Interactions, second: Interactions) -> Interactions:
     """The interactions of both, each user's of the second after those of the first; of the same users and items."""
+    weights = None
+    if first.weights is not None or second.weights is not None:
+        ones = (np.ones(len(each), dtype=np.float32) for each in (first, second))
+        given = (first.weights, second.weights)
+        weights = np.concatenate([one if own is None else own for one, own in zip(ones, given, strict=True)])
     return Interactions.from_pairs(
         np.concatenate([first.users, second.users]),
         np.concatenate([first.items, second.items]),
         user_count=first.user_count,
         item_count=first.item_count,
+        weights=weights,
     )
 
 

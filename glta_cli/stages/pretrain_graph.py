@@ -29,7 +29,7 @@ from glta_cli.stages.context import (
 )
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
-from glta_cli.stages.stage import FLOAT, TIMING, Stage, refit_details, training_details
+from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
 
 
 class PretrainGraph(Stage):
@@ -45,6 +45,9 @@ class PretrainGraph(Stage):
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # An encoder without texts must not be trained again for another language model.
         return (*self.inputs, "encode-items") if encoder_needs_text_vectors(recipe) else self.inputs
+
+    def reads_texts(self, recipe: Recipe) -> bool:
+        return encoder_needs_text_vectors(recipe)
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         graph = recipe.graph.model_dump(mode="json", exclude=TIMING)
@@ -69,8 +72,15 @@ class PretrainGraph(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train
-        full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
-        details = {"encoder": recipe.graph.encoder, "full": training_details(full.progress)}
+        epochs = context.epochs_selected("pretrain-graph", "full")
+        full = self._pretrain(
+            context,
+            whole,
+            state_folder / "full",
+            f"{recipe.graph.encoder} on {'the whole graph' if epochs is None else 'everything known'}",
+            fixed_epochs=epochs,
+        )
+        details = {"encoder": recipe.graph.encoder, "full": details_of(full.progress, epochs)}
         if recipe.graph.refit:
             full = self._pretrain(
                 context,
@@ -91,8 +101,13 @@ class PretrainGraph(Stage):
 
         targets = holdout_targets(whole, recipe.graph.alignment_holdout, recipe.seed)
         visible = whole.where(~targets)
+        epochs = context.epochs_selected("pretrain-graph", "alignment")
         held = self._pretrain(
-            context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
+            context,
+            visible,
+            state_folder / "alignment",
+            f"{recipe.graph.encoder} without stage 3's targets",
+            fixed_epochs=epochs,
         )
         parameters = parameters_of(held.module)
         served = propagated(context, parameters, whole)
@@ -109,7 +124,7 @@ class PretrainGraph(Stage):
         if recipe.dataset.split.in_time:
             _write_embeddings(folder / ALIGNMENT_AT_TEST, propagated(context, parameters, context.histories_at_test))
         write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
-        return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
+        return details | {"targets": int(targets.sum()), "alignment": details_of(held.progress, epochs)}
 
     def _pretrain(
         self,

@@ -42,6 +42,17 @@ def write_state(folder: Path, tensors: Mapping[str, Tensor], progress: Mapping[s
             written.unlink(missing_ok=True)
 
 
+def threads_of(folder: Path) -> int | None:
+    """The threads with which the newest state in this folder, or below it, was computed; None where none says so."""
+    paths = sorted(folder.rglob(STATE), key=lambda path: path.stat().st_mtime_ns)
+    try:
+        progress = json.loads(header_of(paths[-1])[1]["__metadata__"]["progress"]) if paths else {}
+    except (GltaError, OSError, ValueError, KeyError, TypeError):
+        return None  # what is damaged is said where the state is read
+    threads = progress.get("threads") if isinstance(progress, dict) else None
+    return threads if isinstance(threads, int) and threads > 0 else None
+
+
 def newest_state(folder: Path, load: Callable[[dict[str, Tensor], dict[str, Any]], Loaded]) -> Loaded | None:
     """What `load` makes of the tensors and the progress of the newest state that is whole; None where there is none.
 
