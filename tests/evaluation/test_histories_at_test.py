@@ -145,7 +145,6 @@ def test_the_index_reads_users_out_with_their_validation_items(run_toy: Callable
 
 def test_fusion_is_chosen_on_validation_by_training_histories(run_toy: Callable[..., Pipeline]) -> None:
     context = context_of(run_toy(IN_TIME))
-    everyone = np.arange(context.prepared.user_count)
     language = read_out(context, context.embeddings(serving=True), context.train)
     graph = read_embeddings(context.artefacts["pretrain-graph"])
     chosen = choose_weights(graph.scorer(), language.scorer(context.train), context.train, context.validation, seed=0)
