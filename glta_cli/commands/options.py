@@ -13,6 +13,8 @@ from glta_cli.core.errors import did_you_mean
 from glta_cli.core.terminal import say
 
 if TYPE_CHECKING:
+    from glta_cli.recipe.files import LoadedRecipe
+    from glta_cli.recipe.schema import Recipe
     from glta_cli.stages.pipeline import Pipeline
 
 DEFAULT_RECIPE = "quickstart"
@@ -93,7 +95,7 @@ def open_pipeline(
     Raises:
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
     """
-    from glta_cli.recipe.files import load_recipe, recipe_from
+    from glta_cli.recipe.files import load_recipe, stored_recipe
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.run import checked_run_name
     from glta_cli.workspace.source_changes import tell_changed_sources
@@ -114,8 +116,9 @@ def open_pipeline(
         else:
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
-            stored_recipe = recipe_from(stored.recipe, changes, file=workspace.root / "runs" / f"{stored.name}.json")
-            pipeline = Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
+            file = workspace.root / "runs" / f"{stored.name}.json"
+            kept = fitted_to_machine(stored_recipe(stored.name, stored.recipe, changes, file=file), device)
+            pipeline = Pipeline(stored.name, kept, workspace, device=device, profile=profile)
             if prefer_latest and not refresh and pipeline.answer_from(stored):
                 tell_changed_sources(stored, workspace)
             if prefer_latest and changes:
@@ -128,4 +131,21 @@ def open_pipeline(
         say(f"no recipe named: taking {default}")
 
     loaded = load_recipe(default if recipe is None else recipe, changes)
-    return Pipeline(run or loaded.name, loaded.recipe, workspace, device=device, profile=profile)
+    fitting = fitted_to_machine(loaded, device)
+    return Pipeline(run or loaded.name, fitting, workspace, device=device, profile=profile)
+
+
+def fitted_to_machine(loaded: LoadedRecipe, device: str | None) -> Recipe:
+    """The recipe with what it leaves to the machine settled by the device, and a line where that is less than all.
+
+    Raises:
+        GltaError: the machine has no such device.
+    """
+    if not loaded.automatic:
+        return loaded.recipe
+    from glta_cli.stages.machine_defaults import fitted
+
+    found = fitted(loaded.recipe, loaded.automatic, device)
+    if found.told is not None:
+        say(found.told)
+    return found.recipe
