@@ -17,6 +17,7 @@ with early_signals:
     import typer
 
     from glta_cli import __version__
+    from glta_cli.commands import completion
     from glta_cli.commands.align import align
     from glta_cli.commands.evaluate import evaluate
     from glta_cli.commands.finetune import finetune
@@ -28,6 +29,7 @@ with early_signals:
     from glta_cli.commands.recommend import recommend
     from glta_cli.commands.reproduce import reproduce
     from glta_cli.commands.runs import runs
+    from glta_cli.commands.update import update
     from glta_cli.core.errors import LONGEST_PART, GltaError, InterruptedRunError, ReaderLeft, Terminated, one_line
     from glta_cli.core.printable import bounded, visible
     from glta_cli.core.standard_streams import open_streams
@@ -38,11 +40,11 @@ app = typer.Typer(
     name="glta",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=completion.is_asked_for(),
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 
-ANYWHERE = frozenset({"--debug", "--no-plugins"})
+ANYWHERE = frozenset({"--debug", "--no-plugins", "--quiet", "-q"})
 
 app.command()(init)
 app.command()(prepare)
@@ -51,6 +53,7 @@ app.command()(align)
 app.command()(finetune)
 app.command()(evaluate)
 app.command()(recommend)
+app.command()(update)
 app.command()(reproduce)
 app.add_typer(runs, name="runs")
 app.add_typer(recipes, name="recipes")
@@ -70,8 +73,11 @@ def first_screen(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (also GLTA_DEBUG=1).")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Results, warnings and errors alone (also GLTA_QUIET=1).")
+    ] = False,
     no_plugins: Annotated[
-        bool, typer.Option("--no-plugins", help="Load glta's own plugins only (GLTA_LOAD_PLUGINS=a,b loads some).")
+        bool, typer.Option("--no-plugins", help="Load no plugins but glta's own (GLTA_LOAD_PLUGINS=a,b: some).")
     ] = False,
 ) -> None:
     """Train and serve recommendation models by Graph-Language Token Alignment.
@@ -87,6 +93,8 @@ def first_screen(
         glta prepare movielens-1m
         glta finetune --recipe movielens-1m
         glta evaluate
+
+    `glta --install-completion` has the shell complete commands and names.
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -105,6 +113,8 @@ def main() -> None:
         debug = "--debug" in flags or os.environ.get("GLTA_DEBUG") == "1"
         if "--no-plugins" in flags:
             os.environ["GLTA_LOAD_PLUGINS"] = ""
+        if not flags.isdisjoint({"--quiet", "-q"}):
+            os.environ["GLTA_QUIET"] = "1"
         wait_patiently()
         signal.signal(signal.SIGTERM, _terminate)
         # Ctrl-C comes back as the code 130.
@@ -114,6 +124,8 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
         end_words(signal.SIGINT)
+    except InterruptedRunError as stopped:
+        code = report(stopped, debug=debug)
     except SystemExit as end:
         # Code of a plugin may not decide that all went well.
         guilty = not isinstance(end, Terminated) and _guilty_plugin(end)

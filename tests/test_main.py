@@ -130,7 +130,14 @@ def test_every_summary_fits_its_line():
     ):
         assert f"  {name} " in commands
     for line in commands.splitlines():
-        assert not line.endswith("...") or line.split()[0] == "prepare", line
+        assert not line.endswith("..."), line
+
+
+@pytest.mark.parametrize("group", ["runs", "recipes", "plugins"])
+def test_every_summary_of_a_subcommand_fits_its_line_too(group):
+    commands = glta(group, "--help").stdout.partition("Commands:")[2]
+    assert commands.count("\n") > 2
+    assert "..." not in commands
 
 
 @pytest.mark.parametrize(
@@ -184,7 +191,7 @@ def test_an_unknown_recipe_is_the_users_error(workspace_root):
 def test_a_wrong_override_is_shown_without_a_traceback(workspace_root):
     finished = glta("finetune", "--recipe", "quickstart", "--set", "graph.los=bpr")
     assert finished.returncode == 2
-    assert finished.stderr == "--set graph.los: graph.los: unknown key\n  hint: did you mean 'loss'?\n"
+    assert finished.stderr == "--set graph.los: unknown key\n  hint: did you mean 'loss'?\n"
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -460,6 +467,28 @@ def test_what_a_plugin_prints_while_it_runs_is_no_result(
     assert finished.returncode == 0, finished.stderr
     assert json.loads(finished.stdout)["details"]["encoder"] == "own"
     assert "hello\n" in finished.stderr
+
+
+@pytest.mark.parametrize("way", [("--quiet",), ("-q",), ()])
+def test_quiet_leaves_results_warnings_and_errors(tmp_path: Path, workspace_root: Path, way: tuple[str, ...]) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item\n" + "".join(f"u{n % 7},i{n % 11}\n" for n in range(77)))
+    environment = {} if way else {"GLTA_QUIET": "1"}
+    named = ("table", "--source", str(log), "--min-rating", "none", "--kcore", "0")
+    loud = glta("prepare", *named)
+    assert "next: " in loud.stderr
+    quiet = glta("prepare", *named, *way, **environment)
+    assert quiet.stdout == loud.stdout
+    assert [line.split(":")[0] for line in quiet.stderr.splitlines()] == ["warning"]
+    wrong = glta("prepare", "tabel", *way, **environment)
+    assert wrong.returncode == 2
+    assert "did you mean 'table'" in wrong.stderr
+    changes = ["dataset.name=table", f"dataset.source={log}", "dataset.min_rating=null", "graph.training.epochs=1"]
+    sets = [word for change in changes for word in ("--set", change)]
+    trained = glta("pretrain-graph", *way, *sets, **environment)
+    assert trained.returncode == 0, trained.stderr
+    assert "pretrain-graph of run quickstart" in trained.stdout
+    assert all(line.startswith("warning") for line in trained.stderr.splitlines()), trained.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--no-plugins", "plugins", "--json"), ("plugins", "--json", "--no-plugins")])

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glta_cli.commands import completion
 from glta_cli.commands.options import (
+    AnsweringRecipeOption,
     DataDirOption,
     DeviceOption,
     JsonOption,
     ProfileOption,
-    RecipeOption,
     RefreshOption,
     RunOption,
     SeedOption,
@@ -32,7 +33,7 @@ USUAL_USER = "42"
 
 
 def evaluate(
-    recipe: RecipeOption = None,
+    recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
     data_dir: DataDirOption = None,
@@ -40,7 +41,12 @@ def evaluate(
     device: DeviceOption = None,
     baselines: Annotated[
         str | None,
-        typer.Option("--baselines", metavar="A,B", help="Compare with these baselines, encoders and variants."),
+        typer.Option(
+            "--baselines",
+            metavar="A,B",
+            help="Compare with these baselines, encoders and variants.",
+            autocompletion=completion.rows,
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", metavar="N", min=1, help="Train every row N times; show the means.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glta_cli.commands import completion
 from glta_cli.core.errors import did_you_mean
 from glta_cli.core.terminal import say
 
@@ -32,11 +33,30 @@ def checked_device(device: str | None) -> str | None:
 
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME|FILE", help="A shipped recipe (`glta recipes`) or a YAML file."),
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe (`glta recipes`) or a YAML file; without one, that of --run, else quickstart.",
+        autocompletion=completion.recipes,
+    ),
+]
+AnsweringRecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe (`glta recipes`) or a YAML file; without one, the latest finished run's.",
+        autocompletion=completion.recipes,
+    ),
 ]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", metavar="NAME", help="Name of the run; an existing one brings its own recipe."),
+    typer.Option(
+        "--run",
+        metavar="NAME",
+        help="Name of the run; an existing one brings its own recipe.",
+        autocompletion=completion.runs,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -57,7 +77,13 @@ SeedOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto.", callback=checked_device),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1, mps or auto.",
+        callback=checked_device,
+        autocompletion=completion.devices,
+    ),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show the recipe, the stages, parameters and memory; run nothing.")
@@ -96,6 +122,7 @@ def open_pipeline(
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
     """
     from glta_cli.recipe.files import load_recipe, stored_recipe
+    from glta_cli.recipe.text_switches import without_defaults
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.run import checked_run_name
     from glta_cli.workspace.source_changes import tell_changed_sources
@@ -117,7 +144,8 @@ def open_pipeline(
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
             file = workspace.root / "runs" / f"{stored.name}.json"
-            kept = fitted_to_machine(stored_recipe(stored.name, stored.recipe, changes, file=file), device)
+            loaded = stored_recipe(stored.name, without_defaults(stored.recipe), changes, file=file)
+            kept = fitted_to_machine(loaded, device)
             pipeline = Pipeline(stored.name, kept, workspace, device=device, profile=profile)
             if prefer_latest and not refresh and pipeline.answer_from(stored):
                 tell_changed_sources(stored, workspace)

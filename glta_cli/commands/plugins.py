@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glta_cli.commands import completion
 from glta_cli.commands.options import JsonOption
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.terminal import say, show_json, show_table, show_text
@@ -25,7 +26,12 @@ WIDEST_NAME = 32
 
 Row = dict[str, Any]
 
-KindArgument = Annotated[str, typer.Argument(metavar="KIND", help="encoder, backbone, dataset, baseline or logger.")]
+KindArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="KIND", help="encoder, backbone, dataset, baseline or logger.", autocompletion=completion.kinds
+    ),
+]
 
 plugins = typer.Typer(rich_markup_mode=None)
 
@@ -34,7 +40,13 @@ plugins = typer.Typer(rich_markup_mode=None)
 def list_plugins(
     context: typer.Context,
     kind: Annotated[
-        str | None, typer.Option("--kind", metavar="KIND", help="encoder, backbone, dataset, baseline or logger.")
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="encoder, backbone, dataset, baseline or logger.",
+            autocompletion=completion.kinds,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,7 +87,9 @@ def _refuse_before(subcommand: str, options: Mapping[str, bool]) -> None:
 @plugins.command()
 def show(
     kind: KindArgument,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As `glta plugins` lists it.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="As `glta plugins` lists it.", autocompletion=completion.components)
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Show a component: its settings, and how to select it.

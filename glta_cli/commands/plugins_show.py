@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.terminal import padded, show_table, show_text
-from glta_cli.plugin import TunableDeclaration
+from glta_cli.plugin import BaselineDeclaration, TunableDeclaration
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -26,7 +26,6 @@ Schema = Mapping[str, Any]
 Setting = dict[str, Any]
 
 LABEL_WIDTH = 14
-TO_BE_FILLED_IN = "..."
 
 FORMATS = {"date": "date", "date-time": "date and time", "path": "path", "file-path": "path", "directory-path": "path"}
 TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "null": "null"}
@@ -63,6 +62,7 @@ def described(component: Component) -> dict[str, Any]:
         "config": declaration.config,
         "extra": declaration.extra,
         "grid": dict(declaration.grid) if isinstance(declaration, TunableDeclaration) else {},
+        **({"time_grid": dict(declaration.time_grid)} if isinstance(declaration, BaselineDeclaration) else {}),
         "recipe": "\n".join([recipe_line(declaration, example), *_off_lines(switched_off)]),
         "set": " ".join([set_options(declaration, example), *(f"--set {key}=false" for key in switched_off)]),
         "settings": settings,
@@ -131,7 +131,7 @@ def example_of(model: type[BaseModel], settings: Sequence[Setting]) -> dict[str,
     names = {row["name"] for row in settings}
     # What stands in a section with a row of its own is required only where the section is there.
     required = {
-        row["name"]: TO_BE_FILLED_IN
+        row["name"]: to_be_filled_in(row["name"])
         for row in settings
         if row["required"] and names.isdisjoint(accumulate(row["name"].split(".")[:-1], "{}.{}".format))
     }
@@ -139,10 +139,15 @@ def example_of(model: type[BaseModel], settings: Sequence[Setting]) -> dict[str,
         return required
     if not _does_with_defaults(model):
         # No setting is required, yet one of several is: most likely the first.
-        return {settings[0]["name"]: TO_BE_FILLED_IN}
+        return {settings[0]["name"]: to_be_filled_in(settings[0]["name"])}
     return next(
         ({row["name"]: row["default"]} for row in settings if isinstance(row["default"], (str, int, float))), {}
     )
+
+
+def to_be_filled_in(name: str) -> str:
+    """What stands in an example for a value nobody else can know: the setting's name in capitals."""
+    return name.rpartition(".")[2].upper()
 
 
 def _does_with_defaults(model: type[BaseModel]) -> bool:
@@ -307,6 +312,8 @@ def show_component(found: Mapping[str, Any]) -> None:
         facts["needs"] = f"pip install {shlex.quote(found['extra'])}"
     if found["grid"]:
         facts["--tune tries"] = as_yaml(found["grid"])
+    if found.get("time_grid"):
+        facts["split in time"] = f"{as_yaml(found['time_grid'])} too"
     lines = ["", *(f"  {padded(label, LABEL_WIDTH)}{fact}" for label, fact in facts.items())]
     if not found["settings"]:
         lines += ["", "It has no settings."]

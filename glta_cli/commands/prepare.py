@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -10,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glta_cli.commands import completion
 from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption, ProfileOption, RecipeOption, SetOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.recipe.files import LoadedRecipe
     from glta_cli.recipe.schema import Recipe
@@ -20,7 +25,12 @@ if TYPE_CHECKING:
 
 def prepare(
     dataset: Annotated[
-        str | None, typer.Argument(help="A dataset of `glta plugins`; may be left out with --recipe.")
+        str | None,
+        typer.Argument(
+            metavar="[DATASET]",
+            help="A dataset of `glta plugins`; may be left out with --recipe.",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -50,7 +60,7 @@ def prepare(
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn raw files into a dataset: clean, split, and count what was dropped.
+    """Turn raw files into a dataset: clean, split and count.
 
     A dataset that a shipped recipe is about starts from that recipe's dataset section (the recipe of its own
     name, else `quickstart`, else the first by name), so that its later stages find it prepared; options
@@ -77,7 +87,7 @@ def prepare(
     }
     changes = [f"dataset.{key}={_yaml(key, value)}" for key, value in named.items() if value is not None]
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
-    base, resolved = _resolved(dataset, recipe, changes)
+    base, resolved = _with_options_named(partial(_resolved, dataset, recipe, changes))
     workspace = Workspace(data_dir)
     loggers = Loggers(base.name, resolved, workspace)
     folder = workspace.root / "profiles" / checked_run_name(base.name)
@@ -102,6 +112,21 @@ def prepare(
         loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
 
 
+def _with_options_named(resolve: Callable[[], tuple[LoadedRecipe, Recipe]]) -> tuple[LoadedRecipe, Recipe]:
+    """What `resolve` returns; what is wrong with a setting of the loader is said of `-o`, the way it was given."""
+    from glta_cli.core.errors import InputErrors
+
+    try:
+        return resolve()
+    except InputErrors as several:
+        for error in several.errors:
+            at = (error.location or "").removeprefix("--set dataset.options.")
+            if at and error.location != at:
+                error.location = f"-o {at}"
+                error.problem = error.problem.removeprefix("dataset.options.").removeprefix(f"{at}: ")
+        raise
+
+
 def _yaml(key: str, value: str | int) -> str:
     """An option's text as the value of an override: a path stays a string, `none` is YAML's null."""
     return json.dumps(value) if key == "source" else "null" if value == "none" else str(value)
@@ -111,6 +136,7 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
     """The recipe later commands start from, and the same with this command's dataset and changes."""
     from glta_cli.core.errors import InputError
     from glta_cli.recipe.files import load_recipe, recipe_from
+    from glta_cli.recipe.text_switches import without_defaults
 
     if recipe is not None:
         base = load_recipe(recipe)
@@ -127,7 +153,9 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
         section = base.recipe.dataset.model_dump(mode="json") if about else {"name": dataset}
     else:
         raise InputError("which dataset?", location="glta prepare", hint="name one of `glta plugins --kind dataset`")
-    return base, recipe_from({**base.recipe.model_dump(mode="json"), "dataset": section}, changes)
+    return base, recipe_from(
+        {**without_defaults(base.recipe.model_dump(mode="json"), base.recipe), "dataset": section}, changes
+    )
 
 
 def _recipe_about(dataset: str) -> LoadedRecipe:
@@ -155,12 +183,23 @@ def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -
     if not needs_source(loader_of(resolved.dataset)):
         # The later stages find what was prepared from the local copy without it.
         del after["source"]
-    for key, value in after.items():
-        if before.get(key) != value:
-            words += ["--set", f"dataset.{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    changed = {key: value for key, value in after.items() if before.get(key) != value}
+    for key, value in changed.items():
+        words += ["--set", f"dataset.{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    if changed:
+        words += ["--run", _run_of_its_own(base, resolved)]
     if data_dir is not None:
         words += ["--data-dir", str(data_dir)]
     return " ".join(map(shell_word, words))
+
+
+def _run_of_its_own(base: LoadedRecipe, resolved: Recipe) -> str:
+    """A name for the run on data that are not the recipe's own, whose run they would replace."""
+    name, source = resolved.dataset.name, resolved.dataset.source
+    if name == base.recipe.dataset.name:
+        return f"{base.name}-2"  # the same data, cleaned or split in another way
+    stem = Path(source).name.partition(".")[0] if source else ""
+    return re.sub(r"\W+", "-", stem).strip("-") or name
 
 
 def _is_shipped(base: LoadedRecipe) -> bool:
@@ -172,7 +211,8 @@ def _is_shipped(base: LoadedRecipe) -> bool:
 def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in section.items():
-        if isinstance(value, dict):
+        # What is a key within one of the loader's own settings is data, such as the name of an event.
+        if isinstance(value, dict) and prefix != "options.":
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
@@ -196,6 +236,23 @@ def _show(prepared: PreparedDataset) -> None:
         table.add_row(f"dropped: {escape(reason)}", f"{count:,}")
     if not summary["dropped"]:
         table.add_row("dropped", "nothing")
+    for name, told in _weighing(summary):
+        table.add_row(escape(name), told)
     for name, count in summary["split"].items():
         table.add_row(name, f"{count:,}")
     show_table(table)
+
+
+def _weighing(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is told of events and weights, where the source has any."""
+    if "added_up" in summary:
+        yield "added to another of the pair", f"{summary['added_up']:,}"
+    for event, rows in summary.get("events", {}).items():
+        weight = "left out" if rows["weight"] is None else f"{rows['weight']:g} each"
+        seen = ", keeps items out" if "seen" in summary and rows["seen"] else ""
+        yield f"event {event}", f"{rows['rows']:,} rows, {weight}{seen}"
+    if "weights" in summary:
+        weights = summary["weights"]
+        yield "weight of an interaction", f"{weights['least']:g} to {weights['most']:g}, mean {weights['mean']:.3g}"
+    if "seen" in summary:
+        yield "interactions that keep items out", f"{summary['seen']:,}"

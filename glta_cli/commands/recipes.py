@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glta_cli.commands.options import JsonOption
+from glta_cli.commands import completion
+from glta_cli.commands.options import DEFAULT_RECIPE, JsonOption
 from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.core.printable import shell_word, visible
 from glta_cli.core.terminal import say, show_json, show_table, show_text
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe or a YAML file.")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A shipped recipe or a YAML file.", autocompletion=completion.recipes),
+]
 
 recipes = typer.Typer(rich_markup_mode=None)
 
@@ -36,14 +40,15 @@ def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
                 hint=f"`glta recipes {context.invoked_subcommand} --help` shows what may stand after it",
             )
         return
-    from glta_cli.recipe.files import describe_first_line, read_recipe, shipped_recipes
+    from glta_cli.recipe.files import describe_first_line, describe_purpose, read_recipe, shipped_recipes
 
     found = [
         {
             "name": name,
             "dataset": recipe.dataset.name,
             "encoder": recipe.graph.encoder,
-            "backbone": recipe.backbone.name,
+            "backbone": recipe.backbone.name if recipe.finetune.enabled else None,
+            "about": describe_purpose(path),
             "command": describe_first_line(path),
         }
         for name, path in shipped_recipes().items()
@@ -77,9 +82,14 @@ def show(
 
 @recipes.command()
 def validate(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Shipped recipes or YAML files.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Shipped recipes or YAML files.", autocompletion=completion.recipes),
+    ],
 ) -> None:
-    """Check recipes against the schema and the plugins they select; every problem is shown.
+    """Check recipes, and show every problem.
+
+    Keys, values and the settings of the plugins a recipe selects are looked at; nothing is run.
 
     Example: glta recipes validate mine.yaml
     """
@@ -147,17 +157,16 @@ def _naming_copy(first_line: str, target: Path) -> str:
 
 
 def recipe_table(found: Iterable[dict[str, Any]]) -> Table:
-    """Name, dataset, backbone and the command that runs it, whose `--recipe NAME` goes without saying."""
+    """Name, what it is for with its dataset and model below, the first to be tried first."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("recipe", style="cyan", no_wrap=True)
-    table.add_column("dataset", overflow="fold")
-    table.add_column("backbone")
-    table.add_column("command", style="dim")
-    for row in found:
-        command, _, _ = row["command"].partition(" --recipe")
-        table.add_row(*map(escape, (row["name"], row["dataset"], row["backbone"], command)))
+    table.add_column("what it is for")
+    for row in sorted(found, key=lambda row: row["name"] != DEFAULT_RECIPE):
+        model = f"{row['backbone']} with {row['encoder']}" if row["backbone"] else f"{row['encoder']} alone"
+        data = escape(f"{row['dataset']}: {model}")
+        table.add_row(escape(row["name"]), f"{escape(row['about'])}\n[dim]{data}[/]")
     return table

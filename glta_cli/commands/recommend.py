@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glta_cli.commands.options import (
+    AnsweringRecipeOption,
     DataDirOption,
     DeviceOption,
     JsonOption,
     ProfileOption,
-    RecipeOption,
     RefreshOption,
     RunOption,
     SeedOption,
@@ -35,12 +35,16 @@ from glta_cli.core.terminal import (
     show_table,
     styled,
 )
+from glta_cli.stages.lineage import SERVING
+from glta_cli.stages.parameter_files import FULL_PARAMETERS
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.serving.recommender import AskedRun
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.artefact import Artefact
+    from glta_cli.workspace.run import Run
+    from glta_cli.workspace.workspace import Workspace
 
 HISTORY_SHOWN = 5
 
@@ -48,7 +52,7 @@ HISTORY_SHOWN = 5
 def recommend(
     user: Annotated[str, typer.Option("--user", metavar="ID", help="A user's id, as in the source data.")],
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many items.")] = 10,
-    recipe: RecipeOption = None,
+    recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
     data_dir: DataDirOption = None,
@@ -65,7 +69,7 @@ def recommend(
 
     Example: glta recommend --user 42 -k 5
     """
-    from glta_cli.serving.recommender import AskedRun
+    from glta_cli.serving.recommender import AskedRun, known_to
     from glta_cli.serving.recommender import recommend as best_items
 
     found = None
@@ -77,17 +81,18 @@ def recommend(
         pipeline = open_pipeline(
             recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
         )
-        pipeline.require("index")
+        pipeline.require(SERVING)
         asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
         # Users are known once the data is prepared: a wrong id is not worth a training.
         prepared = pipeline.prepared()
         require_user(user, prepared, asked)
         announce(pipeline, prepared)
-        found = asked, pipeline.ensure("index")
+        found = asked, pipeline.ensure(SERVING)
     asked, index = found
 
     # The index is named by its content, so two runs may share one: only the command knows the run.
-    answer = {"user": user, "run": asked.name, "dataset": asked.dataset, **best_items(index, user, k, asked)}
+    named = {"user": user, "run": asked.name, "dataset": asked.dataset, **known_to(index)}
+    answer = {**named, **best_items(index, user, k, asked)}
     if as_json:
         show_json(answer)
     else:
@@ -103,26 +108,48 @@ def require_user(user: str, prepared: PreparedDataset, asked: AskedRun) -> None:
 
 
 def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, Artefact] | None:
-    """The run and its index where one is published: answering from it needs no torch."""
-    from glta_cli.serving.index import LAYOUT
+    """The run and its index where one is published: answering from it needs no torch.
+
+    A finished run of 0.1 answers from what it has, and a line says that this is not all that is known; one that was
+    measured before it was asked gets its serving index first.
+    """
     from glta_cli.serving.recommender import AskedRun
     from glta_cli.workspace.source_changes import tell_changed_sources
     from glta_cli.workspace.workspace import Workspace
 
     workspace = Workspace(data_dir)
     stored = workspace.answering_run(run)
-    if stored is None or "index" not in stored.stages:
+    if stored is None or "index" not in stored.stages or not stored.finished:
         return None
-    artefact = workspace.published("index", stored.stages["index"])
-    if artefact is None or artefact.manifest["settings"].get("layout") != LAYOUT:
-        return None
+    artefact = _readable(workspace, stored, SERVING)
+    if artefact is None:
+        encoder = workspace.published("pretrain-graph", stored.stages.get("pretrain-graph", ""))
+        if encoder is not None and encoder.has(FULL_PARAMETERS):
+            return None
+        artefact = _readable(workspace, stored, "index")
+        if artefact is None:
+            return None
+        from rich.markup import escape
+
+        say(
+            f"[yellow]note[/]: run {escape(stored.name)} is of 0.1 and answers from training items alone; "
+            "[bold]glta update[/] takes in all that is known"
+        )
     tell_changed_sources(stored, workspace)
     return AskedRun(stored.name, stored.dataset), artefact
 
 
+def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
+    """What a run published for a stage that answers, in the layout this version reads."""
+    from glta_cli.serving.index import LAYOUT
+
+    artefact = workspace.published(stage, run.stages[stage]) if stage in run.stages else None
+    return None if artefact is None or artefact.manifest["settings"].get("layout") != LAYOUT else artefact
+
+
 def announce(pipeline: Pipeline, prepared: PreparedDataset) -> None:
     """Say on stderr which stages are about to run, and about how long each takes here."""
-    stages = stages_up_to("index", pipeline)
+    stages = stages_up_to(SERVING, pipeline)
     if all(artefact is not None for _, artefact in stages):
         return
     seconds = estimated_seconds(stages, pipeline, prepared)
@@ -141,11 +168,22 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         lines += [shortened(f"  {printable(entry['title'])}", width) for entry in answer["history"][:HISTORY_SHOWN]]
         lines.append("")
     lines.append(styled(f"recommended to user {user} by run {run} (dataset {dataset})", BOLD))
+    if answer["interactions"] is not None:
+        until = f" until {answer['newest']}" if answer["newest"] else ""
+        lines.append(styled(f"from {answer['interactions']:,} interactions{until}{trained_on(answer)}", DIM))
     print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
 
 
+def trained_on(answer: Mapping[str, Any]) -> str:
+    """On how many of the interactions the parameters were trained, as the end of a sentence; '' where nobody knows."""
+    if answer["trained"] is None:
+        return ""
+    count = "all" if answer["trained"] == answer["interactions"] else f"{answer['trained']:,}"
+    return f", trained on {count} of them"
+
+
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """Rank, item id, title and score, one item a line below a head; titles, then ids are cut to fit into `width`.
+    """Rank, item id, title and score, one item a line below a head; long ids, then titles are cut to fit into `width`.
 
     Written out here because importing rich would take longer than finding the items.
     """
@@ -153,9 +191,12 @@ def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> li
     rows = [(str(e["rank"]), printable(e["item"]), printable(e["title"]), f"{e['score']:.3f}") for e in entries]
     ranks, items, titles, scores = (max(map(cells, column)) for column in zip(columns, *rows, strict=True))
     if width is not None:
-        titles = max(len("title"), min(titles, width - ranks - items - scores - 11))
+        # A title says more than an id: of what room there is, the ids take more than a third only if titles leave it.
+        room = width - ranks - scores - 11
+        items = max(len("item"), min(items, max(room // 3, room - titles)))
+        titles = max(len("title"), min(titles, room - items))
         # The terminal would break the line anywhere, a score included.
-        items = max(len("item"), min(items, width - ranks - titles - scores - 11))
+        items = max(len("item"), min(items, room - titles))
 
     def line(rank: str, item: str, title: str, score: str, style: str) -> str:
         shown = styled(padded(item, items), style)

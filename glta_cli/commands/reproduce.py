@@ -37,8 +37,14 @@ class PublishedDataset(StrEnum):
 
 
 def reproduce(
-    table: Annotated[Publication, typer.Argument(help="Whose table: paper, the one GLTA was published with.")],
-    dataset: Annotated[PublishedDataset, typer.Option("--dataset", help="Which of its datasets.")],
+    table: Annotated[
+        Publication,
+        typer.Argument(metavar="TABLE", help="Whose table: `paper`, the one GLTA was published with."),
+    ],
+    dataset: Annotated[
+        PublishedDataset,
+        typer.Option("--dataset", metavar="NAME", help="movielens-1m, amazon or goodreads."),
+    ],
     recipe: RecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glta_cli.commands import completion
 from glta_cli.commands.options import DataDirOption, JsonOption
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.terminal import printable, say, show_json, show_table
@@ -59,14 +60,17 @@ def list_runs(context: typer.Context, data_dir: DataDirOption = None, as_json: J
 
 @runs.command()
 def verify(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run; the latest one if left out.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="A run; the latest one if left out.", autocompletion=completion.runs),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All runs, and all that was published, whether a run has it or not.")
     ] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read again every byte a run is made of, and name what was changed since it was written.
+    """Read every byte of a run again, and name what was changed.
 
     Commands that use a run check what they read, but of a large index and of the language model's weights only what
     costs no time. Here all is hashed: the run's stages with their manifests, the index tensor by tensor, saved states,
@@ -100,11 +104,11 @@ def verify(
 
 @runs.command()
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run.", autocompletion=completion.runs)],
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a run: its settings that are not the defaults, its stages, and their validation metrics.
+    """Show a run: its stages, metrics and changed settings.
 
     Example: glta runs show quickstart
     """
@@ -122,12 +126,12 @@ def show(
 
 @runs.command()
 def compare(
-    first: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run.")],
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run.", autocompletion=completion.runs)],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run.", autocompletion=completion.runs)],
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set two runs side by side: the settings in which they differ, and their validation metrics.
+    """Set two runs side by side: settings that differ, and metrics.
 
     Example: glta runs compare quickstart trial
     """
@@ -145,12 +149,14 @@ def compare(
 
 @runs.command("remove")
 def remove_one(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run.", autocompletion=completion.runs)],
     dry_run: DryRemovalOption = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a run with the stages, states, logs and profiles that no other run needs.
+    """Remove a run with all that no other run needs.
+
+    That is its stages, states, logs and profiles.
 
     Example: glta runs remove trial --dry-run
     """
@@ -173,7 +179,9 @@ def gc(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what no run needs: stages, states, and what killed processes left half written.
+    """Remove what no run needs.
+
+    That is stages, states, and what killed processes left half written.
 
     What `glta evaluate` trained to compare with belongs to no run, and is trained again. While another process works
     here, stages and states stay.

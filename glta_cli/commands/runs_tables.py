@@ -32,6 +32,8 @@ def full_table(report: Mapping[str, Any]) -> RenderableType:
     """What one run is, its stages, their metrics, and its settings that are not the defaults."""
     why = f": {report['failed']}" if report["failed"] else ""
     about = f"run {report['run']}: {_model(report)} on {report['dataset']}, {report['state']}{why}"
+    if report["backbone"]:
+        about += f"\nrefitted on everything: {'yes' if report['refitted'] else 'no'}"
     stages = _table("", ("stage", "cyan"), ("date", ""), ("fingerprint", ""))
     for name in ("seconds", "size"):
         stages.add_column(name, justify="right", no_wrap=True)

@@ -26,6 +26,11 @@ PURPOSES: Mapping[str, str] = {
     "describe-users": "let the language model name each user's interests",
     "finetune": "align users and train the item logits",
     "index": "score every item for every user",
+    "refit-pretrain-graph": "embed them again, from everything known",
+    "refit-align": "align the items as they are embedded now",
+    "refit-describe-users": "name interests from everything known",
+    "refit-finetune": "train the item logits on everything known",
+    "serving-index": "the same for answers, of all interactions",
 }
 
 
@@ -138,14 +143,16 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
     """Name and artefact of every stage that leads to `stage`, without those the recipe leaves out."""
     from glta_cli.stages.lineage import ENCODER_STAGES, STAGES
+    from glta_cli.stages.refit_names import REFITTED, refit_name
 
     recipe, prepared = pipeline.recipe, _prepared(pipeline)
     has_text = prepared is None or prepared.has_text
     left_out = {
         "encode-items": not _encodes_items(stage, recipe, has_text=has_text),
-        "align": not recipe.align.enabled,
-        "describe-users": not (recipe.interests.profile or recipe.interests.prediction),
+        "align": not (recipe.align.enabled and has_text),
+        "describe-users": not (has_text and (recipe.interests.profile or recipe.interests.prediction)),
     }
+    left_out |= {refit_name(name): left_out.get(name, False) or not recipe.finetune.refit for name in REFITTED}
     if not recipe.finetune.enabled:
         left_out |= {name: True for name in STAGES if name not in ENCODER_STAGES}
     published = dict(pipeline.status())

@@ -11,6 +11,8 @@ from glta_cli.core.printable import bounded, visible
 
 LONGEST_PART = 2_000
 MOST_PROBLEMS = 100
+# What the place of a setting begins with that was given on the command line.
+OVERRIDE = "--set "
 BREAK = re.compile(r"\s*\n\s*")
 
 
@@ -35,12 +37,7 @@ class GltaError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        problem = one_line(self.problem)
-        head = f"{one_line(self.location)}: {problem}" if self.location else problem
-        if not self.hint:
-            return head
-        lines = [visible(line) for line in bounded(self.hint, LONGEST_PART).split("\n  ")]
-        return f"{head}\n  hint: " + "\n  ".join(lines)
+        return _told(self.problem, self.location, self.hint)
 
 
 class InputError(GltaError):
@@ -69,14 +66,6 @@ class BusyError(GltaError):
     exit_code: ClassVar[int] = 75
 
 
-class InterruptedRunError(GltaError):
-    """A signal stopped the run after its state was saved: exit code 128 + signal number."""
-
-    def __init__(self, problem: str, *, signal_number: int, hint: str | None = None) -> None:
-        super().__init__(problem, hint=hint)
-        self.signal_number = signal_number
-
-
 class PluginError(Exception):
     """A plugin breaks the contract of `glta_cli.plugin`; whoever catches it says which plugin."""
 
@@ -85,11 +74,38 @@ class Terminated(SystemExit):
     """SIGTERM arrived: nobody's error."""
 
 
+class InterruptedRunError(Terminated):
+    """A signal stopped the run where what was done is kept: exit code 128 + signal number.
+
+    It is nobody's error either: what is tried again or left out when something fails is not when somebody stops it.
+    """
+
+    def __init__(self, problem: str, *, signal_number: int, hint: str | None = None) -> None:
+        super().__init__(128 + signal_number)
+        self.problem = problem
+        self.hint = hint
+        self.signal_number = signal_number
+
+    def __str__(self) -> str:
+        return _told(self.problem, None, self.hint)
+
+
 class ReaderLeft(Terminated):
     """Whoever read stdout has gone, as `head` does: nothing is said, and the exit code is that of SIGPIPE."""
 
     def __init__(self) -> None:
         super().__init__(128 + 13)
+
+
+def _told(problem: str, location: str | None, hint: str | None) -> str:
+    if location is not None:
+        # An override is its own place: its key is not said twice.
+        problem = problem.removeprefix(f"{location.removeprefix(OVERRIDE)}: ")
+    head = f"{one_line(location)}: {one_line(problem)}" if location else one_line(problem)
+    if not hint:
+        return head
+    lines = [visible(line) for line in bounded(hint, LONGEST_PART).split("\n  ")]
+    return f"{head}\n  hint: " + "\n  ".join(lines)
 
 
 def one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from glta_cli.core.printable import printable
 LEAST_NAME = 12
 # Longer words are no figures.
 LONGEST_FIGURE = 32
+# Behind these a long name may go on in the next line.
+JOINT = re.compile(r"[-/_.:,](?=\w)")
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,27 @@ def _table(table: Table, columns: Sequence[_Sized], widths: Sequence[int]) -> Ta
         )
     cells = zip(*(each.column.cells for each in columns), strict=True)
     for row, described in zip(cells, table.rows, strict=True):
-        made.add_row(*map(_text, row), style=described.style, end_section=described.end_section)
+        texts = (broken(_text(cell), width) for cell, width in zip(row, widths, strict=True))
+        made.add_row(*texts, style=described.style, end_section=described.end_section)
     return made
+
+
+def broken(text: Text, width: int) -> Text:
+    """The text with a line break behind a hyphen, a slash and so on of each word that is wider than `width`.
+
+    Where a word has none that is near enough it is left, and broken anywhere.
+    """
+    offsets = []
+    for word in re.finditer(r"\S+", text.plain):
+        start = word.start()
+        while cell_len(text.plain[start : word.end()]) > width:
+            ends = (joint.end() for joint in JOINT.finditer(text.plain, start, word.end()))
+            fitting = [end for end in ends if cell_len(text.plain[start:end]) <= width]
+            if not fitting:
+                break
+            start = fitting[-1]
+            offsets.append(start)
+    return Text("\n").join(text.divide(offsets)) if offsets else text
 
 
 def _text(shown: RenderableType) -> Text:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from glta_cli.core.printable import printable, visible
+from glta_cli.core.printable import printable as printable
+from glta_cli.core.printable import visible
 
 # rich and tqdm are imported inside the functions: `glta --help` prints with neither.
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from tqdm import tqdm
 
 
 def remarks() -> Console:
@@ -24,8 +25,17 @@ def remarks() -> Console:
     return Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True, color_system=_colours())
 
 
+# What quiet leaves, whatever styles it begins with.
+WORTH_SAYING = re.compile(r"\s*(\[[^\]]*\]\s*)*(warning|error)\b", re.IGNORECASE)
+
+
+def is_quiet() -> bool:
+    """Whether results, warnings and errors are all that is to be said: `--quiet`, or GLTA_QUIET=1."""
+    return os.environ.get("GLTA_QUIET") == "1"
+
+
 def say(message: str) -> None:
-    """One line of log on stderr; `message` is rich markup.
+    """One line of log on stderr; `message` is rich markup. In quiet only one that begins with `warning` or `error`.
 
     Example:
         from rich.markup import escape
@@ -34,6 +44,8 @@ def say(message: str) -> None:
 
         say(f"[yellow]warning[/]: {escape('[mirror] is slow')}")
     """
+    if is_quiet() and not WORTH_SAYING.match(message):
+        return
     # Bars exist only where tqdm was imported; on a terminal they make way for the line.
     bars = sys.modules.get("tqdm")
     with nullcontext() if bars is None else bars.tqdm.external_write_mode(file=sys.stderr):
@@ -67,6 +79,8 @@ def show_table(shown: RenderableType, *, on_stderr: bool = False) -> None:
     Args:
         on_stderr: it belongs to the remarks, and is no result.
     """
+    if on_stderr and is_quiet():
+        return
     from rich.console import Console
 
     from glta_cli.core.tables import fitted
@@ -104,12 +118,17 @@ HEIGHT = 25
 
 def styled(text: str, style: str) -> str:
     """`text` in an ANSI style where stdout is a terminal that takes them and colours are not unwanted."""
-    return f"\x1b[{style}m{text}\x1b[0m" if _takes_escapes(sys.stdout) and _colours() else text
+    return f"\x1b[{style}m{text}\x1b[0m" if takes_escapes(sys.stdout) and _colours() else text
 
 
-def _takes_escapes(stream: TextIO) -> bool:
+def takes_escapes(stream: TextIO) -> bool:
     """Whether it is a terminal that can do more than print lines."""
     return stream.isatty() and os.environ.get("TERM", "").lower() not in DUMB
+
+
+def takes_colours() -> bool:
+    """Whether colours, and what else moves on a terminal, are not unwanted: NO_COLOR."""
+    return _colours() is not None
 
 
 def _colours() -> Literal["auto"] | None:
@@ -158,46 +177,3 @@ def padded(text: str, width: int) -> str:
     """`text` filled with blanks to `width` columns, or cut there with an ellipsis."""
     text = shortened(text, width)
     return text + " " * (width - cells(text))
-
-
-# --------------------------------------------------------------------------------------------------------- progress
-
-
-# Who makes the bars: the innermost of those that asked to, such as a profile that watches what moves them.
-_bar_makers: list[Callable[..., tqdm[Any]]] = []
-
-
-@contextmanager
-def bars_made_by(make: Callable[..., tqdm[Any]]) -> Iterator[None]:
-    """Inside, progress bars are what `make` returns, given `around_others` and the settings of a `tqdm` by keyword."""
-    _bar_makers.append(make)
-    try:
-        yield
-    finally:
-        _bar_makers.remove(make)
-
-
-def progress_bar(total: int, description: str, unit: str, *, done: int = 0, around_others: bool = False) -> tqdm[Any]:
-    """A bar on stderr with rate and remaining time; calm where stderr is a file.
-
-    Args:
-        done: was done before.
-        around_others: it counts what has bars of its own, such as whole trainings: a profile records theirs.
-    """
-    from tqdm import tqdm
-
-    interactive = _takes_escapes(sys.stderr)
-    settings: dict[str, Any] = {
-        "total": total,
-        "initial": done,
-        "desc": f"  {printable(description)}",
-        "unit": f" {unit}",
-        "file": sys.stderr,
-        "leave": True,
-        "dynamic_ncols": interactive,
-        "mininterval": 0.2 if interactive else 10.0,
-    }
-    if not interactive or not _colours():
-        # A bar inside another would move the cursor up and down to its own line.
-        settings["position"] = 0
-    return _bar_makers[-1](around_others=around_others, **settings) if _bar_makers else tqdm(**settings)

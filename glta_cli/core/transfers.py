@@ -16,7 +16,8 @@ import httpx
 from rich.markup import escape
 
 from glta_cli.core.errors import GltaError
-from glta_cli.core.terminal import progress_bar, say
+from glta_cli.core.progress import progress_bar
+from glta_cli.core.terminal import say
 
 # An unreachable host must not keep anyone waiting; a slow one may.
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
@@ -131,7 +132,13 @@ def _write(
     written = start
     with (
         part.open("ab" if start else "wb") as file,
-        progress_bar(total or 0, part.name.removesuffix(".part"), "B") as bar,
+        progress_bar(
+            total or 0,
+            part.name.removesuffix(".part"),
+            "B",
+            step="this piece",
+            kept="what has arrived is kept, and the download goes on from there where the server allows it",
+        ) as bar,
     ):
         bar.unit_scale = True
         bar.update(start)

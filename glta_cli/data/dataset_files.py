@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def write_dataset(
     table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore)
     dropped = _merged(raw.dropped, table.dropped)
     with component.named():
-        check_account(raw, table.interactions.height + sum(dropped.values()))
+        check_account(raw, table.interactions.height + table.added_up + sum(dropped.values()))
     if table.interactions.is_empty():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
         raise InputError(
@@ -60,7 +61,7 @@ def write_dataset(
         )
 
     require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
-    if settings.split.strategy in ("leave-last-out", "temporal") and "timestamp" not in table.interactions.columns:
+    if settings.split.in_time and "timestamp" not in table.interactions.columns:
         _refuse_empty_times(settings, raw)
     assigned = _split(settings, table)
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
@@ -91,7 +92,23 @@ def write_dataset(
         "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
+        **_weighing(raw, table),
     }
+
+
+def _weighing(raw: RawDataset, table: CleanTable) -> dict[str, Any]:
+    """What is told where the source has events or weights; nothing where it has neither."""
+    told: dict[str, Any] = {}
+    if table.added_up:
+        told["added_up"] = table.added_up
+    if raw.events:
+        told["events"] = {event: asdict(rows) for event, rows in raw.events.items()}
+    if "weight" in table.interactions.columns:
+        weights = table.interactions["weight"].cast(pl.Float64)
+        told["weights"] = {"least": weights.min(), "mean": weights.mean(), "most": weights.max()}
+    if "seen" in table.interactions.columns:
+        told["seen"] = int(table.interactions["seen"].sum())
+    return told
 
 
 def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:

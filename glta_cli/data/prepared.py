@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.parquet import read_table
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.schema import SplitSettings
 from glta_cli.workspace.artefact import Artefact
 
 INTERACTIONS_FILE: Final = "interactions.parquet"
@@ -24,8 +25,9 @@ class PreparedDataset:
     """One published dataset; its files are read, and their hashes checked, when first asked for.
 
     Files:
-        interactions.parquet: `user`, `item` (Int32 indices), `rating`, `timestamp` where known, `split`;
-            user after user, each user's rows in order of time.
+        interactions.parquet: `user`, `item` (Int32 indices), `rating`, `timestamp` where known, `split`, and where
+            they are not the same everywhere `weight` (Float32) and `seen` (Boolean); user after user, each user's
+            rows in order of time.
         users.parquet: `user`, the original id at each user index.
         items.parquet: `item`, the original id at each item index, with `title` and `text` or null.
     """
@@ -49,6 +51,11 @@ class PreparedDataset:
     def has_text(self) -> bool:
         """Whether any item has a title or a description."""
         return bool(self.artefact.details["has_text"])
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some interactions count for more than others."""
+        return "weights" in self.artefact.details
 
     @property
     def warnings(self) -> list[str]:
@@ -80,13 +87,56 @@ class PreparedDataset:
         """Which items have a title or a description, [I]."""
         return self._items["text"].is_not_null().to_numpy()
 
-    def split(self, name: SplitName) -> Interactions:
-        """The interactions of one split; user and item indices are the same in all."""
-        return self._interactions(self._table.filter(pl.col("split") == name))
+    def split(self, *names: SplitName) -> Interactions:
+        """The interactions of one split, or of several together; user and item indices are the same in all."""
+        return self._interactions(self._table.filter(pl.col("split").is_in(list(names))))
+
+    @property
+    def split_in_time(self) -> bool:
+        """Whether every user's validation interactions lie before the test ones, and after those of training."""
+        return SplitSettings.model_validate(self.artefact.manifest["settings"]["split"]).in_time
+
+    def histories_at_test(self) -> Interactions:
+        """What every row knows of each user when the test is ranked, in order of time.
+
+        Training and validation interactions where the split is in time: who is asked for the next item has met those.
+        Else training interactions alone: drawn at random, validation items may be newer than the test's. Fits, choices
+        on validation and whatever counts how popular an item is see training interactions, whatever the split.
+        """
+        return self.split(*self.parts_known_at_test)
+
+    @property
+    def parts_known_at_test(self) -> tuple[SplitName, ...]:
+        """The parts of the split that `histories_at_test` holds."""
+        return ("train", "valid") if self.split_in_time else ("train",)
 
     def history(self) -> Interactions:
         """The interactions of all splits."""
         return self._interactions(self._table)
+
+    def table(self) -> pl.DataFrame:
+        """All interactions with all that is known of each; users and items by index."""
+        return self._read(INTERACTIONS_FILE, "user", "item", "split")
+
+    def items(self) -> pl.DataFrame:
+        """`item`, `title` and `text` of the catalogue, by index."""
+        return self._items.select("item", "title", "text")
+
+    @cached_property
+    def newest(self) -> str | None:
+        """The day of the newest interaction, ISO 8601 in UTC; None where there are no times."""
+        times = self._read(INTERACTIONS_FILE)
+        latest = times["timestamp"].drop_nulls().to_numpy() if "timestamp" in times.columns else np.empty(0)
+        # NumPy knows days beyond the year 9999, which a damaged clock may give.
+        return str(np.datetime64(int(latest.max()), "s").astype("datetime64[D]")) if len(latest) else None
+
+    def seen(self) -> Interactions:
+        """The interactions of all splits that keep their item out of the answers to their user.
+
+        All of them, unless the source says otherwise, such as of an item that was only viewed.
+        """
+        table = self._table
+        return self._interactions(table.filter(pl.col("seen")) if "seen" in table.columns else table)
 
     @property
     def examples(self) -> dict[str, str]:
@@ -94,9 +144,16 @@ class PreparedDataset:
         return dict(self.artefact.details.get("examples", {}))
 
     def summary(self) -> dict[str, Any]:
-        """Users, items, interactions, density, rows dropped by reason, and the sizes of the splits."""
+        """Users, items, interactions, density, rows dropped by reason, and the sizes of the splits.
+
+        Where the source has events or weights also `added_up` (rows whose weight was added to another one's), `events`
+        (`EventRows` of each), `weights` (`least`, `mean` and `most` of an interaction) and `seen` (the interactions
+        that keep their item out of the answers, where not all do).
+        """
         keys = ("dataset", "users", "items", "interactions", "density", "dropped", "split")
-        return {key: self.artefact.details[key] for key in keys}
+        told = ("added_up", "events", "weights", "seen")
+        details = self.artefact.details
+        return {key: details[key] for key in keys} | {key: details[key] for key in told if key in details}
 
     @cached_property
     def _table(self) -> pl.DataFrame:
@@ -115,4 +172,15 @@ class PreparedDataset:
             table["item"].to_numpy().astype(np.int64),
             user_count=self.user_count,
             item_count=self.item_count,
+            weights=table["weight"].to_numpy() if "weight" in table.columns else None,
         )
+
+
+class EverythingKnown(PreparedDataset):
+    """A prepared dataset whose training interactions are all there are: what a refit trains on.
+
+    Validation interactions are among them. They are still told, but select nothing.
+    """
+
+    def split(self, *names: SplitName) -> Interactions:
+        return self.history() if "train" in names else super().split(*names)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,14 @@ from rich.markup import escape
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.core.files import fingerprint
+from glta_cli.core.interruption import stops_after
 from glta_cli.core.storage import ReadOnlyError
 from glta_cli.core.tensors import read_arrays, write_tensors
 from glta_cli.core.terminal import say
 from glta_cli.plugin import Baseline, BaselineData
 from glta_cli.plugin.component import Component
 from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.selection import own_settings, require_reader
@@ -72,13 +74,15 @@ class FittedBaseline:
     """A baseline that can rank.
 
     Attributes:
-        score: checked.
+        score: by the histories at test time; checked.
+        validation_score: by training histories; checked.
         artefact: what it learnt.
         parents: what it learnt that from, beside the dataset.
         was_there: whether it was fitted before.
     """
 
     score: Scorer
+    validation_score: Scorer
     artefact: Artefact
     parents: list[Artefact]
     was_there: bool
@@ -97,7 +101,7 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
         inputs[vectors.stage] = vectors.fingerprint
     depends = {
         "baseline": made.name,
-        "options": made.settings.model_dump(mode="json"),
+        "options": fitting_settings(made),
         "plugin": component_identity(made.component),
         "seed": pipeline.recipe.seed if uses_seed(made) else None,
     }
@@ -125,9 +129,31 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
             learnt = _learnt(artefact)
     # Of a new one: what it learnt is in the arrays alone, whether it was fitted now or years ago.
     baseline: Baseline = made.component.build(made.settings)
-    score = baseline.scorer(learnt, prepared.split("train"))
-    checked = checked_scorer(score, made.name, prepared.item_count)
-    return FittedBaseline(checked, artefact, [] if vectors is None else [vectors], was_there)
+    train = prepared.split("train")
+
+    def scorer(histories: Interactions) -> Scorer:
+        made_now = deferred_scorer(lambda: baseline.scorer(_known(baseline, learnt, train, histories), histories))
+        return checked_scorer(made_now, made.name, prepared.item_count)
+
+    validation_score = scorer(train)
+    score = scorer(prepared.histories_at_test()) if prepared.split_in_time else validation_score
+    return FittedBaseline(score, validation_score, artefact, [] if vectors is None else [vectors], was_there)
+
+
+def _known(
+    baseline: Any, learnt: Mapping[str, NDArray[Any]], train: Interactions, histories: Interactions
+) -> Mapping[str, NDArray[Any]]:
+    """What a baseline knows of users with these histories, where it learns something of each user."""
+    if histories is train or not hasattr(baseline, "fold_in"):
+        return learnt
+    known: Mapping[str, NDArray[Any]] = baseline.fold_in(learnt, train, histories)
+    return known
+
+
+def deferred_scorer(make: Callable[[], Scorer]) -> Scorer:
+    """A scorer that is made when it is first asked, and then kept."""
+    made = cache(make)
+    return lambda users: made()(users)
 
 
 def _learnt(artefact: Artefact) -> dict[str, NDArray[Any]]:
@@ -151,8 +177,36 @@ def needs_text_vectors(made: MadeBaseline) -> bool:
     return bool(getattr(made.baseline, "needs_text_vectors", False))
 
 
+def tell_of_unused_weights(made: MadeBaseline, pipeline: Pipeline) -> None:
+    """Say so where interactions have weights and a baseline does not use them."""
+    if pipeline.prepared().weighted and not getattr(made.baseline, "uses_weights", False):
+        say(f"{escape(made.name)} takes every interaction alike: it does not use weights")
+
+
 def uses_seed(made: MadeBaseline) -> bool:
     return bool(getattr(made.baseline, "uses_seed", True))
+
+
+def fitting_settings(made: MadeBaseline) -> dict[str, Any]:
+    """Its settings but for those that scoring alone reads: what is learnt is the same whatever they are."""
+    return made.settings.model_dump(mode="json", exclude=set(scoring_settings(made)))
+
+
+def without_scoring_defaults(made: MadeBaseline, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that scoring alone reads where they have their defaults.
+
+    A baseline that gets such a setting is, with its default, what it was before.
+    """
+    usual = type(made.settings).model_fields
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in scoring_settings(made) or getattr(made.settings, name) != usual[name].default
+    }
+
+
+def scoring_settings(made: MadeBaseline) -> tuple[str, ...]:
+    return tuple(getattr(made.baseline, "scoring_settings", ()))
 
 
 def _text_vectors(made: MadeBaseline, pipeline: Pipeline) -> Artefact | None:
@@ -169,16 +223,17 @@ def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folde
     from glta_cli.training.loop import pick_device
 
     prepared = pipeline.prepared()
-    learnt = made.baseline.fit(
-        BaselineData(
-            train=prepared.split("train"),
-            validation=prepared.split("valid"),
-            texts=prepared.texts if prepared.has_text else None,
-            seed=pipeline.recipe.seed,
-            device=pick_device(pipeline.device),
-            text_vectors=None if vectors is None else _read_vectors(vectors),
-        )
+    data = BaselineData(
+        train=prepared.split("train"),
+        validation=prepared.split("valid"),
+        texts=prepared.texts if prepared.has_text else None,
+        seed=pipeline.recipe.seed,
+        device=pick_device(pipeline.device),
+        text_vectors=None if vectors is None else _read_vectors(vectors),
     )
+    # What solves for all items at once cannot be cut short.
+    with stops_after(f"the fit of {made.name}", kept=f"{made.name} is fitted again, what was fitted before is kept"):
+        learnt = made.baseline.fit(data)
     arrays = checked_arrays(learnt, made.name)
     write_tensors(folder / LEARNT, arrays)
     return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.errors import GltaError
-from glta_cli.core.terminal import nothing_on_stdout, progress_bar
+from glta_cli.core.progress import progress_bar
+from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.core.threads import compute_with_free_processors
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
 from glta_cli.evaluation.fitted_rows import FittedRow, model_rows
@@ -91,8 +92,9 @@ def evaluate_run(
         settings: how to evaluate; None takes the recipe's.
 
     Returns:
-        `dataset`, `split`, `run`, `users`, `left_out` (users without a test item), `seeds`, and whether encoders
-        were trained again on training and validation interactions, `refit`;
+        `dataset`, `split`, `run`, `users`, `left_out` (users without a test item), `seeds`, the parts of the split that
+        histories hold when the test is ranked, `histories`, and whether encoders were trained again on training and
+        validation interactions, `refit`;
         `models`: {row: {"ndcg@10": mean over users and seeds, ...}};
         `intervals`: {row: {"ndcg@10": [low, high]}}, of the mean over users;
         `by_seed`: {row: {"ndcg@10": [mean over users, one a seed]}};
@@ -129,6 +131,7 @@ def evaluate_run(
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
         "seeds": list(_seeds(recipe, settings)),
+        "histories": list(prepared.parts_known_at_test),
         "refit": recipe.graph.refit,
         "models": {name: _means(row) for name, row in values.items()},
         "intervals": model_intervals(values, settings.bootstrap, recipe.seed),
@@ -155,7 +158,14 @@ def _results(
 
     results: dict[str, RowResults] = {}
     seeds = _seeds(pipeline.recipe, settings)
-    with progress_bar(len(seeds) * (len(rows) + 1), "evaluate", "rows", around_others=True) as bar:
+    with progress_bar(
+        len(seeds) * (len(rows) + 1),
+        "evaluate",
+        "rows",
+        around_others=True,
+        step="this row",
+        kept="what was trained and fitted is kept, and no row is trained again",
+    ) as bar:
         for place, seed in enumerate(seeds):
             seeded = _seeded(pipeline, seed)
             for make in [*(row.fitted for row in rows), model_rows]:
@@ -192,7 +202,7 @@ def measure(
     """Rank every user with a test item once, and take everything from that ranking."""
     users, longest = np.flatnonzero(test.counts), max(settings.cutoffs)
     started = time.perf_counter()
-    ranked = rank_users(score, users, longest, *seen)
+    ranked = rank_users(score, users, longest, *seen, description="rank test users")
     seconds = time.perf_counter() - started
     at_every_k = ranking_metrics(ranked, users, test, range(1, longest + 1))
     return Measured(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
+from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, deferred_scorer
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.serving.index import Index
 from glta_cli.workspace.details import numbers
@@ -21,11 +21,13 @@ class FittedRow:
     """A row that can rank.
 
     Attributes:
+        score: by the histories at test time.
         artefact: what was learnt; rows of two seeds that share it are ranked once.
         seconds: it took to learn, with what it was learnt from, but for the prepared dataset.
         peak: the most bytes the process held meanwhile; None where a manifest does not say.
         settings: its own, as they were in the end.
         was_there: whether it was learnt before.
+        validation_score: by training histories, to choose settings by; None for what has none to choose.
     """
 
     name: str
@@ -35,6 +37,7 @@ class FittedRow:
     peak: int | None
     settings: dict[str, Any] = field(default_factory=dict)
     was_there: bool = True
+    validation_score: Scorer | None = None
 
 
 def model_rows(pipeline: Pipeline) -> list[FittedRow]:
@@ -76,11 +79,12 @@ def encoder_row(name: str, pipeline: Pipeline, settings: dict[str, Any] | None =
     parents = [pipeline.ensure("encode-items")] if "encode-items" in artefact.manifest["inputs"] else []
     return FittedRow(
         name,
-        read_embeddings(artefact).scorer(),
+        read_embeddings(artefact, at_test=True).scorer(),
         artefact,
         seconds + seconds_of(parents),
         peak_of([artefact, *parents]),
         settings or {},
+        validation_score=deferred_scorer(lambda: read_embeddings(artefact).scorer()),
     )
 
 

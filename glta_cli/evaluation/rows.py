@@ -12,9 +12,11 @@ from glta_cli.evaluation.baselines import (
     MODEL_ROW,
     MadeBaseline,
     fitted_baseline,
+    fitting_settings,
     made_baseline,
     needs_text_vectors,
     require_texts,
+    without_scoring_defaults,
 )
 from glta_cli.evaluation.fitted_rows import FittedRow, encoder_row, language_rows, peak_of, seconds_of
 from glta_cli.plugin.grids import combinations
@@ -64,6 +66,10 @@ class TunableRow(Row):
     def identity(self, pipeline: Pipeline) -> Any:
         """Plain values that change with whatever the row is, but for the dataset."""
 
+    def learns(self, pipeline: Pipeline) -> Any:
+        """Plain values that change with whatever is fitted for the row: candidates may share what they learn."""
+        return self.identity(pipeline)
+
     def before_validation(self) -> Row:
         """The row as validation may judge it: it has learnt from nothing of it."""
         return self
@@ -75,10 +81,13 @@ class BaselineRow(TunableRow):
 
     Args:
         grid: values of its own settings, set already or not; None takes its plugin's.
+        in_time: whether the split is in time: older items may then weigh less, and the plugin's grid for that is tried
+            beside the other.
     """
 
     made: MadeBaseline
     grid: Mapping[str, Any] | None = None
+    in_time: bool = False
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -91,19 +100,45 @@ class BaselineRow(TunableRow):
         fitted = fitted_baseline(self.made, pipeline)
         made_of = [fitted.artefact, *fitted.parents]
         seconds, peak = seconds_of(made_of), peak_of(made_of)
-        return [FittedRow(self.name, fitted.score, fitted.artefact, seconds, peak, self.settings(), fitted.was_there)]
+        return [
+            FittedRow(
+                self.name,
+                fitted.score,
+                fitted.artefact,
+                seconds,
+                peak,
+                self.settings(),
+                fitted.was_there,
+                fitted.validation_score,
+            )
+        ]
 
     def candidates(self) -> list[TunableRow]:
         given = self.made.settings.model_dump(mode="json", exclude_unset=True)
         tried = _free(self.made.component.candidates(), given) if self.grid is None else combinations(self.grid)
-        return [BaselineRow(made_baseline(self.name, merged(given, each))) for each in tried]
+        if self.in_time:
+            # Varying fastest: what differs in how it scores alone is fitted once, and read while it is at hand.
+            set_already = given if self.grid is None else {**given, **self.grid}
+            weighed = _free(self.made.component.time_candidates(), set_already)
+            tried = [{**own, **older} for own in tried or [{}] for older in weighed or [{}]]
+        return [
+            BaselineRow(made_baseline(self.name, merged(given, each)), in_time=self.in_time) for each in tried if each
+        ]
 
     def settings(self) -> dict[str, Any]:
-        return self.made.settings.model_dump(mode="json")
+        settings = self.made.settings.model_dump(mode="json")
+        return settings if self.in_time else without_scoring_defaults(self.made, settings)
 
     def identity(self, pipeline: Pipeline) -> Any:
+        settings = without_scoring_defaults(self.made, self.made.settings.model_dump(mode="json"))
+        return self._content(settings, pipeline)
+
+    def learns(self, pipeline: Pipeline) -> Any:
+        return self._content(fitting_settings(self.made), pipeline)
+
+    def _content(self, settings: dict[str, Any], pipeline: Pipeline) -> Any:
         reads = pipeline.with_true_texts().text_identity() if needs_text_vectors(self.made) else []
-        return [component_identity(self.made.component), self.settings(), *reads]
+        return [component_identity(self.made.component), settings, *reads]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     about = ["± half of the 95% bootstrap interval over users", *_compared(report)]
     if seeds > 1:
         about.insert(0, f"means of {seeds} seeds, {report['seeds'][0]} to {report['seeds'][-1]}")
+    if "valid" in report["histories"]:
+        about.append("histories at test: training and validation items")
     if report["refit"]:
         about.append("graph encoders were trained again on training and validation interactions, baselines were not")
     table = _table(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import fingerprint, read_sealed_json, set_aside, write_sealed_json
+from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import storage_errors
-from glta_cli.core.terminal import progress_bar
 from glta_cli.evaluation.baselines import STAGE as BASELINE_STAGE
 from glta_cli.evaluation.rows import Row, TunableRow
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
@@ -78,8 +78,15 @@ def _best(tried: Sequence[Mapping[str, Any]]) -> int:
 def _tried(candidates: Sequence[TunableRow], pipeline: Pipeline, state: Path) -> list[dict[str, Any]]:
     """Every candidate's settings and what they came to, those already in the file `state` as they stand there."""
     tried, fitted = _saved_search(state)
+    learnt = [fingerprint(candidate.learns(pipeline)) for candidate in candidates]
     with progress_bar(
-        len(candidates), f"tune {candidates[0].name}", "settings", done=len(tried), around_others=True
+        len(candidates),
+        f"tune {candidates[0].name}",
+        "settings",
+        done=len(tried),
+        around_others=True,
+        step="these settings",
+        kept="what was tried is kept",
     ) as bar:
         for candidate in candidates[len(tried) :]:
             result, artefact, was_there = _tried_one(candidate, pipeline)
@@ -88,9 +95,20 @@ def _tried(candidates: Sequence[TunableRow], pipeline: Pipeline, state: Path) ->
             fitted.append(artefact.fingerprint if artefact.stage == BASELINE_STAGE and not was_there else None)
             with storage_errors(state.parent):
                 write_sealed_json(state, {"tried": tried, "fitted": fitted})
-            _remove(fitted[: _best(tried)] + fitted[_best(tried) + 1 :], pipeline.workspace)
+            _remove(_lost(tried, fitted, learnt), pipeline.workspace)
             bar.update(1)
     return list(tried)
+
+
+def _lost(tried: Sequence[Mapping[str, Any]], fitted: Sequence[str | None], learnt: Sequence[str]) -> list[str | None]:
+    """What was fitted for candidates that are beaten, but for what the best one or one yet to be tried learns too.
+
+    Args:
+        fitted: artefacts of the candidates so far; None where others may want one.
+        learnt: of every candidate, the same for those that learn the same.
+    """
+    wanted = {learnt[_best(tried)], *learnt[len(tried) :]}
+    return [artefact for artefact, content in zip(fitted, learnt, strict=False) if content not in wanted]
 
 
 def _saved_search(state: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
@@ -112,7 +130,8 @@ def _tried_one(candidate: TunableRow, pipeline: Pipeline) -> tuple[dict[str, Any
     train, validation = pipeline.prepared().split("train"), pipeline.prepared().split("valid")
     users = validation_users(validation)
     [fitted] = candidate.before_validation().fitted(pipeline)
-    ranked = rank_users(fitted.score, users, 10, train)
+    assert fitted.validation_score is not None, "a row with settings to choose can be judged on validation"
+    ranked = rank_users(fitted.validation_score, users, 10, train, description="rank validation users")
     value = float(ranking_metrics(ranked, users, validation, [10])[SELECTION_METRIC].mean())
     result = {"settings": candidate.settings(), SELECTION_METRIC: value, "seconds": fitted.seconds}
     return result, fitted.artefact, fitted.was_there

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from glta_cli.core.interruption import stop_if_asked
 from glta_cli.language.gllm import TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
@@ -117,6 +118,7 @@ class AlignmentTask:
         losses, right, total = 0.0, 0, 0
         with torch.no_grad():
             for batch in self._grouped(self.validation):
+                stop_if_asked()
                 queries, labels = self._queries(batch)
                 losses += len(labels) * float(self._cross_entropy(queries, labels))
                 right += self._first_among_own(queries, batch)

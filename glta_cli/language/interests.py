@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.files import fingerprint
-from glta_cli.core.terminal import progress_bar
+from glta_cli.core.progress import progress_bar
 from glta_cli.language.answers import alone, append_answers, read_answers, repaired_answers
 from glta_cli.language.chat import chat_text
 from glta_cli.recipe.schema import InterestSettings, PromptSettings
@@ -115,7 +115,13 @@ def _answers(
         model = load_model()
         texts = _prompt_texts(model.tokenizer, [questions[key] for key in missing], system, settings)
         order = _by_descriptions(texts, [questions[key][1] for key in missing])
-        with progress_bar(len(missing), "profile and prediction words", "prompts") as bar:
+        with progress_bar(
+            len(missing),
+            "profile and prediction words",
+            "prompts",
+            step="this batch of prompts",
+            kept="the words so far are kept",
+        ) as bar:
             for start in range(0, len(order), settings.batch_size):
                 rows = order[start : start + settings.batch_size]
                 generated = model.generate([texts[row] for row in rows], settings.new_tokens)

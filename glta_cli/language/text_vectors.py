@@ -17,9 +17,9 @@ from torch import Tensor
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import fingerprint, set_aside
+from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import require_room, storage_errors
 from glta_cli.core.tensors import check_seal, damaged, read_arrays, unsealed, write_sealed_tensors
-from glta_cli.core.terminal import progress_bar
 from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
 from glta_cli.plugin import LanguageModel, SentenceEncoder
@@ -139,7 +139,10 @@ def encode_texts(
     prompts = [np.asarray(ids, dtype=np.int64) for ids in encoder.token_ids(texts, settings.tokens)]
     vectors = np.empty((len(prompts), encoder.hidden_size), dtype=np.float32)
     device = next(encoder.module.parameters()).device
-    with torch.inference_mode(), progress_bar(len(prompts), "encode item texts", "items") as bar:
+    shown = progress_bar(
+        len(prompts), "encode item texts", "items", step="this batch of texts", kept="the vectors so far are kept"
+    )
+    with torch.inference_mode(), shown as bar:
         for rows in length_batches([len(prompt) for prompt in prompts], settings.batch_size):
             padded, mask = pad_right([prompts[row] for row in rows])
             batch = encoder.sentence_vectors(torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device))
@@ -163,21 +166,3 @@ class _MeanStates:
         states = self._model.hidden(self._model.embed(token_ids), attention_mask).float()  # [B, L, h]
         total = (states * attention_mask[:, :, None]).sum(1)  # [B, h]
         return total / attention_mask.sum(1, keepdim=True)
-
-
-def whiten(vectors: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
-    """Centre, keep the principal directions at equal variance, and scale to unit length: [n, h] -> [n, D].
-
-    A language model's mean states share a few dominant directions that say nothing about the item; without
-    whitening they decide every similarity. D is `dimensions`, or the rank where that is smaller.
-
-    Source: Su et al., Whitening Sentence Representations for Better Semantics and Faster Retrieval, 2021.
-    """
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    variances, directions = np.linalg.eigh(centred.T @ centred / len(vectors))
-    kept = [i for i in np.argsort(-variances)[:dimensions] if variances[i] > variances.max() * 1e-9]
-    if not kept:
-        return np.zeros((len(vectors), 1), dtype=np.float32)
-    white = centred @ (directions[:, kept] / np.sqrt(variances[kept]))
-    lengths = np.linalg.norm(white, axis=1, keepdims=True)
-    return np.asarray(white / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from glta_cli.plugin.baseline import Baseline as Baseline
     from glta_cli.plugin.baseline import BaselineData as BaselineData
     from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
+    from glta_cli.plugin.dataset import EventRows as EventRows
     from glta_cli.plugin.dataset import Fetch as Fetch
     from glta_cli.plugin.dataset import RawDataset as RawDataset
     from glta_cli.plugin.dataset_look import DatasetLook as DatasetLook
@@ -117,6 +118,7 @@ _HOMES = {
     ),
     "glta_cli.plugin.dataset": (
         "DatasetLoader",
+        "EventRows",
         "Fetch",
         "RawDataset",
     ),

@@ -13,7 +13,8 @@ from glta_cli.core.errors import GltaError, PluginError, Terminated
 from glta_cli.core.failures import raise_failure_of_system
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import nothing_on_stdout
-from glta_cli.plugin.declarations import Declaration, Kind, TunableDeclaration
+from glta_cli.plugin.declarations import BaselineDeclaration, Declaration, Kind, TunableDeclaration
+from glta_cli.plugin.grids import combinations
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -57,6 +58,13 @@ class Component:
         if not isinstance(declaration, TunableDeclaration) or not declaration.grid:
             return []
         return declaration.combinations()
+
+    def time_candidates(self) -> list[dict[str, Any]]:
+        """What an evaluation chooses from beside them where the split is in time; nothing without a grid for it."""
+        declaration = self.declaration
+        if not isinstance(declaration, BaselineDeclaration) or not declaration.time_grid:
+            return []
+        return combinations(declaration.time_grid)
 
     def target(self) -> Any:
         """Import and return the component's class; raises `GltaError` with the original cause."""

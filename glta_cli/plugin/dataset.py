@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+@dataclass(frozen=True)
+class EventRows:
+    """What became of the rows of one kind of event, such as all views.
+
+    Attributes:
+        rows: how many there are, before anything else is left out.
+        weight: what each counts for; None where they are left out.
+        seen: whether one of them keeps its item out of the answers to its user.
+    """
+
+    rows: int
+    weight: float | None = 1.0
+    seen: bool = True
+
+
 @dataclass
 class RawDataset:
     """What a loader read.
@@ -19,8 +34,11 @@ class RawDataset:
     Attributes:
         interactions: columns `user` and `item` (strings), optionally `rating` (float), `timestamp`
             (integer seconds) and, where the source comes divided, `split` (`train`, `valid` or `test`), which
-            `dataset.split.strategy: given` keeps and every other strategy ignores; in the source's order, ratings
-            unfiltered, duplicates kept.
+            `dataset.split.strategy: given` keeps and every other strategy ignores; `weight` (number, positive: what the
+            row counts for; the weights of several rows of one user with one item then add up, where without weights
+            all but one of them are dropped as duplicates) and `seen` (boolean; where false, the row alone does not keep
+            its item out of the answers to its user; null is true); in the source's order, ratings unfiltered,
+            duplicates kept.
         items: columns `item` (string), `title`, optionally `description` (strings or null); None when the
             source has no item texts.
         dropped: unreadable or incomplete records by reason.
@@ -29,6 +47,7 @@ class RawDataset:
             sum of `dropped`. None where the loader does not count them.
         examples: for reasons of `dropped`, where the first such record stands and what it looks like, such as
             `line 17: '1,5,soon'`.
+        events: where the source tells kinds of events apart, what became of each, the most frequent first.
     """
 
     interactions: polars.LazyFrame
@@ -37,6 +56,7 @@ class RawDataset:
     warnings: list[str] = field(default_factory=list)
     read: int | None = None
     examples: dict[str, str] = field(default_factory=dict)
+    events: dict[str, EventRows] = field(default_factory=dict)
 
 
 class Fetch(Protocol):

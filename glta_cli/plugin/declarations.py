@@ -87,9 +87,17 @@ class DatasetDeclaration(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineDeclaration(TunableDeclaration):
-    """A recommender `glta evaluate` compares with; its target satisfies `Baseline`."""
+    """A recommender `glta evaluate` compares with; its target satisfies `Baseline`.
+
+    Attributes:
+        time_grid: values that `--tune` chooses from beside those of the grid where the split is in time, such as how
+            much less an older item weighs: every combination with each of the grid's is tried. With settings that
+            scoring alone reads (`Baseline.scoring_settings`) nothing more is fitted.
+    """
 
     kind: ClassVar[Kind] = "baseline"
+
+    time_grid: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)

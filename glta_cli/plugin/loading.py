@@ -91,6 +91,8 @@ def _checked(declaration: Any, kind: Kind, hook: str) -> Declaration:
     values["summary"] = printable(values["summary"])
     if isinstance(declaration, TunableDeclaration):
         values["grid"] = _checked_grid(declaration.grid, hook)
+    if isinstance(declaration, BaselineDeclaration):
+        values["time_grid"] = _checked_grid(declaration.time_grid, hook)
     return declaration_type(**values)
 
 

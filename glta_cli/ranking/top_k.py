@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.errors import GltaError
+from glta_cli.core.progress import progress_bar
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 
@@ -81,15 +82,28 @@ def mask_seen(scores: NDArray[np.float32], users: NDArray[np.int64], *seen: Inte
 
 
 def rank_users(
-    score: Scorer, users: NDArray[np.int64], k: int, *seen: Interactions, batch_size: int = BLOCK
+    score: Scorer,
+    users: NDArray[np.int64],
+    k: int,
+    *seen: Interactions,
+    batch_size: int = BLOCK,
+    description: str = "rank users",
 ) -> NDArray[np.int64]:
-    """The k best unseen items of each user: [n] -> [n, min(k, I)]; [0, k] of no users, who are not scored."""
+    """The k best unseen items of each user: [n] -> [n, min(k, I)]; [0, k] of no users, who are not scored.
+
+    Where that lasts, a bar below the one of what they are ranked for counts them.
+
+    Raises:
+        InterruptedRunError: SIGINT or SIGTERM arrived; what was ranked is lost.
+    """
     if len(users) == 0:
         return np.empty((0, k), dtype=np.int64)
     ranked = []
-    for start in range(0, len(users), batch_size):
-        batch = users[start : start + batch_size]
-        scores = score(batch)
-        mask_seen(scores, batch, *seen)
-        ranked.append(top_k(scores, k))
+    with progress_bar(len(users), description, "users", within_another=True, step="this batch of users") as bar:
+        for start in range(0, len(users), batch_size):
+            batch = users[start : start + batch_size]
+            scores = score(batch)
+            mask_seen(scores, batch, *seen)
+            ranked.append(top_k(scores, k))
+            bar.update(len(batch))
     return np.concatenate(ranked)

@@ -10,6 +10,7 @@ from glta_cli.recipe.limits import MOST_ERRORS_TOLD, in_file_order
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import reads_text, selection_errors, selections
+from glta_cli.recipe.text_switches import mark_given
 from glta_cli.recipe.validation import place, validated
 
 
@@ -22,6 +23,7 @@ def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]
     recipe = None
     try:
         recipe = validated(Recipe, values, (), positions)
+        mark_given(recipe, values)
     except InputErrors as several:
         errors += several.errors
     # From the values: a plugin's settings are checked even where the schema found errors.
@@ -47,6 +49,10 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
         location = place(("finetune", "readout"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
+    if finetune.refit and not finetune.enabled:
+        problem = "finetune.refit: a recipe that stops after the graph encoder serves nothing to be trained for again"
+        location = place(("finetune", "refit"), positions)
+        found.append(InputError(problem, location=location, hint="set finetune.enabled=true"))
     if finetune.shuffled_users and not finetune.user_token:
         problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
         location = place(("finetune", "shuffled_users"), positions)

@@ -33,6 +33,9 @@ from glta_cli.recipe.limits import (
 from glta_cli.recipe.positioned_yaml import Key, Position, read_yaml
 from glta_cli.recipe.schema import Recipe, listed_by_name
 from glta_cli.recipe.selection import COMPONENTS_KEYS, components_at
+from glta_cli.recipe.shipped_files import recipe_folder as recipe_folder
+from glta_cli.recipe.shipped_files import recipe_name as recipe_name
+from glta_cli.recipe.shipped_files import shipped_recipes as shipped_recipes
 from glta_cli.recipe.shipped_variants import VARIANTS
 from glta_cli.recipe.validation import place, validated
 from glta_cli.recipe.variants import variant_of
@@ -133,27 +136,6 @@ def _variant_errors(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
     return errors
 
 
-def recipe_folder() -> Path:
-    """Where the shipped recipes lie: in the installed package, or the repository of an editable install."""
-    package = Path(__file__).parent.parent
-    inside = package / "recipes"
-    return inside if inside.is_dir() else package.parent / "recipes"
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Every shipped recipe by name; nested ones as `folder/name`."""
-    folder = recipe_folder()
-    return {recipe_name(path): path for path in sorted(folder.rglob("*.yaml"))}
-
-
-def recipe_name(path: Path) -> str:
-    """The name of a recipe file: relative to the shipped folder, else its stem."""
-    folder = recipe_folder().resolve()
-    resolved = path.resolve()
-    relative = resolved.relative_to(folder) if resolved.is_relative_to(folder) else Path(path.name)
-    return relative.with_suffix("").as_posix()
-
-
 def find_recipe(reference: str) -> Path:
     """A path as it is, or the file of a shipped name; raises `InputError` with the nearest name."""
     if not str(reference).strip():
@@ -190,6 +172,12 @@ def describe_first_line(path: Path) -> str:
     """The command a recipe starts with: its first line without the comment mark."""
     lines = read_text(path).splitlines()
     return lines[0].lstrip("# ").strip() if lines else ""
+
+
+def describe_purpose(path: Path) -> str:
+    """What a recipe is for: the sentence in its second line; nothing where that is no comment."""
+    lines = read_text(path).splitlines()
+    return lines[1].lstrip("# ").strip() if len(lines) > 1 and lines[1].startswith("#") else ""
 
 
 def read_text(path: Path) -> str:

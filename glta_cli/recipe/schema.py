@@ -86,6 +86,11 @@ class SplitSettings(Settings):
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the random split, below 2^63")
 
+    @property
+    def in_time(self) -> bool:
+        """Whether every user's validation interactions lie before the test ones, and after those of training."""
+        return self.strategy in ("leave-last-out", "temporal")
+
 
 class DatasetSettings(Settings):
     """Which interactions, which filters, which split."""
@@ -258,6 +263,11 @@ class FinetuneSettings(Settings):
         0.3, gt=0, lt=1, description="share of training items predicted, where no holdout fixes the targets"
     )
     fusion: bool = Field(True, description="add the graph encoder's scores, weighted on validation")
+    refit: bool = Field(
+        False,
+        description="train all stages again on everything known, for the epochs chosen on validation, and serve that; "
+        "evaluation stays with what was chosen",
+    )
     training: TrainingSettings = TrainingSettings(
         epochs=5, batch_size=32, learning_rate=1e-4, warmup_steps=20, clip_norm=1.0, patience=2
     )

@@ -11,6 +11,7 @@ from glta_cli.recipe.limits import dotted
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.shipped_variants import VARIANT_SECTIONS
+from glta_cli.recipe.text_switches import without_defaults
 from glta_cli.recipe.validation import place
 
 # Section -> the key that names its component: of another component the recipe's own settings mean nothing,
@@ -33,7 +34,7 @@ def variant_of(
         InputErrors: everything wrong with the changes.
     """
     positions = positions or {}
-    values = recipe.model_dump(mode="json", exclude={"evaluate", "loggers"})
+    values = without_defaults(recipe.model_dump(mode="json", exclude={"evaluate", "loggers"}), recipe)
     for section, changed in changes.items():
         if section not in VARIANT_SECTIONS:
             name = dotted((*key, section))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.terminal import progress_bar
+from glta_cli.core.progress import progress_bar
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.metrics import ranking_metrics
@@ -23,6 +23,8 @@ STEPS = 3
 LEAST_USERS_A_STEP = 100
 MOST_USERS = 10_000
 CUTOFF = 10
+
+KEPT_BEFORE_INDEX = "the index starts again, the stages before it are kept"
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,12 @@ def choose_weights(
 ) -> FusionWeights:
     """The weight with the best validation NDCG@10 for each third of the users by history length.
 
-    Thirds with fewer than 100 validation users are too small to choose on and are not told apart; of more than
-    10,000 validation users, a random 10,000 are ranked.
+    Thirds with fewer than 100 validation users are too small to choose on and are not told apart.
+
+    Args:
+        graph, language: scores by training histories, of `fusion_users` at least.
     """
-    users = np.flatnonzero(validation.counts)
-    if len(users) > MOST_USERS:
-        users = np.sort(np.random.default_rng(seed).choice(users, MOST_USERS, replace=False))
+    users = fusion_users(validation, seed=seed)
     lengths = train.counts[users]
     starts = _step_starts(lengths)
     quality = _quality_by_weight(graph, language, users, train, validation)  # [W, n]
@@ -77,6 +79,14 @@ def choose_weights(
     # The first of equal weights wins, so the language model has to improve the ranking to be heard.
     weights = [WEIGHTS[int(quality[:, step == s].mean(axis=1).argmax())] for s in range(len(starts))]
     return FusionWeights(starts, weights)
+
+
+def fusion_users(validation: Interactions, *, seed: int) -> NDArray[np.int64]:
+    """The users weights are chosen on, ascending: those with a validation item, or a random 10,000 of more."""
+    users = np.flatnonzero(validation.counts)
+    if len(users) <= MOST_USERS:
+        return users
+    return np.sort(np.random.default_rng(seed).choice(users, MOST_USERS, replace=False))
 
 
 def _step_starts(lengths: NDArray[np.int64]) -> list[int]:
@@ -96,7 +106,13 @@ def _quality_by_weight(
 ) -> NDArray[np.float64]:
     """NDCG@10 of every weight for every user: [W, n]."""
     ranked = np.empty((len(WEIGHTS), len(users), min(CUTOFF, train.item_count)), dtype=np.int64)
-    with progress_bar(len(users), "choose fusion weights", "users") as bar:
+    with progress_bar(
+        len(users),
+        "choose fusion weights",
+        "users",
+        step="this batch of users",
+        kept=KEPT_BEFORE_INDEX,
+    ) as bar:
         for start in range(0, len(users), BLOCK):
             batch = users[start : start + BLOCK]
             graph_scores, language_scores = z_scores(graph(batch)), z_scores(language(batch))

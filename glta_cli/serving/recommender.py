@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +15,17 @@ from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.ranking.top_k import mask_seen, top_k
 from glta_cli.serving.index import VECTORS, Index
-from glta_cli.workspace.artefact import Artefact
+from glta_cli.workspace.artefact import MANIFEST, Artefact
 
 USERS_FILE: Final = "users.parquet"
 """Of the prepared dataset; its own module would import Polars."""
 
 RECENT_ITEMS = 10
 NEAREST_IDS = 3
+# Share of characters in common, from which on one id may be meant for another.
+CLOSE = 0.66
+# So many are compared in a tenth of a second.
+MOST_COMPARED = 5_000
 # Python refuses to read longer ones at all.
 LONGEST_NUMBER = 1_000
 
@@ -35,7 +39,7 @@ class AskedRun:
 
 
 def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = None) -> dict[str, Any]:
-    """The k best items a user has not interacted with, with original ids and titles.
+    """The k best items for a user, with original ids and titles; those of the history that count as seen are left out.
 
     Args:
         asked: the run to name in errors.
@@ -57,6 +61,21 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
         raise damaged(artefact.path / VECTORS, f"it leads nowhere: {error}") from error
 
 
+def known_to(artefact: Artefact) -> dict[str, Any]:
+    """What answers are given from: `interactions`, their number, `newest`, the day of the last, and `trained`, how many
+    of them the parameters were trained on.
+
+    Each is None where nobody knows: an index of 0.1 knows training items, and no days.
+    """
+    details = artefact.manifest["details"]
+    if "interactions" in details:
+        return {**{key: details[key] for key in ("interactions", "newest")}, "trained": details.get("trained")}
+    prepared = Artefact(artefact.parent("prepare"))
+    known = (prepared.path / MANIFEST).is_file()
+    trained = prepared.details["split"]["train"] if known else None
+    return {"interactions": trained, "newest": None, "trained": trained}
+
+
 def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str, Any]:
     artefact = index.artefact
     position = index.user(user)
@@ -64,9 +83,9 @@ def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str
         raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE, asked)
     users = np.array([position])
     met = index.history.of(position)
-    scores = index.scorer(index.history)(users)
-    mask_seen(scores, users, index.history)
-    available = index.history.item_count - len(met)
+    scores = index.scorer(index.seen)(users)
+    mask_seen(scores, users, index.seen)
+    available = index.seen.item_count - len(index.seen.of(position))
     ranked = top_k(scores, min(k, available))[0] if available else np.empty(0, dtype=np.int64)
 
     def shown(item: int) -> dict[str, str]:
@@ -83,20 +102,35 @@ def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str
 
 
 def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
-    """Ids beside the wanted one: by number where ids are numbers, else in alphabetical order."""
+    """Ids the wanted one may stand for: beside it where ids are numbers, else spelt much the same, or none.
+
+    Where ids are no numbers those that differ in case, blanks and leading zeros alone come first. Of more than
+    `MOST_COMPARED` as long as it, give or take two characters, those that begin or end like it are looked at.
+    """
     if all(each.isdecimal() and len(each) <= LONGEST_NUMBER for each in (wanted, *ids)):
         number = int(wanted)
         return sorted(ids, key=lambda known: (abs(int(known) - number), int(known)))[:NEAREST_IDS]
-    ordered = sorted(ids)
-    start = max(0, min(bisect_left(ordered, wanted) - 1, len(ordered) - NEAREST_IDS))
-    return ordered[start : start + NEAREST_IDS]
+    plain = _plain(wanted)
+    same = [each for each in ids if _plain(each) == plain][:NEAREST_IDS]
+    alike = [each for each in ids if abs(len(each) - len(wanted)) <= 2 and each not in same]
+    if len(alike) > MOST_COMPARED:
+        end = max(1, len(wanted) // 2)
+        alike = [each for each in alike if each.startswith(wanted[:end]) or each.endswith(wanted[-end:])]
+    spelt = {each.casefold(): each for each in alike[:MOST_COMPARED]}
+    close = get_close_matches(wanted.casefold(), list(spelt), NEAREST_IDS, CLOSE)
+    return [*same, *(spelt[each] for each in close)][:NEAREST_IDS]
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).casefold().lstrip("0")
 
 
 def unknown_user(user: str, ids: Sequence[str], path: Path, asked: AskedRun | None = None) -> InputError:
     """The error of an id no user has: how many there are, which ids are near, and where all of them are listed."""
+    near = ", ".join(map(visible, nearest_ids(user, ids)))
     where = f" in run {asked.name} (dataset {asked.dataset})" if asked else ""
     return InputError(
         f"no user is called '{visible(user)}'{where}; there are {len(ids):,} users",
         location="--user",
-        hint=f"the nearest ids are {', '.join(map(visible, nearest_ids(user, ids)))}; all of them are in {path}",
+        hint=f"{f'the nearest ids are {near}; ' if near else ''}all of them are in {path}",
     )

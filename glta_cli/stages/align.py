@@ -11,9 +11,10 @@ from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
 from glta_cli.language.model import own_tensors
 from glta_cli.language.prompt_lengths import longest_alignment
 from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
-from glta_cli.stages.stage import TIMING, ModelStage, dealt_texts, require_text, training_details
+from glta_cli.stages.stage import TIMING, ModelStage, dealt_texts, details_of, require_text
 from glta_cli.training.loop import train
 
 
@@ -25,11 +26,18 @@ class Align(ModelStage):
     shortening = ("align.most_items", "align.description_tokens")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        """Whether the recipe has it; raises `InputError` where it does, and the dataset has no item texts."""
-        asked = recipe.finetune.enabled and recipe.align.enabled
-        if asked:
-            require_text(prepared, "align", "align.enabled=false")
-        return asked
+        """Whether the recipe has it and the dataset item texts.
+
+        Raises:
+            InputError: the recipe itself asks for it, and there are none.
+        """
+        on = recipe.finetune.enabled and recipe.align.enabled
+        if on and asks_for(recipe, "align", "enabled"):
+            self.require_texts(prepared)
+        return on and prepared.has_text
+
+    def require_texts(self, prepared: PreparedDataset) -> None:
+        require_text(prepared, "align", "align.enabled=false")
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
@@ -50,6 +58,9 @@ class Align(ModelStage):
         tokenizer = model.language_model.tokenizer
         prompts = AlignmentPrompts(tokenizer, context.texts, context.prepared.user_count, recipe.align, recipe.prompts)
         task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
-        progress = train(task, recipe.align.training, state_folder=state_folder, description="align items")
+        epochs = context.epochs_selected("align")
+        progress = train(
+            task, recipe.align.training, state_folder=state_folder, description="align items", fixed_epochs=epochs
+        )
         write_tensors(folder / MODEL, own_tensors(model))
-        return {"labels": recipe.align.labels, **training_details(progress)}
+        return {"labels": recipe.align.labels, **details_of(progress, epochs)}

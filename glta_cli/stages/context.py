@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.parquet import read_table
 from glta_cli.core.tensors import read_arrays
-from glta_cli.data.prepared import PreparedDataset
+from glta_cli.data.prepared import EverythingKnown, PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
 from glta_cli.language.model import GraphLanguageModel
@@ -22,33 +22,51 @@ from glta_cli.plugin import LanguageModel
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.backbone import backbone_of
+from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS as ALIGNMENT_PARAMETERS
+from glta_cli.stages.parameter_files import FULL_PARAMETERS as FULL_PARAMETERS
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.workspace import Workspace
 
 FULL_GRAPH = "full.safetensors"
 ALIGNMENT_GRAPH = "alignment.safetensors"
-# The parameters behind each, from which the vectors of a graph with more interactions follow without a training.
-# What 0.1 published has none.
-FULL_PARAMETERS = "full-parameters.safetensors"
-ALIGNMENT_PARAMETERS = "alignment-parameters.safetensors"
+# The vectors of either on the graph of all that is known at test time, where that is more than the training graph.
+FULL_AT_TEST = "full-at-test.safetensors"
+ALIGNMENT_AT_TEST = "alignment-at-test.safetensors"
 TARGETS = "targets.safetensors"
 VECTORS = "vectors.safetensors"
+WHITENING = "whitening.safetensors"
 WORDS = "words.parquet"
 MODEL = "model.safetensors"
 
 
 @dataclass
 class StageContext:
-    """What a running stage may use: the recipe, and what the stages before it published."""
+    """What a running stage may use: the recipe, and what the stages before it published.
+
+    Attributes:
+        artefacts: by stage.
+        selected: in a refit, by stage, what chose on validation; `train` is then everything known. None elsewhere.
+    """
 
     recipe: Recipe
     workspace: Workspace
     device: torch.device
     artefacts: Mapping[str, Artefact]
+    selected: Mapping[str, Artefact] | None = None
 
     @cached_property
     def prepared(self) -> PreparedDataset:
-        return PreparedDataset(self.artefacts["prepare"])
+        kind = PreparedDataset if self.selected is None else EverythingKnown
+        return kind(self.artefacts["prepare"])
+
+    def epochs_selected(self, stage: str, *training: str) -> int | None:
+        """In a refit, how many epochs were selected in this stage's training of that name; None elsewhere."""
+        if self.selected is None:
+            return None
+        details: Any = self.selected[stage].details
+        for name in training:
+            details = details[name]
+        return int(details["best_epoch"])
 
     @cached_property
     def texts(self) -> list[str]:
@@ -74,6 +92,10 @@ class StageContext:
         return self.prepared.split("valid")
 
     @cached_property
+    def histories_at_test(self) -> Interactions:
+        return self.prepared.histories_at_test()
+
+    @cached_property
     def holdout(self) -> NDArray[np.bool_] | None:
         """Which training interactions are stage 3's targets, hidden from its graph; None without a holdout."""
         artefact = self.artefacts["pretrain-graph"]
@@ -94,6 +116,15 @@ class StageContext:
         users, items = ("served_users", "served_items") if serving else ("users", "items")
         stored = read_arrays(artefact.file(ALIGNMENT_GRAPH), users, items)
         return Embeddings(stored[users], stored[items])
+
+    def embeddings_at_test(self) -> Embeddings:
+        """Those that serve, on the graph of all that is known when the test is ranked."""
+        artefact = self.artefacts["pretrain-graph"]
+        if not artefact.has(ALIGNMENT_GRAPH):
+            return read_embeddings(artefact, at_test=True)
+        if not artefact.has(ALIGNMENT_AT_TEST):
+            return self.embeddings(serving=True)
+        return _stored_embeddings(artefact, ALIGNMENT_AT_TEST)
 
     def text_vectors(self) -> NDArray[np.float32]:
         """The whitened vectors of the item texts, [I, D], read anew each time."""
@@ -163,15 +194,29 @@ def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
 
 def together(first: Interactions, second: Interactions) -> Interactions:
     """The interactions of both, each user's of the second after those of the first; of the same users and items."""
+    weights = None
+    if first.weights is not None or second.weights is not None:
+        ones = (np.ones(len(each), dtype=np.float32) for each in (first, second))
+        given = (first.weights, second.weights)
+        weights = np.concatenate([one if own is None else own for one, own in zip(ones, given, strict=True)])
     return Interactions.from_pairs(
         np.concatenate([first.users, second.users]),
         np.concatenate([first.items, second.items]),
         user_count=first.user_count,
         item_count=first.item_count,
+        weights=weights,
     )
 
 
-def read_embeddings(artefact: Artefact) -> Embeddings:
-    """The embeddings of the encoder trained on the whole training graph, or refitted on validation too."""
-    stored = read_arrays(artefact.file(FULL_GRAPH), "users", "items")
+def read_embeddings(artefact: Artefact, *, at_test: bool = False) -> Embeddings:
+    """The embeddings of the encoder trained on the whole training graph, or refitted on validation too.
+
+    Args:
+        at_test: on the graph of all that is known when the test is ranked, where that is more.
+    """
+    return _stored_embeddings(artefact, FULL_AT_TEST if at_test and artefact.has(FULL_AT_TEST) else FULL_GRAPH)
+
+
+def _stored_embeddings(artefact: Artefact, name: str) -> Embeddings:
+    stored = read_arrays(artefact.file(name), "users", "items")
     return Embeddings(stored["users"], stored["items"])

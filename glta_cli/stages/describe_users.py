@@ -13,6 +13,7 @@ from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.interests import generate_interests
 from glta_cli.language.prompt_lengths import longest_question
 from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
 from glta_cli.stages.context import WORDS, StageContext
 from glta_cli.stages.stage import Stage, dealt_texts, require_text
@@ -24,14 +25,22 @@ class DescribeUsers(Stage):
     name = "describe-users"
     inputs = ("prepare", "pretrain-graph")
     writes_words = True
+    selects = False
     shortening = ("interests.items", "interests.description_tokens", "interests.new_tokens")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        """Whether the recipe has it; raises `InputError` where it does, and the dataset has no item texts."""
-        asked = recipe.finetune.enabled and (recipe.interests.profile or recipe.interests.prediction)
-        if asked:
-            require_text(prepared, "describe-users", "interests.profile=false --set interests.prediction=false")
-        return asked
+        """Whether the recipe has it and the dataset item texts.
+
+        Raises:
+            InputError: the recipe itself asks for it, and there are none.
+        """
+        on = recipe.finetune.enabled and (recipe.interests.profile or recipe.interests.prediction)
+        if on and any(asks_for(recipe, "interests", key) for key in ("profile", "prediction")):
+            self.require_texts(prepared)
+        return on and prepared.has_text
+
+    def require_texts(self, prepared: PreparedDataset) -> None:
+        require_text(prepared, "describe-users", "interests.profile=false --set interests.prediction=false")
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         prompts = recipe.prompts

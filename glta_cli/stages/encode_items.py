@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glta_cli.core.tensors import write_tensors
+import numpy as np
+from numpy.typing import NDArray
+
+from glta_cli.core.tensors import read_arrays, write_tensors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.prompt_lengths import longest_text
-from glta_cli.language.text_vectors import text_vectors, whiten
+from glta_cli.language.text_vectors import text_vectors
+from glta_cli.language.whitening import Whitening
 from glta_cli.recipe.schema import GraphSettings, Recipe
 from glta_cli.recipe.selection import encoder_needs_text_vectors, require_reader, text_reader
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
-from glta_cli.stages.context import VECTORS, StageContext, head_takes_texts
+from glta_cli.stages.context import VECTORS, WHITENING, StageContext, head_takes_texts
 from glta_cli.stages.stage import Stage, dealt_texts, require_text
 
 
@@ -22,6 +27,7 @@ class EncodeItems(Stage):
 
     name = "encode-items"
     inputs = ("prepare",)
+    selects = False
     shortening = ("text.tokens",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
@@ -54,15 +60,37 @@ class EncodeItems(Stage):
         return longest_text(tokenizer, lambda: prepared.texts, recipe.text.tokens, most)
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
-        recipe = self.loading(context.recipe)
-        backbone = backbone_of(recipe)
-        plain = text_vectors(
-            partial(backbone.load, context.device),
-            model_identity(recipe, context.device),
-            context.texts,
-            recipe.text,
-            context.workspace.folder("encodings"),
-        )
-        vectors = whiten(plain, recipe.text.dimensions)
+        plain = plain_text_vectors(context, context.texts)
+        whitening = Whitening.of(plain, context.recipe.text.dimensions)
+        vectors = whitening.apply(plain)
         write_tensors(folder / VECTORS, {"vectors": vectors})
+        write_tensors(folder / WHITENING, {"mean": whitening.mean, "directions": whitening.directions})
         return {"items": len(vectors), "dimensions": vectors.shape[1]}
+
+
+def plain_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[np.float32]:
+    """What the recipe's reader makes of texts, before they are whitened: [n] -> [n, h]; those read before are kept."""
+    recipe = text_reader(context.recipe)
+    backbone = backbone_of(recipe)
+    return text_vectors(
+        partial(backbone.load, context.device),
+        model_identity(recipe, context.device),
+        texts,
+        recipe.text,
+        context.workspace.folder("encodings"),
+    )
+
+
+def later_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors of texts that came after the stage was published, by its own whitening: [n] -> [n, D].
+
+    What 0.1 published does not say which that was: it is computed again from the texts it was made of.
+    """
+    artefact = context.artefacts["encode-items"]
+    if artefact.has(WHITENING):
+        stored = read_arrays(artefact.file(WHITENING), "mean", "directions")
+        whitening = Whitening(stored["mean"], stored["directions"])
+    else:
+        before = plain_text_vectors(context, context.texts)
+        whitening = Whitening.of(before, context.recipe.text.dimensions).turned_to(before, context.text_vectors())
+    return whitening.apply(plain_text_vectors(context, texts))

@@ -14,7 +14,7 @@ from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
-from glta_cli.stages.stage import TIMING, ModelStage, training_details
+from glta_cli.stages.stage import TIMING, ModelStage, details_of
 from glta_cli.training.loop import train, trainable
 
 
@@ -29,8 +29,8 @@ class Finetune(ModelStage):
         return recipe.finetune.enabled
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        # Readout and fusion are decided at inference; the trained model is the same.
-        decided_elsewhere = {"enabled": True, "readout": True, "fusion": True, **TIMING}
+        # Readout and fusion are decided at inference, and a refit comes after it; the trained model is the same.
+        decided_elsewhere = {"enabled": True, "readout": True, "fusion": True, "refit": True, **TIMING}
         settings = recipe.finetune.model_dump(mode="json", exclude=decided_elsewhere)
         lora = recipe.backbone.lora
         return {
@@ -64,12 +64,21 @@ class Finetune(ModelStage):
             seed=recipe.seed,
         )
         # The regression knows the state at the end of the prompt only, not those at the placeholders.
-        if recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users:
+        warm = recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users
+        if warm:
             task.warm_start(recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
-        progress = train(task, recipe.finetune.training, state_folder=state_folder, description="fine-tune")
+        epochs = context.epochs_selected("finetune")
+        progress = train(
+            task,
+            recipe.finetune.training,
+            state_folder=state_folder,
+            description="fine-tune",
+            start="the warm start" if warm else "what it started from",
+            fixed_epochs=epochs,
+        )
         write_tensors(folder / MODEL, own_tensors(model))
-        return {"trainable_parameters": sum(parameters.values()), **training_details(progress)}
+        return {"trainable_parameters": sum(parameters.values()), **details_of(progress, epochs)}
 
 
 def _stage_3_prompts(recipe: Recipe) -> dict[str, Any]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from glta_cli.core.terminal import progress_bar
+from glta_cli.core.progress import progress_bar
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import scoring_arrays
-from glta_cli.language.model import load_own_tensors
+from glta_cli.language.model import GraphLanguageModel, load_own_tensors
 from glta_cli.language.prompt_lengths import longest_user_prompt
-from glta_cli.language.readout import encode_users
+from glta_cli.language.readout import UserPrompts, encode_users
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension
-from glta_cli.serving.fusion import choose_weights
+from glta_cli.serving.fusion import KEPT_BEFORE_INDEX, FusionWeights, choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
+from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.stage import FLOAT, ModelStage
 
 
@@ -27,7 +30,14 @@ class BuildIndex(ModelStage):
     """Read every user out of the model once, choose the fusion weights on validation, and publish vectors."""
 
     name = "index"
-    inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users", "finetune")
+    inputs: tuple[str, ...] = (
+        "prepare",
+        "pretrain-graph",
+        "encode-items",
+        "align",
+        "describe-users",
+        "finetune",
+    )
     shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
@@ -39,18 +49,18 @@ class BuildIndex(ModelStage):
             "readout": recipe.finetune.readout,
             "fusion": recipe.finetune.fusion,
             "positions": recipe.finetune.positions,
+            **known_at_test(recipe),
         }
 
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
-        rows = 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
         return longest_user_prompt(
-            tokenizer, recipe, lambda: prepared.user_ids, partial(prepared.split, "train"), rows, most
+            tokenizer, recipe, lambda: prepared.user_ids, prepared.histories_at_test, rows_read(recipe), most
         )
 
     def bytes_to_write(self, context: StageContext) -> int:
         recipe, prepared = context.recipe, context.prepared
         users, items, graph = prepared.user_count, prepared.item_count, encoder_dimension(recipe)
-        rows = 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
+        rows = rows_read(recipe)
         language = 0  # that of a linear head is the language model's, which is not read for this
         if recipe.finetune.head == "tied":
             texts = "encode-items" in context.artefacts and head_takes_texts(recipe)
@@ -59,22 +69,21 @@ class BuildIndex(ModelStage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         settings = context.recipe.finetune
-        language = self._language_scores(context)
-        graph = read_embeddings(context.artefacts["pretrain-graph"])
+        histories = context.histories_at_test
+        graph = read_embeddings(context.artefacts["pretrain-graph"], at_test=True)
+        language = read_out(context, context.embeddings_at_test(), histories)
         weights = None
         if settings.fusion:
-            scorer: Scorer = language.scorer(context.train)
-            weights = choose_weights(
-                graph.scorer(), scorer, context.train, context.validation, seed=context.recipe.seed
-            )
+            weights = self._fusion_weights(context, graph, language)
         prepared = context.prepared
         write_index(
             folder,
             language,
             graph.users,
             graph.items,
-            context.train.counts,
+            histories.counts,
             prepared.history(),
+            seen=prepared.seen(),
             user_ids=prepared.user_ids,
             item_ids=prepared.item_ids,
             titles=prepared.titles,
@@ -89,22 +98,70 @@ class BuildIndex(ModelStage):
         }
 
     @staticmethod
-    def _language_scores(context: StageContext) -> LanguageScores:
-        recipe = context.recipe
-        model = context.model(context.embeddings(serving=True), adapters=True)
-        load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
-        prompts = context.user_prompts(model.language_model.tokenizer)
-        model.share_prefix(prompts.template.literals[0])
-        users = np.arange(context.prepared.user_count)
-        with progress_bar(len(users), "read out users", "users") as bar:
-            rows = encode_users(
-                model,
-                prompts,
-                context.train,
-                users,
-                rows=1 if recipe.finetune.readout == "first" else recipe.finetune.positions,
-                batch_size=recipe.evaluate.batch_size,
-                autoregressive=recipe.finetune.readout == "autoregressive",
-                advance=bar.update,
-            )
-        return LanguageScores(rows, *scoring_arrays(model.head))
+    def _fusion_weights(context: StageContext, graph: Embeddings, language: LanguageScores) -> FusionWeights:
+        """Chosen on validation, by training histories: where those at test time hold more, users are read out again.
+
+        Args:
+            graph, language: by the histories at test time.
+        """
+        seed = context.recipe.seed
+        if context.prepared.split_in_time:
+            graph = read_embeddings(context.artefacts["pretrain-graph"])
+            users = fusion_users(context.validation, seed=seed)
+            language = read_out(context, context.embeddings(serving=True), context.train, users)
+        scorer: Scorer = language.scorer(context.train)
+        return choose_weights(graph.scorer(), scorer, context.train, context.validation, seed=seed)
+
+
+def rows_read(recipe: Recipe) -> int:
+    """How many queries are read out of the model for each user."""
+    return 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
+
+
+def read_out(
+    context: StageContext, embeddings: Embeddings, history: Interactions, users: NDArray[np.int64] | None = None
+) -> LanguageScores:
+    """What the fine-tuned model says of users.
+
+    Args:
+        embeddings: behind the tokens of users and items, and behind the tied head.
+        history: what prompts show of each user, in order of time.
+        users: those to read out, [n]; None for everyone.
+
+    Returns:
+        Rows of all U users; those of others than `users` are zeros.
+    """
+    everyone = np.arange(context.prepared.user_count)
+    model = fine_tuned(context, embeddings)
+    prompts = context.user_prompts(model.language_model.tokenizer)
+    rows = read_rows(model, prompts, context.recipe, history, everyone if users is None else users)  # [n, R, D]
+    if users is not None and len(users) < len(everyone):
+        every = np.zeros((len(everyone), *rows.shape[1:]), dtype=np.float32)
+        every[users] = rows
+        rows = every
+    return LanguageScores(rows, *scoring_arrays(model.head))
+
+
+def fine_tuned(context: StageContext, embeddings: Embeddings) -> GraphLanguageModel:
+    """The model as stage `finetune` left it, around these embeddings."""
+    model = context.model(embeddings, adapters=True)
+    load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
+    return model
+
+
+def read_rows(
+    model: GraphLanguageModel, prompts: UserPrompts, recipe: Recipe, history: Interactions, users: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The queries of users [n], as many as the recipe reads of each: [n, R, D]."""
+    model.share_prefix(prompts.template.literals[0])
+    with progress_bar(len(users), "read out users", "users", step="this batch of users", kept=KEPT_BEFORE_INDEX) as bar:
+        return encode_users(
+            model,
+            prompts,
+            history,
+            users,
+            rows=rows_read(recipe),
+            batch_size=recipe.evaluate.batch_size,
+            autoregressive=recipe.finetune.readout == "autoregressive",
+            advance=bar.update,
+        )

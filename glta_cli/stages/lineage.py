@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from glta_cli.recipe.schema import Recipe
+from typing import TYPE_CHECKING
 
-STAGES = ("prepare", "encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index")
+from glta_cli.stages.refit_names import REFITTED, refit_name
+
+if TYPE_CHECKING:
+    from glta_cli.recipe.schema import Recipe
+
+STAGES = (
+    "prepare",
+    "encode-items",
+    "pretrain-graph",
+    "align",
+    "describe-users",
+    "finetune",
+    "index",
+    *map(refit_name, REFITTED),
+    "serving-index",
+)
+
+# What answers are given from; figures are those of `index`.
+SERVING = "serving-index"
 
 # All that a recipe with `finetune.enabled: false` runs.
 ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph")

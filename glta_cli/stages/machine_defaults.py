@@ -81,9 +81,11 @@ def _with(recipe: Recipe, values: dict[Setting, Any], automatic: Collection[Sett
     for (section, name), value in values.items():
         if (section, name) in automatic:
             sections.setdefault(section, {})[name] = value
-    return recipe.model_copy(
-        update={section: getattr(recipe, section).model_copy(update=each) for section, each in sections.items()}
-    )
+    changed = {section: getattr(recipe, section).model_copy(update=each) for section, each in sections.items()}
+    for section, each in sections.items():
+        # Nobody asked for it: what cannot be had, as words about items without texts, is left out without an error.
+        changed[section].model_fields_set.difference_update(each)
+    return recipe.model_copy(update=changed)
 
 
 def _told(recipe: Recipe, automatic: Collection[Setting], depth: int | None) -> str | None:

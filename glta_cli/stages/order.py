@@ -8,13 +8,21 @@ from glta_cli.stages.encode_items import EncodeItems
 from glta_cli.stages.finetune import Finetune
 from glta_cli.stages.index import BuildIndex
 from glta_cli.stages.pretrain_graph import PretrainGraph
+from glta_cli.stages.refit import Refit
+from glta_cli.stages.refit_names import REFITTED
+from glta_cli.stages.serving_index import BuildServingIndex
 from glta_cli.stages.stage import Stage
 
-STAGES: tuple[Stage, ...] = (
+SELECTING: tuple[Stage, ...] = (
     EncodeItems(),
     PretrainGraph(),
     Align(),
     DescribeUsers(),
     Finetune(),
     BuildIndex(),
+)
+STAGES: tuple[Stage, ...] = (
+    *SELECTING,
+    *(Refit(stage) for stage in SELECTING if stage.name in REFITTED),
+    BuildServingIndex(),
 )

@@ -11,8 +11,11 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.lineage import ENCODER_STAGES, STAGES, lineage_of
-from glta_cli.stages.run_record import failure_noted, record_stages
+from glta_cli.stages.known_at_test import knows_all_at_test
+from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.published_run import published_stages
+from glta_cli.stages.run_record import failure_noted, record_served, record_stages
+from glta_cli.stages.same_interactions import published_on_same_interactions
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
@@ -49,6 +52,7 @@ class Pipeline:
         self.recorded = True
         self.as_published = False
         self._published_own = False
+        self._texts_told = False
         self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
         self._schedule: Schedule | None = None
@@ -74,6 +78,9 @@ class Pipeline:
             wanted = self.checked(stage)
         if stage in self._artefacts:
             return self._artefacts[stage]
+        if self.as_published:
+            # What a finished run has stays what it was made of, whatever would be made of its recipe today.
+            wanted = [each for each in wanted if each.name not in self._artefacts]
         from glta_cli.stages.schedule import scheduled
 
         self._schedule = scheduled(self, wanted, self._unpublished(wanted))
@@ -83,6 +90,8 @@ class Pipeline:
             if self._published_own:
                 self._save()
         self._save()
+        if self.as_published and stage == SERVING:
+            record_served(self.name, self._artefacts[stage], self.workspace)
         return self._artefacts[stage]
 
     def checked(self, stage: str) -> list[Any]:
@@ -98,9 +107,11 @@ class Pipeline:
         self.require(stage)
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
+            self._require_texts_of(stage, prepared)
             raise GltaError(f"this recipe leaves out {stage}", location=self.name)
         lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
+        self._tell_what_lacks_texts(lineage, prepared)
         loaded = {
             each.loading(self.recipe).backbone.name for each in wanted if "backbone" in each.settings(self.recipe)
         }
@@ -114,11 +125,32 @@ class Pipeline:
             check_backbones(reading, self.recipe, prepared)
         return wanted
 
+    def _require_texts_of(self, stage: str, prepared: PreparedDataset) -> None:
+        """Raise `InputError` where a stage that was asked for by name lacks nothing but item texts."""
+        from glta_cli.stages.texts import left_out_without_texts
+
+        if left_out_without_texts(self.recipe, {stage}):
+            for each in self._later_stages():
+                if each.name == stage:
+                    each.require_texts(prepared)
+
+    def _tell_what_lacks_texts(self, stages: set[str], prepared: PreparedDataset) -> None:
+        """One line, once, on what the recipe would have and drops out where nothing is written about the items."""
+        from glta_cli.core.terminal import say
+        from glta_cli.stages.texts import left_out_without_texts
+
+        left_out = "" if prepared.has_text or self._texts_told else left_out_without_texts(self.recipe, stages)
+        if left_out:
+            self._texts_told = True
+            say(f"no item texts: without {left_out}")
+
     def _unpublished(self, stages: list[Any]) -> list[Any]:
         """Those of the stages, which stand in order, that have yet to run."""
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         missing = []
         for stage in stages:
+            if self.as_published and stage.name in fingerprints:
+                continue
             identity, _, _, _ = self._depends_on(stage, fingerprints)
             if self.workspace.published(stage.name, identity) is None:
                 missing.append(stage)
@@ -140,16 +172,23 @@ class Pipeline:
         """Take what a finished run published as it is, without a look at its source; the run stays as it was.
 
         Returns:
-            Whether that can be: the run is finished and of this recipe, all of it is there, and its index can be read.
+            Whether that can be: the run is finished and of this recipe, all of it is there, its index can be read, and
+            users are in it as every other row of an evaluation knows them.
         """
-        from glta_cli.serving.index import LAYOUT
-
-        found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
-        artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
-        own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
-        if not own or not run.finished or len(artefacts) < len(found):
+        artefacts = published_stages(run, self.workspace)
+        if artefacts is None or deciding(run.recipe) != deciding(self.recipe.model_dump(mode="json")):
             return False
-        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
+        if not knows_all_at_test(artefacts, self.recipe):
+            from rich.markup import escape
+
+            from glta_cli.core.terminal import say
+
+            say(
+                f"run {escape(run.name)} was made when histories at test held training items alone: it is made again, "
+                "to know the validation items too"
+            )
+            # Its own data, wherever their source is by now.
+            self._artefacts, self._sources = {"prepare": artefacts["prepare"]}, dict(run.sources)
             return False
         _ = self.loggers  # one that cannot be had is said before anything runs
         self._artefacts = artefacts
@@ -194,6 +233,7 @@ class Pipeline:
         other = Pipeline(self.name, recipe.model_copy(update={"loggers": {}}), self.workspace, device=self.device)
         other.named_after = (*self.named_after, name)
         other.recorded = False
+        other._texts_told = True
         other._artefacts["prepare"] = self._artefacts["prepare"]
         other._weights_of_backbone = self._weights_of_backbone
         return other
@@ -292,7 +332,7 @@ class Pipeline:
             say(f"[cyan]▸[/] {stage.name}" + (escape(f" ({', '.join(about)})") if about else ""))
             states = self.workspace.root / "states" / f"{stage.name}-{identity}"
             compute_with_free_processors(threads_of(states))
-            context = self._context()
+            context = self.context()
             with self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
@@ -325,12 +365,17 @@ class Pipeline:
         settings = stage.settings(self.recipe)
         inputs = {name: fingerprints[name] for name in stage.reads(self.recipe) if name in fingerprints}
         weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
-        return fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights]), settings, inputs, weights
+        identity = fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights])
+        if not stage.reads_texts(self.recipe) and self.workspace.published(stage.name, identity) is None:
+            found = published_on_same_interactions(self.workspace, stage.name, settings, inputs, self.recipe.seed)
+            identity = found or identity
+        return identity, settings, inputs, weights
 
     def _log(self, artefact: Artefact) -> None:
         self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
 
-    def _context(self) -> Any:
+    def context(self) -> Any:
+        """What a stage after those brought up to date works with: a `StageContext`."""
         from glta_cli.stages.context import StageContext
         from glta_cli.training.loop import pick_device
 

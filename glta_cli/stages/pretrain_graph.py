@@ -7,35 +7,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from glta_cli.core.tensors import write_tensors
 from glta_cli.data.splits import holdout_targets
-from glta_cli.graph.encoder_outputs import checked_encoder
-from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, embeddings_of, pretrain
+from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
-from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors
 from glta_cli.stages.context import (
+    ALIGNMENT_AT_TEST,
     ALIGNMENT_GRAPH,
     ALIGNMENT_PARAMETERS,
+    FULL_AT_TEST,
     FULL_GRAPH,
     FULL_PARAMETERS,
     TARGETS,
     StageContext,
     together,
 )
-from glta_cli.stages.stage import FLOAT, TIMING, Stage, refit_details, training_details
+from glta_cli.stages.known_at_test import known_at_test
+from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
+from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
 
 
 class PretrainGraph(Stage):
     """Stage 1: the encoder on the whole training graph and, with a holdout, one on the graph without targets.
 
     With `graph.refit` the former is trained anew on training and validation interactions once its epoch is selected.
+    Where the split is in time, both are published on the graph of all that is known at test time too.
     """
 
     name = "pretrain-graph"
@@ -44,6 +45,9 @@ class PretrainGraph(Stage):
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # An encoder without texts must not be trained again for another language model.
         return (*self.inputs, "encode-items") if encoder_needs_text_vectors(recipe) else self.inputs
+
+    def reads_texts(self, recipe: Recipe) -> bool:
+        return encoder_needs_text_vectors(recipe)
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         graph = recipe.graph.model_dump(mode="json", exclude=TIMING)
@@ -55,18 +59,28 @@ class PretrainGraph(Stage):
             "options": component_options(recipe, "encoder").model_dump(mode="json"),
             "plugin": component_identity(installed().find("encoder", recipe.graph.encoder)),
             "seed": recipe.seed,
+            **known_at_test(recipe),
         }
 
     def bytes_to_write(self, context: StageContext) -> int:
         prepared, recipe = context.prepared, context.recipe
         # With a holdout, the vectors of the second graph, and those of its encoder on the first.
         times = 3 if recipe.graph.alignment_holdout else 1
+        if recipe.dataset.split.in_time:
+            times += 2 if recipe.graph.alignment_holdout else 1
         return times * (prepared.user_count + prepared.item_count) * encoder_dimension(recipe) * FLOAT
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train
-        full = self._pretrain(context, whole, state_folder / "full", f"{recipe.graph.encoder} on the whole graph")
-        details = {"encoder": recipe.graph.encoder, "full": training_details(full.progress)}
+        epochs = context.epochs_selected("pretrain-graph", "full")
+        full = self._pretrain(
+            context,
+            whole,
+            state_folder / "full",
+            f"{recipe.graph.encoder} on {'the whole graph' if epochs is None else 'everything known'}",
+            fixed_epochs=epochs,
+        )
+        details = {"encoder": recipe.graph.encoder, "full": details_of(full.progress, epochs)}
         if recipe.graph.refit:
             full = self._pretrain(
                 context,
@@ -76,17 +90,27 @@ class PretrainGraph(Stage):
                 fixed_epochs=full.progress.best_epoch,
             )
             details["refit"] = refit_details(full.progress)
-        write_tensors(folder / FULL_GRAPH, {"users": full.embeddings.users, "items": full.embeddings.items})
-        write_tensors(folder / FULL_PARAMETERS, parameters_of(full.module))
+        _write_embeddings(folder / FULL_GRAPH, full.embeddings)
+        parameters = parameters_of(full.module)
+        write_tensors(folder / FULL_PARAMETERS, parameters)
+        # A refitted one has seen them: its own graph is that of all that is known.
+        if recipe.dataset.split.in_time and not recipe.graph.refit:
+            _write_embeddings(folder / FULL_AT_TEST, propagated(context, parameters, context.histories_at_test))
         if recipe.graph.alignment_holdout == 0:
             return details
 
         targets = holdout_targets(whole, recipe.graph.alignment_holdout, recipe.seed)
         visible = whole.where(~targets)
+        epochs = context.epochs_selected("pretrain-graph", "alignment")
         held = self._pretrain(
-            context, visible, state_folder / "alignment", f"{recipe.graph.encoder} without stage 3's targets"
+            context,
+            visible,
+            state_folder / "alignment",
+            f"{recipe.graph.encoder} without stage 3's targets",
+            fixed_epochs=epochs,
         )
-        served = self._on_graph(context, held.module, whole)
+        parameters = parameters_of(held.module)
+        served = propagated(context, parameters, whole)
         write_tensors(
             folder / ALIGNMENT_GRAPH,
             {
@@ -96,9 +120,11 @@ class PretrainGraph(Stage):
                 "served_items": served.items,
             },
         )
-        write_tensors(folder / ALIGNMENT_PARAMETERS, parameters_of(held.module))
+        write_tensors(folder / ALIGNMENT_PARAMETERS, parameters)
+        if recipe.dataset.split.in_time:
+            _write_embeddings(folder / ALIGNMENT_AT_TEST, propagated(context, parameters, context.histories_at_test))
         write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
-        return details | {"targets": int(targets.sum()), "alignment": training_details(held.progress)}
+        return details | {"targets": int(targets.sum()), "alignment": details_of(held.progress, epochs)}
 
     def _pretrain(
         self,
@@ -110,7 +136,7 @@ class PretrainGraph(Stage):
         fixed_epochs: int | None = None,
     ) -> PretrainedEncoder:
         return pretrain(
-            partial(self._encoder, context),
+            partial(encoder_on, context),
             context.recipe.graph,
             edges,
             context.train,
@@ -122,26 +148,6 @@ class PretrainGraph(Stage):
             fixed_epochs=fixed_epochs,
         )
 
-    def _on_graph(self, context: StageContext, trained: nn.Module, edges: Interactions) -> Embeddings:
-        """The same parameters, propagated over another graph of the same nodes."""
-        encoder = self._encoder(context, InteractionGraph(edges)).to(context.device)
-        with installed().find("encoder", context.recipe.graph.encoder).named():
-            # What it says of shapes that differ is that something saved follows from the edges.
-            encoder.load_state_dict(trained.state_dict())
-        return embeddings_of(encoder, context.recipe.graph)
 
-    @staticmethod
-    def _encoder(context: StageContext, graph: InteractionGraph) -> nn.Module:
-        recipe = context.recipe
-        component = installed().find("encoder", recipe.graph.encoder)
-        # Each encoder has a copy of its own: what one did to it must not show in the next.
-        texts = (torch.from_numpy(context.text_vectors()),) if component.needs_text_vectors() else ()
-        encoder = component.build(graph, component_options(recipe, "encoder"), *texts)
-        with component.named():
-            return checked_encoder(encoder, graph, encoder_dimension(recipe))
-
-
-def parameters_of(encoder: nn.Module) -> dict[str, torch.Tensor]:
-    """The saved state of an encoder by name: tensors on the CPU in its own shapes and dtypes."""
-    # Clones: a file holds no tensor twice, and an encoder may tie two of its parameters.
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in encoder.state_dict().items()}
+def _write_embeddings(path: Path, embeddings: Embeddings) -> None:
+    write_tensors(path, {"users": embeddings.users, "items": embeddings.items})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.lineage import STAGES
+from glta_cli.stages.lineage import SERVING, STAGES
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.stored_recipe import deciding
@@ -34,20 +34,51 @@ def record_stages(
     recipe = resolved.model_dump(mode="json")
     stages = {stage: artefact.fingerprint for stage, artefact in artefacts.items()}
     before = workspace.run(name)
-    same = before is not None and deciding(before.recipe) == deciding(recipe)
+    same = before is not None and _goes_on(deciding(before.recipe), deciding(recipe))
     if before is not None and not same:
         say(
             f"[yellow]warning[/]: run {escape(name)} had other settings until now; what it published stays, "
             "and --run with a new name keeps both"
         )
     if before is not None and same and all(before.stages.get(n, f) == f for n, f in stages.items()):
-        stages = {n: f for n in STAGES if (f := {**before.stages, **stages}.get(n)) is not None}
+        kept_stages = dict(before.stages)
+        if before.refitted != resolved.finetune.refit:
+            kept_stages.pop(SERVING, None)  # it answers from what a refit takes the place of
+        stages = {n: f for n in STAGES if (f := {**kept_stages, **stages}.get(n)) is not None}
     run = Run(name, recipe, stages, sources=sources)
     finished = None if before is None or run.finished else before.last_finished
     if finished is not None:
         kept = {"recipe": finished.recipe, "stages": finished.stages, "sources": finished.sources}
         run = replace(run, before=kept)
     workspace.save_run(run)
+
+
+def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a run of these settings has the stages it had with the others: of the same ones, or a refit besides."""
+    return before in (now, {**now, "finetune": {**now["finetune"], "refit": False}})
+
+
+def record_served(
+    name: str, artefact: Artefact, workspace: Workspace, *, sources: dict[str, list[Any]] | None = None
+) -> None:
+    """Note what a finished run answers from; all that it was trained into stays as it is.
+
+    A run that is made anew meanwhile answers from it until it is finished again.
+
+    Args:
+        sources: what was read for it, as `Run.sources`; None where that is what was read before.
+    """
+    run = workspace.run(name)
+    finished = None if run is None else run.last_finished
+    if run is None or finished is None:
+        return
+    stages = {**finished.stages, artefact.stage: artefact.fingerprint}
+    stages = {stage: stages[stage] for stage in STAGES if stage in stages}
+    told = finished.sources if sources is None else sources
+    if run.finished:
+        workspace.save_run(replace(run, stages=stages, sources=told))
+    else:
+        workspace.save_run(replace(run, before={"recipe": finished.recipe, "stages": stages, "sources": told}))
 
 
 @contextmanager

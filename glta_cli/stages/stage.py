@@ -25,21 +25,30 @@ class Stage(ABC):
         name: as the artefact and the manifest call it.
         inputs: the stages whose artefacts it reads, whatever the recipe.
         writes_words: whether the language model has to write.
+        selects: whether it chooses an epoch on validation, which a refit takes over.
         shortening: keys of the recipe with which its prompts get shorter.
     """
 
-    name: ClassVar[str]
-    inputs: ClassVar[tuple[str, ...]]
-    writes_words: ClassVar[bool] = False
-    shortening: ClassVar[tuple[str, ...]] = ()
+    name: str
+    inputs: tuple[str, ...]
+    writes_words: bool = False
+    selects: ClassVar[bool] = True
+    shortening: tuple[str, ...] = ()
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         """Whether the recipe has this stage at all."""
         return True
 
+    def require_texts(self, prepared: PreparedDataset) -> None:  # noqa: B027 (most need none)
+        """Raise `InputError` where the dataset has no item texts, and this stage can do nothing without."""
+
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         """The stages whose artefacts it reads under this recipe, those the recipe leaves out among them."""
         return self.inputs
+
+    def reads_texts(self, recipe: Recipe) -> bool:
+        """Whether what it publishes may depend on titles and descriptions; without them it only reads interactions."""
+        return True
 
     @abstractmethod
     def settings(self, recipe: Recipe) -> dict[str, Any]:
@@ -76,6 +85,9 @@ class Stage(ABC):
 class ModelStage(Stage):
     """A stage with the language model and its head."""
 
+    def require_texts(self, prepared: PreparedDataset) -> None:
+        """Raise `InputError` where the dataset has no item texts, and this stage can do nothing without."""
+
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # Vectors that are there for the encoder alone are none of the head's.
         return tuple(name for name in self.inputs if name != "encode-items" or head_takes_texts(recipe))
@@ -99,6 +111,11 @@ def training_details(progress: TrainingProgress) -> dict[str, Any]:
         "training_seconds": round(progress.seconds, 2),
         "history": progress.history,
     }
+
+
+def details_of(progress: TrainingProgress, fixed_epochs: int | None) -> dict[str, Any]:
+    """What a manifest says of a training that was told its epochs, or with None selected one."""
+    return training_details(progress) if fixed_epochs is None else refit_details(progress)
 
 
 def refit_details(progress: TrainingProgress) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from glta_cli.core.errors import GltaError
-from glta_cli.plugin import Kind, TunableDeclaration
+from glta_cli.plugin import BaselineDeclaration, Kind, TunableDeclaration
 from glta_cli.plugin.component import ENDED, OWN_DISTRIBUTION, Component, reason_of
+from glta_cli.plugin.grids import combinations
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.selection import own_settings
 
@@ -124,9 +125,12 @@ def declared(
 
 
 def _check_grid(declaration: TunableDeclaration, options: Mapping[str, Any]) -> None:
-    combinations = declaration.combinations()
-    assert len(combinations) <= MOST_COMBINATIONS, f"it has {len(combinations)}"
-    for combination in combinations:
+    grids = [declaration.grid]
+    if isinstance(declaration, BaselineDeclaration):
+        grids.append(declaration.time_grid)
+    for grid in grids:
+        assert len(combinations(grid)) <= MOST_COMBINATIONS, f"it has {len(combinations(grid))}"
+    for combination in combinations({name: values for grid in grids for name, values in grid.items()}):
         own_settings(declaration.kind, declaration.name, {**options, **combination}, ("grid",))
 
 

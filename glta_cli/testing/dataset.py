@@ -215,7 +215,8 @@ def _reading_promises(contract: Contract, loader: DatasetLoader, files: Mapping[
 def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
     rows = raw.interactions.collect()
     with contract.promise(
-        "interactions have columns user and item, optionally rating, timestamp and split, and no others", decisive=True
+        "interactions have columns user and item, optionally rating, timestamp, split, weight and seen, and no others",
+        decisive=True,
     ):
         listed = f"they have {', '.join(rows.columns) or 'none'}"
         assert {"user", "item"} <= set(rows.columns), listed
@@ -233,6 +234,14 @@ def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
             assert rows["timestamp"].dtype.is_integer(), f"timestamp is {rows['timestamp'].dtype}"
             latest = max(rows["timestamp"].drop_nulls().to_list(), default=0)
             assert latest < MOST_SECONDS, f"{latest} are no seconds: milliseconds?"
+    if "weight" in rows.columns:
+        with contract.promise("weights are positive numbers: what each row counts for"):
+            assert rows["weight"].dtype.is_numeric(), f"weight is {rows['weight'].dtype}"
+            wrong = rows["weight"].drop_nulls().filter(~(rows["weight"].drop_nulls() > 0))
+            assert wrong.is_empty(), f"one is {wrong[0]}"
+    if "seen" in rows.columns:
+        with contract.promise("`seen` is true or false"):
+            assert rows["seen"].dtype == pl.Boolean, f"it is {rows['seen'].dtype}"
     if "split" in rows.columns:
         with contract.promise("a given split says train, valid or test of every row, and some are for training"):
             other = sorted({str(part) for part in rows["split"]} - set(SPLITS))
@@ -252,7 +261,8 @@ def _check_ids(column: str, ids: pl.Series) -> None:
 def _complete(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows that preparing keeps: others lack an id, or a rating or timestamp that some row has."""
     named = [pl.col(name).is_not_null() & (pl.col(name).str.strip_chars() != "") for name in ("user", "item")]
-    known = [name for name in rows.columns if rows[name].null_count() < rows.height]
+    # Of what is seen, nothing said is true.
+    known = [name for name in rows.columns if rows[name].null_count() < rows.height and name != "seen"]
     numbers = [name for name in known if rows[name].dtype.is_float()]
     return rows.filter(
         *named, *(pl.col(name).is_not_null() for name in known), *(pl.col(name).is_not_nan() for name in numbers)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -21,9 +17,13 @@ from rich.markup import escape
 from torch import Tensor, nn
 
 from glta_cli.core.errors import GltaError, InterruptedRunError
+from glta_cli.core.interruption import CONTINUE, asked_to_stop
+from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import require_room
-from glta_cli.core.terminal import progress_bar, say
+from glta_cli.core.terminal import say
 from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.training.generators import random_states, set_random_states
+from glta_cli.training.progress import TrainingProgress
 from glta_cli.training.states import newest_state, write_state
 
 # What Adam keeps of each parameter.
@@ -60,21 +60,6 @@ class TrainingTask(Protocol):
         ...
 
 
-@dataclass
-class TrainingProgress:
-    """Where training stands, and what it saw on the way; all of it is saved with every state."""
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    best_epoch: int = 0
-    best_metric: float = -math.inf
-    validations_without_gain: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that require a gradient, by name, in the module's order."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -104,36 +89,50 @@ def train(
     state_folder: Path,
     description: str,
     fixed_epochs: int | None = None,
+    start: str = "what it started from",
 ) -> TrainingProgress:
     """Run a task to its last epoch or until validation stops improving, and leave its module at its best.
 
     With `fixed_epochs` it takes exactly as many, at the learning rates the same epochs of `settings` have, validates
-    none, and leaves the module as the last one left it.
+    none, and leaves the module as the last one left it. Where it stopped early, or nothing was gained on `start`, as
+    epoch 0 is called, a line on stderr says so.
 
     A state saved in `state_folder` is continued; the result equals that of an uninterrupted run bit for bit.
 
     Raises:
         GltaError: the loss is not finite.
-        InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved after the step in progress.
+        InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved after the step in progress, or as it was
+            before a validation that looks at signals itself.
     """
     keep_freed_memory()
     loop = _Loop(task, settings, state_folder, fixed_epochs)
     loop.resume(description)
-    total, done = loop.epochs * loop.steps_an_epoch, loop.progress.step
-    with _stop_signals() as received, progress_bar(total, description, "steps", done=done) as bar:
+    with progress_bar(
+        loop.epochs * loop.steps_an_epoch,
+        description,
+        "steps",
+        done=loop.progress.step,
+        stops=False,
+        kept=lambda: loop.kept(description),
+        now="now, from the last saved state",
+    ) as bar:
+        bar.tell(loop.progress.counted(loop.epochs), loop.figures())
         loop.validate_start()
         while not loop.finished():
             for batch in loop.remaining_batches():
                 loop.take_step(batch)
                 bar.update(1)
-                bar.set_postfix(loop.postfix(), refresh=False)
-                loop.stop_when_asked(received)
+                bar.tell(loop.progress.counted(loop.epochs), loop.figures())
+                loop.stop_when_asked()
                 loop.save_when_due()
             loop.end_epoch()
-            bar.set_postfix(loop.postfix())
-            loop.stop_when_asked(received)
-    # A stage of several trainings that is interrupted in a later one finds this one finished.
-    loop.save()
+            bar.tell(loop.progress.counted(loop.epochs), loop.figures())
+            loop.stop_when_asked()
+        bar.end_here()
+        # A stage of several trainings that is interrupted in a later one finds this one finished.
+        loop.save()
+    for line in loop.progress.outcome(loop.epochs, task.metric, start) if loop.validates else ():
+        say(f"  {escape(description)}: {escape(line)}")
     loop.restore_best()
     return loop.progress
 
@@ -181,6 +180,7 @@ class _Loop:
         self.last_loss = math.nan  # of the step before, for the progress bar
         self.started = time.monotonic()
         self.saved = time.monotonic()
+        self.saved_step: int | None = None
 
     def bytes_of_state(self) -> int:
         """What a saved state takes: each parameter, its best and the two moments of Adam."""
@@ -224,41 +224,59 @@ class _Loop:
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / total))
 
     def end_epoch(self) -> None:
-        progress = self.progress
-        progress.epoch += 1
-        record = {"epoch": float(progress.epoch), "loss": progress.loss_sum / max(1, progress.step_in_epoch)}
+        progress, ended = self.progress, self.progress.epoch + 1
+        due = self.validates and (ended % self.settings.validate_every == 0 or ended == self.epochs)
+        # First of all: where it is stopped, the state that is saved is that of the epoch's last step.
+        metrics = self.measured() if due else None
+        progress.epoch = ended
+        record = {"epoch": float(ended), "loss": progress.loss_sum / max(1, progress.step_in_epoch)}
         progress.step_in_epoch, progress.loss_sum = 0, 0.0
         if not self.validates:
             self.keep_current()
-        elif progress.epoch % self.settings.validate_every == 0 or progress.epoch == self.epochs:
-            record |= self.validate()
+        elif metrics is not None:
+            self.select(metrics)
+            record |= metrics
         progress.history.append(record)
 
     def validate_start(self) -> None:
         """Epoch 0 takes part in the selection: training that only loses what it started from is not kept."""
         if self.validates and self.progress.step == 0:
-            self.progress.history.append({"epoch": 0.0, **self.validate()})
+            metrics = self.measured()
+            self.select(metrics)
+            self.progress.history.append({"epoch": 0.0, **metrics})
 
-    def validate(self) -> dict[str, float]:
+    def measured(self) -> dict[str, float]:
+        """The task's metrics; a validation that is stopped is repeated from the state of before, which is saved."""
+        generators = random_states()
         self.task.module.eval()
-        with torch.no_grad():
-            metrics = self.task.validate()
+        try:
+            with torch.no_grad():
+                return self.task.validate()
+        except InterruptedRunError:
+            set_random_states(generators)
+            self.stop_when_asked()
+            raise
+
+    def select(self, metrics: dict[str, float]) -> None:
         if metrics[self.task.metric] > self.progress.best_metric:
             self.progress.best_metric = metrics[self.task.metric]
             self.progress.validations_without_gain = 0
             self.keep_current()
         else:
             self.progress.validations_without_gain += 1
-        return metrics
 
     def keep_current(self) -> None:
         self.progress.best_epoch = self.progress.epoch
         self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
-    def postfix(self) -> dict[str, str]:
-        best = self.progress.best_metric
-        shown = {"epoch": str(min(self.progress.epoch + 1, self.epochs)), "loss": f"{self.last_loss:.4f}"}
-        return shown if best == -math.inf else shown | {f"best {self.task.metric}": f"{best:.4f}"}
+    def figures(self) -> str:
+        return self.progress.figures(self.last_loss, self.task.metric)
+
+    def kept(self, description: str) -> str:
+        """What a stop at once leaves of this training."""
+        if self.saved_step is None:
+            return f"{description} has no saved state yet and starts again, the stages before it are kept"
+        return f"{description} goes on after step {self.saved_step}, its last saved state"
 
     def restore_best(self) -> None:
         with torch.no_grad():
@@ -269,13 +287,14 @@ class _Loop:
 
     # ----------------------------------------------------------------------------------------- saved states
 
-    def stop_when_asked(self, received: Sequence[int]) -> None:
-        if received:
+    def stop_when_asked(self) -> None:
+        received = asked_to_stop()
+        if received is not None:
             self.save()
             raise InterruptedRunError(
-                f"stopped by {signal.Signals(received[0]).name} after step {self.progress.step}; state saved",
-                signal_number=received[0],
-                hint="run the same command again to continue",
+                f"stopped by {received.name} after step {self.progress.step}; state saved",
+                signal_number=received,
+                hint=CONTINUE,
             )
 
     def save_when_due(self) -> None:
@@ -284,9 +303,7 @@ class _Loop:
 
     def save(self) -> None:
         """Save parameters, their best, Adam's moments, the generators and the progress."""
-        tensors: dict[str, Tensor] = {"generator.cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            tensors["generator.cuda"] = torch.cuda.get_rng_state()
+        tensors = random_states()
         for name, parameter in self.parameters.items():
             tensors[f"current.{name}"] = parameter.detach()
             tensors[f"best.{name}"] = self.best[name]
@@ -295,7 +312,7 @@ class _Loop:
         seconds = self.progress.seconds + time.monotonic() - self.started
         beside = {"seconds": seconds, "threads": torch.get_num_threads()}
         write_state(self.state_folder, tensors, asdict(self.progress) | beside)
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), self.progress.step
 
     def resume(self, description: str) -> None:
         """Continue from the newest saved state that is whole, where there is one."""
@@ -303,15 +320,14 @@ class _Loop:
         if loaded is None:
             return
         self.progress = loaded.progress
+        self.saved_step = loaded.progress.step
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(loaded.tensors[f"current.{name}"])
                 self.best[name] = loaded.tensors[f"best.{name}"].to(parameter.device)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": loaded.moments, "param_groups": groups})
-        torch.set_rng_state(loaded.tensors["generator.cpu"])
-        if "generator.cuda" in loaded.tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(loaded.tensors["generator.cuda"])
+        set_random_states(loaded.tensors)
         say(f"  {escape(description)}: continuing after step {self.progress.step}")
 
     def _read(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> _LoadedState:
@@ -341,24 +357,3 @@ class _LoadedState:
     progress: TrainingProgress
     tensors: dict[str, Tensor]
     moments: dict[int, dict[str, Tensor]]
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM, so that the step in progress ends; a second SIGINT interrupts at once."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -20,11 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
+from glta_cli.core.bars import Bar
 from glta_cli.core.files import write_json
 from glta_cli.core.process_memory import peak_memory, reset_peak_memory, resident_memory
-from glta_cli.core.terminal import bars_made_by
+from glta_cli.core.progress import bars_made_by
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -161,7 +160,7 @@ class StageProfile:
         part.seconds -= taken
 
 
-class WatchedBar(tqdm):
+class WatchedBar(Bar):
     """A progress bar that tells a profile what it shows."""
 
     def __init__(self, profile: StageProfile, *, around_others: bool = False, **settings: Any) -> None:

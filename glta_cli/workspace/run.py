@@ -64,11 +64,26 @@ class Run:
         return values[name]
 
     @property
-    def finished(self) -> bool:
-        """Whether it has what ranks: the index or, of a recipe that stops there, the graph encoder."""
+    def last_stage(self) -> str:
+        """The stage after which it answers: the index, a refit where it has one, or of a recipe that stops there the
+        graph encoder.
+        """
         section = self.recipe.get("finetune")
-        stops_early = isinstance(section, dict) and section.get("enabled") is False
-        return ("pretrain-graph" if stops_early else "index") in self.stages
+        settings = section if isinstance(section, dict) else {}
+        if settings.get("enabled") is False:
+            return "pretrain-graph"
+        return "refit-finetune" if self.refitted else "index"
+
+    @property
+    def refitted(self) -> bool:
+        """Whether its recipe has what is served trained on everything known."""
+        section = self.recipe.get("finetune")
+        return isinstance(section, dict) and section.get("refit") is True
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is trained that it answers from."""
+        return self.last_stage in self.stages
 
     @property
     def last_finished(self) -> Run | None:

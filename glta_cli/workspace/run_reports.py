@@ -19,9 +19,10 @@ def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
 
     Returns:
         `run`, `dataset`, `encoder`, `backbone` (None where the graph encoder is the model), `state` (finished, stopped
-        or failed after which stage), `failed` (why, or None), `answers` (whether it can be asked: also while a finished
-        run is made anew), `date` (when its last stage was published, ISO 8601, UTC), `bytes` of its stages on disk, and
-        of each of its `stages` the fingerprint, whether it is published, date, seconds, bytes and validation metrics.
+        or failed after which stage), `failed` (why, or None), `refitted` (whether what it answers from is trained on
+        everything known), `answers` (whether it can be asked: also while a finished run is made anew), `date` (when its
+        last stage was published, ISO 8601, UTC), `bytes` of its stages on disk, and of each of its `stages` the
+        fingerprint, whether it is published, date, seconds, bytes and validation metrics.
 
     Raises:
         GltaError: its recipe or a manifest is damaged.
@@ -29,6 +30,7 @@ def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
     stages = [_stage_report(workspace, stage, name) for stage, name in run.stages.items()]
     dates = [stage["date"] for stage in stages if stage["date"] is not None]
     finetune = run.recipe.get("finetune")
+    answering = run.last_finished
     alone = isinstance(finetune, dict) and finetune.get("enabled") is False
     return {
         "run": run.name,
@@ -37,7 +39,8 @@ def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
         "backbone": None if alone else run.setting("backbone", "name"),
         "state": run.state,
         "failed": run.failed,
-        "answers": run.last_finished is not None,
+        "refitted": answering is not None and answering.refitted,
+        "answers": answering is not None,
         "date": max(dates, default=None),
         "bytes": sum(stage["bytes"] for stage in stages),
         "stages": stages,
@@ -112,5 +115,6 @@ def _best_metrics(details: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     best = dict(scalars(details))
     for training, epochs in histories(details):
         prefix = f"{training}." if training else ""
-        kept = [epoch for epoch in epochs if epoch["epoch"] == best[f"{prefix}best_epoch"]]
+        # A refit selects no epoch, and measures none.
+        kept = [epoch for epoch in epochs if epoch["epoch"] == best.get(f"{prefix}best_epoch")]
         yield from ((f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric)

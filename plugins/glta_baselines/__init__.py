@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from glta_cli.plugin import BaselineDeclaration, hookimpl
 
+# What older items weigh: the newest item of a history says most of what comes next.
+RECENCY = {"recency": [1.0, 0.9, 0.7, 0.5]}
+
 
 @hookimpl
 def glta_baselines() -> Iterator[BaselineDeclaration]:
@@ -19,12 +22,14 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         target="glta_baselines.item_knn:ItemKnn",
         config="glta_baselines.settings:ItemKnnSettings",
         grid={"neighbours": [20, 50, 100, 200], "shrink": [10.0, 100.0, 300.0]},
+        time_grid=RECENCY,
     )
     yield BaselineDeclaration(
         name="text-only",
         summary="items whose texts resemble the mean of the user's items; no interactions of others",
         target="glta_baselines.text_only:TextOnly",
-        config="glta_baselines.settings:NoSettings",
+        config="glta_baselines.settings:TextOnlySettings",
+        time_grid=RECENCY,
     )
     yield BaselineDeclaration(
         name="ease-text",
@@ -32,6 +37,7 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         target="glta_baselines.ease:EaseText",
         config="glta_baselines.settings:EaseTextSettings",
         grid={"regularization": [50.0, 100.0, 200.0, 400.0], "text_weight": [2.0, 5.0, 10.0]},
+        time_grid=RECENCY,
     )
     yield BaselineDeclaration(
         name="ease",
@@ -39,6 +45,7 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         target="glta_baselines.ease:Ease",
         config="glta_baselines.settings:EaseSettings",
         grid={"regularization": [20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]},
+        time_grid=RECENCY,
     )
     yield BaselineDeclaration(
         name="ials",
@@ -47,4 +54,5 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         config="glta_baselines.settings:IalsSettings",
         extra="glta[ials]",
         grid={"alpha": [1.0, 4.0, 10.0, 40.0], "regularization": [1.0, 10.0, 30.0, 100.0]},
+        time_grid=RECENCY,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri
 
-from glta_baselines.histories import histories_of
+from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.settings import EaseSettings, EaseTextSettings
 from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
 
@@ -20,16 +20,20 @@ BLOCK = 256
 class Ease:
     """A linear autoencoder over histories that may not copy an item onto itself, solved in closed form.
 
-    score[u] = X[u] B,  B = I - P diag(P)^-1,  P = (X^T X + λ I)^-1,  X the binary histories [U, I].
+    score[u] = X[u] B,  B = I - P diag(P)^-1,  P = (X^T X + λ I)^-1,  X the histories [U, I]: weights, or 1 where
+    there are none. Weights enter as they are, so that λ is to an interaction of weight 1 what it is without weights.
 
     B minimises |X - X B|² + λ |B|² with a diagonal of zeros. Time grows with I³. Memory is 12 bytes for each pair of
     items while it is fitted, and 4 afterwards: B is dense, and only the rows of items in nobody's history, which a
-    k-core has none or few of, could be left out.
+    k-core has none or few of, could be left out. Where `recency` is below 1, older items weigh less in the X that is
+    scored; B stays.
 
     Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, equation 8.
     """
 
     uses_seed = False
+    scoring_settings = SCORING_SETTINGS
+    uses_weights = True
 
     def __init__(self, settings: EaseSettings) -> None:
         self.settings = settings
@@ -39,7 +43,7 @@ class Ease:
         return {"weights": item_weights(item_counts(data.train), self.settings.regularization)}
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        return linear_scorer(learnt["weights"], train)
+        return linear_scorer(learnt["weights"], train, self.settings.recency)
 
 
 class EaseText:
@@ -54,6 +58,8 @@ class EaseText:
 
     needs_text_vectors = True
     uses_seed = False
+    scoring_settings = SCORING_SETTINGS
+    uses_weights = True
 
     def __init__(self, settings: EaseTextSettings) -> None:
         self.settings = settings
@@ -69,11 +75,11 @@ class EaseText:
         return {"weights": item_weights(gram, self.settings.regularization)}
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        return linear_scorer(learnt["weights"], train)
+        return linear_scorer(learnt["weights"], train, self.settings.recency)
 
 
 def item_counts(train: Interactions) -> NDArray[np.float64]:
-    """X^T X: users two items have in common, [I, I]."""
+    """X^T X: users two items have in common, by what they weigh, [I, I]."""
     histories = histories_of(train)  # [U, I]
     counts: NDArray[np.float64] = (histories.T @ histories).astype(np.float64).toarray()
     return counts
@@ -113,7 +119,7 @@ def item_weights(gram: NDArray[np.float64], regularization: float) -> NDArray[np
     return weights
 
 
-def linear_scorer(weights: NDArray[np.float32], train: Interactions) -> Scorer:
-    """Histories times weights [I, I]."""
-    histories = histories_of(train)
+def linear_scorer(weights: NDArray[np.float32], train: Interactions, recency: float) -> Scorer:
+    """Histories, of which older items weigh less, times weights [I, I]."""
+    histories = histories_of(train, recency)
     return lambda users: histories[users] @ weights  # [B, I]

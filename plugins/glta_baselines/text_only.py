@@ -8,23 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_baselines.histories import histories_of
-from glta_baselines.settings import NoSettings
+from glta_baselines.histories import SCORING_SETTINGS, histories_of
+from glta_baselines.settings import TextOnlySettings
 from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
 
 
 class TextOnly:
-    """A user is the mean of the texts in the history, and likes what resembles it.
+    """A user is the mean of the texts in the history, by what they weigh, and likes what resembles it.
 
-    score[u, i] = <Σ_{j in X[u]} t_j, t_i> / |Σ_{j in X[u]} t_j|,  t the text vectors of unit length [I, D].
+    score[u, i] = <Σ_j X[u, j] t_j, t_i> / |Σ_j X[u, j] t_j|,  t the text vectors of unit length [I, D], X the histories
+    [U, I]: weights, or 1 where there are none, of which older items have less where `recency` is below 1.
 
     What the language model's vectors rank by themselves: nothing of it comes from what other users did.
     """
 
     needs_text_vectors = True
     uses_seed = False
+    scoring_settings = SCORING_SETTINGS
+    uses_weights = True
 
-    def __init__(self, settings: NoSettings) -> None:
+    def __init__(self, settings: TextOnlySettings) -> None:
         self.settings = settings
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
@@ -35,7 +38,7 @@ class TextOnly:
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
         vectors = learnt["vectors"]
-        histories = histories_of(train)
+        histories = histories_of(train, self.settings.recency)
 
         def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
             means = histories[users] @ vectors  # [B, D]

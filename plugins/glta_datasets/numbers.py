@@ -73,7 +73,7 @@ def with_numbers(
         bad = numbers[name].is_null() & ~_without_value(frame[name], numbers[name]) & readable
         if bad.any():
             row = int(bad.arg_max() or 0)
-            losses.add(reason, int(bad.sum()), _shown(records, row, frame[name][row]))
+            losses.add(reason, int(bad.sum()), with_place(records, row, frame[name][row]))
             readable &= ~bad
     if not readable.any():
         if losses.counts.get(TOO_MANY_FIELDS, 0) == records.read:
@@ -104,7 +104,8 @@ def _require_values(column: pl.Series, place: str) -> None:
         )
 
 
-def _shown(records: Records, row: int, written: object) -> str:
+def with_place(records: Records, row: int, written: object) -> str:
+    """Where a row stands and what is wrong in it, as an example of a loss is written."""
     place = records.place_of(row)
     # A row of a table without lines shows the value that is wrong.
     return place if place.startswith("line") else line_shown(row + 1, str(written)).replace("line", "row", 1)

@@ -20,6 +20,9 @@ UNCLOSED_QUOTE: Final = "unclosed quote"
 REPEATED_HEADER: Final = "repeated header"
 BAD_RATING: Final = "bad rating"
 BAD_TIME: Final = "bad time"
+BAD_WEIGHT: Final = "bad weight"
+NOT_IN_EVENTS: Final = "event not in events"
+NOT_KEPT: Final = "event not in keep"
 
 _BETWEEN_WORDS: Final = re.compile(r"[ \t\n\r\f\v]+")
 # Of a line that is shown as an example.
@@ -101,6 +104,12 @@ class Records:
             self.frame[name].set(self.nested[name], None) for name in columns if name in self.nested
         )
         return replace(self, frame=frame)
+
+    def where(self, kept: pl.Series) -> Records:
+        """The rows marked alone; what becomes of the others is the caller's to count."""
+        places, place_of = kept.arg_true(), self.place_of
+        nested = {name: marks.gather(places) for name, marks in self.nested.items()}
+        return replace(self, frame=self.frame[places], place_of=lambda row: place_of(int(places[row])), nested=nested)
 
     def without_repeated_header(self) -> Records:
         """Without the rows that say again what the columns are called, as they stand where files were joined."""

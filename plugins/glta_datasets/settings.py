@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from glta_cli.plugin import Settings
+
+EventWeight = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class NoSettings(Settings):
@@ -48,6 +50,24 @@ class TableSettings(Settings):
     decimal: Literal[".", ","] | None = Field(None, description="before a rating's decimals; null finds it by looking")
     format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = Field(
         None, description="of the interactions, whatever their file is called; null takes the name's ending"
+    )
+    event: str | None = Field(None, description="column of events, such as view, cart and purchase")
+    events: dict[str, EventWeight] | None = Field(
+        None,
+        min_length=1,
+        description="what a row of each event counts for, such as {purchase: 3, view: 1}: repeated ones add up, and "
+        "rows of other events are dropped; null counts every row alike",
+    )
+    keep: tuple[str, ...] | None = Field(
+        None, min_length=1, description="the events whose rows are kept, all counting the same; null keeps all"
+    )
+    seen: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="the events that keep an item out of the answers to its user, such as [purchase]; null: all do",
+    )
+    weight: str | None = Field(
+        None, description="column of what a row counts for, such as a quantity: repeated rows add up; times its event"
     )
     split: str | None = Field(
         None, description="column with train, valid or test; kept by `dataset.split.strategy: given`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from glta_cli.plugin import DatasetLook, Fetch, InputError, RawDataset, did_you_
 from glta_datasets.columns import found_column, listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import table_ratings
+from glta_datasets.events import needs_events, weighed
 from glta_datasets.ids import BLANKS, may_have
 from glta_datasets.looking import (
     columns_of_texts,
@@ -89,7 +91,8 @@ class Table:
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         paths = interaction_files(files)
         place = place_of_all(paths)
-        records, warnings = self._log(paths, place)
+        records, warnings, columns = self._log(paths, place)
+        records, events, told_of_events = weighed(records, columns["event"], self.options, place)
         rows, losses, told = with_numbers(
             records,
             place=place,
@@ -98,8 +101,9 @@ class Table:
             read_times=partial(table_times, place=place, pattern=self.options.timestamp_format),
         )
         rows = with_ids(_with_parts(rows, place, named=self.options.split), place, stripped=records.stripped)
-        warnings += told + _odd_ids(rows)
+        warnings += told_of_events + told + _odd_ids(rows)
         raw = raw_dataset(rows, losses, warnings)
+        raw.events = events
         raw.items = self._items(files["items"], raw.warnings) if "items" in files else None
         return raw
 
@@ -126,8 +130,8 @@ class Table:
         require_known_items(raw, files)
         return DatasetLook(tuple(seen), options, raw)
 
-    def _log(self, paths: Sequence[Path], place: str) -> tuple[Records, list[str]]:
-        """All rows as they are written, in columns called by their roles; and sentences on odd columns."""
+    def _log(self, paths: Sequence[Path], place: str) -> tuple[Records, list[str], dict[str, str | None]]:
+        """All rows as they are written, in columns called by their roles; sentences on odd columns; and their names."""
         tables: list[Records] = []
         columns: list[dict[str, str | None]] = []
         warnings: list[str] = []
@@ -137,19 +141,25 @@ class Table:
             if not records.read and len(paths) == 1:
                 raise _without_rows(path)
             if paths[0] == path:
-                _require(records, path, names, ("user", "item"))
+                _require(records, path, names, ("user", "item", *(["event"] if needs_events(self.options) else [])))
             elif names != columns[0] and looks_like_data(records.frame.columns):
                 raise without_header(records.frame.columns, str(path))
             else:
-                require_same_columns(path, names, paths[0], columns[0])
+                require_same_columns(path, self._settled(names), paths[0], self._settled(columns[0]))
             warnings += [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
             warnings += [told for told in _shadowed(records, names) if told not in warnings]
             columns.append(names)
             tables.append(records.renamed_by_role(names).without_nested("user", "item"))
+        if not all("event" in table.frame.columns for table in tables):
+            tables = [replace(table, frame=table.frame.drop("event", strict=False)) for table in tables]
         records = joined(paths, tables)
         if not records.read:
             raise _without_rows(paths[0])
-        return records, warnings
+        return records, warnings, columns[0]
+
+    def _settled(self, names: Mapping[str, str | None]) -> dict[str, str | None]:
+        """The columns in which all parts of a log have to agree: of events only where the options speak of them."""
+        return {role: column for role, column in names.items() if role != "event" or needs_events(self.options)}
 
     def _expected(self) -> str:
         pattern, decimal = self.options.timestamp_format, self.options.decimal

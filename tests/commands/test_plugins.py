@@ -366,7 +366,7 @@ def test_settings_inside_settings_of_their_own_class_end():
 
 def test_an_example_holds_what_is_required_and_only_that():
     for model, expected in [
-        (Outer, {"needed": "..."}),
+        (Outer, {"needed": "NEEDED"}),
         (WithAnOptionalSection, {"words": 3}),
         (Inner, {"rank": 8}),
         (NoSettings, {}),

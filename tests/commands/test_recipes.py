@@ -18,10 +18,18 @@ def test_the_list_names_what_each_recipe_is_about(glta):
         "dataset": "amazon-sports",
         "encoder": "lightgcn",
         "backbone": "huggingface",
+        "about": "Llama-2-7B with low-rank adapters, for one GPU; `--dry-run` shows on any machine what it takes.",
         "command": "glta finetune --recipe recipes/llama7b-lora.yaml",
     }
+    [gowalla] = [row for row in rows if row["name"] == "lightgcn-gowalla"]
+    assert gowalla["backbone"] is None
+    assert all(row["about"] for row in rows)
     table = glta("recipes").out
     assert all(name in table for name in shipped_recipes())
+    # No name is broken, and the first to try is the first.
+    assert all(f"{row['dataset']}: " in table for row in rows)
+    assert table.split()[5].startswith("─")
+    assert table.split()[6] == "quickstart"
     assert max(map(len, table.splitlines())) <= 80
 
 

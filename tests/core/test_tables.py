@@ -21,7 +21,8 @@ METRICS = ("ndcg\n@10", "ndcg\n@20", "recall\n@10", "recall\n@20", "prec.\n@10",
 PRINTS = """
 from glta_cli.core.standard_streams import open_streams
 open_streams()
-from glta_cli.core.terminal import BOLD, progress_bar, say, show_json, show_table, show_text, styled
+from glta_cli.core.progress import progress_bar
+from glta_cli.core.terminal import BOLD, say, show_json, show_table, show_text, styled
 """
 
 

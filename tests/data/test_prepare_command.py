@@ -34,9 +34,13 @@ def run(*arguments: str):
     return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
 
 
+def next_words(stderr: str) -> list[str]:
+    return shlex.split(re.search(r"next: (glta pretrain-graph.*)", stderr).group(1))[2:]
+
+
 def next_settings(stderr: str) -> list[str]:
-    words = shlex.split(re.search(r"next: (glta pretrain-graph.*)", stderr).group(1))
-    return words[2:]
+    words = next_words(stderr)
+    return words[: words.index("--run")] if "--run" in words else words
 
 
 def test_counts_go_to_stdout_and_remarks_to_stderr(workspace_root, movies):
@@ -87,6 +91,21 @@ def test_the_next_command_of_a_table_names_its_source(workspace_root, tmp_path):
     again = run("--recipe", "quickstart", *next_settings(first.stderr))
     assert "up to date" in again.stderr
     assert "warning: no item has a text" in again.stderr
+
+
+def test_the_next_command_leaves_the_run_of_other_data_alone(workspace_root, movies, tmp_path):
+    source = tmp_path / "my log.csv"
+    source.write_text("user,item\na,x\nb,x\n")
+    assert next_words(run("table", "--source", str(source)).stderr)[-2:] == ["--run", "my-log"]
+    changed = run("movielens-100k", "--source", str(movies), "--kcore", "2")
+    assert next_words(changed.stderr)[-2:] == ["--run", "quickstart-2"]
+    assert next_words(run("movielens-100k", "--source", str(movies)).stderr) == []
+
+
+def test_a_wrong_setting_of_the_loader_is_named_once_and_as_it_was_given(workspace_root):
+    with pytest.raises(InputErrors) as caught:
+        run("table", "-o", "usr=x")
+    assert str(caught.value) == "-o usr: unknown key\n  hint: did you mean 'user'?"
 
 
 def test_a_given_split_is_asked_for_by_its_name_and_kept_by_the_next_command(workspace_root, tmp_path):

@@ -79,6 +79,7 @@ def report() -> dict[str, Any]:
         "run": "toy",
         "users": 1059,
         "left_out": 3,
+        "histories": ["train"],
         "seeds": [0, 1, 2],
         "models": models,
         "intervals": {n: {m: [v - 0.01, v + 0.03] for m, v in row.items()} for n, row in models.items()},
@@ -222,6 +223,13 @@ def test_the_foot_tells_the_split_the_users_and_the_test_in_words(report, extras
     text = " ".join(Page(report_page(report, extras)).text.split())
     assert "NDCG@10 of glta is 0.0030 below that of ease" in text
     assert "the users do not tell the two apart" in text
+
+
+def test_a_split_in_time_says_what_histories_hold(report, extras) -> None:
+    said = "histories at test are training and validation items"
+    assert said not in Page(report_page(report, extras)).text
+    report["histories"] = ["train", "valid"]
+    assert said in Page(report_page(report, extras)).text
 
 
 def test_variants_are_compared_one_by_one(report, extras) -> None:

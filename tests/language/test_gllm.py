@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glta_cli.language.gllm import LinearHead, TiedHead, ridge_regression, scoring_arrays
+from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
+from glta_cli.training.ridge import ridge_regression
 
 HIDDEN, ITEMS, WIDTH = 12, 7, 5
 

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save
 
 from glta_cli.core.errors import GltaError
 from glta_cli.language import text_vectors as text_vectors_module
-from glta_cli.language.text_vectors import encode_texts, text_vectors, whiten
+from glta_cli.language.text_vectors import encode_texts, text_vectors
+from glta_cli.language.whitening import whiten
 from glta_cli.plugin import LanguageModel
 from glta_cli.plugin.registry import installed
 from glta_cli.plugin.settings import BackboneSettings

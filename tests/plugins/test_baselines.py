@@ -16,7 +16,14 @@ from glta_baselines.ease import BLOCK, Ease, EaseText, item_weights
 from glta_baselines.ials import Ials
 from glta_baselines.item_knn import ItemKnn
 from glta_baselines.popularity import Popularity
-from glta_baselines.settings import EaseSettings, EaseTextSettings, IalsSettings, ItemKnnSettings, NoSettings
+from glta_baselines.settings import (
+    EaseSettings,
+    EaseTextSettings,
+    IalsSettings,
+    ItemKnnSettings,
+    NoSettings,
+    TextOnlySettings,
+)
 from glta_baselines.text_only import TextOnly
 
 from glta_cli.plugin import BaselineData, GltaError, Interactions
@@ -204,7 +211,7 @@ def test_text_only_is_the_cosine_with_the_mean_of_the_history(
     random_interactions: Callable[..., Interactions], texts: np.ndarray
 ) -> None:
     train = random_interactions(20, 12)
-    baseline = TextOnly(NoSettings())
+    baseline = TextOnly(TextOnlySettings())
     learnt = baseline.fit(replace(data(train), text_vectors=texts))
     [scores] = baseline.scorer(learnt, train)(np.array([3]))
     mean = texts[train.of(3)].mean(axis=0)
@@ -232,7 +239,7 @@ def test_ease_with_texts_is_ease_of_the_stacked_matrix(
     np.testing.assert_allclose(without["weights"], alone["weights"], atol=1e-6)
 
 
-@pytest.mark.parametrize("baseline", [TextOnly(NoSettings()), EaseText(EaseTextSettings())])
+@pytest.mark.parametrize("baseline", [TextOnly(TextOnlySettings()), EaseText(EaseTextSettings())])
 def test_without_text_vectors_it_says_what_it_needs(
     random_interactions: Callable[..., Interactions], baseline: TextOnly | EaseText
 ) -> None:

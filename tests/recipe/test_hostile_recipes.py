@@ -165,7 +165,7 @@ def test_the_largest_seed_is_one(written):
 )
 def test_a_count_has_a_limit_that_is_named(written, key, value, limit):
     [problem] = problems(written(""), f"{key}={value}")
-    assert problem == f"--set {key}: {key}: has to be less than or equal to {limit}, not {value}"
+    assert problem == f"--set {key}: has to be less than or equal to {limit}, not {value}"
 
 
 @pytest.mark.parametrize("key", ["graph.training.learning_rate", "graph.temperature", "dataset.min_rating"])

@@ -138,7 +138,7 @@ def test_settings_that_contradict_each_other(written):
         f"mine.yaml:4:3: {untrained}\n  {hint}",
     ]
     assert problems(written("seed: 1\n"), "finetune.readout=positions") == [
-        f"--set finetune.readout: {untrained}\n  {hint}"
+        f"--set finetune.readout: {untrained.removeprefix('finetune.readout: ')}\n  {hint}"
     ]
     assert load_recipe(written("finetune:\n  loss: positions\n  readout: positions\n"))
     seen = "graph.refit: fusion weights are chosen on validation, which a refitted encoder has seen"
@@ -191,9 +191,7 @@ def test_overrides_reach_any_depth_and_leave_the_file_as_it_is(written):
 
 def test_a_wrong_override_is_placed_at_the_option(written):
     reference = written("seed: 1\n")
-    assert problems(reference, "graph.los=bpr") == [
-        "--set graph.los: graph.los: unknown key\n  hint: did you mean 'loss'?"
-    ]
+    assert problems(reference, "graph.los=bpr") == ["--set graph.los: unknown key\n  hint: did you mean 'loss'?"]
     with pytest.raises(InputError, match="KEY=VALUE"):
         load_recipe(reference, ["seed"])
 

@@ -251,12 +251,12 @@ def test_ten_sizes_of_a_disk(commands: Callable[..., Commands], stormy_recipe: P
 
 
 READ_BY = {
-    "encodings": ["encode-items"],
-    "prepare": ["pretrain-graph", "index"],
-    "encode-items": ["align"],
-    "pretrain-graph": ["finetune"],
-    "align": ["finetune"],
-    "finetune": ["index"],
+    "encodings": ["encode-items", "serving-index"],
+    "prepare": ["pretrain-graph", "index", "serving-index"],
+    "encode-items": ["align", "serving-index"],
+    "pretrain-graph": ["finetune", "serving-index"],
+    "align": ["finetune", "serving-index"],
+    "finetune": ["index", "serving-index"],
 }
 
 

@@ -81,7 +81,7 @@ def test_an_unknown_user_is_told_how_many_there_are_and_how_to_find_one(artefact
         recommend(artefact, "u600", 5)
     message = str(caught.value)
     assert "no user is called 'u600'; there are 60 users" in message
-    assert "the nearest ids are u6, u7, u8" in message
+    assert "the nearest ids are u6, u0; all of them are in " in message
     assert "users.parquet" in message
     assert caught.value.exit_code == 2
 
@@ -90,12 +90,15 @@ def test_an_unknown_user_is_told_how_many_there_are_and_how_to_find_one(artefact
     ("wanted", "ids", "near"),
     [
         ("42", ["1", "9", "40", "41", "100", "1000"], ["41", "40", "9"]),
-        ("bo", ["cy", "ann", "bob", "dan"], ["ann", "bob", "cy"]),
-        ("zoe", ["cy", "ann", "bob", "dan"], ["bob", "cy", "dan"]),
-        ("42", ["41", "ann"], ["41", "ann"]),
+        ("bo", ["cy", "ann", "bob", "dan"], ["bob"]),
+        ("zoe", ["cy", "ann", "bob", "dan"], []),
+        ("42", ["41", "ann"], []),
+        ("C-1092", ["C-1029", "C-1", "D-77", "C-1092x"], ["C-1092x", "C-1029"]),
+        ("c-0042 ", ["C-0043", "D-42", "C-0042"], ["C-0042", "C-0043"]),
+        ("6fa459ea-ee8a-3ca4-894e-db77e160355e", ["16fd2706-8baf-433b-82eb-8c7fada847da", "x"], []),
     ],
 )
-def test_near_ids_are_near_by_number_or_else_by_alphabet(wanted: str, ids: list[str], near: list[str]) -> None:
+def test_near_ids_are_near_by_number_or_else_by_spelling(wanted: str, ids: list[str], near: list[str]) -> None:
     assert nearest_ids(wanted, ids) == near
 
 
@@ -143,13 +146,14 @@ def test_reading_an_index_maps_it_and_copies_no_vectors(artefact: Artefact) -> N
 def test_an_index_of_an_older_layout_is_built_again(
     tiny_recipe_file: Path, run_toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = run_toy().workspace
+    serving = run_toy(stage="serving-index")
+    workspace = serving.workspace
     monkeypatch.setattr("glta_cli.serving.index.LAYOUT", 1)
     assert published_index("toy", workspace.root) is None
     monkeypatch.undo()
     asked, found = published_index("toy", workspace.root)
     assert (asked.name, asked.dataset) == ("toy", "table")
-    assert found.fingerprint == run_toy().ensure("index").fingerprint
+    assert found.fingerprint == serving.ensure("serving-index").fingerprint
 
 
 ENTRIES = [
@@ -169,6 +173,14 @@ def test_the_list_stands_in_columns() -> None:
     ]
 
 
+def test_a_long_id_gives_way_to_the_titles() -> None:
+    entries = [{**entry, "item": f"{entry['item']}-0123456789-0123456789-0123456789"} for entry in ENTRIES]
+    lines = ranking_lines(entries, 60)
+    assert lines[3] == "   10   item11-0123456789-0…   A much longer title   -0.250"
+    # Where titles leave it, the ids have the room.
+    assert all(entry["item"] in line for entry, line in zip(entries, ranking_lines(entries, 82)[2:], strict=True))
+
+
 def test_titles_are_cut_to_the_width_of_the_terminal() -> None:
     lines = ranking_lines(ENTRIES, 40)
     assert lines[3] == "   10   item11   A much longe…   -0.250"
@@ -184,16 +196,28 @@ def test_a_score_is_whole_however_long_the_ids_are(width: int) -> None:
 
 
 def test_an_unknown_user_shows_the_ids_beside_it_and_obeys_none() -> None:
-    error = unknown_user("a\nb\x1b[31m", ["a\x1b]0;x\x07", "a\u202e", "a\n  hint: do this"], Path("users.parquet"))
+    error = unknown_user(
+        "a\nb\x1b[31m", ["a\nb\x1b[32m", "a\nb\x1b[32\u202e", "a\n  hint: do this"], Path("users.parquet")
+    )
     assert all(line.isprintable() for line in str(error).split("\n"))
     assert len(str(error).split("\n")) == 2
-    assert r"a\u202e" in str(error)
+    assert r"a\nb\x1b[32\u202e" in str(error)
     assert r"'a\nb\x1b[31m'" in str(error)
 
 
-def test_an_id_of_any_length_has_neighbours() -> None:
-    assert nearest_ids("9" * 5_000, ["1", "2", "3", "4"]) == ["2", "3", "4"]
-    assert nearest_ids("5", ["9" * 5_000, "4"]) == ["4", "9" * 5_000]
+def test_strangers_are_not_named(tmp_path: Path) -> None:
+    assert "hint: all of them are in " in str(unknown_user("zoe", ["cy", "ann"], tmp_path))
+
+
+def test_a_near_id_among_very_many_is_found() -> None:
+    ids = [f"{number * 7919 % 999_983:06d}-{number}" for number in range(60_000)]
+    wanted = ids[41_234].replace("-", "_")
+    assert ids[41_234] in nearest_ids(wanted, ids)
+
+
+def test_an_id_of_any_length_does_no_harm() -> None:
+    assert nearest_ids("9" * 5_000, ["1", "2", "3", "4"]) == []
+    assert nearest_ids("9" * 5_000, ["1", "9" * 4_999]) == ["9" * 4_999]
 
 
 @pytest.mark.parametrize("width", [None, 40])
@@ -203,19 +227,27 @@ def test_titles_neither_break_a_line_nor_command_the_terminal(
     monkeypatch.setattr("glta_cli.commands.recommend.results_width", lambda: width)
     title = "\x1b[2JTwo\nlines, and then so many words that it ends nowhere"
     entry = {"item": "i\t7", "title": title}
-    answer = {"user": "u\n7", "run": "toy", "dataset": "d\x1b"}
+    answer = {
+        "user": "u\n7",
+        "run": "toy",
+        "dataset": "d\x1b",
+        "interactions": 1_234,
+        "newest": "2020-09-13",
+        "trained": 1_000,
+    }
     answer |= {"history": [entry], "recommendations": [{"rank": 1, **entry, "score": 1.0}]}
     show_answer(answer)
     lines = capsys.readouterr().out.splitlines()
-    # A head and an item of the history, a blank, a head, a blank, then the table's head, its rule and its one row.
-    assert len(lines) == 8
+    # A head and an item of the history, a blank, two lines of what answers, a blank, then the table's head, its rule
+    # and its one row.
+    assert len(lines) == 9
     assert all(line.isprintable() for line in lines)
     assert lines[0] == "user u 7, most recent first"
     assert lines[1].startswith("   [2JTwo lines,")
     if width is None:
         assert lines[1].endswith("nowhere")
     else:
-        assert max(map(cells, [lines[1], *lines[5:]])) == width
+        assert max(map(cells, [lines[1], *lines[6:]])) == width
 
 
 def test_answering_from_an_index_imports_nothing_heavy_but_numpy(run_toy: Any, toy_root: Path) -> None:

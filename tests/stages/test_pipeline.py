@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from glta_cli.commands.evaluate import some_user
+from glta_cli.commands.options import open_pipeline
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.main import app
 from glta_cli.plugin.registry import installed
@@ -27,11 +28,11 @@ from glta_cli.recipe.shipped_variants import VARIANTS
 from glta_cli.serving.index import Index
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.encode_items import EncodeItems
-from glta_cli.stages.lineage import STAGES
+from glta_cli.stages.lineage import SERVING, STAGES
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
-LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users")]
+LATER = [stage for stage in STAGES if stage not in ("prepare", "describe-users") and not stage.startswith("refit-")]
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def test_one_changed_setting_runs_again_only_what_depends_on_it(
 
 
 def test_another_seed_trains_again_but_prepares_and_encodes_the_same(run_toy: Callable[..., Pipeline]) -> None:
-    before, after = (dict(p.status()) for p in (run_toy(), run_toy("seed=1", name="seed")))
+    before, after = (dict(p.status()) for p in (run_toy(stage=SERVING), run_toy("seed=1", stage=SERVING, name="seed")))
     for stage in LATER:
         assert before[stage] is not None
         assert after[stage] is not None
@@ -325,6 +326,35 @@ def test_without_item_texts_alignment_says_what_is_missing(
     assert Index(index).titles.tolist() == Index(index).item_ids.tolist()
 
 
+def test_without_item_texts_the_stages_that_read_them_drop_out_in_one_line(
+    tiny_recipe: Callable[..., Recipe], toy_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    bare = tmp_path / "interactions.csv"
+    bare.write_bytes((toy_table / "interactions.csv").read_bytes())
+    workspace = Workspace(tmp_path / "w")
+    values = tiny_recipe(f"dataset.source={bare}").model_dump(mode="json")
+    del values["align"]["enabled"], values["interests"]
+    pipeline = Pipeline("bare", recipe_from(values), workspace, device="cpu")
+    index = pipeline.ensure("index")
+    assert capsys.readouterr().err.count("no item texts: without align, describe-users and text vectors") == 1
+    assert [name for name, _ in pipeline.reached()] == ["prepare", "pretrain-graph", "finetune", "index"]
+
+    # As it was by hand: what was published so is found.
+    switched_off = [
+        "align.enabled=false",
+        "interests.profile=false",
+        "interests.prediction=false",
+        "text.vectors=false",
+    ]
+    by_hand = Pipeline("hand", recipe_from(values, switched_off), workspace, device="cpu")
+    assert by_hand.ensure("index").path == index.path
+    # The run goes on as the one it is, though its file says of every switch that it is on.
+    again = open_pipeline(None, "bare", [], workspace.root, None, "cpu")
+    assert again.ensure("index").path == index.path
+    with pytest.raises(InputError, match="which align needs"):
+        again.ensure("align")
+
+
 def test_words_without_item_texts_are_an_error_too(
     tiny_recipe: Callable[..., Recipe], toy_table: Path, tmp_path: Path
 ) -> None:
@@ -351,7 +381,7 @@ def test_a_recipe_of_stage_1_alone_stops_after_the_encoder_and_says_so(
         ("align",): "align",
         ("finetune",): "finetune",
         ("finetune", "--dry-run"): "finetune",
-        ("recommend", "--user", "u7"): "index",
+        ("recommend", "--user", "u7"): "serving-index",
     }
     for (command, *options), stage in left_out.items():
         with pytest.raises(GltaError, match=f"leaves out {stage}: it stops after pretrain-graph") as caught:

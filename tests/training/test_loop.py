@@ -17,6 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from glta_cli.core.errors import GltaError, InterruptedRunError
+from glta_cli.core.interruption import stop_if_asked
 from glta_cli.graph.pretraining import pretrain
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
@@ -178,6 +179,59 @@ def test_a_signal_during_the_last_validation_is_not_lost(tmp_path: Path, number:
     assert resumed.steps == 0
     assert_same(parameters(resumed.module), parameters(whole.module))
     assert told(progress) == told(uninterrupted)
+
+
+class ValidatedInBatches(Regression):
+    """Its validation is long and draws random numbers; a signal comes in the given one."""
+
+    def __init__(self, interrupted: int | None = None) -> None:
+        super().__init__()
+        self.interrupted = interrupted
+        self.validations = 0
+        self.batches_validated = 0
+
+    def validate(self) -> dict[str, float]:
+        self.validations += 1
+        for batch in range(5):
+            if batch == 1 and self.validations - 1 == self.interrupted:
+                os.kill(os.getpid(), signal.SIGINT)
+            torch.rand(3)
+            self.batches_validated += 1
+            stop_if_asked()
+        return super().validate()
+
+
+@pytest.mark.parametrize("validation", [0, 1, 4])
+def test_a_validation_stops_between_its_batches_and_is_repeated_bit_for_bit(tmp_path: Path, validation: int) -> None:
+    whole = ValidatedInBatches()
+    uninterrupted = train(whole, settings(), state_folder=tmp_path / "whole", description="whole")
+    killed = ValidatedInBatches(validation)
+    with pytest.raises(InterruptedRunError, match=f"after step {5 * validation}; state saved"):
+        train(killed, settings(), state_folder=tmp_path, description="killed")
+    assert killed.batches_validated == 5 * validation + 2
+    torch.rand(17)
+    resumed = ValidatedInBatches()
+    progress = train(resumed, settings(), state_folder=tmp_path, description="resumed")
+    assert killed.steps + resumed.steps == whole.steps
+    assert_same(parameters(resumed.module), parameters(whole.module))
+    assert told(progress) == told(uninterrupted)
+
+
+def test_an_early_stop_and_a_training_for_nothing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    train(Scripted([3, 4, 2, 1]), settings(patience=2), state_folder=tmp_path / "a", description="early")
+    shown = capsys.readouterr().err
+    assert "early: stopped early after epoch 3 of 4: no better quality since epoch 1" in shown
+    assert "improved nothing" not in shown
+    # Nothing is left to do, so the bar is whole.
+    assert "100%" in shown.rpartition("\r")[2]
+    train(
+        Scripted([3, 1, 2]), settings(patience=2), state_folder=tmp_path / "b", description="b", start="the warm start"
+    )
+    assert "b: the warm start was best: training improved nothing" in capsys.readouterr().err
+    train(Scripted([1, 2, 3, 4, 5]), settings(), state_folder=tmp_path / "c", description="c")
+    shown = capsys.readouterr().err
+    assert "stopped early" not in shown
+    assert "improved nothing" not in shown
 
 
 def test_a_training_that_is_over_is_not_repeated(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def our_texts_again(size: int) -> Work:
     """The same, all of them in the cache: what stage `encode-items` does where another split has the same texts."""
     import torch
 
-    from glta_cli.language.text_vectors import text_vectors, whiten
+    from glta_cli.language.text_vectors import text_vectors
+    from glta_cli.language.whitening import whiten
     from glta_cli.plugin.settings import BackboneSettings
     from glta_cli.recipe.schema import Recipe
     from glta_cli.stages.backbone import backbone_of, model_identity

@@ -1,0 +1,97 @@
+"""`glta update`: take in what a run's source says by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glta_cli.commands.options import DataDirOption, DeviceOption, JsonOption, RunOption
+from glta_cli.core.terminal import say, show_json
+
+if TYPE_CHECKING:
+    from glta_cli.stages.update import Update
+
+LABELS = {
+    "interactions": "new interactions",
+    "weights": "interactions with another weight",
+    "users": "new users",
+    "items": "new items",
+    "titles": "items with another title",
+    "texts": "items with another text",
+    "vanished": "interactions that are no more",
+}
+
+
+def update(
+    run: RunOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="FILE", help="Where the log is by now, if it is not where the run read it."),
+    ] = None,
+    vanished: Annotated[
+        bool, typer.Option("--vanished", help="Let go what the log has no more, even if that is more than a third.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is new, and take in nothing.")] = False,
+    data_dir: DataDirOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a run's log again, and answer from all it says by now.
+
+    Nothing is trained: the parameters that were selected are applied to every interaction there is. New users follow
+    from their history, new items from their text and from who met them; titles are those of now. What `glta evaluate`
+    measures stays as it was. It says when it is time to train again.
+
+    Example: glta update --run shop
+    """
+    from glta_cli.stages.update import published_pipeline
+    from glta_cli.stages.update import update as bring_up_to_date
+    from glta_cli.workspace.workspace import Workspace
+
+    pipeline, stored = published_pipeline(run, Workspace(data_dir), device)
+    found = bring_up_to_date(pipeline, stored, source=source, vanished=vanished, dry_run=dry_run)
+    if as_json:
+        show_json(found.as_json())
+    else:
+        print("\n".join(update_lines(found)))
+    if dry_run:
+        say("dry run: nothing was taken in")
+
+
+def update_lines(found: Update) -> Iterator[str]:
+    """What is new, with examples; what answers by now; and whether to train again."""
+    from glta_cli.core.printable import printable
+
+    about = f"run {printable(found.run)} (dataset {printable(found.dataset)})"
+    new = {name: count for name, count in found.new.items() if count and not (name == "texts" and _only_titles(found))}
+    if not new:
+        yield f"nothing new for {about}"
+    else:
+        yield f"new for {about}:"
+    for name, count in new.items():
+        yield f"  {count:>9,}  {LABELS[name]}"
+        yield from (f"             {printable(example)[:66]}" for example in found.examples.get(name, ()))
+    if found.served is not None:
+        details = found.served.details
+        until = f" until {details['newest']}" if details["newest"] else ""
+        yield (
+            f"answers from {details['interactions']:,} interactions{until}; {found.read_out:,} of "
+            f"{details['users']:,} users were read out, in {found.seconds:.1f} s"
+        )
+        if new.get("users"):
+            yield "new users have no words of the language model about them until it is trained again"
+    yield _advice(found)
+
+
+def _only_titles(found: Update) -> bool:
+    return found.new["texts"] == found.new["titles"]
+
+
+def _advice(found: Update) -> str:
+    reasons = found.reasons_to_train
+    if reasons:
+        return f"train again: {', '.join(reasons)} since it was trained"
+    shares = ", ".join(f"{share:+.1%} {name}" for name, share in found.since_training.items())
+    return f"since it was trained: {shares}; no need to train again"

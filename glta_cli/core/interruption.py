@@ -1,0 +1,167 @@
+"""Ctrl-C and SIGTERM during long work: said at once, and obeyed where nothing is lost.
+
+The first one is answered at once, and the work stops after the step it is at; the second stops it now. Python runs a
+signal's handler between two of its instructions only, which may be minutes away inside LAPACK: a thread that waits for
+signals speaks in the meantime.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
+
+from glta_cli.core.errors import InterruptedRunError, Terminated
+from glta_cli.core.terminal import takes_colours, takes_escapes
+
+if TYPE_CHECKING:
+    from socket import socket
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+CONTINUE = "run the same command again to continue"
+# How long after the second signal a computation that Python cannot cut short may go on.
+GRACE_SECONDS = 3.0
+END = b"\0"
+
+
+@dataclass(frozen=True)
+class _Section:
+    step: str
+    now: str
+    kept: str | Callable[[], str]
+
+    def kept_words(self) -> str:
+        return self.kept if isinstance(self.kept, str) else self.kept()
+
+
+_sections: list[_Section] = []
+_received: list[signal.Signals] = []
+
+
+def asked_to_stop() -> signal.Signals | None:
+    """The signal that asked the work in progress to stop; None where none did."""
+    return _received[0] if _received else None
+
+
+def stop_if_asked() -> None:
+    """Raise `InterruptedRunError` where a signal asked to stop: to be called where what was done is kept."""
+    if _received:
+        kept = _sections[-1].kept_words() if _sections else "what is done is kept"
+        raise InterruptedRunError(f"stopped by {_received[0].name}: {kept}", signal_number=_received[0], hint=CONTINUE)
+
+
+@contextmanager
+def stops_after(step: str, *, kept: str | Callable[[], str] | None = None, now: str | None = None) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM are noted and answered at once; whoever works asks `stop_if_asked` between two steps.
+
+    A second one ends the work now, by the handler there was before. Sections may be nested: the innermost has the
+    word. A signal nobody asked about ends the outermost one, once its work is done. Outside the main thread, which
+    alone may say what a signal does, and where it is to be ignored, nothing changes.
+
+    Args:
+        step: what is finished first, such as `this step`.
+        kept: what a stop leaves, as the end of a sentence; None leaves that to the section around it.
+        now: what a second Ctrl-C does; None as the section around it.
+
+    Raises:
+        InterruptedRunError: a signal came, and the work inside was finished without a look at it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    around = _sections[-1] if _sections else _Section(step, "now", "what is done is kept")
+    _sections.append(_Section(step, around.now if now is None else now, around.kept if kept is None else kept))
+    try:
+        if len(_sections) > 1:
+            yield
+        else:
+            with _Watch():
+                yield
+                stop_if_asked()
+    finally:
+        _sections.pop()
+
+
+class _Watch:
+    """The handlers of the outermost section, and the thread that speaks while no handler can run."""
+
+    def __enter__(self) -> None:
+        import socket
+
+        _received.clear()
+        self.obeyed = False  # whether Python has come to the handler of the second signal
+        self.reading, self.writing = socket.socketpair()
+        self.writing.setblocking(False)
+        self.wakeup_before = signal.set_wakeup_fd(self.writing.fileno(), warn_on_full_buffer=False)
+        self.before = {
+            number: signal.signal(number, self._note)
+            for number in STOPPING
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        self.thread = threading.Thread(target=self._speak, args=(self.reading,), name="signals", daemon=True)
+        self.thread.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.set_wakeup_fd(self.wakeup_before)
+        # What is to be said is said before whoever is told of the end says more.
+        self.writing.setblocking(True)
+        self.writing.send(END)
+        self.thread.join()
+        self.reading.close()
+        self.writing.close()
+        _received.clear()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not _received:
+            _received.append(signal.Signals(number))
+            return
+        self.obeyed = True
+        handler = self.before.get(signal.Signals(number))
+        if callable(handler):
+            handler(number, frame)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(128 + number)
+
+    def _speak(self, reading: socket) -> None:
+        """Answer the first signal and the second as they come, until the section ends."""
+        count = 0
+        while (byte := reading.recv(1)) not in (END, b""):
+            if byte[0] not in STOPPING:
+                continue
+            count += 1
+            section = _sections[-1]
+            if count == 1:
+                _write(f"stopping after {section.step} (Ctrl-C again: {section.now})")
+            elif count == 2:
+                _write(f"stopping now: {section.kept_words()}\n  hint: {CONTINUE}")
+                self._end_in_the_end(byte[0])
+
+    def _end_in_the_end(self, number: int) -> None:
+        """End the process where Python does not come to the handler: what is half written goes with the next start."""
+        until = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            if self.obeyed:
+                return
+        os._exit(128 + number)
+
+
+def _write(line: str) -> None:
+    """One line on stderr, past Python's buffers, which the main thread may be in; bars make way for it."""
+    text = line.encode() + b"\n"
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    if tqdm is not None and getattr(tqdm, "_instances", None):
+        # On a terminal the bar is drawn again below; in a file it has the line it is on.
+        text = (b"\r\x1b[K" if takes_escapes(sys.stderr) and takes_colours() else b"\n") + text
+    with suppress(OSError):  # nobody is there to be told
+        os.write(2, text)

@@ -1,0 +1,201 @@
+"""A prepared dataset brought up to date: what its source says now, under the indices that were known before.
+
+Vectors and parameters are stored by index, so a user and an item keep theirs for good; new ones come behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from glta_cli.core.files import fingerprint
+from glta_cli.core.parquet import write_table
+from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
+from glta_cli.data.splits import SPLITS
+from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
+from glta_cli.workspace.workspace import Workspace
+
+STAGE: Final = "prepare"
+EXAMPLES: Final = 3
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A dataset as it was known, as its source says it now, and what is new in between.
+
+    Attributes:
+        interactions: all there are now, user after user, with the indices of before.
+        user_ids, items: those of before, then the new ones; `items` has `item`, `title` and `text`.
+        rows: interactions nobody knew yet, `user` and `item` as indices.
+        vanished: interactions that were known and are no more.
+        heavier: known interactions whose weight is another by now.
+        users, new_items: how many are new.
+        retitled: `item`, `before` and `now` of known items with another title.
+        rewritten: known items with another text, those with another title among them.
+    """
+
+    known: PreparedDataset
+    fresh: PreparedDataset
+    interactions: pl.DataFrame
+    user_ids: list[str]
+    items: pl.DataFrame
+    rows: pl.DataFrame
+    vanished: int
+    heavier: int
+    users: int
+    new_items: int
+    retitled: pl.DataFrame
+    rewritten: pl.DataFrame
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing new at all."""
+        return not any(self.counts().values())
+
+    def counts(self) -> dict[str, int]:
+        """How many interactions, users, items, titles and texts are new, and how many interactions are gone."""
+        return {
+            "interactions": self.rows.height,
+            "weights": self.heavier,
+            "users": self.users,
+            "items": self.new_items,
+            "titles": self.retitled.height,
+            "texts": self.rewritten.height,
+            "vanished": self.vanished,
+        }
+
+    def examples(self) -> dict[str, list[str]]:
+        """A few of what is new, as a person calls them; nothing of what is not."""
+        item_ids, titles = self.items["item"], self.items.select(pl.coalesce("title", "item"))["title"]
+        new = self.rows.head(EXAMPLES)
+        pairs = zip(new["user"].to_list(), new["item"].to_list(), strict=True)
+        items = range(self.known.item_count, self.known.item_count + self.new_items)
+        renamed = self.retitled.head(EXAMPLES).iter_rows(named=True)
+        found = {
+            "interactions": [f"{self.user_ids[user]}: {titles[item]}" for user, item in pairs],
+            "users": self.user_ids[self.known.user_count :][:EXAMPLES],
+            "items": [
+                f"{item_ids[i]}: {titles[i]}" if titles[i] != item_ids[i] else titles[i] for i in items[:EXAMPLES]
+            ],
+            "titles": [f"{each['item']}: '{each['before'] or ''}' is '{each['now'] or ''}'" for each in renamed],
+        }
+        return {name: examples for name, examples in found.items() if examples}
+
+
+def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
+    """What is new in a dataset that was prepared from the same source again.
+
+    Args:
+        known: with the indices that stay.
+        fresh: prepared from the source as it is now, with indices of its own.
+    """
+    user_ids, users = _appended(known.user_ids, fresh.user_ids)
+    item_ids, items = _appended(known.item_ids, fresh.item_ids)
+    table = fresh.table()
+    table = table.with_columns(
+        user=pl.Series(users[table["user"].to_numpy()], dtype=pl.Int32),
+        item=pl.Series(items[table["item"].to_numpy()], dtype=pl.Int32),
+    )
+    before = known.table()
+    joined = table.drop("split").join(
+        before.select("user", "item", known_split=pl.col("split").cast(pl.String), known_weight=_weight(before)),
+        on=["user", "item"],
+        how="left",
+        maintain_order="left",
+    )
+    was_known = pl.col("known_split").is_not_null()
+    heavier = joined.filter(was_known & (pl.col("known_weight") != _weight(joined))).height
+    rows = joined.filter(~was_known).select("user", "item")
+    # A known interaction stays in its part, so that nothing that was measured by becomes something that was learnt.
+    split = pl.col("known_split").fill_null("train").cast(pl.Enum(SPLITS))
+    interactions = joined.with_columns(split=split).drop("known_split", "known_weight")
+    described = _described(known.items(), fresh.items(), item_ids)
+    changes = known.items().join(fresh.items(), on="item", suffix="_now", maintain_order="left")
+    other = [pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in ("title", "text")]
+    return Growth(
+        known,
+        fresh,
+        interactions.sort("user", maintain_order=True),
+        user_ids,
+        described,
+        rows,
+        before.height - (joined.height - rows.height),
+        heavier,
+        len(user_ids) - known.user_count,
+        len(item_ids) - known.item_count,
+        changes.filter(other[0]).select("item", before="title", now="title_now"),
+        changes.filter(other[0] | other[1]).select("item"),
+    )
+
+
+def publish_growth(growth: Growth, workspace: Workspace) -> PreparedDataset:
+    """Publish the dataset as it is now; found again where it was published before."""
+    known, fresh = growth.known.artefact, growth.fresh.artefact
+    identity = fingerprint([SCHEMA_VERSION, "growth", known.fingerprint, fresh.fingerprint])
+    inputs: Mapping[str, Any] = fresh.manifest["inputs"]
+
+    def publish() -> Artefact:
+        return workspace.publish(
+            STAGE,
+            identity,
+            partial(_write, growth),
+            settings=fresh.manifest["settings"],
+            inputs={**inputs, "grown-from": known.fingerprint},
+            seed=fresh.manifest["seed"],
+        )
+
+    artefact, _ = workspace.published_or_made(STAGE, identity, publish)
+    return PreparedDataset(artefact)
+
+
+def same_source(known: PreparedDataset, fresh: PreparedDataset) -> bool:
+    """Whether both were read from files of the same bytes."""
+    return _files(known) == _files(fresh)
+
+
+def _files(prepared: PreparedDataset) -> dict[str, str]:
+    """The SHA-256 of each file by its role."""
+    inputs = prepared.artefact.manifest["inputs"].items()
+    return {role: each["sha256"] for role, each in inputs if isinstance(each, dict)}
+
+
+def _appended(known: Sequence[str], fresh: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The known ids and behind them the new ones, and where each of the fresh ones stands among them."""
+    places = {each: place for place, each in enumerate(known)}
+    found = [places.setdefault(each, len(places)) for each in fresh]
+    return list(places), np.array(found, dtype=np.int64)
+
+
+def _weight(table: pl.DataFrame) -> pl.Expr:
+    """What each interaction counts for: one where none counts for more than another."""
+    return pl.col("weight") if "weight" in table.columns else pl.lit(1.0)
+
+
+def _described(known: pl.DataFrame, fresh: pl.DataFrame, item_ids: list[str]) -> pl.DataFrame:
+    """Title and text of all items: what is said of them now, and of those that are no more what was."""
+    newest = pl.concat([fresh, known.join(fresh, on="item", how="anti")])
+    catalogue = pl.DataFrame({"item": item_ids}, schema={"item": pl.String})
+    return catalogue.join(newest, on="item", how="left", maintain_order="left")
+
+
+def _write(growth: Growth, folder: Path) -> dict[str, Any]:
+    write_table(folder / INTERACTIONS_FILE, growth.interactions)
+    write_table(folder / USERS_FILE, pl.DataFrame({"user": growth.user_ids}, schema={"user": pl.String}))
+    write_table(folder / ITEMS_FILE, growth.items)
+    users, items, count = len(growth.user_ids), growth.items.height, growth.interactions.height
+    sizes = dict(growth.interactions["split"].value_counts().iter_rows())
+    return {
+        **growth.fresh.artefact.manifest["details"],
+        "users": users,
+        "items": items,
+        "interactions": count,
+        "density": count / (users * items),
+        "split": {name: sizes.get(name, 0) for name in SPLITS},
+        "has_text": growth.items["text"].null_count() < items,
+    }

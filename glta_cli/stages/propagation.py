@@ -1,0 +1,71 @@
+"""A trained graph encoder on another graph of the same nodes: more history without a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from glta_cli.core.errors import GltaError
+from glta_cli.core.tensors import read_tensors
+from glta_cli.graph.encoder_outputs import checked_encoder
+from glta_cli.graph.pretraining import Embeddings, embeddings_of
+from glta_cli.plugin.interaction_graph import InteractionGraph
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.selection import component_options, encoder_dimension
+from glta_cli.stages.context import FULL_PARAMETERS, StageContext
+
+
+def embeddings_on(context: StageContext, edges: Interactions, *, parameters: str = FULL_PARAMETERS) -> Embeddings:
+    """What the published encoder says of every user and item of a graph with other edges.
+
+    What is learnt stays: a free vector of a user or an item is as it was trained, and what is averaged over neighbours,
+    or over a user's texts, is averaged over those of `edges`. An encoder without propagation gives the same vectors.
+
+    Args:
+        edges: of the users and items it was trained on.
+        parameters: FULL_PARAMETERS, or ALIGNMENT_PARAMETERS for the encoder behind stages 2 and 3.
+
+    Raises:
+        GltaError: the artefact is of a release that kept no parameters.
+    """
+    artefact = context.artefacts["pretrain-graph"]
+    if not artefact.has(parameters):
+        raise GltaError(
+            "was published without the encoder's parameters, which a graph with more interactions needs",
+            location=str(artefact.path),
+            hint="train it again: glta pretrain-graph, with another --seed or --run",
+        )
+    return propagated(context, read_tensors(artefact.file(parameters)), edges)
+
+
+def propagated(context: StageContext, parameters: Mapping[str, Tensor], edges: Interactions) -> Embeddings:
+    """Embeddings by the recipe's encoder with these parameters, by name, on a graph of these edges."""
+    with torch.random.fork_rng():
+        # What an encoder draws when it is made is replaced, but for what it may not save.
+        torch.manual_seed(context.recipe.seed)
+        encoder = encoder_on(context, InteractionGraph(edges)).to(context.device)
+    with installed().find("encoder", context.recipe.graph.encoder).named():
+        # What it says of shapes that differ is that something saved follows from the edges.
+        encoder.load_state_dict(dict(parameters))
+    # Edges, or nodes, that are dropped in training are all there.
+    return embeddings_of(encoder.eval(), context.recipe.graph)
+
+
+def encoder_on(context: StageContext, graph: InteractionGraph) -> nn.Module:
+    """The recipe's encoder as it starts on a graph, checked."""
+    recipe = context.recipe
+    component = installed().find("encoder", recipe.graph.encoder)
+    # Each encoder has a copy of its own: what one did to it must not show in the next.
+    texts = (torch.from_numpy(context.text_vectors()),) if component.needs_text_vectors() else ()
+    encoder = component.build(graph, component_options(recipe, "encoder"), *texts)
+    with component.named():
+        return checked_encoder(encoder, graph, encoder_dimension(recipe))
+
+
+def parameters_of(encoder: nn.Module) -> dict[str, Tensor]:
+    """The saved state of an encoder by name: tensors on the CPU in its own shapes and dtypes."""
+    # Clones: a file holds no tensor twice, and an encoder may tie two of its parameters.
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in encoder.state_dict().items()}

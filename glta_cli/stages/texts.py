@@ -1,0 +1,21 @@
+"""What drops out of a run where nothing is written about the items."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.context import head_takes_texts
+
+
+def left_out_without_texts(recipe: Recipe, stages: Set[str]) -> str:
+    """What of these stages the recipe would have if there were item texts, as the end of a sentence; "" for nothing."""
+    if not recipe.finetune.enabled:
+        return ""
+    wanted = {
+        "align": recipe.align.enabled,
+        "describe-users": recipe.interests.profile or recipe.interests.prediction,
+        "encode-items": head_takes_texts(recipe),
+    }
+    names = ["text vectors" if name == "encode-items" else name for name in wanted if wanted[name] and name in stages]
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])

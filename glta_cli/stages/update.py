@@ -1,0 +1,230 @@
+"""`glta update`: what a run's source says by now, taken into what the run answers from, without a training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from glta_cli.core.downloads import is_url
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.files import fingerprint
+from glta_cli.core.terminal import nothing_on_stdout, say
+from glta_cli.data.growth import Growth, growth_of, publish_growth, same_source
+from glta_cli.data.preparation import prepare, source_files
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.recipe.schema import DatasetSettings
+from glta_cli.serving.index import LAYOUT
+from glta_cli.stages.lineage import SERVING
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.stages.run_record import record_served
+from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
+from glta_cli.workspace.run import Run
+from glta_cli.workspace.workspace import Workspace
+
+# Shares since the training beyond which training again is advised: choices, not measurements. A tenth of the
+# interactions is what a split commonly holds back; users and items no training has seen stand on linear maps alone, so
+# half of that.
+ADVISED_FROM: Mapping[str, float] = {"interactions": 0.10, "users": 0.05, "items": 0.05}
+# Above this share of known interactions a source that lost them is rather another one, or cut short.
+MOST_VANISHED = 1 / 3
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update found and did.
+
+    Attributes:
+        new: as `Growth.counts`.
+        examples: a few of each.
+        since_training: shares of interactions, users and items that came since the run was trained.
+        served: what the run answers from now; None where nothing was published.
+        read_out: users the language model read.
+    """
+
+    run: str
+    dataset: str
+    new: dict[str, int]
+    examples: dict[str, list[str]]
+    since_training: dict[str, float]
+    served: Artefact | None
+    read_out: int
+    seconds: float
+
+    @property
+    def reasons_to_train(self) -> list[str]:
+        """Shares beyond which training again is advised, as sentences have them."""
+        return [f"{share:.1%} more {name}" for name, share in self.since_training.items() if share > ADVISED_FROM[name]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        details = {} if self.served is None else self.served.details
+        return {
+            "run": self.run,
+            "dataset": self.dataset,
+            "updated": self.served is not None,
+            "new": self.new,
+            "examples": self.examples,
+            "since_training": self.since_training,
+            "train_again": bool(self.reasons_to_train),
+            "read_out": self.read_out,
+            "interactions": details.get("interactions"),
+            "newest": details.get("newest"),
+            "seconds": self.seconds,
+        }
+
+
+@nothing_on_stdout()
+def update(
+    pipeline: Pipeline, run: Run, *, source: str | None = None, vanished: bool = False, dry_run: bool = False
+) -> Update:
+    """Bring what a finished run answers from up to date with its source.
+
+    All that was trained stays; the run's file is written last, so that an update that fails changes nothing.
+
+    Args:
+        pipeline: of the run, as published (`Pipeline.answer_from`).
+        source: in place of the one the run was read from.
+        vanished: whether the source may lack more than `MOST_VANISHED` of what was known.
+        dry_run: only say what is new.
+
+    Raises:
+        InputError: the source is not there, or cannot be this run's any more.
+        GltaError: the run has no index to be brought up to date.
+    """
+    begun = time.monotonic()
+    workspace = pipeline.workspace
+    trained = pipeline.prepared()
+    # Only to say what is new needs no index, and makes none.
+    base = None if dry_run and SERVING not in run.stages else pipeline.ensure(SERVING)
+    known = trained if base is None else PreparedDataset(Artefact(base.parent("prepare")))
+    settings = run_source(run, pipeline.recipe.dataset, source)
+    fresh, _ = prepare(settings, workspace)
+
+    def told(growth: Growth | None, served: Artefact | None) -> Update:
+        now = known if growth is None else growth
+        return Update(
+            run.name,
+            known.name,
+            {} if growth is None else growth.counts(),
+            {} if growth is None else growth.examples(),
+            since_training(trained, now),
+            served,
+            0 if served is None else int(served.details["read_out"]),
+            round(time.monotonic() - begun, 2),
+        )
+
+    if same_source(known, fresh):
+        return told(None, None)
+    growth = growth_of(known, fresh)
+    if not vanished:
+        _refuse_other_source(growth, settings)
+    if growth.nothing or dry_run or base is None:
+        return told(growth, None)
+    grown = publish_growth(growth, workspace)
+    served = _publish_index(pipeline, base, grown)
+    record_served(run.name, served, workspace, sources=source_files(fresh, settings, workspace))
+    return told(growth, served)
+
+
+def run_source(run: Run, settings: DatasetSettings, source: str | None) -> DatasetSettings:
+    """The dataset's settings with the source as it can be found from anywhere.
+
+    Raises:
+        InputError: it is not there any more.
+    """
+    named = settings.source if source is None else source
+    if named is None or is_url(named):
+        return settings
+    path = Path(named).expanduser() if source is not None else _recorded(run, Path(named).expanduser())
+    if not path.exists() and not set(named) & set("*?["):
+        raise InputError(
+            "is not there, and run " + run.name + " goes on answering from what it took in before",
+            location=str(path.absolute()),
+            hint="name the log with --source FILE",
+        )
+    return settings.model_copy(update={"source": str(path.absolute())})
+
+
+def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> dict[str, float]:
+    """How many interactions, users and items more there are than when the run was trained, as shares."""
+    if isinstance(now, Growth):
+        sizes = {"interactions": now.interactions.height, "users": len(now.user_ids), "items": now.items.height}
+    else:
+        sizes = {name: int(now.artefact.details[name]) for name in ADVISED_FROM}
+    before = trained.artefact.details
+    return {name: round(size / int(before[name]) - 1, 4) for name, size in sizes.items()}
+
+
+def _recorded(run: Run, named: Path) -> Path:
+    """Where the run's source was found when it was read, whatever the folder it is called from now."""
+    if named.is_absolute():
+        return named
+    for file in map(Path, run.sources):
+        for place in (file, *file.parents):
+            if place.parts[-len(named.parts) :] == named.parts:
+                return place
+    return named
+
+
+def _refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
+    known = int(growth.known.artefact.details["interactions"])
+    if growth.vanished > MOST_VANISHED * known:
+        raise InputError(
+            f"lacks {growth.vanished:,} of the {known:,} interactions that are known ({growth.vanished / known:.0%}): "
+            "an update follows its source, and would forget them",
+            location=str(settings.source),
+            hint="name the whole log with --source FILE; or let them go with --vanished",
+        )
+
+
+def _publish_index(pipeline: Pipeline, base: Artefact, grown: PreparedDataset) -> Artefact:
+    from glta_cli.stages.refit import on_everything
+    from glta_cli.stages.updated_index import write_updated_index
+
+    workspace, settings = pipeline.workspace, {"layout": LAYOUT}
+    context = pipeline.context()
+    if pipeline.recipe.finetune.refit:
+        context = on_everything(context)
+    made_of = {name: artefact.fingerprint for name, artefact in pipeline.reached() if name != SERVING}
+    inputs = {**made_of, "prepare": grown.artefact.fingerprint, "grown-from": base.fingerprint}
+    identity = fingerprint([SCHEMA_VERSION, "update", settings, inputs])
+
+    def publish() -> Artefact:
+        say("[cyan]▸[/] update")
+        return workspace.publish(
+            SERVING,
+            identity,
+            partial(write_updated_index, context, base, grown),
+            settings=settings,
+            inputs=inputs,
+            seed=pipeline.recipe.seed,
+        )
+
+    return workspace.published_or_made(SERVING, identity, publish)[0]
+
+
+def published_pipeline(name: str | None, workspace: Workspace, device: str | None) -> tuple[Pipeline, Run]:
+    """A finished run as it was published, by name or the latest, and the pipeline that goes on from it.
+
+    Raises:
+        InputError: there is none, or none of that name.
+        GltaError: it is not finished, something of it is gone, or it ends with its encoder.
+    """
+    from glta_cli.recipe.files import recipe_from
+
+    run = workspace.answering_run(name)
+    if run is None:
+        raise InputError("nothing was run here yet", location=str(workspace.root), hint="glta recommend makes a run")
+    recipe = recipe_from(run.recipe, [], file=workspace.run_path(run.name))
+    pipeline = Pipeline(run.name, recipe, workspace, device=device)
+    pipeline.require(SERVING)
+    if not pipeline.answer_from(run):
+        problem = f"cannot be brought up to date: {run.state if not run.finished else 'not all it is made of is there'}"
+        raise GltaError(
+            problem, location=f"run {run.name}", hint=f"glta recommend --run {run.name} makes what it lacks"
+        )
+    return pipeline, run
