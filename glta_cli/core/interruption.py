@@ -162,6 +162,6 @@ def _write(line: str) -> None:
     tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
     if tqdm is not None and getattr(tqdm, "_instances", None):
         # On a terminal the bar is drawn again below; in a file it has the line it is on.
-        text = (b"\r\x1b[K" if takes_escapes(sys.stderr) and takes_colours() else b"\n") + text
+        text = (b"\r\x1b[J" if takes_escapes(sys.stderr) and takes_colours() else b"\n") + text
     with suppress(OSError):  # nobody is there to be told
         os.write(2, text)
