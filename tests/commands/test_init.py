@@ -234,6 +234,16 @@ def test_unknown_events_count_one_and_those_that_take_back_are_left_out(glta):
     assert glta("prepare", "--recipe", "shop.yaml", "--json").json["dropped"] == {"event not in events": 10}
 
 
+def test_events_of_later_parts_stand_in_the_recipe_too(glta):
+    (glta.folder / "days").mkdir()
+    (glta.folder / "days" / "day-1.csv").write_text("user,item,event\nu,1,view\nv,2,view\n")
+    (glta.folder / "days" / "day-2.csv").write_text("user,item,event\nu,1,purchase\n")
+    assert glta("init", "days").code == 0
+    options = yaml.safe_load((glta.folder / "shop.yaml").read_text())["dataset"]["options"]
+    assert options["event"] == "event"
+    assert options["events"] == {"view": 1, "purchase": 3}
+
+
 def test_what_is_said_of_events_stands_in_the_recipe(glta, shop_folder):
     log = str(shop_folder / "log.csv")
     finished = glta("init", log, "--option", "keep=[purchase, cart]", "--option", "seen=[purchase]", "--json")

@@ -160,6 +160,16 @@ def test_events_may_be_numbers_and_stand_in_parts(prepared, tmp_path):
     assert dataset.summary()["dropped"] == {"event not in events": 1}
 
 
+def test_a_first_part_of_views_alone_hides_no_other_events(prepared, tmp_path):
+    folder = tmp_path / "days"
+    folder.mkdir()
+    (folder / "day-1.csv").write_text("user,item,event\nu,1,view\nv,2,view\n")
+    (folder / "day-2.csv").write_text("user,item,event\nu,1,purchase\n")
+    dataset = prepared(folder)
+    assert dataset.warnings[0].startswith("column 'event' holds view 2, purchase 1: all count the same")
+    assert "events" in dataset.summary()
+
+
 def test_a_part_without_the_column_of_events_is_read_as_before(prepared, tmp_path):
     folder = tmp_path / "parts"
     folder.mkdir()
