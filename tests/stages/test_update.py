@@ -195,6 +195,18 @@ def test_a_log_that_lost_most_is_refused_unless_told(shop: Path, workspace_root:
     assert len(served(workspace_root).history) == len(lines) // 2 - 1
 
 
+def test_a_log_that_says_the_same_in_other_bytes_changes_nothing(shop: Path) -> None:
+    run = run_file()
+    log = shop / "interactions.csv"
+    append(shop, [log.read_text().splitlines(keepends=True)[1]])
+    assert "changed since" in glta("recommend", "--user", "u7").stderr
+    said = glta("update").stdout
+    assert "nothing new for run shop" in said
+    assert "1  rows left out: duplicate" in said
+    assert run_file().stages == run.stages
+    assert glta("recommend", "--user", "u7").stderr == ""
+
+
 def test_rows_it_leaves_out_are_counted(shop: Path) -> None:
     append(shop, ["n1,i1,\n", "n1,i2,1700000000\n"])
     said = glta("update").stdout
