@@ -42,7 +42,7 @@ def update(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read a run's log again, and answer from all it says by now.
+    """Read a run's log again, and answer from all it says.
 
     Nothing is trained: the parameters that were selected are applied to every interaction there is. New users follow
     from their history, new items from their text and from who met them; titles are those of now. What `glta evaluate`

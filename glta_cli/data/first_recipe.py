@@ -16,6 +16,7 @@ from glta_cli.core.printable import bounded, shell_word, visible
 from glta_cli.data.preparation import loader_of, located
 from glta_cli.plugin import DatasetLook, LookingLoader, SeenFile
 from glta_cli.plugin.registry import installed
+from glta_cli.recipe.automatic import EARLY_EXIT
 from glta_cli.recipe.schema import DatasetSettings
 
 LOADER: Final = "table"
@@ -151,7 +152,10 @@ def _split(look: DatasetLook) -> list[str]:
 def _settings(*, texts: bool, gpu: bool) -> list[str]:
     lines: list[str] = []
     if not gpu:
-        lines += ["backbone:", _line("  layers", 4, "no GPU here: an early exit; all 30 take several times as long")]
+        lines += [
+            "backbone:",
+            _line("  layers", EARLY_EXIT, "no GPU here: an early exit; all 30 take several times as long"),
+        ]
     if not texts:
         lines += ["text:", _line("  vectors", False, "items have no texts to make vectors of")]
         lines += ["align:", _line("  enabled", False, "the same: none to align with")]

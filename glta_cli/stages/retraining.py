@@ -90,7 +90,7 @@ def train_again(
     recipe = recipe_from(run.recipe, [], file=workspace.run_path(run.name))
     pipeline = Pipeline(run.name, recipe, workspace, device=device)
     pipeline.require(SERVING)
-    settings = run_source(run, recipe.dataset, source)
+    settings = run_source(run, recipe.dataset, source, workspace)
     fresh, _ = prepare(settings, workspace)
     trained = _published_dataset(run, workspace)
     sizes = fresh.summary()["interactions"], trained.summary()["interactions"]
