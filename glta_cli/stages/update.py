@@ -189,6 +189,8 @@ def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
     taken_in = None if served is None else grown_source(PreparedDataset(Artefact(served.parent("prepare"))))
     if taken_in is not None and taken_in.exists():
         return taken_in
+    if named.is_absolute():
+        return named
     for file in map(Path, run.sources):
         if set(named.name) & set(PATTERN):
             return file.parent / named.name
