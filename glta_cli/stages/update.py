@@ -133,7 +133,7 @@ def update(
             say(f"[yellow]warning[/]: {escape(warning)}")
     growth = growth_of(known, fresh)
     if not vanished:
-        _refuse_other_source(growth, settings)
+        refuse_other_source(growth, settings)
     if growth.nothing or dry_run or base is None:
         return told(growth, made_now)
     grown = publish_growth(growth, settings, workspace)
@@ -200,7 +200,8 @@ def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
     return named
 
 
-def _refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
+def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
+    """Raise `InputError` where a source lacks so much of what was known that it is rather another one."""
     known = int(growth.known.artefact.details["interactions"])
     if growth.vanished > MOST_VANISHED * known:
         raise InputError(

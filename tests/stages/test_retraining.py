@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from glta_cli.core.errors import InputError
 from glta_cli.core.files import write_sealed_json
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import SoftmaxTask
@@ -309,6 +310,15 @@ def test_a_refit_goes_on_from_the_refit(shop: Path) -> None:
         assert artefact(stage, after).manifest["settings"]["warm_start_from"] == before.stages[stage], stage
     answer = json.loads(glta("recommend", "--user", "u60", "--json").stdout)
     assert answer["trained"] == answer["interactions"]
+
+
+def test_another_log_is_refused(shop: Path) -> None:
+    head, *rows = (shop / "interactions.csv").read_text().splitlines()
+    (shop / "interactions.csv").write_text("\n".join([head, *rows[:300]]) + "\n")
+    before = stored()
+    with pytest.raises(InputError, match="of the 655 interactions that are known"):
+        glta(*TRAIN)
+    assert stored() == before
 
 
 def test_a_dry_run_trains_nothing(grown: Path) -> None:
