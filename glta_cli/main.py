@@ -19,6 +19,7 @@ with early_signals:
     from glta_cli import __version__
     from glta_cli.commands import completion
     from glta_cli.commands.align import align
+    from glta_cli.commands.doctor import doctor
     from glta_cli.commands.evaluate import evaluate
     from glta_cli.commands.finetune import finetune
     from glta_cli.commands.init import init
@@ -55,6 +56,7 @@ app.command()(evaluate)
 app.command()(recommend)
 app.command()(update)
 app.command()(reproduce)
+app.command()(doctor)
 app.add_typer(runs, name="runs")
 app.add_typer(recipes, name="recipes")
 app.add_typer(plugins, name="plugins")

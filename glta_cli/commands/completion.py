@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import typer
@@ -23,6 +23,12 @@ def is_asked_for() -> bool:
     return COMPLETE_VARIABLE in os.environ or not COMPLETION_OPTIONS.isdisjoint(sys.argv[1:])
 
 
+def only_when_asked(names: Callable[..., list[str]]) -> Callable[..., list[str]] | None:
+    """A function that completes; None where nothing is to be completed: Typer's look at it would slow every start."""
+    return names if is_asked_for() else None
+
+
+@only_when_asked
 def recipes(incomplete: str) -> list[str]:
     """Names of shipped recipes, and YAML files below what is typed."""
     from glta_cli.recipe.shipped_files import shipped_recipes
@@ -30,6 +36,7 @@ def recipes(incomplete: str) -> list[str]:
     return _beginning(shipped_recipes(), incomplete) + _yaml_files(incomplete)
 
 
+@only_when_asked
 def runs(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the runs in the workspace the command line is about."""
     from glta_cli.workspace.workspace import Workspace
@@ -37,11 +44,13 @@ def runs(context: typer.Context, incomplete: str) -> list[str]:
     return _beginning(Workspace(_data_dir(context)).run_names(), incomplete)
 
 
+@only_when_asked
 def datasets(incomplete: str) -> list[str]:
     """Names of the datasets there are loaders for."""
     return _beginning(_components("dataset"), incomplete)
 
 
+@only_when_asked
 def kinds(incomplete: str) -> list[str]:
     """The kinds of plugins."""
     from glta_cli.plugin import KINDS
@@ -49,11 +58,13 @@ def kinds(incomplete: str) -> list[str]:
     return _beginning(KINDS, incomplete)
 
 
+@only_when_asked
 def components(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the components of the kind typed before."""
     return _beginning(_components(str(context.params.get("kind"))), incomplete)
 
 
+@only_when_asked
 def rows(incomplete: str) -> list[str]:
     """What an evaluation compares with, the last of several names joined by commas."""
     from glta_cli.recipe.shipped_variants import VARIANTS
@@ -63,6 +74,7 @@ def rows(incomplete: str) -> list[str]:
     return [f"{typed}{comma}{name}" for name in _beginning(known, last)]
 
 
+@only_when_asked
 def devices(incomplete: str) -> list[str]:
     """What torch calls devices."""
     return _beginning(DEVICES, incomplete)

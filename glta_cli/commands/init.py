@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glta_cli.commands.options import DataDirOption, JsonOption
+from glta_cli.commands.options import DataDirOption, JsonOption, local_source
 from glta_cli.core.errors import InputError
 from glta_cli.core.terminal import say, show_json, show_text
 
@@ -64,6 +64,7 @@ def init(
     columns = (user, item, timestamp, rating, title, description)
     named = {key: column for key, column in zip(COLUMNS, columns, strict=True) if column is not None}
     with nothing_on_stdout():
+        log = local_source(log, Workspace(data_dir))
         look = _looked(log, items, named, option or [], data_dir)
         text = recipe_for(look, log, output, gpu=has_gpu())
         takes = time_line(look, text, Workspace(data_dir))

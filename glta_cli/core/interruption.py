@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM during long work: said at once, and obeyed where nothing is lost.
 
-The first one is answered at once, and the work stops after the step it is at; the second stops it now. Python runs a
-signal's handler between two of its instructions only, which may be minutes away inside LAPACK: a thread that waits for
-signals speaks in the meantime.
+The first one is answered at once, and work in steps stops after the step it is at; the second stops it now, as the
+first does what has no steps. Python runs a signal's handler between two of its instructions only, which may be minutes
+away inside LAPACK: a thread that waits for signals speaks in the meantime.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 CONTINUE = "run the same command again to continue"
+# What takes longer to come to a signal's handler is told to somebody who waits.
+PROMPT_SECONDS = 0.3
 # How long after the second signal a computation that Python cannot cut short may go on.
 GRACE_SECONDS = 3.0
 END = b"\0"
@@ -33,7 +35,7 @@ END = b"\0"
 
 @dataclass(frozen=True)
 class _Section:
-    step: str
+    step: str | None  # None where there are no steps to wait for
     now: str
     kept: str | Callable[[], str]
 
@@ -73,11 +75,29 @@ def stops_after(step: str, *, kept: str | Callable[[], str] | None = None, now: 
     Raises:
         InterruptedRunError: a signal came, and the work inside was finished without a look at it.
     """
+    around = _sections[-1] if _sections else _Section(None, "now", "what is done is kept")
+    section = _Section(step, around.now if now is None else now, around.kept if kept is None else kept)
+    with _entered(section):
+        yield
+
+
+@contextmanager
+def stops_at_once(*, kept: str | Callable[[], str]) -> Iterator[None]:
+    """Inside, but for the sections of `stops_after` within, the first SIGINT or SIGTERM ends the work, and says so.
+
+    Args:
+        kept: what that leaves, as the end of a sentence.
+    """
+    with _entered(_Section(None, "now", kept)):
+        yield
+
+
+@contextmanager
+def _entered(section: _Section) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    around = _sections[-1] if _sections else _Section(step, "now", "what is done is kept")
-    _sections.append(_Section(step, around.now if now is None else now, around.kept if kept is None else kept))
+    _sections.append(section)
     try:
         if len(_sections) > 1:
             yield
@@ -96,7 +116,7 @@ class _Watch:
         import socket
 
         _received.clear()
-        self.obeyed = False  # whether Python has come to the handler of the second signal
+        self.obeyed = False  # whether Python has come to the handler of the signal that ends the work
         self.reading, self.writing = socket.socketpair()
         self.writing.setblocking(False)
         self.wakeup_before = signal.set_wakeup_fd(self.writing.fileno(), warn_on_full_buffer=False)
@@ -123,7 +143,7 @@ class _Watch:
         _received.clear()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if not _received:
+        if not _received and _sections[-1].step is not None:
             _received.append(signal.Signals(number))
             return
         self.obeyed = True
@@ -140,20 +160,21 @@ class _Watch:
                 continue
             count += 1
             section = _sections[-1]
-            if count == 1:
+            if count == 1 and section.step is not None:
                 _write(f"stopping after {section.step} (Ctrl-C again: {section.now})")
-            elif count == 2:
+            elif count == 1 and not self._obeyed_within(PROMPT_SECONDS):
+                _write(f"stopping once this computation is over (Ctrl-C again: now); {section.kept_words()}")
+            elif count <= 2:
                 _write(f"stopping now: {section.kept_words()}\n  hint: {CONTINUE}")
-                self._end_in_the_end(byte[0])
+                if not self._obeyed_within(GRACE_SECONDS):
+                    # What is half written goes with the next start.
+                    os._exit(128 + byte[0])
 
-    def _end_in_the_end(self, number: int) -> None:
-        """End the process where Python does not come to the handler: what is half written goes with the next start."""
-        until = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < until:
-            time.sleep(0.05)
-            if self.obeyed:
-                return
-        os._exit(128 + number)
+    def _obeyed_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not self.obeyed and time.monotonic() < until:
+            time.sleep(0.02)
+        return self.obeyed
 
 
 def _write(line: str) -> None:
@@ -162,6 +183,6 @@ def _write(line: str) -> None:
     tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
     if tqdm is not None and getattr(tqdm, "_instances", None):
         # On a terminal the bar is drawn again below; in a file it has the line it is on.
-        text = (b"\r\x1b[K" if takes_escapes(sys.stderr) and takes_colours() else b"\n") + text
+        text = (b"\r\x1b[J" if takes_escapes(sys.stderr) and takes_colours() else b"\n") + text
     with suppress(OSError):  # nobody is there to be told
         os.write(2, text)

@@ -25,6 +25,7 @@ class CleanTable:
         user_ids: original ids; users are numbered in the order of their first kept row in the source.
         item_ids: the same for items; an item without an interaction is not in the catalogue.
         dropped: rows removed, by reason; reasons that removed none are left out.
+        first_dropped: for reasons of incomplete rows, which row of the source is the first of them.
         added_up: rows that are no interaction of their own, since their weight was added to another one's.
     """
 
@@ -32,10 +33,13 @@ class CleanTable:
     user_ids: list[str]
     item_ids: list[str]
     dropped: dict[str, int] = field(default_factory=dict)
+    first_dropped: dict[str, int] = field(default_factory=dict)
     added_up: int = 0
 
 
-def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -> CleanTable:
+def clean(
+    interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int, keeps_unrated: bool = False
+) -> CleanTable:
     """Drop incomplete rows, low ratings and duplicates, then everything outside the k-core.
 
     Of several interactions of one user with one item the first in time counts, else the first in the source; where
@@ -50,6 +54,7 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
             `RawDataset`).
         min_rating: least rating kept; None keeps all.
         kcore: least number of interactions of every user and item; 0 and 1 keep all.
+        keeps_unrated: whether rows without a rating stay where others have one, unless a least rating is asked for.
 
     Raises:
         InputError: a least rating, but no ratings.
@@ -64,7 +69,7 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
             location="dataset.min_rating",
             hint=keep if empty else f"{keep}; or name the column of ratings (table: -o rating=COLUMN)",
         )
-    rows, dropped = _complete(rows, min_rating)
+    rows, dropped, first_dropped = _complete(rows, min_rating, keeps_unrated=keeps_unrated)
     users, items = codes_of(rows, "user", "item")
     by_time = stable_order(rows["timestamp"].to_numpy()) if "timestamp" in rows.columns else np.arange(rows.height)
     parts = rows["split"].to_physical().to_numpy().astype(np.int64) if "split" in rows.columns else None
@@ -100,6 +105,7 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
         rows["user"][left[first_of_users]].to_list(),
         rows["item"][left[first_of_items]].to_list(),
         dropped,
+        first_dropped=first_dropped,
         added_up=repeated if "weight" in rows.columns else 0,
     )
 
@@ -179,10 +185,15 @@ def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
     return rows.drop(name for name in optional if rows[name].null_count() == rows.height)
 
 
-def _complete(rows: pl.DataFrame, min_rating: float | None) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The rows without gaps and low ratings, and how many others there are; a row counts under its first reason."""
+def _complete(
+    rows: pl.DataFrame, min_rating: float | None, *, keeps_unrated: bool
+) -> tuple[pl.DataFrame, dict[str, int], dict[str, int]]:
+    """The rows without gaps and low ratings; by reason how many others there are, and the first of them.
+
+    A row counts under its first reason.
+    """
     conditions = {"missing user": _present("user"), "missing item": _present("item")}
-    if "rating" in rows.columns:
+    if "rating" in rows.columns and not (keeps_unrated and min_rating is None):
         conditions["missing rating"] = pl.col("rating").is_not_null() & pl.col("rating").is_not_nan()
     if "timestamp" in rows.columns:
         conditions["missing timestamp"] = pl.col("timestamp").is_not_null()
@@ -192,12 +203,14 @@ def _complete(rows: pl.DataFrame, min_rating: float | None) -> tuple[pl.DataFram
         conditions["rating below min_rating"] = pl.col("rating") >= min_rating
     kept = np.ones(rows.height, dtype=bool)
     dropped: dict[str, int] = {}
+    first: dict[str, int] = {}
     for reason, met in rows.select(**conditions).to_dict().items():
         still = kept & met.fill_null(False).to_numpy()
         if still.sum() < kept.sum():
             dropped[reason] = int(kept.sum() - still.sum())
+            first[reason] = int((kept & ~still).argmax())
         kept = still
-    return rows if kept.all() else rows.filter(kept), dropped
+    return rows if kept.all() else rows.filter(kept), dropped, first
 
 
 def _present(column: str) -> pl.Expr:

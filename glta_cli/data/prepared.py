@@ -143,6 +143,15 @@ class PreparedDataset:
         """For reasons of `dropped`, where the first such record stands and what it looks like."""
         return dict(self.artefact.details.get("examples", {}))
 
+    @property
+    def account(self) -> dict[str, Any] | None:
+        """What came in: files with their columns, rows read, kept and lost, first and last date, and counts of items.
+
+        None where 0.1 prepared it, which kept no account.
+        """
+        account: dict[str, Any] | None = self.artefact.details.get("account")
+        return account
+
     def summary(self) -> dict[str, Any]:
         """Users, items, interactions, density, rows dropped by reason, and the sizes of the splits.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,7 @@ class StageContext:
     Attributes:
         artefacts: by stage.
         selected: in a refit, by stage, what chose on validation; `train` is then everything known. None elsewhere.
+        starts: by stage, what an earlier training published that this one starts from.
     """
 
     recipe: Recipe
@@ -53,6 +54,7 @@ class StageContext:
     device: torch.device
     artefacts: Mapping[str, Artefact]
     selected: Mapping[str, Artefact] | None = None
+    starts: Mapping[str, Artefact] = field(default_factory=dict)
 
     @cached_property
     def prepared(self) -> PreparedDataset:

@@ -138,18 +138,20 @@ class Workspace:
         """
         import shutil
 
+        from glta_cli.core.interruption import stops_at_once
         from glta_cli.core.storage import require_room, storage_errors
         from glta_cli.workspace.writing import written
 
         parent = self.folder(f"stages/{stage}")
         require_room(parent, needed)
-        with storage_errors(self.root, needed), whole_folder(parent / name) as temporary:
-            content = {"schema_version": SCHEMA_VERSION, "stage": stage, "settings": dict(settings)}
-            content |= {"inputs": dict(inputs), "seed": seed, **written(write, temporary)}
-            content |= {"work": dict(work)} if work else {}
-            write_sealed_json(temporary / MANIFEST, content)
-        sync(parent)
-        shutil.rmtree(self.root / "states" / f"{stage}-{name}", ignore_errors=True)
+        with stops_at_once(kept=f"{stage} is not finished, what was published before is kept"):
+            with storage_errors(self.root, needed), whole_folder(parent / name) as temporary:
+                content = {"schema_version": SCHEMA_VERSION, "stage": stage, "settings": dict(settings)}
+                content |= {"inputs": dict(inputs), "seed": seed, **written(write, temporary)}
+                content |= {"work": dict(work)} if work else {}
+                write_sealed_json(temporary / MANIFEST, content)
+            sync(parent)
+            shutil.rmtree(self.root / "states" / f"{stage}-{name}", ignore_errors=True)
         return Artefact(parent / name)
 
     def remove(self, artefact: Artefact) -> None:

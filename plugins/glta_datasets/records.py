@@ -72,6 +72,7 @@ class Records:
         losses: the records that are no row.
         place_of: where row i of the frame stands in the file, as an example of a loss is written.
         stripped: whether no text has blanks around it.
+        form: how the file is written: `format` and, of text, `separator` and `encoding`.
         nested: for columns that hold lists or objects as text, where they do: such a text is no id.
     """
 
@@ -80,6 +81,7 @@ class Records:
     place_of: Callable[[int], str] = lambda row: f"row {row + 1}"
     stripped: bool = False
     nested: Mapping[str, pl.Series] = field(default_factory=dict)
+    form: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def read(self) -> int:

@@ -58,6 +58,31 @@ def test_a_computation_that_cannot_be_cut_short_is_no_silence() -> None:
         assert time.monotonic() - sent < 20
 
 
+AT_ONCE = COMPUTES.replace('stops_after("the fit of ease", ', "stops_at_once(").replace(
+    "import stops_after", "import *"
+)
+
+
+def test_work_without_steps_ends_with_the_first_one_or_says_that_it_cannot_yet() -> None:
+    with started(AT_ONCE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "computing\n"
+        process.send_signal(signal.SIGINT)
+        told = "stopping once this computation is over (Ctrl-C again: now); ease is fitted again\n"
+        assert process.stderr.readline() == told
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "stopping now: ease is fitted again\n"
+        assert process.wait(timeout=30) == 130
+    with started(AT_ONCE.replace("hashlib.pbkdf2_hmac(", "import time; time.sleep(60); (")) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "computing\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "KeyboardInterrupt()\n"
+        assert process.stderr.read().startswith("stopping now: ease is fitted again\n")
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_bar_stops_when_it_is_next_moved(number: signal.Signals, capfd: pytest.CaptureFixture) -> None:
     moved = []

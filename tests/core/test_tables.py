@@ -156,3 +156,17 @@ def test_what_is_copied_from_a_terminal_commands_none() -> None:
     assert "\x1b" not in shown
     assert r"key: \x1b[2J" in shown
     assert r'"é\u009b\u202e"' in shown
+
+
+def test_a_name_goes_on_in_the_next_line_behind_a_hyphen() -> None:
+    code = (
+        "from rich.table import Table\n"
+        "table = Table('dataset', 'what', pad_edge=False)\n"
+        "table.add_row('amazon-grocery-and-gourmet-food', 'what people buy to eat, and then some more of it')\n"
+        "show_table(table)"
+    )
+    plain = re.sub(r"\x1b\[[\d;]*m", "", in_a_terminal(code, 40))
+    words = {word for line in plain.splitlines() for word in line.replace("│", " ").split()}
+    assert "amazon-grocery-and-gourmet-food" not in words
+    assert {"people", "eat,"} <= words
+    assert {"amazon-grocery-", "and-gourmet-food"} <= words

@@ -11,7 +11,14 @@ from glta_baselines.ease import Ease, EaseText
 from glta_baselines.ials import Ials
 from glta_baselines.item_knn import ItemKnn
 from glta_baselines.popularity import Popularity
-from glta_baselines.settings import EaseSettings, EaseTextSettings, IalsSettings, ItemKnnSettings, NoSettings
+from glta_baselines.settings import (
+    EaseSettings,
+    EaseTextSettings,
+    IalsSettings,
+    ItemKnnSettings,
+    NoSettings,
+    TextOnlySettings,
+)
 from glta_baselines.text_only import TextOnly
 
 from glta_cli.plugin import BaselineData, Interactions
@@ -48,7 +55,7 @@ BASELINES = [
     ItemKnn(ItemKnnSettings(shrink=2.0)),
     Ease(EaseSettings(regularization=2.0)),
     EaseText(EaseTextSettings(regularization=2.0)),
-    TextOnly(NoSettings()),
+    TextOnly(TextOnlySettings()),
     Ials(IalsSettings(dimension=3, iterations=3)),
 ]
 

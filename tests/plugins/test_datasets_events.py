@@ -23,7 +23,9 @@ def prepared(tmp_path: Path, shop_folder: Path):
 
     def get(source: Path | str | None = None, **options: object) -> PreparedDataset:
         source = str(shop_folder / "log.csv" if source is None else source)
-        settings = DatasetSettings.model_validate({"name": "table", "source": source, "options": options})
+        settings = DatasetSettings.model_validate(
+            {"name": "table", "source": source, "most_dropped": 1, "options": options}
+        )
         return prepare(settings, Workspace(tmp_path / "workspace"))[0]
 
     return get

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from numpy.testing import assert_array_equal
 from typer.testing import CliRunner
 
 from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.files import read_sealed_json, write_sealed_json
 from glta_cli.main import app
 from glta_cli.serving.index import Index
 from glta_cli.stages import updated_index
+from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run
@@ -49,6 +52,16 @@ def served(root: Path) -> Index:
 def recommended(user: str, *options: str) -> list[str]:
     answer = json.loads(glta("recommend", "--user", user, "--json", *options).stdout)
     return [each["title"] for each in answer["recommendations"]]
+
+
+def without_parameters(root: Path) -> None:
+    """Make every encoder one that 0.1 published."""
+    for manifest in (root / "stages" / "pretrain-graph").glob("*/manifest.json"):
+        content = read_sealed_json(manifest, [])
+        for name in (FULL_PARAMETERS, ALIGNMENT_PARAMETERS):
+            content["outputs"].pop(name, None)
+            (manifest.parent / name).unlink(missing_ok=True)
+        write_sealed_json(manifest, {key: value for key, value in content.items() if key != "checksum"})
 
 
 @pytest.fixture
@@ -121,6 +134,13 @@ def test_day_two_is_taken_in_without_a_training(shop: Path, workspace_root: Path
     assert (third["new"]["users"], third["new"]["interactions"], third["read_out"]) == (1, 2, 1)
     assert recommended("n1") != []
 
+    # What was superseded goes, and nothing that is needed.
+    freed = json.loads(glta("runs", "gc", "--json").stdout)["removed"]
+    assert sum("/serving-index/" in each["path"] for each in freed) == 2
+    assert recommended("n3") != []
+    assert json.loads(glta("evaluate", "--json").stdout)["models"] == json.loads(figures)["models"]
+    assert json.loads(glta("runs", "verify", "--json").stdout)["changed"] == []
+
 
 def test_a_copied_folder_is_brought_up_to_date_and_a_missing_log_is_named(
     shop: Path, workspace_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -138,6 +158,8 @@ def test_a_copied_folder_is_brought_up_to_date_and_a_missing_log_is_named(
     options = ("--data-dir", str(copy))
     assert json.loads(glta("update", "--source", "moved", "--json", *options).stdout)["new"]["users"] == 2
     assert len(recommended("n1", *options)) == 10
+    append(moved, ["n3,i1,1700000010\n"])
+    assert json.loads(glta("update", "--json", *options).stdout)["new"]["users"] == 1
 
 
 def test_an_update_that_fails_leaves_the_run_answering_as_before(
@@ -170,6 +192,30 @@ def test_a_log_that_lost_most_is_refused_unless_told(shop: Path, workspace_root:
     found = json.loads(glta("update", "--vanished", "--json").stdout)
     assert found["new"]["vanished"] == 655 - (len(lines) // 2 - 1)
     assert len(served(workspace_root).history) == len(lines) // 2 - 1
+
+
+def test_rows_it_leaves_out_are_counted(shop: Path) -> None:
+    append(shop, ["n1,i1,\n", "n1,i2,1700000000\n"])
+    said = glta("update").stdout
+    assert "1  new users" in said
+    assert "1  rows left out: missing timestamp" in said
+
+
+def test_a_run_of_0_1_answers_from_everything_once_it_is_updated(shop: Path, workspace_root: Path) -> None:
+    run = run_file()
+    Workspace().save_run(replace(run, stages={n: f for n, f in run.stages.items() if n != "serving-index"}))
+    shutil.rmtree(workspace_root / "stages" / "serving-index")
+    without_parameters(workspace_root)
+    assert "glta update" in glta("recommend", "--user", "u7").stderr
+    found = glta("update")
+    assert "nothing new for run shop" in found.stdout
+    assert "answers from 655 interactions until 2020-09-13" in found.stdout
+    answered = glta("recommend", "--user", "u7")
+    assert "from 655 interactions until 2020-09-13" in answered.stdout
+    assert "glta update" not in answered.stderr
+    day_two(shop)
+    assert json.loads(glta("update", "--json").stdout)["read_out"] == 4
+    assert len(recommended("n1")) == 10
 
 
 def test_it_advises_to_train_again_once_much_is_new(shop: Path) -> None:
