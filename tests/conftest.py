@@ -70,6 +70,31 @@ def toy_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shop_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`log.csv` and `products.csv` of a made-up shop: 30 customers C-00 to C-29, 24 products 0000 to 0023.
+
+    Every customer views eight products, each once to thrice, puts some of them into the cart and buys some of those;
+    every tenth product is never bought. Even customers look at lamps, odd ones at tents.
+    """
+    generator = np.random.default_rng(0)
+    rows = []
+    for user in range(30):
+        for item in generator.choice(np.arange(12) + user % 2 * 12, 8, replace=False):
+            pair, time = f"C-{user:02},{item:04}", 1_700_000_000 + int(generator.integers(10_000_000))
+            rows += [(time + 40 * again, f"{pair},view", 1) for again in range(item % 3 + 1)]
+            if generator.random() < 0.7:
+                rows.append((time + 400, f"{pair},cart", 1))
+                if item % 10 and generator.random() < 0.7:
+                    rows.append((time + 900, f"{pair},purchase", int(generator.integers(1, 4))))
+    folder = tmp_path_factory.mktemp("shop")
+    lines = "".join(f"{event},{time},{quantity}\n" for time, event, quantity in sorted(rows))
+    (folder / "log.csv").write_text("customer,sku,event,time,qty\n" + lines)
+    titles = "".join(f"{item:04},{'Lamp' if item < 12 else 'Tent'} {item}\n" for item in range(24))
+    (folder / "products.csv").write_text("sku,title\n" + titles)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_settings(toy_table: Path) -> dict[str, Any]:
     """A recipe that takes the toy table through every stage in seconds, as the values of its YAML."""
     return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glta_cli.commands.options import DataDirOption, JsonOption
+from glta_cli.commands.options import DataDirOption, JsonOption, local_source
 from glta_cli.core.errors import InputError
 from glta_cli.core.terminal import say, show_json, show_text
 
@@ -55,11 +55,13 @@ def init(
 
     from glta_cli.core.terminal import nothing_on_stdout
     from glta_cli.data.first_recipe import next_command, recipe_for, seen
+    from glta_cli.workspace.workspace import Workspace
 
     _require_free(output)
     columns = (user, item, timestamp, rating, title, description)
     named = {key: column for key, column in zip(COLUMNS, columns, strict=True) if column is not None}
     with nothing_on_stdout():
+        log = local_source(log, Workspace(data_dir))
         look = _looked(log, items, named, option or [], data_dir)
         text = recipe_for(look, log, output, gpu=_has_gpu())
     _write(output, text)

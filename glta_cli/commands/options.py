@@ -15,6 +15,7 @@ from glta_cli.core.terminal import say
 
 if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
+    from glta_cli.workspace.workspace import Workspace
 
 DEFAULT_RECIPE = "quickstart"
 
@@ -94,6 +95,23 @@ RefreshOption = Annotated[
     typer.Option("--refresh", help="Read the run's source again, and train anew what depends on it where it changed."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def local_source(source: str, workspace: Workspace) -> str:
+    """The source itself; where it is `-`, the file that keeps what is piped in, which is said.
+
+    Raises:
+        InputError: nothing is piped in.
+    """
+    from glta_cli.data.standard_input import STANDARD_INPUT, kept_input
+
+    if source != STANDARD_INPUT:
+        return source
+    from rich.markup import escape
+
+    path = kept_input(workspace.folder("downloads"))
+    say(f"standard input: kept as {escape(str(path))}")
+    return str(path)
 
 
 def open_pipeline(

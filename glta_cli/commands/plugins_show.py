@@ -62,7 +62,7 @@ def described(component: Component) -> dict[str, Any]:
         "config": declaration.config,
         "extra": declaration.extra,
         "grid": dict(declaration.grid) if isinstance(declaration, TunableDeclaration) else {},
-        "time_grid": dict(declaration.time_grid) if isinstance(declaration, BaselineDeclaration) else {},
+        **({"time_grid": dict(declaration.time_grid)} if isinstance(declaration, BaselineDeclaration) else {}),
         "recipe": "\n".join([recipe_line(declaration, example), *_off_lines(switched_off)]),
         "set": " ".join([set_options(declaration, example), *(f"--set {key}=false" for key in switched_off)]),
         "settings": settings,
@@ -312,7 +312,7 @@ def show_component(found: Mapping[str, Any]) -> None:
         facts["needs"] = f"pip install {shlex.quote(found['extra'])}"
     if found["grid"]:
         facts["--tune tries"] = as_yaml(found["grid"])
-    if found["time_grid"]:
+    if found.get("time_grid"):
         facts["split in time"] = f"{as_yaml(found['time_grid'])} too"
     lines = ["", *(f"  {padded(label, LABEL_WIDTH)}{fact}" for label, fact in facts.items())]
     if not found["settings"]:

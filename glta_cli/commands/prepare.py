@@ -17,7 +17,6 @@ from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from glta_cli.data.prepared import PreparedDataset
     from glta_cli.recipe.files import LoadedRecipe
     from glta_cli.recipe.schema import Recipe
 
@@ -33,7 +32,7 @@ def prepare(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(metavar="DIR|FILE|URL", help="Local copy or address, in place of the download."),
+        typer.Option(metavar="DIR|FILE|URL|-", help="Local copy or address in place of the download; - is piped in."),
     ] = None,
     min_rating: Annotated[
         str | None, typer.Option(metavar="X", help="Keep interactions rated at least X; `none` keeps all.")
@@ -45,6 +44,10 @@ def prepare(
     split: Annotated[
         str | None,
         typer.Option(metavar="ratio|leave-last-out|temporal|given", help="How interactions are divided."),
+    ] = None,
+    most_dropped: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=0, max=1, help="Share of rows that may be lost; 1 takes what is left."),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -70,6 +73,8 @@ def prepare(
     """
     from rich.markup import escape
 
+    from glta_cli.commands.options import local_source
+    from glta_cli.commands.prepare_account import show_account
     from glta_cli.core.terminal import say, show_json, show_table
     from glta_cli.data.preparation import prepare as prepare_dataset
     from glta_cli.stages.loggers import Loggers
@@ -77,17 +82,18 @@ def prepare(
     from glta_cli.workspace.run import checked_run_name
     from glta_cli.workspace.workspace import Workspace
 
+    workspace = Workspace(data_dir)
     named = {
-        "source": source,
+        "source": None if source is None else local_source(source, workspace),
         "min_rating": min_rating,
         "kcore": kcore,
         "split.strategy": split,
         "split.seed": seed,
+        "most_dropped": most_dropped,
     }
     changes = [f"dataset.{key}={_yaml(key, value)}" for key, value in named.items() if value is not None]
     changes += [f"dataset.options.{text}" for text in option or []] + (overrides or [])
     base, resolved = _with_options_named(partial(_resolved, dataset, recipe, changes))
-    workspace = Workspace(data_dir)
     loggers = Loggers(base.name, resolved, workspace)
     folder = workspace.root / "profiles" / checked_run_name(base.name)
     with profiled("prepare", folder, partial(show_table, on_stderr=True)) if profile else nullcontext() as measured:
@@ -100,9 +106,9 @@ def prepare(
     for reason, example in prepared.examples.items():
         say(escape(f"dropped: {reason} {dropped[reason]:,}, such as {example}"))
     if as_json:
-        show_json(prepared.summary())
+        show_json({**prepared.summary(), "account": prepared.account})
     else:
-        _show(prepared)
+        show_account(prepared)
     say(f"{'up to date' if up_to_date else 'written'}: {escape(str(prepared.artefact.path))}")
     say(f"next: [bold]{escape(_next_command(base, resolved, data_dir))}[/]")
     if not up_to_date:
@@ -126,7 +132,7 @@ def _with_options_named(resolve: Callable[[], tuple[LoadedRecipe, Recipe]]) -> t
         raise
 
 
-def _yaml(key: str, value: str | int) -> str:
+def _yaml(key: str, value: str | float) -> str:
     """An option's text as the value of an override: a path stays a string, `none` is YAML's null."""
     return json.dumps(value) if key == "source" else "null" if value == "none" else str(value)
 
@@ -210,30 +216,9 @@ def _is_shipped(base: LoadedRecipe) -> bool:
 def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in section.items():
-        if isinstance(value, dict):
+        # What is a key within one of the loader's own settings is data, such as the name of an event.
+        if isinstance(value, dict) and prefix != "options.":
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _show(prepared: PreparedDataset) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from glta_cli.core.terminal import show_table
-
-    summary = prepared.summary()
-    table = Table(title=escape(f"{prepared.name}, prepared"), show_header=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for name in ("users", "items", "interactions"):
-        table.add_row(name, f"{summary[name]:,}")
-    table.add_row("density", f"{summary['density']:.4%}")
-    for reason, count in summary["dropped"].items():
-        table.add_row(f"dropped: {escape(reason)}", f"{count:,}")
-    if not summary["dropped"]:
-        table.add_row("dropped", "nothing")
-    for name, count in summary["split"].items():
-        table.add_row(name, f"{count:,}")
-    show_table(table)

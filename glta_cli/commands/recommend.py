@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glta_cli.commands.options import (
-    DEFAULT_RECIPE,
     AnsweringRecipeOption,
     DataDirOption,
     DeviceOption,
@@ -21,7 +20,7 @@ from glta_cli.commands.options import (
     SetOption,
     open_pipeline,
 )
-from glta_cli.commands.stage import stage_table, stages_up_to
+from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
@@ -47,21 +46,6 @@ if TYPE_CHECKING:
     from glta_cli.workspace.run import Run
     from glta_cli.workspace.workspace import Workspace
 
-# Of the quickstart recipe, on two processor cores.
-DURATIONS: Mapping[str, str] = {
-    "prepare": "5 s",
-    "encode-items": "40 s",
-    "pretrain-graph": "40 s",
-    "align": "1 min",
-    "describe-users": "0 s",
-    "finetune": "2 min",
-    "index": "10 s",
-    "refit-pretrain-graph": "40 s",
-    "refit-align": "1 min",
-    "refit-describe-users": "0 s",
-    "refit-finetune": "2 min",
-    "serving-index": "10 s",
-}
 HISTORY_SHOWN = 5
 
 
@@ -98,10 +82,11 @@ def recommend(
             recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
         )
         pipeline.require(SERVING)
-        announce(pipeline)
         asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
         # Users are known once the data is prepared: a wrong id is not worth a training.
-        require_user(user, pipeline.prepared(), asked)
+        prepared = pipeline.prepared()
+        require_user(user, prepared, asked)
+        announce(pipeline, prepared)
         found = asked, pipeline.ensure(SERVING)
     asked, index = found
 
@@ -162,15 +147,15 @@ def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
     return None if artefact is None or artefact.manifest["settings"].get("layout") != LAYOUT else artefact
 
 
-def announce(pipeline: Pipeline) -> None:
-    """Say on stderr which stages are about to run, and for the default recipe how long each may take."""
+def announce(pipeline: Pipeline, prepared: PreparedDataset) -> None:
+    """Say on stderr which stages are about to run, and about how long each takes here."""
     stages = stages_up_to(SERVING, pipeline)
     if all(artefact is not None for _, artefact in stages):
         return
-    durations = DURATIONS if pipeline.name == DEFAULT_RECIPE else None
-    show_table(stage_table(pipeline.name, stages, durations), on_stderr=True)
-    if durations is not None:
-        say("times are those of two processor cores; a stage that is done is not run again")
+    seconds = estimated_seconds(stages, pipeline, prepared)
+    show_table(stage_table(pipeline.name, stages, seconds), on_stderr=True)
+    # The table has said it.
+    pipeline.announced = True
 
 
 def show_answer(answer: Mapping[str, Any]) -> None:

@@ -114,12 +114,16 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
         # What is counted is the language model and what is trained around it.
         needs = plan(pipeline.recipe, users=users, items=items, graph_dimension=encoder_dimension(pipeline.recipe))
     stages = stages_up_to(stage, pipeline)
+    seconds = {} if prepared is None else estimated_seconds(stages, pipeline, prepared)
     if as_json:
         show_json(
             {
                 "run": pipeline.name,
                 "recipe": pipeline.recipe.model_dump(mode="json"),
-                "stages": [{"stage": name, "state": state_of(artefact)} for name, artefact in stages],
+                "stages": [
+                    {"stage": name, "state": state_of(artefact), "estimated_seconds": seconds.get(name)}
+                    for name, artefact in stages
+                ],
                 "users": users,
                 "items": items,
                 "plan": None if needs is None else needs.as_dict(),
@@ -127,12 +131,12 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
         )
         return
     show_text(recipe_yaml(pipeline.recipe).removesuffix("\n"))
-    show_table(stage_table(pipeline.name, stages))
+    show_table(stage_table(pipeline.name, stages, seconds))
     if needs is not None:
         show_table(plan_table(needs))
     if prepared is None:
         dataset = pipeline.recipe.dataset.name
-        say(f"what depends on users and items is known after [bold]glta prepare {escape(dataset)}[/]")
+        say(f"what depends on users and items, such as times, is known after [bold]glta prepare {escape(dataset)}[/]")
     say("dry run: nothing was run")
 
 
@@ -173,26 +177,42 @@ def state_of(artefact: Artefact | None) -> str:
     return "to run" if artefact is None else "up to date"
 
 
+def estimated_seconds(
+    stages: list[tuple[str, Artefact | None]], pipeline: Pipeline, prepared: PreparedDataset
+) -> dict[str, float]:
+    """About how long each of the stages that have yet to run takes here, as far as that can be known."""
+    from glta_cli.stages.schedule import schedule_of
+
+    missing = [name for name, artefact in stages if artefact is None]
+    schedule = schedule_of(pipeline, prepared, [name for name, _ in stages], missing)
+    return {name: round(estimate.seconds, 1) for name, estimate in schedule.estimates.items()}
+
+
 def stage_table(
-    run: str, stages: list[tuple[str, Artefact | None]], durations: Mapping[str, str] | None = None
+    run: str, stages: list[tuple[str, Artefact | None]], seconds: Mapping[str, float] | None = None
 ) -> Table:
-    """Stage, purpose and state, one a row; with `durations`, how long each stage still to run may take."""
+    """Stage, purpose and state, one a row; with `seconds`, about how long stages still to run take, and all of them."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
+
+    from glta_cli.core.durations import shown_duration
 
     title = escape(f"stages of run {run}")
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", style="cyan", no_wrap=True)
     table.add_column("what it does")
     table.add_column("state", no_wrap=True)
-    if durations is not None:
+    if seconds:
         table.add_column("about", justify="right", no_wrap=True)
     for name, artefact in stages:
         row = [name, PURPOSES[name], state_of(artefact)]
-        if durations is not None:
-            row.append(durations[name] if artefact is None else "")
+        if seconds:
+            row.append(shown_duration(seconds[name]) if artefact is None and name in seconds else "")
         table.add_row(*row)
+    if seconds:
+        table.add_section()
+        table.add_row("in all", "less where a training stops early", "", shown_duration(sum(seconds.values())))
     return table
 
 

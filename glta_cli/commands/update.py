@@ -11,6 +11,7 @@ from glta_cli.commands.options import DataDirOption, DeviceOption, JsonOption, R
 from glta_cli.core.terminal import say, show_json
 
 if TYPE_CHECKING:
+    from glta_cli.stages.retraining import Retraining
     from glta_cli.stages.update import Update
 
 LABELS = {
@@ -33,6 +34,9 @@ def update(
     vanished: Annotated[
         bool, typer.Option("--vanished", help="Let go what the log has no more, even if that is more than a third.")
     ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train again on what the log says by now, from the weights there are.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is new, and take in nothing.")] = False,
     data_dir: DataDirOption = None,
     device: DeviceOption = None,
@@ -44,12 +48,24 @@ def update(
     from their history, new items from their text and from who met them; titles are those of now. What `glta evaluate`
     measures stays as it was. It says when it is time to train again.
 
+    --train does: all stages are trained on what the log says by now, from the weights of the last training. The run
+    answers as before until that is finished.
+
     Example: glta update --run shop
     """
     from glta_cli.stages.update import published_pipeline
     from glta_cli.stages.update import update as bring_up_to_date
     from glta_cli.workspace.workspace import Workspace
 
+    if train:
+        from glta_cli.stages.retraining import train_again
+
+        trained = train_again(run, Workspace(data_dir), device, source=source, dry_run=dry_run)
+        if as_json:
+            show_json(trained.as_json())
+        else:
+            print("\n".join(training_lines(trained, dry_run=dry_run)))
+        return
     pipeline, stored = published_pipeline(run, Workspace(data_dir), device)
     found = bring_up_to_date(pipeline, stored, source=source, vanished=vanished, dry_run=dry_run)
     if as_json:
@@ -73,6 +89,9 @@ def update_lines(found: Update) -> Iterator[str]:
     for name, count in new.items():
         yield f"  {count:>9,}  {LABELS[name]}"
         yield from (f"             {printable(example)[:66]}" for example in found.examples.get(name, ()))
+    for reason, (count, example) in found.dropped.items():
+        where = f", such as {printable(example)}" if example else ""
+        yield f"  {count:>9,}  rows left out: {printable(reason)}{where}"
     if found.served is not None:
         details = found.served.details
         until = f" until {details['newest']}" if details["newest"] else ""
@@ -83,6 +102,27 @@ def update_lines(found: Update) -> Iterator[str]:
         if new.get("users"):
             yield "new users have no words of the language model about them until it is trained again"
     yield _advice(found)
+
+
+def training_lines(found: Retraining, *, dry_run: bool) -> Iterator[str]:
+    """From what it was trained again, and how many epochs each training took, then and before."""
+    from glta_cli.core.printable import printable
+
+    about = f"run {printable(found.run)} (dataset {printable(found.dataset)})"
+    now, before = found.interactions
+    how = "from the weights it had" if found.warm else "from the start"
+    if not found.new:
+        yield f"nothing new for {about} since it was trained"
+        return
+    verb = "would be" if dry_run else "is"
+    yield f"{about} {verb} trained again {how}, on {now:,} interactions ({before:,} before)"
+    if dry_run:
+        return
+    yield f"  {'training':<26}{'epochs':>8}{'best':>6}{'metric':>9}{'before: epochs':>17}{'best':>6}{'metric':>8}"
+    for each in found.trainings:
+        earlier = each["before"]
+        then = "" if earlier is None else f"{earlier['epochs']:>17}{earlier['best']:>6}{earlier['metric']:>8.4f}"
+        yield f"  {each['name']:<26}{each['epochs']:>8}{each['best']:>6}{each['metric']:>9.4f}{then}".rstrip()
 
 
 def _only_titles(found: Update) -> bool:

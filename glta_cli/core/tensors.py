@@ -25,7 +25,7 @@ SEAL, UNSEALED = "sha256", "0" * 64
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]] | Mapping[str, Tensor]) -> None:
-    """Write arrays of numpy, or tensors of torch on the CPU, contiguous, into one file.
+    """Write arrays of numpy, or contiguous tensors of torch on the CPU, into one file.
 
     Raises:
         OSError: it cannot be written; with the file's name.
@@ -39,7 +39,8 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]] | Mapping[str,
         if isinstance(next(iter(tensors.values()), None), np.ndarray):
             from safetensors.numpy import save_file as save_arrays
 
-            save_arrays(dict(tensors), path)  # type: ignore[arg-type]
+            # It writes what lies in memory: columns that lie one behind the other would be read as rows.
+            save_arrays({name: np.asarray(array, order="C") for name, array in tensors.items()}, path)
         else:
             from safetensors.torch import save_file
 

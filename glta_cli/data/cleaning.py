@@ -19,29 +19,42 @@ class CleanTable:
 
     Attributes:
         interactions: `user` and `item` (Int32 indices), `rating` (Float64), `timestamp` (Int64 seconds) and
-            `split` (one of `SPLITS`) where the source has them; user after user, each user's rows in order of
-            time, else of the source.
+            `split` (one of `SPLITS`) where the source has them; `weight` (Float32) and `seen` (Boolean) where they
+            are not the same everywhere, 1 and true; user after user, each user's rows in order of time, else of the
+            source.
         user_ids: original ids; users are numbered in the order of their first kept row in the source.
         item_ids: the same for items; an item without an interaction is not in the catalogue.
         dropped: rows removed, by reason; reasons that removed none are left out.
+        first_dropped: for reasons of incomplete rows, which row of the source is the first of them.
+        added_up: rows that are no interaction of their own, since their weight was added to another one's.
     """
 
     interactions: pl.DataFrame
     user_ids: list[str]
     item_ids: list[str]
     dropped: dict[str, int] = field(default_factory=dict)
+    first_dropped: dict[str, int] = field(default_factory=dict)
+    added_up: int = 0
 
 
-def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -> CleanTable:
+def clean(
+    interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int, keeps_unrated: bool = False
+) -> CleanTable:
     """Drop incomplete rows, low ratings and duplicates, then everything outside the k-core.
 
     Of several interactions of one user with one item the first in time counts, else the first in the source; where
     the source comes divided, the first of those in the earliest part: what is learnt from is not tested.
 
+    Where rows have weights, those of one user with one item add up to one interaction, and none is a duplicate. It
+    stands where the first of the heaviest rows stood: a purchase that a view came before, at the time of the purchase.
+    It is seen where any of its rows is.
+
     Args:
-        interactions: columns `user` and `item`, optionally `rating`, `timestamp` and `split` (see `RawDataset`).
+        interactions: columns `user` and `item`, optionally `rating`, `timestamp`, `split`, `weight` and `seen` (see
+            `RawDataset`).
         min_rating: least rating kept; None keeps all.
         kcore: least number of interactions of every user and item; 0 and 1 keep all.
+        keeps_unrated: whether rows without a rating stay where others have one, unless a least rating is asked for.
 
     Raises:
         InputError: a least rating, but no ratings.
@@ -56,22 +69,26 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
             location="dataset.min_rating",
             hint=keep if empty else f"{keep}; or name the column of ratings (table: -o rating=COLUMN)",
         )
-    rows, dropped = _complete(rows, min_rating)
+    rows, dropped, first_dropped = _complete(rows, min_rating, keeps_unrated=keeps_unrated)
     users, items = codes_of(rows, "user", "item")
     by_time = stable_order(rows["timestamp"].to_numpy()) if "timestamp" in rows.columns else np.arange(rows.height)
+    parts = rows["split"].to_physical().to_numpy().astype(np.int64) if "split" in rows.columns else None
 
+    first = by_time
+    if "weight" in rows.columns:
+        first = first[np.argsort(-rows["weight"].to_numpy()[first], kind="stable")]
+    if parts is not None:
+        first = first[stable_order(parts[first])]
     kept = np.ones(rows.height, dtype=bool)
-    if "split" in rows.columns:
-        parts = rows["split"].to_physical().to_numpy().astype(np.int64)
-        by_part = by_time[stable_order(parts[by_time])]
-        kept[by_part[_repeated(users[by_part], items[by_part])]] = False
-        within = len(_repeated(users, items * len(SPLITS) + parts))
-        counted = {"duplicate": within, "in an earlier part of the split": int((~kept).sum()) - within}
-        dropped |= {reason: count for reason, count in counted.items() if count}
-    else:
-        kept[by_time[_repeated(users[by_time], items[by_time])]] = False
-        if not kept.all():
-            dropped["duplicate"] = int((~kept).sum())
+    kept[first[_repeated(users[first], items[first])]] = False
+    # Of a divided source, the rows that repeat one of their own part.
+    repeated = int((~kept).sum()) if parts is None else len(_repeated(users, items * len(SPLITS) + parts))
+    counted = {
+        "duplicate": 0 if "weight" in rows.columns else repeated,
+        "in an earlier part of the split": int((~kept).sum()) - repeated,
+    }
+    dropped |= {reason: count for reason, count in counted.items() if count}
+    rows = _taken_together(rows, users, items, parts)
     inside = kcore_mask(users[kept], items[kept], kcore)
     if not inside.all():
         dropped["k-core"] = int((~inside).sum())
@@ -84,10 +101,12 @@ def clean(interactions: pl.LazyFrame, *, min_rating: float | None, kcore: int) -
     order = by_time[stable_order(users[by_time])]
     indices = {"user": users[order].astype(np.int32), "item": items[order].astype(np.int32)}
     return CleanTable(
-        pl.DataFrame(indices).hstack(rows.drop("user", "item")[order]),
+        _without_what_says_nothing(pl.DataFrame(indices).hstack(rows.drop("user", "item")[order])),
         rows["user"][left[first_of_users]].to_list(),
         rows["item"][left[first_of_items]].to_list(),
         dropped,
+        first_dropped=first_dropped,
+        added_up=repeated if "weight" in rows.columns else 0,
     )
 
 
@@ -150,13 +169,15 @@ def number_in_order(codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArra
 
 
 def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
-    """The five columns in their types; a column without a single value counts as absent."""
+    """The columns in their types; an optional one without a single value counts as absent."""
     types: dict[str, type[pl.DataType] | pl.DataType] = {
         "user": pl.String,
         "item": pl.String,
         "rating": pl.Float64,
         "timestamp": pl.Int64,
         "split": pl.Enum(SPLITS),
+        "weight": pl.Float64,
+        "seen": pl.Boolean,
     }
     present = interactions.collect_schema().names()
     rows = interactions.select(pl.col(name).cast(kind) for name, kind in types.items() if name in present).collect()
@@ -164,23 +185,32 @@ def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
     return rows.drop(name for name in optional if rows[name].null_count() == rows.height)
 
 
-def _complete(rows: pl.DataFrame, min_rating: float | None) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The rows without gaps and low ratings, and how many others there are; a row counts under its first reason."""
+def _complete(
+    rows: pl.DataFrame, min_rating: float | None, *, keeps_unrated: bool
+) -> tuple[pl.DataFrame, dict[str, int], dict[str, int]]:
+    """The rows without gaps and low ratings; by reason how many others there are, and the first of them.
+
+    A row counts under its first reason.
+    """
     conditions = {"missing user": _present("user"), "missing item": _present("item")}
-    if "rating" in rows.columns:
+    if "rating" in rows.columns and not (keeps_unrated and min_rating is None):
         conditions["missing rating"] = pl.col("rating").is_not_null() & pl.col("rating").is_not_nan()
     if "timestamp" in rows.columns:
         conditions["missing timestamp"] = pl.col("timestamp").is_not_null()
+    if "weight" in rows.columns:
+        conditions["weight not positive"] = (pl.col("weight") > 0) & pl.col("weight").is_finite()
     if min_rating is not None:
         conditions["rating below min_rating"] = pl.col("rating") >= min_rating
     kept = np.ones(rows.height, dtype=bool)
     dropped: dict[str, int] = {}
+    first: dict[str, int] = {}
     for reason, met in rows.select(**conditions).to_dict().items():
         still = kept & met.fill_null(False).to_numpy()
         if still.sum() < kept.sum():
             dropped[reason] = int(kept.sum() - still.sum())
+            first[reason] = int((kept & ~still).argmax())
         kept = still
-    return rows if kept.all() else rows.filter(kept), dropped
+    return rows if kept.all() else rows.filter(kept), dropped, first
 
 
 def _present(column: str) -> pl.Expr:
@@ -193,3 +223,42 @@ def _repeated(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.
     order = stable_order(pairs)
     pairs = pairs[order]
     return order[1:][pairs[1:] == pairs[:-1]]
+
+
+def _taken_together(
+    rows: pl.DataFrame, users: NDArray[np.int64], items: NDArray[np.int64], parts: NDArray[np.int64] | None
+) -> pl.DataFrame:
+    """Every row with the sum of the weights of its pair, and whether any row of the pair is seen.
+
+    Args:
+        users, items: of the rows, as numbers [n].
+        parts: of a divided source [n]: weights add up within a part; None where it is whole.
+    """
+    pairs = users * (items.max(initial=0) + 1) + items
+    if "weight" in rows.columns:
+        sums = _sums_of_equal(pairs if parts is None else pairs * len(SPLITS) + parts, rows["weight"].to_numpy())
+        largest = np.finfo(np.float32)
+        rows = rows.with_columns(weight=pl.Series(sums.clip(largest.tiny, largest.max).astype(np.float32)))
+    if "seen" in rows.columns:
+        seen = _sums_of_equal(pairs, rows["seen"].fill_null(True).to_numpy().astype(np.float64))
+        rows = rows.with_columns(seen=pl.Series(seen > 0))
+    return rows
+
+
+def _sums_of_equal(keys: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each row the sum of the values of all rows of its key [n]."""
+    order = stable_order(keys)
+    ordered = keys[order]
+    groups = np.empty(len(keys), dtype=np.int64)  # 0, 1, ... of each row's key
+    groups[order] = np.cumsum(np.diff(ordered, prepend=ordered[:1]) != 0)
+    sums = np.asarray(np.bincount(groups, weights=values), dtype=np.float64)
+    return sums[groups]
+
+
+def _without_what_says_nothing(rows: pl.DataFrame) -> pl.DataFrame:
+    """Without weights that are all the same, and without `seen` where everything is."""
+    says = {
+        "weight": "weight" in rows.columns and rows["weight"].n_unique() > 1,
+        "seen": "seen" in rows.columns and not rows["seen"].all(),
+    }
+    return rows.select(name for name in rows.columns if says.get(name, True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from glta_cli.core.downloads import shown_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.parquet import write_table
 from glta_cli.core.storage import require_room
+from glta_cli.data.account import account_of, examples_of, far_warnings, span_of
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.item_matches import match_warnings
 from glta_cli.data.item_text import item_text, plain
 from glta_cli.data.loader_outputs import check_account, check_raw
+from glta_cli.data.losses import loss_warnings, lost
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
+from glta_cli.data.unmet_items import unmet_items
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.plugin.component import Component
 from glta_cli.plugin.interactions import Interactions
@@ -47,10 +51,11 @@ def write_dataset(
             f"the source comes divided into parts of its own, which {settings.split.strategy} divides anew: "
             "`--split given` keeps them"
         )
-    table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore)
+    table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore, keeps_unrated=raw.keeps_unrated)
     dropped = _merged(raw.dropped, table.dropped)
+    read = table.interactions.height + table.added_up + sum(dropped.values())
     with component.named():
-        check_account(raw, table.interactions.height + sum(dropped.values()))
+        check_account(raw, read)
     if table.interactions.is_empty():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
         raise InputError(
@@ -59,6 +64,13 @@ def write_dataset(
             hint="look at the file, or lower --kcore and --min-rating",
         )
 
+    examples = examples_of(raw, table.first_dropped)
+    losses = lost(raw, dropped)
+    span = span_of(raw)
+    warnings += [*loss_warnings(settings, losses, read, examples), *far_warnings(raw, span)]
+    unmet = unmet_items(raw, table.item_ids, settings.kcore)
+    item_ids = [*table.item_ids, *unmet]
+
     require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
     if settings.split.in_time and "timestamp" not in table.interactions.columns:
         _refuse_empty_times(settings, raw)
@@ -66,20 +78,23 @@ def write_dataset(
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
     write_table(folder / INTERACTIONS_FILE, table.interactions.with_columns(named))
     write_table(folder / USERS_FILE, pl.DataFrame({"user": table.user_ids}))
-    items = _items(raw, table.item_ids)
+    items = _items(raw, item_ids)
     write_table(folder / ITEMS_FILE, items)
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
     warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
+    unknown = 0
     if raw.items is not None:
         name = files["items"].name if "items" in files else "the item file"
         described = raw.items.select(pl.col("item").cast(pl.String)).collect()["item"]
-        warnings += match_warnings(table.item_ids, described.to_list(), name)
+        unknown = len(set(described.drop_nulls()).difference(item_ids))
+        warnings += [*match_warnings(table.item_ids, described.to_list(), name), *_title_warnings(raw.items, name)]
     if not sizes["test"] and settings.split.strategy != "given":
         warnings.append(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
         )
-    users, catalogue, count = len(table.user_ids), len(table.item_ids), table.interactions.height
+    users, catalogue, count = len(table.user_ids), len(item_ids), table.interactions.height
+    of_items = {"unmet": len(unmet), "without_text": items["text"].null_count(), "only_in_item_file": unknown}
     return {
         "dataset": settings.name,
         "users": users,
@@ -87,11 +102,28 @@ def write_dataset(
         "interactions": count,
         "density": count / (users * catalogue),
         "dropped": dropped,
-        "examples": {reason: raw.examples[reason] for reason in dropped if reason in raw.examples},
+        "examples": {reason: examples[reason] for reason in dropped if reason in examples},
+        "account": account_of(raw, read=read, kept=count, lost=sum(losses.values()), span=span, items=of_items),
         "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
+        **_weighing(raw, table),
     }
+
+
+def _weighing(raw: RawDataset, table: CleanTable) -> dict[str, Any]:
+    """What is told where the source has events or weights; nothing where it has neither."""
+    told: dict[str, Any] = {}
+    if table.added_up:
+        told["added_up"] = table.added_up
+    if raw.events:
+        told["events"] = {event: asdict(rows) for event, rows in raw.events.items()}
+    if "weight" in table.interactions.columns:
+        weights = table.interactions["weight"].cast(pl.Float64)
+        told["weights"] = {"least": weights.min(), "mean": weights.mean(), "most": weights.max()}
+    if "seen" in table.interactions.columns:
+        told["seen"] = int(table.interactions["seen"].sum())
+    return told
 
 
 def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:
@@ -159,6 +191,25 @@ def _items(raw: RawDataset, item_ids: list[str]) -> pl.DataFrame:
         schema={"item": pl.String, "title": pl.String, "text": pl.String},
     )
     return catalogue.join(known, on="item", how="left", maintain_order="left")
+
+
+def _title_warnings(items: pl.LazyFrame, name: str) -> list[str]:
+    """A sentence where items stand in the item file several times, with titles that differ."""
+    titled = (
+        items.select(pl.col("item").cast(pl.String), pl.col("title").cast(pl.String).str.strip_chars())
+        .filter(pl.col("title") != "", pl.col("item") != "")
+        .unique(maintain_order=True)
+        .collect()
+    )
+    repeated = titled.filter(titled["item"].is_duplicated())
+    if repeated.is_empty():
+        return []
+    item = repeated["item"][0]
+    first, second = repeated.filter(pl.col("item") == item)["title"][:2]
+    return [
+        f"items with several titles in {name}: {repeated['item'].n_unique():,}, such as {item}: "
+        f"'{plain(first)}' and '{plain(second)}'; the first counts"
+    ]
 
 
 def _text_warnings(items: pl.DataFrame) -> list[str]:

@@ -18,11 +18,14 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.parquet import write_table
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
 from glta_cli.data.splits import SPLITS
+from glta_cli.recipe.schema import DatasetSettings
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
 
 STAGE: Final = "prepare"
 EXAMPLES: Final = 3
+# Of what a manifest was made from, and no stage: what was superseded is not needed any more.
+GROWN_FROM: Final = "grown-from"
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,12 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
     )
 
 
-def publish_growth(growth: Growth, workspace: Workspace) -> PreparedDataset:
-    """Publish the dataset as it is now; found again where it was published before."""
+def publish_growth(growth: Growth, settings: DatasetSettings, workspace: Workspace) -> PreparedDataset:
+    """Publish the dataset as it is now; found again where it was published before.
+
+    Args:
+        settings: as it was prepared now, with the source where it is now.
+    """
     known, fresh = growth.known.artefact, growth.fresh.artefact
     identity = fingerprint([SCHEMA_VERSION, "growth", known.fingerprint, fresh.fingerprint])
     inputs: Mapping[str, Any] = fresh.manifest["inputs"]
@@ -145,13 +152,20 @@ def publish_growth(growth: Growth, workspace: Workspace) -> PreparedDataset:
             STAGE,
             identity,
             partial(_write, growth),
-            settings=fresh.manifest["settings"],
-            inputs={**inputs, "grown-from": known.fingerprint},
+            settings=settings.model_dump(mode="json"),
+            inputs={**inputs, GROWN_FROM: known.fingerprint},
             seed=fresh.manifest["seed"],
         )
 
     artefact, _ = workspace.published_or_made(STAGE, identity, publish)
     return PreparedDataset(artefact)
+
+
+def grown_source(prepared: PreparedDataset) -> Path | None:
+    """Where a dataset that grew was read from; None for one that was prepared as it is."""
+    manifest = prepared.artefact.manifest
+    source = manifest["settings"].get("source")
+    return Path(source) if GROWN_FROM in manifest["inputs"] and source is not None else None
 
 
 def same_source(known: PreparedDataset, fresh: PreparedDataset) -> bool:

@@ -19,6 +19,8 @@ _SHOWN: Final = 3
 def match_warnings(log: Iterable[str], described: Iterable[str | None], name: str) -> list[str]:
     """A sentence where less than half of the log's items are in the item file, though it has others.
 
+    Where more are, a sentence on those that it has in another writing.
+
     Args:
         log: ids of the log.
         described: ids of the item file.
@@ -28,18 +30,48 @@ def match_warnings(log: Iterable[str], described: Iterable[str | None], name: st
     present = dict.fromkeys(item for item in described if item)
     missing = [item for item in wanted if item not in present]
     others = [item for item in present if item not in wanted]
-    if not others or 2 * len(missing) <= len(wanted):
+    if not others or not missing:
         return []
+    alike = written_otherwise(wanted, present)
+    if 2 * len(missing) <= len(wanted):
+        return _told_of_some(missing, alike, name)
     found = len(wanted) - len(missing)
     told = (
         f"{found:,} of {len(wanted):,} items of the log are in {name}; "
         f"log: {', '.join(missing[:_SHOWN])}; items: {', '.join(others[:_SHOWN])}"
     )
-    reason = next((reason for reason, bare in _SAME_BUT_FOR.items() if _meet(missing, others, bare)), None)
-    return [told + (f": they differ in {reason} alone, so write them alike" if reason else "")]
+    reasons = {reason for _, reason in alike.values()}
+    most_alike = 2 * len(alike) > len(missing)
+    return [told + (f": they differ in {_listed(reasons)} alone, so write them alike" if most_alike else "")]
 
 
-def _meet(missing: list[str], others: list[str], bare: Callable[[str], str]) -> bool:
-    """Whether most of the missing items have another under the same bare writing."""
-    bared = {bare(item) for item in others}
-    return 2 * sum(bare(item) in bared for item in missing) > len(missing)
+def written_otherwise(log: Iterable[str], described: Iterable[str | None]) -> dict[str, tuple[str, str]]:
+    """Items of the log that the item file lacks, but has in another writing: the id there, and what they differ in."""
+    wanted = dict.fromkeys(log)
+    present = dict.fromkeys(item for item in described if item)
+    missing = [item for item in wanted if item not in present]
+    others = [item for item in present if item not in wanted] if missing else []
+    found: dict[str, tuple[str, str]] = {}
+    for reason, bare in _SAME_BUT_FOR.items():
+        if not others:
+            break
+        there = {bare(item): item for item in reversed(others)}
+        found |= {
+            item: (there[bared], reason) for item in missing if item not in found and (bared := bare(item)) in there
+        }
+    return found
+
+
+def _told_of_some(missing: list[str], alike: Mapping[str, tuple[str, str]], name: str) -> list[str]:
+    if not alike:
+        return []
+    shown = ", ".join(f"{item} (there: {other})" for item, (other, _) in list(alike.items())[:_SHOWN])
+    reasons = _listed({reason for _, reason in alike.values()})
+    return [
+        f"{len(missing):,} items of the log are not in {name}, such as {shown}: "
+        f"{len(alike):,} differ in {reasons} alone, so write them alike"
+    ]
+
+
+def _listed(reasons: set[str]) -> str:
+    return " or ".join(reason for reason in _SAME_BUT_FOR if reason in reasons)

@@ -10,9 +10,9 @@ import polars as pl
 
 from glta_cli.core.errors import PluginError
 from glta_cli.data.splits import SPLITS
-from glta_cli.plugin import RawDataset
+from glta_cli.plugin import RawDataset, SeenFile
 
-INTERACTION_COLUMNS = frozenset({"user", "item", "rating", "timestamp", "split"})
+INTERACTION_COLUMNS = frozenset({"user", "item", "rating", "timestamp", "split", "weight", "seen"})
 ITEM_COLUMNS = frozenset({"item", "title", "description"})
 
 
@@ -37,9 +37,15 @@ def check_raw(raw: Any) -> None:
         _check_type("interactions", "rating", schema["rating"], schema["rating"].is_numeric(), "numbers")
     if "timestamp" in schema:
         _check_type("interactions", "timestamp", schema["timestamp"], schema["timestamp"].is_integer(), "whole seconds")
+    if "weight" in schema:
+        _check_type("interactions", "weight", schema["weight"], schema["weight"].is_numeric(), "numbers")
+    if "seen" in schema:
+        _check_type("interactions", "seen", schema["seen"], schema["seen"] == pl.Boolean, "true or false")
     if "split" in schema:
         _check_type("interactions", "split", schema["split"], schema["split"] == pl.String, "strings")
         _check_parts(raw.interactions)
+    if not (isinstance(raw.files, tuple) and all(isinstance(file, SeenFile) for file in raw.files)):
+        raise PluginError(f"read() returns files that are {_described(raw.files)}, not a tuple of SeenFile")
     if raw.items is not None:
         _check_columns("items", raw.items, {"item", "title"}, ITEM_COLUMNS)
         for column, kind in raw.items.collect_schema().items():

@@ -32,6 +32,8 @@ from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
 
 STAGE: Final = "prepare"
+# Settings that say whether something is prepared, but not what.
+_NOT_DECIDING: Final = frozenset({"most_dropped"})
 POINTER_KEYS: Final = ("fingerprint", "source", "loader")
 
 
@@ -126,7 +128,7 @@ def _pointer(settings: DatasetSettings, loader: DatasetLoader, workspace: Worksp
     Where nothing can be fetched, the source is what tells one dataset from another. Elsewhere a local copy
     stands for the download.
     """
-    key = settings.model_dump(mode="json")
+    key = settings.model_dump(mode="json", exclude=set(_NOT_DECIDING))
     if not needs_source(loader):
         del key["source"]
     return workspace.folder("datasets") / f"{fingerprint(key)}.json"
@@ -183,7 +185,7 @@ def _identity(settings: DatasetSettings, inputs: Mapping[str, Mapping[str, str]]
         {
             "stage": STAGE,
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json", exclude={"source"}),
+            "settings": settings.model_dump(mode="json", exclude={"source", *_NOT_DECIDING}),
             "inputs": {role: content["sha256"] for role, content in inputs.items()},
             "loader": _loader_identity(component),
         }

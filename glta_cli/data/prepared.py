@@ -25,8 +25,9 @@ class PreparedDataset:
     """One published dataset; its files are read, and their hashes checked, when first asked for.
 
     Files:
-        interactions.parquet: `user`, `item` (Int32 indices), `rating`, `timestamp` where known, `split`;
-            user after user, each user's rows in order of time.
+        interactions.parquet: `user`, `item` (Int32 indices), `rating`, `timestamp` where known, `split`, and where
+            they are not the same everywhere `weight` (Float32) and `seen` (Boolean); user after user, each user's
+            rows in order of time.
         users.parquet: `user`, the original id at each user index.
         items.parquet: `item`, the original id at each item index, with `title` and `text` or null.
     """
@@ -50,6 +51,11 @@ class PreparedDataset:
     def has_text(self) -> bool:
         """Whether any item has a title or a description."""
         return bool(self.artefact.details["has_text"])
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some interactions count for more than others."""
+        return "weights" in self.artefact.details
 
     @property
     def warnings(self) -> list[str]:
@@ -124,15 +130,39 @@ class PreparedDataset:
         # NumPy knows days beyond the year 9999, which a damaged clock may give.
         return str(np.datetime64(int(latest.max()), "s").astype("datetime64[D]")) if len(latest) else None
 
+    def seen(self) -> Interactions:
+        """The interactions of all splits that keep their item out of the answers to their user.
+
+        All of them, unless the source says otherwise, such as of an item that was only viewed.
+        """
+        table = self._table
+        return self._interactions(table.filter(pl.col("seen")) if "seen" in table.columns else table)
+
     @property
     def examples(self) -> dict[str, str]:
         """For reasons of `dropped`, where the first such record stands and what it looks like."""
         return dict(self.artefact.details.get("examples", {}))
 
+    @property
+    def account(self) -> dict[str, Any] | None:
+        """What came in: files with their columns, rows read, kept and lost, first and last date, and counts of items.
+
+        None where 0.1 prepared it, which kept no account.
+        """
+        account: dict[str, Any] | None = self.artefact.details.get("account")
+        return account
+
     def summary(self) -> dict[str, Any]:
-        """Users, items, interactions, density, rows dropped by reason, and the sizes of the splits."""
+        """Users, items, interactions, density, rows dropped by reason, and the sizes of the splits.
+
+        Where the source has events or weights also `added_up` (rows whose weight was added to another one's), `events`
+        (`EventRows` of each), `weights` (`least`, `mean` and `most` of an interaction) and `seen` (the interactions
+        that keep their item out of the answers, where not all do).
+        """
         keys = ("dataset", "users", "items", "interactions", "density", "dropped", "split")
-        return {key: self.artefact.details[key] for key in keys}
+        told = ("added_up", "events", "weights", "seen")
+        details = self.artefact.details
+        return {key: details[key] for key in keys} | {key: details[key] for key in told if key in details}
 
     @cached_property
     def _table(self) -> pl.DataFrame:
@@ -151,6 +181,7 @@ class PreparedDataset:
             table["item"].to_numpy().astype(np.int64),
             user_count=self.user_count,
             item_count=self.item_count,
+            weights=table["weight"].to_numpy() if "weight" in table.columns else None,
         )
 
 

@@ -177,6 +177,12 @@ def needs_text_vectors(made: MadeBaseline) -> bool:
     return bool(getattr(made.baseline, "needs_text_vectors", False))
 
 
+def tell_of_unused_weights(made: MadeBaseline, pipeline: Pipeline) -> None:
+    """Say so where interactions have weights and a baseline does not use them."""
+    if pipeline.prepared().weighted and not getattr(made.baseline, "uses_weights", False):
+        say(f"{escape(made.name)} takes every interaction alike: it does not use weights")
+
+
 def uses_seed(made: MadeBaseline) -> bool:
     return bool(getattr(made.baseline, "uses_seed", True))
 

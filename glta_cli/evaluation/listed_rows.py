@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.terminal import say
-from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, made_baseline
+from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, made_baseline, tell_of_unused_weights
 from glta_cli.evaluation.rows import BaselineRow, EncoderRow, Row, TunableRow, VariantRow
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import GraphSettings, Recipe
@@ -127,11 +127,15 @@ def _require_known(name: str, recipe: Recipe) -> None:
 def require_rows(rows: Sequence[Row], pipeline: Pipeline, *, tune: bool) -> None:
     """Raise what is known to keep a row from being trained, such as texts it cannot have: `InputError`, `GltaError`.
 
+    Of a baseline that takes interactions alike where they have weights it is said.
+
     Args:
         tune: whether their settings are to be chosen from their grids.
     """
     for row in rows:
         row.require(pipeline)
+        if isinstance(row, BaselineRow):
+            tell_of_unused_weights(row.made, pipeline)
         if tune and isinstance(row, TunableRow):
             # A plugin's grid may hold what its settings refuse.
             for candidate in row.candidates():

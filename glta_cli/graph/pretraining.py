@@ -172,20 +172,22 @@ class SoftmaxTask(_EncoderTask):
         chosen = torch.from_numpy(batch).to(self.device)
         users = F.normalize(F.embedding(chosen, user_vectors), dim=-1)  # [B, d]
         items = _scaled_items(item_vectors, self.settings)
-        positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self._pairs(batch)))
+        positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self._pairs(batch)))  # [P] each
         loss = catalogue_softmax_loss(
             users / self.settings.temperature, items, positives, sample=self.settings.softmax_items
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra
 
-    def _pairs(self, batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """All items of users [B]: the place of their user in the batch, and the items, [P] each."""
+    def _pairs(self, batch: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        """All items of users [B]: the place of their user in the batch, the items, and weights if any, [P] each."""
         counts = self.interactions.counts[batch]
         rows = np.repeat(np.arange(len(batch)), counts)
         before = np.cumsum(counts) - counts  # pairs of the users before each user
         starts = self.interactions.indptr[batch] - before
-        return rows, self.interactions.items[starts[rows] + np.arange(len(rows))]
+        places = starts[rows] + np.arange(len(rows))
+        weights = self.interactions.relative_weights
+        return rows, self.interactions.items[places], *([] if weights is None else [weights[places]])
 
 
 class BprTask(_EncoderTask):
@@ -195,20 +197,22 @@ class BprTask(_EncoderTask):
     def sampler(self) -> NegativeSampler:
         return NegativeSampler(self.interactions)
 
-    def batches(self, epoch: int) -> Sequence[tuple[NDArray[np.int64], ...]]:
-        """Batches of (users, positives, negatives), [B] each."""
+    def batches(self, epoch: int) -> Sequence[tuple[NDArray[Any], ...]]:
+        """Batches of (users, positives, negatives), and of weights if there are any, [B] each."""
         generator = self.generator(epoch)
         order = generator.permutation(len(self.interactions))
         users, positives = self.interactions.users[order], self.interactions.items[order]
         negatives = self.sampler.draw(users, generator)
         size = self.settings.training.batch_size
         starts = range(0, len(order), size)
-        return [(users[s : s + size], positives[s : s + size], negatives[s : s + size]) for s in starts]
+        weights = self.interactions.relative_weights
+        columns: list[NDArray[Any]] = [users, positives, negatives, *([] if weights is None else [weights[order]])]
+        return [tuple(column[s : s + size] for column in columns) for s in starts]
 
-    def loss(self, batch: tuple[NDArray[np.int64], ...]) -> Tensor:
-        users, positives, negatives = (torch.from_numpy(part).to(self.device) for part in batch)
+    def loss(self, batch: tuple[NDArray[Any], ...]) -> Tensor:
+        users, positives, negatives, *weights = (torch.from_numpy(part).to(self.device) for part in batch)
         items = torch.stack([positives, negatives])  # [2, B]
         user_vectors, item_vectors = self.module()
-        loss = bpr_loss(F.embedding(users, user_vectors), *F.embedding(items, item_vectors))
+        loss = bpr_loss(F.embedding(users, user_vectors), *F.embedding(items, item_vectors), *weights)
         extra: Tensor = self.module.extra_loss(users, items)
         return loss + extra

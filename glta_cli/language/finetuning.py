@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import torch
@@ -27,11 +27,16 @@ from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
 @dataclass(frozen=True)
 class Example:
-    """A user's training example: context items shown, target items to predict; no item is in both."""
+    """A user's training example: context items shown, target items to predict; no item is in both.
+
+    Attributes:
+        weights: along the targets, float32: what each counts for; None where all count the same.
+    """
 
     user: int
     context: NDArray[np.int64]
     targets: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
 
 
 class Examples:
@@ -67,7 +72,10 @@ class Examples:
             hidden[generator.choice(len(items), count, replace=False)] = True
         else:
             hidden = self.holdout[self.train.indptr[user] : self.train.indptr[user + 1]]
-        return Example(user, items[~hidden], generator.permutation(items[hidden]))
+        targets = generator.permutation(np.flatnonzero(hidden))
+        weights = self.train.relative_weights
+        own = None if weights is None else weights[self.train.indptr[user] + targets]
+        return Example(user, items[~hidden], items[targets], own)
 
 
 class FinetuningTask:
@@ -163,7 +171,7 @@ class FinetuningTask:
     def _first_position_loss(self, batch: list[Example]) -> Tensor:
         """Every target against the catalogue, from the state at the end of the prompt."""
         queries = self._queries(batch, rows=1)[:, 0]  # [B, D]
-        targets = self._pairs([example.targets for example in batch])
+        targets = self._pairs([example.targets for example in batch], [example.weights for example in batch])
         # What is shown is masked in the output, so it takes no part in the sum either.
         context = self._pairs([example.context for example in batch])
         return self._catalogue_loss(queries, targets, excluded=context)
@@ -173,10 +181,12 @@ class FinetuningTask:
         rows = self.settings.positions
         queries = self._queries(batch, rows=rows)  # [B, k, D]
         targets = [example.targets[:rows] for example in batch]
-        pairs = self._pairs(targets)
+        weights = [None if example.weights is None else example.weights[:rows] for example in batch]
+        pairs = self._pairs(targets, weights)
         position = torch.from_numpy(np.concatenate([np.arange(len(part)) for part in targets])).to(self.module.device)
         picked = queries[pairs.rows, position]  # [P, D]
-        return self._catalogue_loss(picked, Positives(torch.arange(len(picked), device=picked.device), pairs.items))
+        each = torch.arange(len(picked), device=picked.device)
+        return self._catalogue_loss(picked, Positives(each, pairs.items, pairs.weights))
 
     def _catalogue_loss(self, queries: Tensor, positives: Positives, excluded: Positives | None = None) -> Tensor:
         head = self.module.head
@@ -193,11 +203,15 @@ class FinetuningTask:
         prompts = [self.prompts.write(example.user, example.context) for example in batch]
         return prompt_queries(self.module, self.prompts, prompts, rows)
 
-    def _pairs(self, items: Sequence[NDArray[np.int64]]) -> Positives:
+    def _pairs(
+        self, items: Sequence[NDArray[np.int64]], weights: Sequence[NDArray[np.float32] | None] = ()
+    ) -> Positives:
         rows = np.repeat(np.arange(len(items)), [len(part) for part in items])
-        columns = np.concatenate(items)
-        device = self.module.device
-        return Positives(torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
+        columns: list[NDArray[Any]] = [rows, np.concatenate(items)]
+        given = [part for part in weights if part is not None]
+        if given:
+            columns.append(np.concatenate(given))
+        return Positives(*(torch.from_numpy(column).to(self.module.device) for column in columns))
 
     def validate(self) -> dict[str, float]:
         users = self.validation_users

@@ -167,7 +167,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         InputError: an early exit deeper than the model, or adapters for layers it has not.
     """
     settings = recipe.backbone
-    config = _architecture(recipe)
+    config = architecture_of(recipe)
     if settings.layers is not None:
         exit_after(config, settings.layers)
     text = config.get_text_config()
@@ -307,13 +307,14 @@ def _text_backbone(recipe: Recipe, dtype: torch.dtype) -> tuple[str, int] | None
     if name is None:
         return None
     ranks = generates(installed().find("backbone", name).declaration)
-    return name, parameter_count(meta_model(_architecture(text_reader(recipe)), dtype, generates=ranks))
+    return name, parameter_count(meta_model(architecture_of(text_reader(recipe)), dtype, generates=ranks))
 
 
 # ---------------------------------------------------------------------------------------- what a recipe says
 
 
-def _architecture(recipe: Recipe) -> Any:
+def architecture_of(recipe: Recipe) -> Any:
+    """The configuration of the recipe's backbone with all its layers, before any weights are read."""
     component = installed().find("backbone", recipe.backbone.name)
     backbone = component.build(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
     return backbone.architecture()

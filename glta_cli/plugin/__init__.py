@@ -40,12 +40,11 @@ if TYPE_CHECKING:
     from glta_cli.plugin.baseline import Baseline as Baseline
     from glta_cli.plugin.baseline import BaselineData as BaselineData
     from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
+    from glta_cli.plugin.dataset import EventRows as EventRows
     from glta_cli.plugin.dataset import Fetch as Fetch
     from glta_cli.plugin.dataset import RawDataset as RawDataset
     from glta_cli.plugin.dataset_look import DatasetLook as DatasetLook
     from glta_cli.plugin.dataset_look import LookingLoader as LookingLoader
-    from glta_cli.plugin.dataset_look import SeenColumn as SeenColumn
-    from glta_cli.plugin.dataset_look import SeenFile as SeenFile
     from glta_cli.plugin.declarations import KINDS as KINDS
     from glta_cli.plugin.declarations import BackboneDeclaration as BackboneDeclaration
     from glta_cli.plugin.declarations import BaselineDeclaration as BaselineDeclaration
@@ -73,6 +72,8 @@ if TYPE_CHECKING:
     from glta_cli.plugin.logger import StageLogger as StageLogger
     from glta_cli.plugin.scorer import Scorer as Scorer
     from glta_cli.plugin.scorer import product_scorer as product_scorer
+    from glta_cli.plugin.seen_file import SeenColumn as SeenColumn
+    from glta_cli.plugin.seen_file import SeenFile as SeenFile
     from glta_cli.plugin.settings import BackboneSettings as BackboneSettings
     from glta_cli.plugin.settings import LoraSettings as LoraSettings
     from glta_cli.plugin.settings import Settings as Settings
@@ -117,14 +118,13 @@ _HOMES = {
     ),
     "glta_cli.plugin.dataset": (
         "DatasetLoader",
+        "EventRows",
         "Fetch",
         "RawDataset",
     ),
     "glta_cli.plugin.dataset_look": (
         "DatasetLook",
         "LookingLoader",
-        "SeenColumn",
-        "SeenFile",
     ),
     "glta_cli.plugin.declarations": (
         "BackboneDeclaration",
@@ -162,6 +162,10 @@ _HOMES = {
     "glta_cli.plugin.scorer": (
         "Scorer",
         "product_scorer",
+    ),
+    "glta_cli.plugin.seen_file": (
+        "SeenColumn",
+        "SeenFile",
     ),
     "glta_cli.plugin.settings": (
         "BackboneSettings",

@@ -43,7 +43,17 @@ class Baseline(Protocol):
 
     One that has a true attribute `needs_text_vectors` is given them; without item texts there is nothing to fit it on.
     One whose attribute `uses_seed` is false learns the same whatever the seed, and is fitted once for all seeds; one
-    without it is taken to use the seed.
+    without it is taken to use the seed. One whose attribute `uses_weights` is true heeds `train.weights`, what each
+    interaction counts for; of one without it an evaluation says that it does not, where there are weights.
+
+    One that has `scoring_settings`, names of settings that `scorer` reads and `fit` does not, is fitted once for all
+    their values: `glta evaluate --tune` tries many of them for the price of one, and what was fitted before there was
+    such a setting is found again.
+
+    Where the split is in time `scorer` is given training and validation interactions when the test is ranked, those a
+    user has met by then, and what `fit` learnt from training alone. One that learns something of each user, such as a
+    vector, may have a method `fold_in(learnt, train, histories)`: it returns what was learnt, with what follows from
+    `histories` for users who have others there than in `train`. It is called before `scorer` is given those histories.
 
     Example:
         import numpy as np
@@ -52,27 +62,31 @@ class Baseline(Protocol):
 
         class NeighboursSettings(Settings):
             shrink: float = 10.0
+            recency: float = 1.0  # what an item weighs of the next newer one
 
         class Neighbours:
             uses_seed = False
+            scoring_settings = ("recency",)  # its declaration has time_grid={"recency": [1.0, 0.8]}
 
             def __init__(self, settings):
                 self.settings = settings
 
             def fit(self, data):
-                together = self.histories(data.train, np.arange(data.train.user_count))
+                together = self.histories(data.train, np.arange(data.train.user_count), recency=1.0)
                 together = together.T @ together  # [I, I]
                 popularity = together.diagonal()
                 similar = together / (np.sqrt(np.outer(popularity, popularity)) + self.settings.shrink)
                 return {"similar": similar - np.diag(similar.diagonal())}
 
             def scorer(self, learnt, train):
-                return lambda users: self.histories(train, users) @ learnt["similar"]  # [B, I]
+                recency = self.settings.recency
+                return lambda users: self.histories(train, users, recency) @ learnt["similar"]  # [B, I]
 
-            def histories(self, interactions, users):
+            def histories(self, interactions, users, recency):
                 rows = np.zeros((len(users), interactions.item_count), dtype=np.float32)
                 for row, user in enumerate(users):
-                    rows[row, interactions.of(user)] = 1
+                    items = interactions.of(user)  # the newest last
+                    rows[row, items] = recency ** np.arange(len(items))[::-1]
                 return rows
     """
 
@@ -83,8 +97,12 @@ class Baseline(Protocol):
         ...
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        """From what `fit` returned and the training histories: user indices [B] -> float32 scores [B, I].
+        """From what `fit` returned and the histories: user indices [B] -> float32 scores [B, I].
 
         The scores are the caller's to change.
+
+        Args:
+            train: each user's items in order of time: those of training or, when the test of a split in time is ranked,
+                of training and validation.
         """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,6 +10,23 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import polars
     from pydantic import BaseModel
+
+    from glta_cli.plugin.seen_file import SeenFile
+
+
+@dataclass(frozen=True)
+class EventRows:
+    """What became of the rows of one kind of event, such as all views.
+
+    Attributes:
+        rows: how many there are, before anything else is left out.
+        weight: what each counts for; None where they are left out.
+        seen: whether one of them keeps its item out of the answers to its user.
+    """
+
+    rows: int
+    weight: float | None = 1.0
+    seen: bool = True
 
 
 @dataclass
@@ -19,8 +36,11 @@ class RawDataset:
     Attributes:
         interactions: columns `user` and `item` (strings), optionally `rating` (float), `timestamp`
             (integer seconds) and, where the source comes divided, `split` (`train`, `valid` or `test`), which
-            `dataset.split.strategy: given` keeps and every other strategy ignores; in the source's order, ratings
-            unfiltered, duplicates kept.
+            `dataset.split.strategy: given` keeps and every other strategy ignores; `weight` (number, positive: what the
+            row counts for; the weights of several rows of one user with one item then add up, where without weights
+            all but one of them are dropped as duplicates) and `seen` (boolean; where false, the row alone does not keep
+            its item out of the answers to its user; null is true); in the source's order, ratings unfiltered,
+            duplicates kept.
         items: columns `item` (string), `title`, optionally `description` (strings or null); None when the
             source has no item texts.
         dropped: unreadable or incomplete records by reason.
@@ -29,6 +49,15 @@ class RawDataset:
             sum of `dropped`. None where the loader does not count them.
         examples: for reasons of `dropped`, where the first such record stands and what it looks like, such as
             `line 17: '1,5,soon'`.
+        files: each file that was read, with the columns taken and those ignored; the interactions first.
+        place_of: where row i of `interactions` stands in the source and what it looks like, as in `examples`; asked
+            for a few rows only, so it may read the file again. None where the loader does not know.
+        no_loss: reasons of `dropped` under which nothing is lost, such as what the settings leave out; of the others
+            a warning tells above 1 %, and above `dataset.most_dropped` nothing is prepared.
+        catalogue: whether `items` lists what there is: products nobody met yet then stay, to be recommended by their
+            texts. Else items without an interaction are left out.
+        keeps_unrated: whether a row without a rating is an interaction like any other, where others have one.
+        events: where the source tells kinds of events apart, what became of each, the most frequent first.
     """
 
     interactions: polars.LazyFrame
@@ -37,6 +66,12 @@ class RawDataset:
     warnings: list[str] = field(default_factory=list)
     read: int | None = None
     examples: dict[str, str] = field(default_factory=dict)
+    files: tuple[SeenFile, ...] = ()
+    place_of: Callable[[int], str] | None = None
+    no_loss: tuple[str, ...] = ()
+    catalogue: bool = False
+    keeps_unrated: bool = False
+    events: dict[str, EventRows] = field(default_factory=dict)
 
 
 class Fetch(Protocol):

@@ -8,36 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from glta_cli.plugin.dataset import DatasetLoader, RawDataset
-
-
-@dataclass(frozen=True)
-class SeenColumn:
-    """A column of a file.
-
-    Attributes:
-        name: as it is written.
-        role: what it is taken for, such as `user`; None where it is ignored.
-        example: its first value as text; None where there is none.
-    """
-
-    name: str
-    role: str | None
-    example: str | None
-
-
-@dataclass(frozen=True)
-class SeenFile:
-    """A file and its columns.
-
-    Attributes:
-        path: where it is.
-        form: how it is written, such as `format`, `separator`, `encoding` and `decimal`.
-        columns: in the file's order.
-    """
-
-    path: Path
-    form: Mapping[str, str]
-    columns: tuple[SeenColumn, ...]
+from glta_cli.plugin.seen_file import SeenFile
 
 
 @dataclass(frozen=True)

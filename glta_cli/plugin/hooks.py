@@ -94,6 +94,7 @@ def glta_baselines() -> Iterable[BaselineDeclaration]:  # type: ignore[empty-bod
                 target="my_package.baseline:Neighbours",
                 config="my_package.settings:NeighboursSettings",
                 grid={"shrink": [0.0, 10.0, 100.0]},
+                time_grid={"recency": [1.0, 0.8]},
             )
     """
 

@@ -63,6 +63,17 @@ class Interactions:
         """The user of each entry of `items`, int64 [n]."""
         return np.repeat(np.arange(self.user_count, dtype=np.int64), self.counts)
 
+    @cached_property
+    def relative_weights(self) -> NDArray[np.float32] | None:
+        """The weights over their mean, float32 [n]: what a loss multiplies by; None where all count the same.
+
+        With a mean of 1 the scale a person chose, 1 to 3 or 10 to 30, changes neither the size of a loss nor what a
+        learning rate or another term of the loss is to it.
+        """
+        if self.weights is None or not len(self.weights):
+            return None
+        return self.weights / np.float32(self.weights.mean(dtype=np.float64))
+
     def of(self, user: int) -> NDArray[np.int64]:
         """The items of one user, int64, in order."""
         return self.items[self.indptr[user] : self.indptr[user + 1]]

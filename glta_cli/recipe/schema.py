@@ -102,6 +102,12 @@ class DatasetSettings(Settings):
         0, ge=0, le=MOST_COUNT, description="least interactions of every user and item, to a fixed point"
     )
     split: SplitSettings = SplitSettings()
+    most_dropped: float = Field(
+        0.33,
+        ge=0,
+        le=1,
+        description="share of the rows that may be lost, unreadable or incomplete, before nothing is prepared",
+    )
     options: dict[str, Any] = Field({}, description="the loader's own settings")
 
 

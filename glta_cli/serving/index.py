@@ -38,6 +38,8 @@ TENSORS = {
     ),
     *(f"{column}{part}" for column in ("user_ids", "item_ids", "titles") for part in ("", "_offsets")),
 }
+# Beside them where less than the history is masked.
+SEEN_TENSORS = {"seen_indptr", "seen_items"}
 DTYPES = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
 
 
@@ -98,9 +100,17 @@ class Index:
 
     @cached_property
     def history(self) -> Interactions:
-        """Every known interaction of every user: what is never recommended again."""
+        """Every known interaction of every user."""
         tensors = self._tensors
         return Interactions(tensors["history_indptr"], tensors["history_items"], len(tensors["bias"]))
+
+    @cached_property
+    def seen(self) -> Interactions:
+        """What is never recommended again: the history, unless only some of it keeps an item out."""
+        tensors = self._tensors
+        if not tensors.keys() >= SEEN_TENSORS:
+            return self.history
+        return Interactions(tensors["seen_indptr"], tensors["seen_items"], len(tensors["bias"]))
 
     @property
     def user_ids(self) -> StringColumn:
@@ -184,13 +194,15 @@ def write_index(
     lengths: NDArray[np.int64],
     history: Interactions,
     *,
+    seen: Interactions | None = None,
     user_ids: list[str],
     item_ids: list[str],
     titles: list[str],
 ) -> None:
     """Write an index's file; `lengths` are the users' history lengths that fusion looks at.
 
-    Item vectors are stored as columns, [D, I], the order in which a product with a block of users reads them.
+    Of the history, `seen` alone is masked; None masks all of it. Item vectors are stored as columns, [D, I], the order
+    in which a product with a block of users reads them.
     """
     columns = {
         name: StringColumn.of(strings)
@@ -209,4 +221,6 @@ def write_index(
         **{name: column.text for name, column in columns.items()},
         **{f"{name}_offsets": column.offsets for name, column in columns.items()},
     }
+    if seen is not None and len(seen) < len(history):
+        tensors |= {"seen_indptr": seen.indptr, "seen_items": seen.items}
     write_tensors(folder / VECTORS, tensors)

@@ -39,7 +39,7 @@ class AskedRun:
 
 
 def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = None) -> dict[str, Any]:
-    """The k best items a user has not interacted with, with original ids and titles.
+    """The k best items for a user, with original ids and titles; those of the history that count as seen are left out.
 
     Args:
         asked: the run to name in errors.
@@ -83,9 +83,9 @@ def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str
         raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE, asked)
     users = np.array([position])
     met = index.history.of(position)
-    scores = index.scorer(index.history)(users)
-    mask_seen(scores, users, index.history)
-    available = index.history.item_count - len(met)
+    scores = index.scorer(index.seen)(users)
+    mask_seen(scores, users, index.seen)
+    available = index.seen.item_count - len(index.seen.of(position))
     ranked = top_k(scores, min(k, available))[0] if available else np.empty(0, dtype=np.int64)
 
     def shown(item: int) -> dict[str, str]:

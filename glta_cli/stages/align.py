@@ -15,6 +15,7 @@ from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
 from glta_cli.stages.stage import TIMING, ModelStage, dealt_texts, details_of, require_text
+from glta_cli.stages.warm_start import earlier, start_model
 from glta_cli.training.loop import train
 
 
@@ -58,6 +59,9 @@ class Align(ModelStage):
         tokenizer = model.language_model.tokenizer
         prompts = AlignmentPrompts(tokenizer, context.texts, context.prepared.user_count, recipe.align, recipe.prompts)
         task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
+        start = earlier(context, "align")
+        if start is not None:
+            start_model(model, start, aligned=False)
         epochs = context.epochs_selected("align")
         progress = train(
             task, recipe.align.training, state_folder=state_folder, description="align items", fixed_epochs=epochs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,7 @@ class StageContext:
     Attributes:
         artefacts: by stage.
         selected: in a refit, by stage, what chose on validation; `train` is then everything known. None elsewhere.
+        starts: by stage, what an earlier training published that this one starts from.
     """
 
     recipe: Recipe
@@ -53,6 +54,7 @@ class StageContext:
     device: torch.device
     artefacts: Mapping[str, Artefact]
     selected: Mapping[str, Artefact] | None = None
+    starts: Mapping[str, Artefact] = field(default_factory=dict)
 
     @cached_property
     def prepared(self) -> PreparedDataset:
@@ -194,11 +196,17 @@ def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
 
 def together(first: Interactions, second: Interactions) -> Interactions:
     """The interactions of both, each user's of the second after those of the first; of the same users and items."""
+    weights = None
+    if first.weights is not None or second.weights is not None:
+        ones = (np.ones(len(each), dtype=np.float32) for each in (first, second))
+        given = (first.weights, second.weights)
+        weights = np.concatenate([one if own is None else own for one, own in zip(ones, given, strict=True)])
     return Interactions.from_pairs(
         np.concatenate([first.users, second.users]),
         np.concatenate([first.items, second.items]),
         user_count=first.user_count,
         item_count=first.item_count,
+        weights=weights,
     )
 
 

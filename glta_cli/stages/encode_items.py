@@ -20,6 +20,7 @@ from glta_cli.recipe.selection import encoder_needs_text_vectors, require_reader
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
 from glta_cli.stages.context import VECTORS, WHITENING, StageContext, head_takes_texts
 from glta_cli.stages.stage import Stage, dealt_texts, require_text
+from glta_cli.workspace.artefact import Artefact
 
 
 class EncodeItems(Stage):
@@ -61,7 +62,9 @@ class EncodeItems(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         plain = plain_text_vectors(context, context.texts)
-        whitening = Whitening.of(plain, context.recipe.text.dimensions)
+        start = context.starts.get("encode-items")
+        # What learnt from the vectors of before goes on from them: they stay what they were, turn and scale included.
+        whitening = Whitening.of(plain, context.recipe.text.dimensions) if start is None else published_whitening(start)
         vectors = whitening.apply(plain)
         write_tensors(folder / VECTORS, {"vectors": vectors})
         write_tensors(folder / WHITENING, {"mean": whitening.mean, "directions": whitening.directions})
@@ -88,9 +91,14 @@ def later_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[n
     """
     artefact = context.artefacts["encode-items"]
     if artefact.has(WHITENING):
-        stored = read_arrays(artefact.file(WHITENING), "mean", "directions")
-        whitening = Whitening(stored["mean"], stored["directions"])
+        whitening = published_whitening(artefact)
     else:
         before = plain_text_vectors(context, context.texts)
         whitening = Whitening.of(before, context.recipe.text.dimensions).turned_to(before, context.text_vectors())
     return whitening.apply(plain_text_vectors(context, texts))
+
+
+def published_whitening(artefact: Artefact) -> Whitening:
+    """The whitening a published stage made its vectors by."""
+    stored = read_arrays(artefact.file(WHITENING), "mean", "directions")
+    return Whitening(stored["mean"], stored["directions"])

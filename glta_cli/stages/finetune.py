@@ -15,6 +15,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
 from glta_cli.stages.stage import TIMING, ModelStage, details_of
+from glta_cli.stages.warm_start import earlier, start_model
 from glta_cli.training.loop import train, trainable
 
 
@@ -63,9 +64,11 @@ class Finetune(ModelStage):
             inference_batch=recipe.evaluate.batch_size,
             seed=recipe.seed,
         )
+        start = earlier(context, "finetune")
+        started = start is not None and start_model(model, start, aligned=aligned is not None)
         # The regression knows the state at the end of the prompt only, not those at the placeholders.
         warm = recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users
-        if warm:
+        if warm and not started:
             task.warm_start(recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
         epochs = context.epochs_selected("finetune")
@@ -74,7 +77,7 @@ class Finetune(ModelStage):
             recipe.finetune.training,
             state_folder=state_folder,
             description="fine-tune",
-            start="the warm start" if warm else "what it started from",
+            start="the warm start" if warm and not started else "what it started from",
             fixed_epochs=epochs,
         )
         write_tensors(folder / MODEL, own_tensors(model))

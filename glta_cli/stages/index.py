@@ -83,6 +83,7 @@ class BuildIndex(ModelStage):
             graph.items,
             histories.counts,
             prepared.history(),
+            seen=prepared.seen(),
             user_ids=prepared.user_ids,
             item_ids=prepared.item_ids,
             titles=prepared.titles,

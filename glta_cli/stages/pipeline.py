@@ -7,20 +7,23 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.dependence import Dependence
 from glta_cli.stages.known_at_test import knows_all_at_test
 from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.published_run import published_stages
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
-from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
+from glta_cli.stages.run_so_far import dataset_so_far, run_so_far
+from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
 from glta_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from glta_cli.stages.loggers import Loggers
+    from glta_cli.stages.schedule import Schedule
     from glta_cli.training.profiling import StageProfile
 
 
@@ -52,6 +55,8 @@ class Pipeline:
         self._texts_told = False
         self._sources: dict[str, list[Any]] = {}
         self._artefacts: dict[str, Artefact] = {}
+        self._schedule: Schedule | None = None
+        self.announced = False
         self._weights_of_backbone: dict[str, str] = {}
 
     @property
@@ -76,6 +81,9 @@ class Pipeline:
         if self.as_published:
             # What a finished run has stays what it was made of, whatever would be made of its recipe today.
             wanted = [each for each in wanted if each.name not in self._artefacts]
+        from glta_cli.stages.schedule import scheduled
+
+        self._schedule = scheduled(self, wanted, self._unpublished(wanted))
         for each in wanted:
             with self._failure_noted():
                 self._artefacts[each.name] = self._up_to_date(each)
@@ -160,27 +168,20 @@ class Pipeline:
                 hint="finetune.enabled=true goes on to the language model",
             )
 
-    def answer_from(self, run: Run) -> bool:
+    def answer_from(self, run: Run, *, to_measure: bool = True) -> bool:
         """Take what a finished run published as it is, without a look at its source; the run stays as it was.
+
+        Args:
+            to_measure: whether figures are to come from it; who only asks it may ask one that knows less at test.
 
         Returns:
             Whether that can be: the run is finished and of this recipe, all of it is there, its index can be read, and
             users are in it as every other row of an evaluation knows them.
         """
-        from glta_cli.serving.index import LAYOUT
-
-        found = {stage: self.workspace.published(stage, name) for stage, name in run.stages.items()}
-        if found.get(SERVING, run) is None:
-            del found[SERVING]  # it is made again of what the run has
-        artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
-        own = deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
-        if not own or not run.finished or len(artefacts) < len(found):
+        artefacts = published_stages(run, self.workspace)
+        if artefacts is None or deciding(run.recipe) != deciding(self.recipe.model_dump(mode="json")):
             return False
-        if "index" in artefacts and artefacts["index"].manifest["settings"].get("layout") != LAYOUT:
-            return False
-        if SERVING in artefacts and artefacts[SERVING].manifest["settings"].get("layout") != LAYOUT:
-            del artefacts[SERVING]
-        if not knows_all_at_test(artefacts, self.recipe):
+        if to_measure and not knows_all_at_test(artefacts, self.recipe):
             from rich.markup import escape
 
             from glta_cli.core.terminal import say
@@ -248,18 +249,14 @@ class Pipeline:
         if "prepare" not in self._artefacts:
             self.workspace.remove_leftovers()
             _ = self.loggers  # one that cannot be had is said before anything runs
-            from rich.markup import escape
-
-            from glta_cli.core.terminal import say
+            from glta_cli.stages.prepared_remarks import tell_prepared
 
             with self.profiled("prepare") as profile:
-                kept = self._dataset_so_far()
+                kept = dataset_so_far(self.name, self.recipe, self.workspace)
                 prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
                 if profile is not None:
                     profile.nothing_ran = was_there
-            say(f"[green]✓[/] prepare: {escape(prepared.name)} " + ("up to date" if was_there else "prepared"))
-            for warning in prepared.warnings:
-                say(f"[yellow]warning[/]: {escape(warning)}")
+            tell_prepared(prepared, up_to_date=was_there)
             self._artefacts["prepare"] = prepared.artefact
             self._sources = source_files(prepared, self.recipe.dataset, self.workspace)
             if not was_there:
@@ -268,19 +265,6 @@ class Pipeline:
                 self._save()
                 self._log(prepared.artefact)
         return PreparedDataset(self._artefacts["prepare"])
-
-    def _dataset_so_far(self) -> PreparedDataset | None:
-        """What this run was prepared from before, where its recipe names no source that might have changed.
-
-        The settings alone may lead to another copy by now, which a run of another name was given as its source.
-        """
-        run = self.workspace.run(self.name)
-        if run is None or self.recipe.dataset.source is not None or "prepare" not in run.stages:
-            return None
-        if deciding(run.recipe)["dataset"] != self.recipe.dataset.model_dump(mode="json"):
-            return None
-        artefact = self.workspace.published("prepare", run.stages["prepare"])
-        return None if artefact is None else PreparedDataset(artefact)
 
     def profiled(self, stage: str) -> AbstractContextManager[StageProfile | None]:
         """Measures what runs inside as a stage of this run, where profiles are asked for."""
@@ -302,15 +286,27 @@ class Pipeline:
         """The stages that `ensure` has brought up to date, with what they published."""
         return list(self._artefacts.items())
 
+    def begin_anew(self, prepared: PreparedDataset, sources: dict[str, list[Any]], starts: Mapping[str, str]) -> None:
+        """Train the run again on another dataset, from what it published before; until then it answers as it did.
+
+        Args:
+            sources, starts: as those of `Run`.
+        """
+        self._artefacts = {"prepare": prepared.artefact}
+        self._sources, self.starts = sources, dict(starts)
+        self.as_published, self.recorded, self._published_own = False, True, True
+
+    @cached_property
+    def starts(self) -> dict[str, str]:
+        """By stage, what an earlier training published that this run's own starts from."""
+        run = run_so_far(self.name, self.recipe, self.workspace)
+        return {} if run is None else run.starts
+
     def status(self) -> list[tuple[str, Artefact | None]]:
         """Every stage with what this run published for it, as long as its settings are still the recipe's."""
-        run = self.workspace.run(self.name)
-        published: list[tuple[str, Artefact | None]] = []
-        same = run is not None and deciding(run.recipe) == deciding(self.recipe.model_dump(mode="json"))
-        for stage in STAGES:
-            name = run.stages.get(stage) if run is not None and same else None
-            published.append((stage, self.workspace.published(stage, name) if name else None))
-        return published
+        run = run_so_far(self.name, self.recipe, self.workspace)
+        names = {} if run is None else run.stages
+        return [(stage, self.workspace.published(stage, names[stage]) if stage in names else None) for stage in STAGES]
 
     def _later_stages(self) -> tuple[Any, ...]:
         # torch and transformers stay out of everything that only looks at a run.
@@ -326,11 +322,14 @@ class Pipeline:
         from glta_cli.training.states import threads_of
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
+        about = [*self.named_after, *(self._schedule.about(stage.name) if self._schedule else [])]
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         identity, settings, inputs, weights = self._depends_on(stage, fingerprints)
 
         def publish() -> Artefact:
-            say(f"[cyan]▸[/] {stage.name}{label}")
+            say(f"[cyan]▸[/] {stage.name}" + (escape(f" ({', '.join(about)})") if about else ""))
+            if stage.name in self.starts and "warm_start_from" not in settings:
+                say("  trains from the start: what it went on from before was removed")
             states = self.workspace.root / "states" / f"{stage.name}-{identity}"
             compute_with_free_processors(threads_of(states))
             context = self.context()
@@ -343,6 +342,7 @@ class Pipeline:
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
                     needed=stage.bytes_to_write(context),
+                    work=self._schedule.record(stage.name) if self._schedule else {},
                 )
 
         artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)
@@ -365,7 +365,9 @@ class Pipeline:
         settings = stage.settings(self.recipe)
         inputs = {name: fingerprints[name] for name in stage.reads(self.recipe) if name in fingerprints}
         weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
-        return fingerprint([SCHEMA_VERSION, stage.name, settings, inputs, weights]), settings, inputs, weights
+        start = self.starts.get(stage.name)
+        found = Dependence(stage, self.recipe, settings, inputs, weights, start).found_in(self.workspace)
+        return *found, inputs, weights
 
     def _log(self, artefact: Artefact) -> None:
         self.loggers.stage_ended(artefact.stage, artefact.manifest["seconds"], artefact.details, artefact.path)
@@ -375,7 +377,9 @@ class Pipeline:
         from glta_cli.stages.context import StageContext
         from glta_cli.training.loop import pick_device
 
-        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts))
+        found = {name: self.workspace.published(name, start) for name, start in self.starts.items()}
+        starts = {name: artefact for name, artefact in found.items() if artefact is not None}
+        return StageContext(self.recipe, self.workspace, pick_device(self.device), dict(self._artefacts), starts=starts)
 
     def _weights(self, recipe: Recipe) -> str:
         """The fingerprint of a backbone's weights, taken once: there are gigabytes of them."""
@@ -388,7 +392,7 @@ class Pipeline:
 
     def _save(self) -> None:
         if self.recorded:
-            record_stages(self.name, self.recipe, self._artefacts, self._sources, self.workspace)
+            record_stages(self.name, self.recipe, self._artefacts, self._sources, self.workspace, self.starts)
 
     def _failure_noted(self) -> AbstractContextManager[None]:
         """Notes in the run's file why a stage could not be made, where the run is known and not finished."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from glta_cli.core.tensors import write_tensors
 from glta_cli.data.splits import holdout_targets
 from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
@@ -30,6 +31,7 @@ from glta_cli.stages.context import (
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
 from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
+from glta_cli.stages.warm_start import Earlier, earlier, start_at, targets_kept
 
 
 class PretrainGraph(Stage):
@@ -45,6 +47,9 @@ class PretrainGraph(Stage):
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # An encoder without texts must not be trained again for another language model.
         return (*self.inputs, "encode-items") if encoder_needs_text_vectors(recipe) else self.inputs
+
+    def reads_texts(self, recipe: Recipe) -> bool:
+        return encoder_needs_text_vectors(recipe)
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         graph = recipe.graph.model_dump(mode="json", exclude=TIMING)
@@ -69,12 +74,14 @@ class PretrainGraph(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, whole = context.recipe, context.train
+        start = earlier(context, "pretrain-graph")
         epochs = context.epochs_selected("pretrain-graph", "full")
         full = self._pretrain(
             context,
             whole,
             state_folder / "full",
             f"{recipe.graph.encoder} on {'the whole graph' if epochs is None else 'everything known'}",
+            start=(start, FULL_PARAMETERS),
             fixed_epochs=epochs,
         )
         details = {"encoder": recipe.graph.encoder, "full": details_of(full.progress, epochs)}
@@ -97,6 +104,8 @@ class PretrainGraph(Stage):
             return details
 
         targets = holdout_targets(whole, recipe.graph.alignment_holdout, recipe.seed)
+        if start is not None:
+            targets = targets_kept(targets, whole, start)
         visible = whole.where(~targets)
         epochs = context.epochs_selected("pretrain-graph", "alignment")
         held = self._pretrain(
@@ -104,6 +113,7 @@ class PretrainGraph(Stage):
             visible,
             state_folder / "alignment",
             f"{recipe.graph.encoder} without stage 3's targets",
+            start=(start, ALIGNMENT_PARAMETERS),
             fixed_epochs=epochs,
         )
         parameters = parameters_of(held.module)
@@ -130,10 +140,18 @@ class PretrainGraph(Stage):
         state_folder: Path,
         description: str,
         *,
+        start: tuple[Earlier | None, str] = (None, ""),
         fixed_epochs: int | None = None,
     ) -> PretrainedEncoder:
+        """Train one encoder, started at the earlier one with the published parameters of that name, where there is."""
+
+        def encoder(graph: InteractionGraph) -> nn.Module:
+            made = encoder_on(context, graph)
+            before, parameters = start
+            return made if before is None else start_at(made, before, parameters)
+
         return pretrain(
-            partial(encoder_on, context),
+            encoder,
             context.recipe.graph,
             edges,
             context.train,

@@ -39,8 +39,14 @@ class Refit(Stage):
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
         return recipe.finetune.refit and self.stage.needed(recipe, prepared)
 
+    def require_texts(self, prepared: PreparedDataset) -> None:
+        self.stage.require_texts(prepared)
+
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         return self._of_refit(self.stage.reads(recipe))
+
+    def reads_texts(self, recipe: Recipe) -> bool:
+        return self.stage.reads_texts(recipe)
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # The epochs follow from the artefact that selected them, which is among what it reads.
@@ -67,9 +73,16 @@ def names_in_refit(stages: Iterable[str]) -> tuple[str, ...]:
 
 def on_everything(context: StageContext) -> StageContext:
     """The context of a refit: everything known is training, and each stage's artefact is that of its refit."""
-    selected: Mapping[str, Artefact] = context.artefacts
-    artefacts = {name: artefact for name, artefact in selected.items() if name not in REFITTED}
-    for name in REFITTED:
-        if refit_name(name) in selected:
-            artefacts[name] = selected[refit_name(name)]
-    return replace(context, artefacts=artefacts, selected=selected)
+    return replace(
+        context,
+        artefacts=_of_refit(context.artefacts),
+        selected=context.artefacts,
+        # What selected has not seen what it is measured by: a refit goes on from a refit alone.
+        starts=_of_refit(context.starts),
+    )
+
+
+def _of_refit(artefacts: Mapping[str, Artefact]) -> dict[str, Artefact]:
+    """Artefacts by the names of the stages, those of a refit in the place of what selected."""
+    found = {name: artefact for name, artefact in artefacts.items() if name not in REFITTED}
+    return found | {name: artefacts[refit_name(name)] for name in REFITTED if refit_name(name) in artefacts}

@@ -21,11 +21,12 @@ def record_stages(
     artefacts: Mapping[str, Artefact],
     sources: dict[str, list[Any]],
     workspace: Workspace,
+    starts: Mapping[str, str],
 ) -> None:
     """Record the stages reached; later ones of the same run stay, as long as what they read is the same.
 
     Args:
-        sources: as `Run.sources`.
+        sources, starts: as those of `Run`.
     """
     from rich.markup import escape
 
@@ -45,11 +46,10 @@ def record_stages(
         if before.refitted != resolved.finetune.refit:
             kept_stages.pop(SERVING, None)  # it answers from what a refit takes the place of
         stages = {n: f for n in STAGES if (f := {**kept_stages, **stages}.get(n)) is not None}
-    run = Run(name, recipe, stages, sources=sources)
+    run = Run(name, recipe, stages, sources=sources, starts=dict(starts))
     finished = None if before is None or run.finished else before.last_finished
     if finished is not None:
-        kept = {"recipe": finished.recipe, "stages": finished.stages, "sources": finished.sources}
-        run = replace(run, before=kept)
+        run = replace(run, before=finished.as_before())
     workspace.save_run(run)
 
 
@@ -78,7 +78,7 @@ def record_served(
     if run.finished:
         workspace.save_run(replace(run, stages=stages, sources=told))
     else:
-        workspace.save_run(replace(run, before={"recipe": finished.recipe, "stages": stages, "sources": told}))
+        workspace.save_run(replace(run, before=replace(finished, stages=stages, sources=told).as_before()))
 
 
 @contextmanager

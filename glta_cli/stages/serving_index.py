@@ -15,7 +15,7 @@ from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
-from glta_cli.serving.index import LAYOUT, write_index
+from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
 from glta_cli.stages.context import StageContext, read_embeddings
 from glta_cli.stages.index import BuildIndex, read_out, rows_read
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
@@ -57,20 +57,28 @@ class BuildServingIndex(BuildIndex):
         history = prepared.history()
         graph, aligned, propagated = served_embeddings(context, history)
         language = read_out(context, aligned, history)
-        write_index(
-            folder,
-            language,
-            graph.users,
-            graph.items,
-            history.counts,
-            history,
-            user_ids=prepared.user_ids,
-            item_ids=prepared.item_ids,
-            titles=prepared.titles,
-        )
+        write_known(folder, language, graph, prepared, history)
         counted = {name: index.details[name] for name in ("dataset", "users", "items", "encoder", "readout", "fusion")}
         trained = {"trained": len(context.train), "propagated": propagated}
         return counted | known_details(prepared, history) | trained
+
+
+def write_known(
+    folder: Path, language: LanguageScores, graph: Embeddings, prepared: PreparedDataset, history: Interactions
+) -> None:
+    """Write an index of everything known; `history` are all interactions of `prepared`."""
+    write_index(
+        folder,
+        language,
+        graph.users,
+        graph.items,
+        history.counts,
+        history,
+        seen=prepared.seen(),
+        user_ids=prepared.user_ids,
+        item_ids=prepared.item_ids,
+        titles=prepared.titles,
+    )
 
 
 def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class Stage(ABC):
         """The stages whose artefacts it reads under this recipe, those the recipe leaves out among them."""
         return self.inputs
 
+    def reads_texts(self, recipe: Recipe) -> bool:
+        """Whether what it publishes may depend on titles and descriptions; without them it only reads interactions."""
+        return True
+
     @abstractmethod
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """The part of the recipe the result depends on."""

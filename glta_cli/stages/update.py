@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from glta_cli.core.downloads import is_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout, say
-from glta_cli.data.growth import Growth, growth_of, publish_growth, same_source
+from glta_cli.data.growth import Growth, grown_source, growth_of, publish_growth, same_source
 from glta_cli.data.preparation import prepare, source_files
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import DatasetSettings
@@ -31,6 +33,7 @@ from glta_cli.workspace.workspace import Workspace
 ADVISED_FROM: Mapping[str, float] = {"interactions": 0.10, "users": 0.05, "items": 0.05}
 # Above this share of known interactions a source that lost them is rather another one, or cut short.
 MOST_VANISHED = 1 / 3
+PATTERN = "*?["
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Update:
     Attributes:
         new: as `Growth.counts`.
         examples: a few of each.
+        dropped: how many more rows are left out than before, by reason, and where the first of them stands.
         since_training: shares of interactions, users and items that came since the run was trained.
         served: what the run answers from now; None where nothing was published.
         read_out: users the language model read.
@@ -49,6 +53,7 @@ class Update:
     dataset: str
     new: dict[str, int]
     examples: dict[str, list[str]]
+    dropped: dict[str, tuple[int, str | None]]
     since_training: dict[str, float]
     served: Artefact | None
     read_out: int
@@ -68,6 +73,7 @@ class Update:
             "updated": self.served is not None,
             "new": self.new,
             "examples": self.examples,
+            "dropped": {reason: count for reason, (count, _) in self.dropped.items()},
             "since_training": self.since_training,
             "train_again": bool(self.reasons_to_train),
             "read_out": self.read_out,
@@ -101,7 +107,7 @@ def update(
     # Only to say what is new needs no index, and makes none.
     base = None if dry_run and SERVING not in run.stages else pipeline.ensure(SERVING)
     known = trained if base is None else PreparedDataset(Artefact(base.parent("prepare")))
-    settings = run_source(run, pipeline.recipe.dataset, source)
+    settings = run_source(run, pipeline.recipe.dataset, source, workspace)
     fresh, _ = prepare(settings, workspace)
 
     def told(growth: Growth | None, served: Artefact | None) -> Update:
@@ -111,27 +117,38 @@ def update(
             known.name,
             {} if growth is None else growth.counts(),
             {} if growth is None else growth.examples(),
+            {} if growth is None else dropped_since(known, fresh),
             since_training(trained, now),
             served,
-            0 if served is None else int(served.details["read_out"]),
+            0 if served is None else int(served.manifest["details"].get("read_out", served.details["users"])),
             round(time.monotonic() - begun, 2),
         )
 
+    # A run of 0.1, or one that was only measured, answers from all it was prepared from as of now.
+    made_now = None if SERVING in run.stages else base
     if same_source(known, fresh):
-        return told(None, None)
+        return told(None, made_now)
+    for warning in fresh.warnings:
+        if warning not in known.warnings:
+            say(f"[yellow]warning[/]: {escape(warning)}")
     growth = growth_of(known, fresh)
     if not vanished:
         _refuse_other_source(growth, settings)
     if growth.nothing or dry_run or base is None:
-        return told(growth, None)
-    grown = publish_growth(growth, workspace)
+        return told(growth, made_now)
+    grown = publish_growth(growth, settings, workspace)
     served = _publish_index(pipeline, base, grown)
     record_served(run.name, served, workspace, sources=source_files(fresh, settings, workspace))
     return told(growth, served)
 
 
-def run_source(run: Run, settings: DatasetSettings, source: str | None) -> DatasetSettings:
+def run_source(
+    run: Run, settings: DatasetSettings, source: str | None, workspace: Workspace | None = None
+) -> DatasetSettings:
     """The dataset's settings with the source as it can be found from anywhere.
+
+    Args:
+        workspace: of the run, to look where an update last read it.
 
     Raises:
         InputError: it is not there any more.
@@ -139,14 +156,21 @@ def run_source(run: Run, settings: DatasetSettings, source: str | None) -> Datas
     named = settings.source if source is None else source
     if named is None or is_url(named):
         return settings
-    path = Path(named).expanduser() if source is not None else _recorded(run, Path(named).expanduser())
-    if not path.exists() and not set(named) & set("*?["):
+    path = Path(named).expanduser() if source is not None else _recorded(run, Path(named).expanduser(), workspace)
+    if not path.exists() and not set(named) & set(PATTERN):
         raise InputError(
             "is not there, and run " + run.name + " goes on answering from what it took in before",
             location=str(path.absolute()),
             hint="name the log with --source FILE",
         )
     return settings.model_copy(update={"source": str(path.absolute())})
+
+
+def dropped_since(known: PreparedDataset, fresh: PreparedDataset) -> dict[str, tuple[int, str | None]]:
+    """How many more rows are left out than before, by reason, and where the first of that reason stands."""
+    before, now = known.summary()["dropped"], fresh.summary()["dropped"]
+    more = {reason: int(count) - int(before.get(reason, 0)) for reason, count in now.items()}
+    return {reason: (count, fresh.examples.get(reason)) for reason, count in more.items() if count > 0}
 
 
 def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> dict[str, float]:
@@ -159,13 +183,17 @@ def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> d
     return {name: round(size / int(before[name]) - 1, 4) for name, size in sizes.items()}
 
 
-def _recorded(run: Run, named: Path) -> Path:
-    """Where the run's source was found when it was read, whatever the folder it is called from now."""
-    if named.is_absolute():
-        return named
+def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
+    """Where the run's source was when it was last read, from wherever it is asked; what the recipe says otherwise."""
+    served = None if workspace is None else workspace.published(SERVING, run.stages.get(SERVING, ""))
+    taken_in = None if served is None else grown_source(PreparedDataset(Artefact(served.parent("prepare"))))
+    if taken_in is not None and taken_in.exists():
+        return taken_in
     for file in map(Path, run.sources):
-        for place in (file, *file.parents):
-            if place.parts[-len(named.parts) :] == named.parts:
+        if set(named.name) & set(PATTERN):
+            return file.parent / named.name
+        for place in (file, file.parent):
+            if place.name == named.name and place.exists():
                 return place
     return named
 
@@ -215,14 +243,15 @@ def published_pipeline(name: str | None, workspace: Workspace, device: str | Non
         GltaError: it is not finished, something of it is gone, or it ends with its encoder.
     """
     from glta_cli.recipe.files import recipe_from
+    from glta_cli.recipe.text_switches import without_defaults
 
     run = workspace.answering_run(name)
     if run is None:
         raise InputError("nothing was run here yet", location=str(workspace.root), hint="glta recommend makes a run")
-    recipe = recipe_from(run.recipe, [], file=workspace.run_path(run.name))
+    recipe = recipe_from(without_defaults(run.recipe), [], file=workspace.run_path(run.name))
     pipeline = Pipeline(run.name, recipe, workspace, device=device)
     pipeline.require(SERVING)
-    if not pipeline.answer_from(run):
+    if not pipeline.answer_from(run, to_measure=False):
         problem = f"cannot be brought up to date: {run.state if not run.finished else 'not all it is made of is there'}"
         raise GltaError(
             problem, location=f"run {run.name}", hint=f"glta recommend --run {run.name} makes what it lacks"

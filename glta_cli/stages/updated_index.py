@@ -18,11 +18,11 @@ from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
-from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors, write_index
+from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
 from glta_cli.stages.context import WORDS, StageContext, head_takes_texts
 from glta_cli.stages.encode_items import later_text_vectors
 from glta_cli.stages.index import fine_tuned, read_rows
-from glta_cli.stages.serving_index import known_details, served_embeddings
+from glta_cli.stages.serving_index import known_details, served_embeddings, write_known
 from glta_cli.workspace.artefact import Artefact
 
 Vectors = NDArray[np.float32]
@@ -56,20 +56,10 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     if len(stale):
         prompts = _prompts(context, model.language_model.tokenizer, grown)
         rows[stale] = read_rows(model, prompts, context.recipe, history, stale)
-    write_index(
-        folder,
-        LanguageScores(rows, *scoring_arrays(model.head)),
-        extended.users,
-        extended.items,
-        history.counts,
-        history,
-        user_ids=grown.user_ids,
-        item_ids=grown.item_ids,
-        titles=grown.titles,
-    )
+    write_known(folder, LanguageScores(rows, *scoring_arrays(model.head)), extended, grown, history)
     kept = {name: base.details[name] for name in ("dataset", "encoder", "readout", "fusion")}
     sizes = {"users": grown.user_count, "items": grown.item_count, "read_out": len(stale)}
-    return kept | sizes | known_details(grown, history) | {"propagated": propagated}
+    return kept | sizes | known_details(grown, history) | {"trained": len(context.train), "propagated": propagated}
 
 
 def _among_known(history: Interactions, users: int, items: int) -> Interactions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from glta_cli.core.errors import GltaError
 from glta_cli.core.files import digest_record, digest_records, file_sha256, read_sealed_json, stamp
 from glta_cli.core.tensors import block_crc32s, check_seal, header_crc32
 from glta_cli.data.preparation import POINTER_KEYS
+from glta_cli.stages.lineage import SERVING
 from glta_cli.workspace.artefact import MANIFEST, Artefact
 from glta_cli.workspace.workspace import LATEST, Workspace
 
@@ -86,7 +88,11 @@ def _artefacts(workspace: Workspace, run: str | None, found: Verification) -> It
 
         found.look(path, f"remove the file, and run its recipe again with --run {name}", read)
         for stage, fingerprint in stages.items():
-            yield Artefact(workspace.root / "stages" / stage / fingerprint)
+            artefact = Artefact(workspace.root / "stages" / stage / fingerprint)
+            yield artefact
+            if stage == SERVING:
+                with suppress(GltaError, KeyError, OSError):  # what is wrong with its manifest is found anyway
+                    yield Artefact(artefact.parent("prepare"))  # an update's own data, else the run's
     if run is None:
         for manifest in sorted((workspace.root / "stages").glob(f"*/*/{MANIFEST}")):
             if not manifest.parent.name.startswith("."):

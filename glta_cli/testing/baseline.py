@@ -15,7 +15,8 @@ from safetensors.numpy import load, save
 
 from glta_cli.core.errors import GltaError
 from glta_cli.evaluation.baselines import checked_arrays, score_problem
-from glta_cli.plugin import BaselineData
+from glta_cli.plugin import BaselineData, BaselineDeclaration
+from glta_cli.plugin.grids import combinations
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.top_k import rank_users
@@ -40,17 +41,24 @@ def check_baseline(name: str, *, options: Mapping[str, Any] | None = None, texts
     """
     contract = Contract(f"baseline '{name}'")
     component, settings = declared(contract, "baseline", name, options)
-    baseline_promises(contract, component.target(), settings, texts)
+    assert isinstance(component.declaration, BaselineDeclaration)
+    grid = {**component.declaration.grid, **component.declaration.time_grid}
+    baseline_promises(contract, component.target(), settings, texts, grid)
     contract.settle()
 
 
 def baseline_promises(
-    contract: Contract, target: Callable[..., Any], settings: BaseModel, texts: Sequence[str] | None = TEXTS
+    contract: Contract,
+    target: Callable[..., Any],
+    settings: BaseModel,
+    texts: Sequence[str] | None = TEXTS,
+    grid: Mapping[str, Sequence[Any]] | None = None,
 ) -> None:
     """Check the class of a baseline with the given settings.
 
     Args:
         target: makes a baseline from settings.
+        grid: further values of its settings.
 
     Raises:
         ContractError: a promise is broken without which the others cannot be checked.
@@ -60,6 +68,7 @@ def baseline_promises(
         raise ValueError(f"{len(texts)} texts are too few: give {FEWEST_TEXTS}, one an item")
     subject = _Subject(target, settings, texts)
     _fit_promises(contract, subject)
+    _scoring_promises(contract, subject, grid or {})
     _scorer_promises(contract, subject)
     _given_promises(contract, subject)
 
@@ -122,6 +131,21 @@ def _fit_promises(contract: Contract, subject: _Subject) -> None:
         assert not changed, f"changed: {', '.join(changed)}"
 
 
+def _scoring_promises(contract: Contract, subject: _Subject, grid: Mapping[str, Sequence[Any]]) -> None:
+    """Settings that it says scoring alone reads are its own, and what is fitted is the same whatever they are."""
+    names = tuple(getattr(subject.target, "scoring_settings", ()))
+    if not names:
+        return
+    with contract.promise("`scoring_settings` names settings of its own"):
+        unknown = [name for name in names if name not in type(subject.settings).model_fields]
+        assert not unknown, f"it has none called {', '.join(map(str, unknown))}"
+    with contract.promise("`scoring_settings` are read when it scores, not when it is fitted"):
+        learnt = _learnt(subject)[1]
+        for combination in combinations({name: grid[name] for name in names if name in grid}):
+            other = replace(subject, settings=subject.settings.model_copy(update=combination))
+            _check_equal(learnt, _learnt(other)[1])
+
+
 def _check_equal(learnt: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> None:
     differing = [name for name in learnt.keys() | other.keys() if not _equal(learnt.get(name), other.get(name))]
     assert not differing, f"learnt differently: {', '.join(sorted(differing))}"
@@ -178,8 +202,24 @@ def _scorer_promises(contract: Contract, subject: _Subject) -> None:
         changed = [name for name in learnt.keys() | given.keys() if not _equal(learnt.get(name), given.get(name))]
         assert not changed, f"changed: {', '.join(sorted(changed))}"
         assert _same(train, subject.data().train), "changed: the training histories"
+    if hasattr(baseline, "fold_in"):
+        _fold_in_promises(contract, subject)
     with contract.promise("glta evaluate ranks the catalogue by it"):
         _check_ranking(scorer(), subject.data())
+
+
+def _fold_in_promises(contract: Contract, subject: _Subject) -> None:
+    baseline, learnt = _learnt(subject)
+    data = subject.data()
+    with contract.promise("fold_in(learnt, train, histories) leaves what was learnt as it is"):
+        given = _copied(learnt)
+        baseline.fold_in(given, data.train, data.validation)
+        _check_equal(learnt, given)
+    with contract.promise("fold_in of the histories it was fitted on gives what was learnt"):
+        _check_equal(learnt, baseline.fold_in(_copied(learnt), data.train, subject.data().train))
+    with contract.promise("what fold_in returns scores users with other histories"):
+        scorer = baseline.scorer(baseline.fold_in(_copied(learnt), data.train, data.validation), data.validation)
+        _check_scores(scorer(np.arange(USERS)), (USERS, data.train.item_count))
 
 
 def _copied(learnt: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

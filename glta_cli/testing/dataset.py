@@ -18,7 +18,7 @@ from glta_cli.data.loader_outputs import INTERACTION_COLUMNS
 from glta_cli.data.preparation import needs_source, prepare
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.data.splits import SPLITS
-from glta_cli.plugin import DatasetLoader, RawDataset
+from glta_cli.plugin import DatasetLoader, RawDataset, SeenFile
 from glta_cli.recipe.schema import DatasetSettings
 from glta_cli.recipe.validation import validated
 from glta_cli.testing.contract import Contract, declared
@@ -47,7 +47,7 @@ def check_dataset(name: str, *, source: Path | None = None, options: Mapping[str
     component, own = declared(contract, "dataset", name, options)
     raw = dataset_promises(contract, component.target(), name, own, source)
     if raw is not None:
-        values = {"name": name, "source": str(source), "options": dict(options or {})}
+        values = {"name": name, "source": str(source), "most_dropped": 1, "options": dict(options or {})}
         _preparation_promises(contract, validated(DatasetSettings, values, ("dataset",), {}), raw)
     contract.settle()
 
@@ -215,7 +215,8 @@ def _reading_promises(contract: Contract, loader: DatasetLoader, files: Mapping[
 def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
     rows = raw.interactions.collect()
     with contract.promise(
-        "interactions have columns user and item, optionally rating, timestamp and split, and no others", decisive=True
+        "interactions have columns user and item, optionally rating, timestamp, split, weight and seen, and no others",
+        decisive=True,
     ):
         listed = f"they have {', '.join(rows.columns) or 'none'}"
         assert {"user", "item"} <= set(rows.columns), listed
@@ -233,6 +234,14 @@ def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
             assert rows["timestamp"].dtype.is_integer(), f"timestamp is {rows['timestamp'].dtype}"
             latest = max(rows["timestamp"].drop_nulls().to_list(), default=0)
             assert latest < MOST_SECONDS, f"{latest} are no seconds: milliseconds?"
+    if "weight" in rows.columns:
+        with contract.promise("weights are positive numbers: what each row counts for"):
+            assert rows["weight"].dtype.is_numeric(), f"weight is {rows['weight'].dtype}"
+            wrong = rows["weight"].drop_nulls().filter(~(rows["weight"].drop_nulls() > 0))
+            assert wrong.is_empty(), f"one is {wrong[0]}"
+    if "seen" in rows.columns:
+        with contract.promise("`seen` is true or false"):
+            assert rows["seen"].dtype == pl.Boolean, f"it is {rows['seen'].dtype}"
     if "split" in rows.columns:
         with contract.promise("a given split says train, valid or test of every row, and some are for training"):
             other = sorted({str(part) for part in rows["split"]} - set(SPLITS))
@@ -240,7 +249,7 @@ def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
             assert (rows["split"] == "train").any(), "none is"
     with contract.promise("some rows are complete: user, item and, where others have them, rating and timestamp"):
         assert rows.height, "there are no rows"
-        assert _complete(rows).height, f"none of {rows.height} is"
+        assert _complete(rows, raw).height, f"none of {rows.height} is"
 
 
 def _check_ids(column: str, ids: pl.Series) -> None:
@@ -249,10 +258,13 @@ def _check_ids(column: str, ids: pl.Series) -> None:
     assert not (len(ids) and ids.str.contains(r"^\d+\.0$").all()), f"every {column} ends in .0, such as {ids[0]}"
 
 
-def _complete(rows: pl.DataFrame) -> pl.DataFrame:
+def _complete(rows: pl.DataFrame, raw: RawDataset) -> pl.DataFrame:
     """The rows that preparing keeps: others lack an id, or a rating or timestamp that some row has."""
+    if raw.keeps_unrated:
+        rows = rows.drop("rating", strict=False)
     named = [pl.col(name).is_not_null() & (pl.col(name).str.strip_chars() != "") for name in ("user", "item")]
-    known = [name for name in rows.columns if rows[name].null_count() < rows.height]
+    # Of what is seen, nothing said is true.
+    known = [name for name in rows.columns if rows[name].null_count() < rows.height and name != "seen"]
     numbers = [name for name in known if rows[name].dtype.is_float()]
     return rows.filter(
         *named, *(pl.col(name).is_not_null() for name in known), *(pl.col(name).is_not_nan() for name in numbers)
@@ -293,6 +305,16 @@ def _report_promises(contract: Contract, raw: RawDataset) -> None:
         assert isinstance(raw.examples, dict), f"it is {raw.examples!r}"
         assert raw.examples.keys() <= raw.dropped.keys(), f"of these nothing was dropped: {raw.examples!r}"
         assert all(isinstance(example, str) for example in raw.examples.values()), f"they are {raw.examples!r}"
+    with contract.promise("`no_loss` names reasons of `dropped`, in texts"):
+        assert isinstance(raw.no_loss, tuple), f"it is {raw.no_loss!r}"
+        assert all(isinstance(reason, str) for reason in raw.no_loss), f"it is {raw.no_loss!r}"
+    with contract.promise("`files` are the files that were read, with columns that are taken for something"):
+        assert isinstance(raw.files, tuple), f"it is {raw.files!r}"
+        assert all(isinstance(file, SeenFile) for file in raw.files), f"they are {raw.files!r}"
+        assert all(any(column.role for column in file.columns) for file in raw.files), f"they are {raw.files!r}"
+    if raw.place_of is not None:
+        with contract.promise("`place_of` says where a row of the interactions stands, in a text"):
+            assert isinstance(place := raw.place_of(0), str), f"of the first row it says {place!r}"
     with contract.promise("`warnings` are sentences for the user"):
         assert isinstance(raw.warnings, list), f"they are {raw.warnings!r}"
         assert all(isinstance(w, str) and w.strip() for w in raw.warnings), f"they are {raw.warnings!r}"
@@ -306,9 +328,10 @@ def _preparation_promises(contract: Contract, settings: DatasetSettings, raw: Ra
         workspace = Workspace(Path(folder))
         with contract.promise("`glta prepare` publishes it, every user and item by its own id", decisive=True):
             dataset, _ = prepare(settings, workspace)
-            complete = _complete(raw.interactions.collect())
+            complete = _complete(raw.interactions.collect(), raw)
+            unmet = set(_listed_items(raw)) - set(complete["item"])
             for column, found in (("user", dataset.user_ids), ("item", dataset.item_ids)):
-                other = set(complete[column]) ^ set(found)
+                other = set(complete[column]) ^ (set(found) - unmet)
                 assert not other, f"{len(other)} {column}s are on one side only, such as '{min(other)}'"
         with contract.promise("prepared again from the same source, it is up to date"):
             _, up_to_date = prepare(settings, workspace)
@@ -316,12 +339,19 @@ def _preparation_promises(contract: Contract, settings: DatasetSettings, raw: Ra
         rows = raw.interactions.collect()
         if "split" in rows.columns:
             with contract.promise("`dataset.split.strategy: given` tests on the test part, without pairs of others"):
-                _assert_tested(prepare(_as_given(settings), workspace)[0], _complete(rows))
+                _assert_tested(prepare(_as_given(settings), workspace)[0], _complete(rows, raw))
         if raw.items is not None:
             with contract.promise(
                 "the titles that were read are those of the prepared dataset, the first of each item"
             ):
                 _assert_described(dataset, raw.items.collect())
+
+
+def _listed_items(raw: RawDataset) -> list[str]:
+    """The items of a loader whose items are the whole catalogue."""
+    if not raw.catalogue or raw.items is None:
+        return []
+    return raw.items.select("item").collect()["item"].drop_nulls().to_list()
 
 
 def _as_given(settings: DatasetSettings) -> DatasetSettings:

@@ -16,21 +16,30 @@ from torch.autograd.function import once_differentiable
 CHUNK_LOGITS = 1 << 22
 
 
-def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor, weights: Tensor | None = None) -> Tensor:
     """Bayesian personalised ranking: mean of -log σ(<u, i> - <u, j>) over embeddings [B, d] each.
+
+    Args:
+        weights: of the pairs, [B], with a mean of 1 over all of them, by which each term is multiplied.
 
     Source: Rendle et al., BPR, UAI 2009.
     """
     margin = (users * positives).sum(-1) - (users * negatives).sum(-1)
-    return F.softplus(-margin).mean()
+    terms = F.softplus(-margin)
+    return terms.mean() if weights is None else (weights * terms).mean()
 
 
 @dataclass(frozen=True)
 class Positives:
-    """Pairs of a batch row and a catalogue item, [P] each, int64."""
+    """Pairs of a batch row and a catalogue item, [P] each, int64.
+
+    Attributes:
+        weights: what each counts for, [P], float32, with a mean of 1 over all there are; None where all count the same.
+    """
 
     rows: Tensor
     items: Tensor
+    weights: Tensor | None = None
 
 
 def catalogue_softmax_loss(
@@ -44,7 +53,10 @@ def catalogue_softmax_loss(
 ) -> Tensor:
     """Cross-entropy of every positive against the catalogue, averaged over positives.
 
-    loss = mean over (b, i) of log Σ_j exp z[b, j] - z[b, i],  z[b, j] = <queries[b], items[j]> + bias[j]
+    loss = mean over (b, i) of w[b, i] (log Σ_j exp z[b, j] - z[b, i]),  z[b, j] = <queries[b], items[j]> + bias[j]
+
+    with w[b, i] = 1 for positives without weights. The mean is over as many positives as there are, whatever they
+    weigh: so the gradient of a batch is an unbiased estimate of that of all.
 
     Beside the gradients it needs `CHUNK_LOGITS` numbers of memory (or a row of logits, where that is more), never
     [B, I]; with a sample of S items, a few times [B, S].
@@ -75,7 +87,8 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     A chunk holds whole rows, so their normaliser is exact at once, and the chunk gives its share of the gradients
     before the next one takes its place: no logit is kept, and none is computed twice.
 
-    With p = softmax(z), n[b] positives of row b and P of all:  ∂loss/∂z[b, j] = (n[b] p[b, j] - positives at j) / P.
+    With p = softmax(z), w the positives' weights, n[b] their sum over row b and P the number of all:
+    ∂loss/∂z[b, j] = (n[b] p[b, j] - w[b, j]) / P.
 
     Source: Hsu et al., Liger Kernel, arXiv 2410.10989 (a fused linear cross-entropy takes its gradients in the
     forward pass).
@@ -111,12 +124,15 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
             largest = z.amax(1)  # [C]
             z.sub_(largest[:, None]).exp_()
             sums = z.sum(1)  # [C]
-            total += ((largest + sums.log())[found.rows] - scores).sum()
+            terms = (largest + sums.log())[found.rows] - scores  # [P of the chunk]
+            total += (terms if found.weights is None else terms * found.weights).sum()
 
             # What follows turns z into ∂loss/∂z, but for a factor of each row that is cheaper to put elsewhere.
-            counts = torch.bincount(found.rows, minlength=rows)  # n [C]
+            counts = torch.bincount(found.rows, found.weights, minlength=rows)  # n [C]
             factor = counts / (sums * len(positives.rows))
-            z.index_put_((found.rows, found.items), -(sums / counts)[found.rows], accumulate=True)
+            share = (sums / counts)[found.rows]
+            share = share if found.weights is None else share * found.weights
+            z.index_put_((found.rows, found.items), -share, accumulate=True)
             if to_queries is not None:
                 torch.mm(z, items, out=to_queries[part]).mul_(factor[:, None])
             if to_items is not None:
@@ -140,10 +156,11 @@ def _chunks(pairs: Positives, row_count: int, size: int) -> Iterator[Positives]:
     """The pairs of every `size` rows, their rows counted from the chunk's first."""
     order = torch.argsort(pairs.rows, stable=True)
     rows, items = pairs.rows[order], pairs.items[order]
+    weights = None if pairs.weights is None else pairs.weights[order]
     starts = range(0, row_count, size)
     ends = torch.searchsorted(rows, torch.tensor([*starts, row_count], device=rows.device)).tolist()
     for start, first, last in zip(starts, ends[:-1], ends[1:], strict=True):
-        yield Positives(rows[first:last] - start, items[first:last])
+        yield Positives(rows[first:last] - start, items[first:last], None if weights is None else weights[first:last])
 
 
 def _sampled_softmax_loss(
@@ -170,4 +187,5 @@ def _sampled_softmax_loss(
     total = (rest - largest[:, None]).exp().sum(1)
     total = total.index_add(0, positives.rows, (found - largest[positives.rows]).exp())
     log_normaliser = largest + total.log()  # [B]
-    return (log_normaliser[positives.rows] - found).mean()
+    terms = log_normaliser[positives.rows] - found
+    return (terms if positives.weights is None else terms * positives.weights).mean()

@@ -23,7 +23,8 @@ class Run:
         failed: why it stopped, where it did; None once it goes on.
         sources: the files its dataset was read from, absolute, each with its size in bytes, its time of writing in
             nanoseconds and its SHA-256; empty where they were fetched, and for runs of 0.1.
-        before: what the run was when it was last finished, while it is made anew: recipe, stages and sources.
+        before: what the run was when it was last finished, while it is made anew: recipe, stages, sources and starts.
+        starts: by stage, the fingerprint of what an earlier training published that its own started from.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Run:
     failed: str | None = None
     sources: dict[str, list[Any]] = field(default_factory=dict)
     before: dict[str, Any] | None = None
+    starts: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Run:
@@ -43,12 +45,18 @@ class Run:
             stored.get("failed"),
             stored.get("sources", {}),
             stored.get("before"),
+            stored.get("starts", {}),
         )
 
     def as_stored(self) -> dict[str, Any]:
         """What its file says; what there is nothing to say of is left out, as 0.1 did."""
         content: dict[str, Any] = {"name": self.name, "recipe": self.recipe, "stages": self.stages}
-        optional = {"failed": self.failed, "sources": self.sources or None, "before": self.before}
+        optional = {
+            "failed": self.failed,
+            "sources": self.sources or None,
+            "before": self.before,
+            "starts": self.starts or None,
+        }
         return content | {key: value for key, value in optional.items() if value is not None}
 
     @property
@@ -91,6 +99,11 @@ class Run:
         if self.finished:
             return self
         return None if self.before is None else Run(self.name, **self.before)
+
+    def as_before(self) -> dict[str, Any]:
+        """What `before` says of a run like this one."""
+        content = {"recipe": self.recipe, "stages": self.stages, "sources": self.sources, "starts": self.starts}
+        return content if self.starts else {key: value for key, value in content.items() if key != "starts"}
 
     @property
     def state(self) -> str:

@@ -61,5 +61,6 @@ def tell_changed_sources(run: Run, workspace: Workspace) -> None:
         from glta_cli.core.terminal import say
 
         named = ", ".join(map(str, changed))
-        text = f"{named} changed since run {run.name} was made from it; --refresh takes in what it says now"
+        told = "glta update answers from what it says now, --refresh trains on it anew"
+        text = f"{named} changed since run {run.name} was made from it; {told}"
         say(f"[yellow]warning[/]: {escape(text)}")

@@ -122,6 +122,7 @@ class Workspace:
         inputs: Mapping[str, Any],
         seed: int,
         needed: int = 0,
+        work: Mapping[str, Any] | None = None,
     ) -> Artefact:
         """Let `write` fill a folder, then publish it whole under `stage` and `name`, or not at all.
 
@@ -130,6 +131,7 @@ class Workspace:
             settings: the part of the resolved recipe this stage depends on.
             inputs: names and hashes of what it read, parent stages among them.
             needed: bytes it will write at least, as far as that is known.
+            work: how much it computes, as the manifest is to say it, for estimates of the time another takes.
 
         Raises:
             GltaError: the disk has less room than is needed, fills up or fails, or the folder is read-only.
@@ -146,6 +148,7 @@ class Workspace:
             with storage_errors(self.root, needed), whole_folder(parent / name) as temporary:
                 content = {"schema_version": SCHEMA_VERSION, "stage": stage, "settings": dict(settings)}
                 content |= {"inputs": dict(inputs), "seed": seed, **written(write, temporary)}
+                content |= {"work": dict(work)} if work else {}
                 write_sealed_json(temporary / MANIFEST, content)
             sync(parent)
             shutil.rmtree(self.root / "states" / f"{stage}-{name}", ignore_errors=True)

@@ -20,7 +20,8 @@ BLOCK = 256
 class Ease:
     """A linear autoencoder over histories that may not copy an item onto itself, solved in closed form.
 
-    score[u] = X[u] B,  B = I - P diag(P)^-1,  P = (X^T X + λ I)^-1,  X the binary histories [U, I].
+    score[u] = X[u] B,  B = I - P diag(P)^-1,  P = (X^T X + λ I)^-1,  X the histories [U, I]: weights, or 1 where
+    there are none. Weights enter as they are, so that λ is to an interaction of weight 1 what it is without weights.
 
     B minimises |X - X B|² + λ |B|² with a diagonal of zeros. Time grows with I³. Memory is 12 bytes for each pair of
     items while it is fitted, and 4 afterwards: B is dense, and only the rows of items in nobody's history, which a
@@ -32,6 +33,7 @@ class Ease:
 
     uses_seed = False
     scoring_settings = SCORING_SETTINGS
+    uses_weights = True
 
     def __init__(self, settings: EaseSettings) -> None:
         self.settings = settings
@@ -57,6 +59,7 @@ class EaseText:
     needs_text_vectors = True
     uses_seed = False
     scoring_settings = SCORING_SETTINGS
+    uses_weights = True
 
     def __init__(self, settings: EaseTextSettings) -> None:
         self.settings = settings
@@ -76,7 +79,7 @@ class EaseText:
 
 
 def item_counts(train: Interactions) -> NDArray[np.float64]:
-    """X^T X: users two items have in common, [I, I]."""
+    """X^T X: users two items have in common, by what they weigh, [I, I]."""
     histories = histories_of(train)  # [U, I]
     counts: NDArray[np.float64] = (histories.T @ histories).astype(np.float64).toarray()
     return counts

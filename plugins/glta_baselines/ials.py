@@ -22,10 +22,10 @@ class Ials:
     """Factors of users and items that fit every pair: those met to 1, with more weight, and all others to 0.
 
     score[u, i] = <x_u, y_i>,  x, y minimising Σ_{u,i} c[u, i] (X[u, i] - <x_u, y_i>)² + λ (Σ_u |x_u|² + Σ_i |y_i|²),
-    c = 1 + α X, X the binary histories [U, I]. Users and items are solved for in turn, exactly, from normal noise of
-    standard deviation 0.1/√d. A user with another history than the one that was fitted is solved for once more, the
-    items as they are; so is everyone where `recency` is below 1 and older items count for less, c = 1 + α r^n X with n
-    the user's newer items.
+    c = 1 + α W, X the binary histories [U, I], W their weights, or X where there are none. Users and items are solved
+    for in turn, exactly, from normal noise of standard deviation 0.1/√d. A user with another history than the one that
+    was fitted is solved for once more, the items as they are; so is everyone where `recency` is below 1 and older items
+    count for less, c = 1 + α r^n W with n the user's newer items.
 
     Source: Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008, equations 3 to 5;
     the noise from Rendle et al., Revisiting the Performance of iALS on Item Recommendation Benchmarks, RecSys 2022,
@@ -33,13 +33,17 @@ class Ials:
     """
 
     scoring_settings = SCORING_SETTINGS
+    uses_weights = True
 
     def __init__(self, settings: IalsSettings) -> None:
         self.settings = settings
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
         """`users`, x, float32 [U, d], and `items`, y, float32 [I, d]."""
-        confidences = csr_matrix(histories_of(data.train) * np.float32(1 + self.settings.alpha))
+        histories = histories_of(data.train)
+        confidences = csr_matrix(histories * np.float32(1 + self.settings.alpha))
+        if data.train.weights is not None:
+            confidences.data = 1 + np.float32(self.settings.alpha) * histories.data
         # Its own threads each call BLAS, which with more threads of its own would hold them up; it warns of that.
         with threadpool_limits(limits=1, user_api="blas"):
             model = AlternatingLeastSquares(

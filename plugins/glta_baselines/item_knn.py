@@ -21,8 +21,8 @@ class ItemKnn:
     """The k most similar items of each item vote for it.
 
     score[u] = X[u] S,  S[i, j] = c[i, j] / (|c_i| |c_j| + shrink) for the k largest j of each i, 0 elsewhere and at
-    i = j; c = X^T X counts users in common, |c_i| = √c[i, i], X the binary histories [U, I]. Scores take X with older
-    items weighing less where `recency` is below 1.
+    i = j; c = X^T X counts users in common, |c_i| = √c[i, i], X the histories [U, I]: weights, or 1 where there are
+    none. Scores take X with older items weighing less where `recency` is below 1.
 
     Source: Sarwar et al., Item-Based Collaborative Filtering Recommendation Algorithms, WWW 2001; the shrinkage from
     Bell and Koren, Scalable Collaborative Filtering with Jointly Derived Neighborhood Interpolation Weights, ICDM 2007.
@@ -30,6 +30,7 @@ class ItemKnn:
 
     uses_seed = False
     scoring_settings = SCORING_SETTINGS
+    uses_weights = True
 
     def __init__(self, settings: ItemKnnSettings) -> None:
         self.settings = settings
@@ -38,7 +39,7 @@ class ItemKnn:
         """S in compressed rows: `indptr` int64 [I + 1], `items` int32 [n], `similarities` float32 [n]."""
         histories = histories_of(data.train)  # [U, I]
         transposed = histories.T.tocsr()
-        lengths = np.sqrt(np.asarray(histories.sum(axis=0)).ravel())  # |c_i| [I]
+        lengths = np.sqrt(np.asarray(histories.multiply(histories).sum(axis=0)).ravel())  # |c_i| [I]
         kept = [
             self._neighbours((transposed[start : start + BLOCK] @ histories).toarray(), lengths, start)
             for start in range(0, data.train.item_count, BLOCK)

@@ -13,16 +13,20 @@ from glta_cli.plugin import BaselineData, Interactions, Scorer
 
 
 class Popularity:
-    """score[u, i] = the number of training interactions of item i, the same for every user."""
+    """score[u, i] = what the training interactions of item i weigh together, the same for every user.
+
+    Without weights that is their number.
+    """
 
     uses_seed = False
+    uses_weights = True
 
     def __init__(self, settings: NoSettings) -> None:
         self.settings = settings
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
         """`counts`, float32 [I]."""
-        counts = np.bincount(data.train.items, minlength=data.train.item_count)
+        counts = np.bincount(data.train.items, data.train.weights, minlength=data.train.item_count)
         return {"counts": counts.astype(np.float32)}
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:

@@ -14,10 +14,10 @@ from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
 
 
 class TextOnly:
-    """A user is the mean of the texts in the history, and likes what resembles it.
+    """A user is the mean of the texts in the history, by what they weigh, and likes what resembles it.
 
     score[u, i] = <Σ_j X[u, j] t_j, t_i> / |Σ_j X[u, j] t_j|,  t the text vectors of unit length [I, D], X the histories
-    [U, I], of which older items weigh less where `recency` is below 1.
+    [U, I]: weights, or 1 where there are none, of which older items have less where `recency` is below 1.
 
     What the language model's vectors rank by themselves: nothing of it comes from what other users did.
     """
@@ -25,6 +25,7 @@ class TextOnly:
     needs_text_vectors = True
     uses_seed = False
     scoring_settings = SCORING_SETTINGS
+    uses_weights = True
 
     def __init__(self, settings: TextOnlySettings) -> None:
         self.settings = settings

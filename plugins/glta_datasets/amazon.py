@@ -210,10 +210,10 @@ def _ratings(path: Path, losses: Losses, warnings: list[str]) -> pl.DataFrame:
     names = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "timestamp"}
     records = columns_named(records, names, tuple(names), place)
     expected = "a line is user_id,parent_asin,rating,timestamp"
-    rows, lost, told = with_numbers(records, place=place, expected=expected)
-    losses.update(lost)
+    read, told = with_numbers(records, place=place, expected=expected)
+    losses.update(read.losses)
     warnings += told
-    return with_ids(rows, place, stripped=records.stripped)
+    return with_ids(read.frame, place, stripped=read.stripped)
 
 
 def _sequences(path: Path) -> pl.DataFrame:

@@ -51,12 +51,21 @@ def looks_like_data(header: Iterable[str]) -> bool:
     )
 
 
-def without_header(header: Sequence[str], place: str, such_as: str = "user,item,rating,timestamp") -> InputError:
-    """The error of a file whose first line is a row."""
+def without_header(
+    header: Sequence[str], place: str, such_as: str = "user,item,rating,timestamp", *, numbered: str | None = None
+) -> InputError:
+    """The error of a file whose first line is a row.
+
+    Args:
+        such_as: the names its columns may be given.
+        numbered: the option with which columns go by numbers, where there is one.
+    """
+    role = "items_item" if numbered == "items_header" else "user"
     return InputError(
         f"the first line looks like data, not like the names of columns: {listed(header)}",
         location=f"{place}:1",
-        hint=f"write the names of the columns into a first line, such as {such_as}",
+        hint=f"write the names of the columns into a first line, such as {such_as}"
+        + (f"; or name them by their numbers: -o {numbered}=false -o {role}=1" if numbered else ""),
     )
 
 

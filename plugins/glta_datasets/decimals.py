@@ -12,6 +12,7 @@ from glta_datasets.numbers import ratings
 
 _WITH_COMMA: Final = r"^[+-]?\d*,\d+$"
 _WITH_POINT: Final = r"^[+-]?\d*\.\d+$"
+_FEW_ROWS: Final = 1_000
 # The comma may stand between thousands as well.
 _THOUSANDS: Final = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 
@@ -35,6 +36,12 @@ def table_ratings(values: pl.Series, *, place: str, decimal: str | None = None) 
     bare = bare.set(bare.str.contains(_WITH_POINT).fill_null(False), None)
     comma = bare.str.contains(_WITH_COMMA).fill_null(False)
     return ratings(bare.str.replace(",", ".", literal=True).zip_with(comma, bare))
+
+
+def sign_seen(values: pl.Series) -> str:
+    """The sign before decimals, by the first values of a column that is read already: told, and not decided."""
+    first = values.head(_FEW_ROWS)
+    return "," if first.dtype == pl.String and first.str.strip_chars(BLANKS).str.contains(_WITH_COMMA).any() else "."
 
 
 def decimal_sign(values: pl.Series, place: str) -> str:

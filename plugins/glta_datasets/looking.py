@@ -9,21 +9,18 @@ from typing import Any, Final
 
 import polars as pl
 
-from glta_cli.plugin import InputError, RawDataset, SeenColumn, SeenFile
+from glta_cli.plugin import InputError, RawDataset
 from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import decimal_sign, table_ratings
 from glta_datasets.encodings import as_utf8
 from glta_datasets.files import read_bytes
-from glta_datasets.ids import BLANKS
-from glta_datasets.numbers import no_value
 from glta_datasets.roles import may_mean, named_so
-from glta_datasets.settings import TableSettings
-from glta_datasets.table_files import IF_EMPTY, separator_in, table_format
+from glta_datasets.seen_files import example_of
+from glta_datasets.table_files import IF_EMPTY
 
 # Of the letters that UTF-8 does not explain, Western programs on Windows write these.
 _GUESSED_ENCODING: Final = "cp1252"
-_MOST_SHOWN: Final = 40
 
 Fits = Callable[[pl.Series], bool]
 
@@ -138,22 +135,9 @@ def columns_of_texts(options: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def seen_file(
-    path: Path, frame: pl.DataFrame, roles: Mapping[str, str], encoding: str | None, options: TableSettings
-) -> SeenFile:
-    """A file with its columns, an example of each and what it is taken for."""
-    kind = options.format or table_format(path)
-    form = {"format": {",": "csv", "\t": "tsv"}.get(kind, kind)}
-    if form["format"] in ("csv", "tsv"):
-        content = as_utf8(read_bytes(path), str(path), encoding=encoding)
-        form["separator"] = options.separator or separator_in(content, "\t" if form["format"] == "tsv" else ",")
-    if form["format"] != "parquet":
-        form["encoding"] = encoding or "utf-8"
-    rating = next((column for column, role in roles.items() if role == "rating"), None)
-    if rating in frame.columns:
-        form["decimal"] = options.decimal or decimal_sign(frame[str(rating)], str(path))
-    columns = tuple(SeenColumn(name, roles.get(name), _example(frame[name])) for name in frame.columns)
-    return SeenFile(path, form, columns)
+def require_certain_item(frame: pl.DataFrame, path: Path, option: str) -> None:
+    """Raise `InputError` where a column `id` is not the only one that may be the item: it may number the rows."""
+    _column_for("item", option, frame, frame.columns, path, _any_value)
 
 
 def require_known_items(raw: RawDataset, files: Mapping[str, Path]) -> None:
@@ -181,7 +165,7 @@ def _column_for(role: str, option: str, frame: pl.DataFrame, free: Sequence[str]
         if len(columns) == 1:
             return columns[0]
         if columns:
-            shown = " and ".join(f"'{column}', such as {_example(frame[column])}" for column in columns)
+            shown = " and ".join(f"'{column}', such as {example_of(frame[column])}" for column in columns)
             raise InputError(
                 f"several columns could be the {role}: {shown}",
                 location=f"{path}:1",
@@ -201,7 +185,7 @@ def _none_found(role: str, option: str, frame: pl.DataFrame, path: Path) -> Inpu
 
 
 def _any_value(values: pl.Series) -> bool:
-    return _example(values) is not None
+    return example_of(values) is not None
 
 
 def _is_rating(values: pl.Series, path: Path) -> bool:
@@ -222,21 +206,3 @@ def _is_time(values: pl.Series, path: Path, pattern: str | None) -> bool:
     except InputError:
         # Dates, whose order is asked about once the column is chosen.
         return True
-
-
-def _example(values: pl.Series) -> str | None:
-    """The first value that is one, as text, cut where it is long."""
-    if values.dtype == pl.String:
-        column = values.alias("value").to_frame()
-        told = column.lazy().filter(~no_value(pl.col("value"))).head(1).collect()["value"]
-    else:
-        told = values.drop_nulls().head(1)
-    if not len(told):
-        return None
-    value = told[0]
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", errors="replace")
-    elif isinstance(value, pl.Series):
-        value = ", ".join(map(str, value))
-    text = " ".join(str(value).strip(BLANKS).split())
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

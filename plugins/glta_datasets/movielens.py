@@ -96,8 +96,8 @@ class MovieLens:
         layout, ratings, movies = self._contents(files)
         content, place = ratings
         records = layout.read_ratings(content, place)
-        rows, losses, warnings = with_numbers(records, place=place, expected=layout.expected)
-        raw = raw_dataset(with_ids(rows, place, stripped=records.stripped), losses, warnings)
+        rows, warnings = with_numbers(records, place=place, expected=layout.expected)
+        raw = raw_dataset(with_ids(rows.frame, place, stripped=records.stripped), rows.losses, warnings)
         if movies is None:
             raw.warnings.append(f"{layout.movies} is not beside {layout.ratings}: no titles")
         else:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
 from glta_cli.plugin import InputError
 from glta_datasets.ids import BLANKS
-from glta_datasets.records import BAD_RATING, BAD_TIME, TOO_MANY_FIELDS, Losses, Records, line_shown
+from glta_datasets.records import BAD_RATING, BAD_TIME, TOO_MANY_FIELDS, Records, line_shown
 from glta_datasets.times import Times, times_of
 
 # What people and programs write where there is no value.
@@ -35,7 +36,7 @@ def with_numbers(
     expected: str,
     read_ratings: Callable[[pl.Series], pl.Series] = ratings,
     read_times: Callable[[pl.Series], Times] = times_of,
-) -> tuple[pl.DataFrame, Losses, list[str]]:
+) -> tuple[Records, list[str]]:
     """Turn the strings of `rating` and `timestamp`, where present, into numbers and seconds.
 
     A row whose rating or time is written but is no number is lost; an empty field, or one that says so, such as
@@ -47,7 +48,7 @@ def with_numbers(
         read_times: seconds from what is written; null where that is no time.
 
     Returns:
-        The rows; the losses of the records, and of these rows; and sentences on odd times.
+        The rows, with the losses of the records and of these rows; and sentences on odd times.
 
     Raises:
         InputError: there are no rows, or none is readable.
@@ -73,14 +74,17 @@ def with_numbers(
         bad = numbers[name].is_null() & ~_without_value(frame[name], numbers[name]) & readable
         if bad.any():
             row = int(bad.arg_max() or 0)
-            losses.add(reason, int(bad.sum()), _shown(records, row, frame[name][row]))
+            losses.add(reason, int(bad.sum()), with_place(records, row, frame[name][row]))
             readable &= ~bad
     if not readable.any():
         if losses.counts.get(TOO_MANY_FIELDS, 0) == records.read:
             expected = "the first line has to name as many columns as the others have fields"
         raise InputError(f"no line can be read: {losses.told()}", location=f"{place}:1", hint=expected)
     kept = frame.with_columns(**numbers)
-    return (kept if readable.all() else kept.filter(readable)), losses, warnings
+    if readable.all():
+        return replace(records, frame=kept), warnings
+    places, place_of = readable.arg_true(), records.place_of
+    return replace(records, frame=kept[places], place_of=lambda row: place_of(int(places[row]))), warnings
 
 
 def no_value(texts: pl.Expr) -> pl.Expr:
@@ -104,7 +108,8 @@ def _require_values(column: pl.Series, place: str) -> None:
         )
 
 
-def _shown(records: Records, row: int, written: object) -> str:
+def with_place(records: Records, row: int, written: object) -> str:
+    """Where a row stands and what is wrong in it, as an example of a loss is written."""
     place = records.place_of(row)
     # A row of a table without lines shows the value that is wrong.
     return place if place.startswith("line") else line_shown(row + 1, str(written)).replace("line", "row", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import os
 import zipfile
@@ -15,6 +16,7 @@ from typing import IO, Final
 from isal import igzip, isal_zlib
 
 from glta_cli.plugin import InputError
+from glta_datasets.zstd_frames import DamagedZstdError, ZstdFrames
 
 # What files of these kinds begin with, whatever they are called.
 _GZIP: Final = b"\x1f\x8b\x08"
@@ -33,6 +35,7 @@ _ALWAYS_ALLOWED: Final = 512 << 20
 # No deflate stream unpacks to more.
 _LARGEST_RATIO: Final = 1032
 _PIECE: Final = 1 << 24
+_BUFFER: Final = 1 << 17
 
 # What damaged data of one kind or another raises. The type stubs of isal call the class of its errors an error.
 DAMAGE: Final[tuple[type[Exception], ...]] = (  # type: ignore[assignment]
@@ -44,6 +47,7 @@ DAMAGE: Final[tuple[type[Exception], ...]] = (  # type: ignore[assignment]
     NotImplementedError,  # an archive packed in a way that Python does not know
     RuntimeError,  # an archive with a password
     EOFError,
+    DamagedZstdError,
 )
 
 BROKEN_ARCHIVE: Final[tuple[type[Exception], ...]] = (*DAMAGE, OSError)
@@ -83,10 +87,10 @@ Stream = IO[bytes] | UnpackedBytes
 
 @contextmanager
 def opened(path: Path) -> Iterator[Stream]:
-    """A file's bytes, unpacked where its name ends in .gz or its first bytes say gzip, bzip2, xz or zip.
+    """A file's bytes, unpacked where its name ends in .gz or its first bytes say gzip, bzip2, xz, zip or zstd.
 
     Raises:
-        InputError: zstd, or an archive of several files; while reading, once more came out than `unpacked_limit`.
+        InputError: an archive of several files; while reading, once more came out than `unpacked_limit`.
     """
     # Opened twice: to go back in a buffered file means to copy all of it on the way.
     with path.open("rb", buffering=0) as file:
@@ -105,9 +109,7 @@ def opened(path: Path) -> Iterator[Stream]:
             with zipfile.ZipFile(file) as archive, archive.open(_only_member(archive, path)) as unpacked:
                 yield _limited(unpacked, path)
         elif start.startswith(_ZSTD):
-            raise InputError(
-                "packed with zstd, which is not read here", location=str(path), hint=f"unpack it: zstd -d {path.name}"
-            )
+            yield _limited(io.BufferedReader(ZstdFrames(file), _BUFFER), path)
         else:
             yield file
 

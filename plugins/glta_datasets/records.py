@@ -20,6 +20,9 @@ UNCLOSED_QUOTE: Final = "unclosed quote"
 REPEATED_HEADER: Final = "repeated header"
 BAD_RATING: Final = "bad rating"
 BAD_TIME: Final = "bad time"
+BAD_WEIGHT: Final = "bad weight"
+NOT_IN_EVENTS: Final = "event not in events"
+NOT_KEPT: Final = "event not in keep"
 
 _BETWEEN_WORDS: Final = re.compile(r"[ \t\n\r\f\v]+")
 # Of a line that is shown as an example.
@@ -69,6 +72,7 @@ class Records:
         losses: the records that are no row.
         place_of: where row i of the frame stands in the file, as an example of a loss is written.
         stripped: whether no text has blanks around it.
+        form: how the file is written: `format` and, of text, `separator` and `encoding`.
         nested: for columns that hold lists or objects as text, where they do: such a text is no id.
     """
 
@@ -77,6 +81,7 @@ class Records:
     place_of: Callable[[int], str] = lambda row: f"row {row + 1}"
     stripped: bool = False
     nested: Mapping[str, pl.Series] = field(default_factory=dict)
+    form: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -101,6 +106,12 @@ class Records:
             self.frame[name].set(self.nested[name], None) for name in columns if name in self.nested
         )
         return replace(self, frame=frame)
+
+    def where(self, kept: pl.Series) -> Records:
+        """The rows marked alone; what becomes of the others is the caller's to count."""
+        places, place_of = kept.arg_true(), self.place_of
+        nested = {name: marks.gather(places) for name, marks in self.nested.items()}
+        return replace(self, frame=self.frame[places], place_of=lambda row: place_of(int(places[row])), nested=nested)
 
     def without_repeated_header(self) -> Records:
         """Without the rows that say again what the columns are called, as they stand where files were joined."""

@@ -37,10 +37,16 @@ COMMON_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "rating": ("rating", "score", "stars", "overall"),
     "timestamp": ("timestamp", "time", "unixtime", "unixreviewtime", "datetime", "date", "createdat", "ts"),
     "split": ("split", "partition"),
+    "event": (
+        *("eventtype", "eventname", "event", "interactiontype", "interaction", "behaviortype", "behaviourtype"),
+        *("behavior", "behaviour", "actiontype", "action", "type"),
+    ),
+    # Numbers of many a meaning are called quantity or count: one that counts is named.
+    "weight": (),
     "title": ("title", "name", "itemname", "productname", "movietitle"),
     "description": ("description", "text", "summary", "genres", "genre", "categories", "category", "tags"),
 }
-INTERACTION_ROLES: Final = ("user", "item", "rating", "timestamp", "split")
+INTERACTION_ROLES: Final = ("user", "item", "rating", "timestamp", "split", "event", "weight")
 
 # Names that may mean it, where none says it.
 _NUMBERED: Final = "(id|code|no|nr|num|number|nummer|key|ref|name)?"

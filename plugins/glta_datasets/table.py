@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import DatasetLook, Fetch, InputError, RawDataset, did_you_mean
-from glta_datasets.columns import found_column, listed, looks_like_data, without_header
+from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenFile
+from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
-from glta_datasets.decimals import table_ratings
+from glta_datasets.decimals import sign_seen, table_ratings
+from glta_datasets.events import is_event_column, needs_events, weighed
 from glta_datasets.ids import BLANKS, may_have
-from glta_datasets.looking import (
-    columns_of_texts,
-    common_encoding,
-    require_known_items,
-    roles_in_log,
-    roles_of_items,
-    seen_file,
-)
+from glta_datasets.joined_times import date_and_time, joined_name, with_joined_times
+from glta_datasets.looking import common_encoding, require_known_items, roles_in_log, roles_of_items
 from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
 from glta_datasets.parts import (
     by_role,
@@ -32,10 +28,13 @@ from glta_datasets.parts import (
     place_of_all,
     require_same_columns,
 )
-from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
-from glta_datasets.roles import COMMON_NAMES, INTERACTION_ROLES, plain_name
+from glta_datasets.records import NOT_IN_EVENTS, NOT_KEPT, REPEATED_HEADER, Records, raw_dataset, with_ids
+from glta_datasets.roles import INTERACTION_ROLES
+from glta_datasets.seen_files import seen_file
 from glta_datasets.settings import TableSettings
+from glta_datasets.table_columns import column_of, require_columns, shadowed
 from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_in
+from glta_datasets.table_items import read_items
 
 # How the parts of a split are called.
 PART_NAMES: Final = {
@@ -46,6 +45,23 @@ PART_NAMES: Final = {
 
 # A whole number as programs write it that take it for a float.
 _POINTED: Final = r"^-?[0-9]+\.0$"
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log as it was read.
+
+    Attributes:
+        records: all rows, in columns called by their roles.
+        seen: the first of its files, with the rows of all.
+        warnings: sentences on odd columns and values.
+        events: what became of each kind of event.
+    """
+
+    records: Records
+    seen: SeenFile
+    warnings: list[str]
+    events: dict[str, EventRows] = field(default_factory=dict)
 
 
 class Table:
@@ -89,18 +105,21 @@ class Table:
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         paths = interaction_files(files)
         place = place_of_all(paths)
-        records, warnings = self._log(paths, place)
-        rows, losses, told = with_numbers(
-            records,
-            place=place,
-            expected=self._expected(),
-            read_ratings=partial(table_ratings, place=place, decimal=self.options.decimal),
-            read_times=partial(table_times, place=place, pattern=self.options.timestamp_format),
-        )
-        rows = with_ids(_with_parts(rows, place, named=self.options.split), place, stripped=records.stripped)
-        warnings += told + _odd_ids(rows)
-        raw = raw_dataset(rows, losses, warnings)
-        raw.items = self._items(files["items"], raw.warnings) if "items" in files else None
+        log = self._numbered(paths, place)
+        rows = _with_parts(_unrated(log.records.frame), place, named=self.options.split)
+        rows = with_ids(rows, place, stripped=log.records.stripped)
+        raw = raw_dataset(rows, log.records.losses, log.warnings + _odd_ids(rows))
+        raw.files = (log.seen,)
+        raw.events = log.events
+        # Asked for a few rows that were lost: what the file says is not kept in memory for that.
+        raw.place_of = lambda row: self._numbered(paths, place).records.place_of(row)
+        raw.no_loss = (REPEATED_HEADER, NOT_IN_EVENTS, NOT_KEPT)
+        raw.keeps_unrated = True
+        if "items" in files:
+            raw.items, described, told = read_items(files["items"], self.options)
+            raw.files += (described,)
+            raw.warnings += told
+            raw.catalogue = self.options.unmet_items
         return raw
 
     def look(self, files: Mapping[str, Path]) -> DatasetLook:
@@ -110,54 +129,123 @@ class Table:
         plain = Table("table", TableSettings.model_validate({**named, "encoding": encoding}))
         options = dict(named) if encoding is None else {**named, "encoding": encoding}
         parts = interaction_files(files)
-        tables = ((path, plain._table(path, self.options.format)) for path in parts)
+        tables = ((path, plain._log_table(path)) for path in parts)
         log, records = next(((path, table) for path, table in tables if table.read), (parts[0], None))
         if records is None:
             raise _without_rows(log)
+        if named.get("timestamp") is None and (both := date_and_time(records.frame)) is not None:
+            named["timestamp"] = both
         options |= roles_in_log(records.frame, log, named)
-        columns = {str(options[role]): role for role in INTERACTION_ROLES if role in options}
-        seen = [seen_file(log, records.frame, columns, encoding, self.options)]
         for path in _present(files, "items"):
-            frame = plain._table(path).frame
-            texts = roles_of_items(frame, path, str(options["item"]), named)
-            options |= texts
-            seen.append(seen_file(path, frame, columns_of_texts(texts), encoding, self.options))
+            frame = plain._items_table(path).frame
+            options |= roles_of_items(frame, path, str(options["item"]), named)
         raw = Table("table", TableSettings.model_validate(options)).read(files)
         require_known_items(raw, files)
-        return DatasetLook(tuple(seen), options, raw)
+        return DatasetLook(raw.files, options, raw)
 
-    def _log(self, paths: Sequence[Path], place: str) -> tuple[Records, list[str]]:
-        """All rows as they are written, in columns called by their roles; and sentences on odd columns."""
+    def _numbered(self, paths: Sequence[Path], place: str) -> Log:
+        """The log with its events weighed, and its ratings and times as numbers."""
+        log = self._log(paths, place)
+        column = next((one.name for one in log.seen.columns if one.role == "event"), None)
+        written = log.records
+        if column is None:
+            written = replace(written, frame=written.frame.drop("event", strict=False))
+        records, events, told_of_events = weighed(written, column, self.options, place)
+        records, told = with_numbers(
+            records,
+            place=place,
+            expected=self._expected(),
+            read_ratings=partial(table_ratings, place=place, decimal=self.options.decimal),
+            read_times=partial(table_times, place=place, pattern=self.options.timestamp_format),
+        )
+        return Log(records, log.seen, log.warnings + told_of_events + told, events)
+
+    def _log(self, paths: Sequence[Path], place: str) -> Log:
+        """All rows as they are written, in columns called by their roles."""
         tables: list[Records] = []
         columns: list[dict[str, str | None]] = []
         warnings: list[str] = []
+        seen: list[SeenFile] = []
         for path in paths:
-            records = self._table(path, self.options.format)
-            names = {role: self._column(records, path, role, getattr(self.options, role)) for role in INTERACTION_ROLES}
+            records = self._log_table(path)
+            times = self._joined_times(records)
+            if times is not None:
+                records = with_joined_times(records, times)
+            names = {role: self._column(records, path, role, times) for role in INTERACTION_ROLES}
             if not records.read and len(paths) == 1:
                 raise _without_rows(path)
             if paths[0] == path:
-                _require(records, path, names, ("user", "item"))
-            elif names != columns[0] and looks_like_data(records.frame.columns):
-                raise without_header(records.frame.columns, str(path))
+                needed = ("user", "item", *(["event"] if needs_events(self.options) else []))
+                require_columns(records, path, names, needed, header=self.options.header)
+            elif names != columns[0] and self.options.header and looks_like_data(records.frame.columns):
+                raise without_header(records.frame.columns, str(path), numbered="header")
             else:
-                require_same_columns(path, names, paths[0], columns[0])
+                require_same_columns(path, self._settled(names), paths[0], self._settled(columns[0]))
             warnings += [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
-            warnings += [told for told in _shadowed(records, names) if told not in warnings]
+            warnings += [told for told in shadowed(records, names) if told not in warnings]
             columns.append(names)
+            if not seen or (not seen[0].rows and records.read):
+                seen = [self._seen(path, records, names, times, len(paths))]
             tables.append(records.renamed_by_role(names).without_nested("user", "item"))
+        if not all("event" in table.frame.columns for table in tables):
+            tables = [replace(table, frame=table.frame.drop("event", strict=False)) for table in tables]
         records = joined(paths, tables)
         if not records.read:
             raise _without_rows(paths[0])
-        return records, warnings
+        return Log(records, replace(seen[0], rows=records.read), warnings)
+
+    def _settled(self, names: Mapping[str, str | None]) -> dict[str, str | None]:
+        """The columns in which all parts of a log have to agree: of events only where the options speak of them."""
+        return {role: column for role, column in names.items() if role != "event" or needs_events(self.options)}
+
+    def _log_table(self, path: Path) -> Records:
+        options = self.options
+        return read_table(
+            path,
+            separator=options.separator,
+            encoding=options.encoding,
+            named=options.format,
+            header=options.header,
+        )
+
+    def _items_table(self, path: Path) -> Records:
+        options = self.options
+        return read_table(path, separator=options.separator, encoding=options.encoding, header=options.items_header)
+
+    def _joined_times(self, records: Records) -> Sequence[str] | None:
+        """The columns that together are the time, where these are several."""
+        named = self.options.timestamp
+        if isinstance(named, tuple):
+            return [name for name in named if column_of(records, Path(), "timestamp", name) is not None]
+        return date_and_time(records.frame) if named is None else None
+
+    def _column(self, records: Records, path: Path, role: str, times: Sequence[str] | None) -> str | None:
+        if role == "timestamp" and times is not None:
+            return joined_name(times)
+        return column_of(records, path, role, getattr(self.options, role), header=self.options.header)
+
+    def _seen(
+        self,
+        path: Path,
+        records: Records,
+        names: Mapping[str, str | None],
+        times: Sequence[str] | None,
+        parts: int,
+    ) -> SeenFile:
+        roles = {column: role for role, column in names.items() if column is not None}
+        roles |= dict.fromkeys(times or (), "timestamp")
+        event, rating = names["event"], names["rating"]
+        if event is not None and not (needs_events(self.options) or is_event_column(event, records.frame[event])):
+            del roles[event]
+        decimal = None if rating is None else self.options.decimal or sign_seen(records.frame[rating])
+        if times is not None:
+            records = replace(records, frame=records.frame.drop(joined_name(times)))
+        return seen_file(path, records, roles, decimal=decimal, parts=parts)
 
     def _expected(self) -> str:
         pattern, decimal = self.options.timestamp_format, self.options.decimal
         times = f"times are as in {pattern}" if pattern else "times are seconds, milliseconds or dates"
         return f"ratings are numbers{' with a decimal comma' if decimal == ',' else ''}; {times}"
-
-    def _table(self, path: Path, named: str | None = None) -> Records:
-        return read_table(path, separator=self.options.separator, encoding=self.options.encoding, named=named)
 
     def _items_file(self, beside: Path) -> Path | None:
         if self.options.items is None:
@@ -171,55 +259,6 @@ class Table:
         problem = "no such file" if present is None else "is no file, but a folder, a pipe or a device"
         raise InputError(problem, location=str(present or paths[0]), hint="dataset.options.items names it")
 
-    def _items(self, path: Path, warnings: list[str]) -> pl.LazyFrame:
-        records = self._table(path)
-        warnings += lost_texts(path, records.losses)
-        frame, options = records.frame, self.options
-        several = options.description if isinstance(options.description, tuple) else ()
-        single = options.description if isinstance(options.description, str) else None
-        names = {
-            "item": self._column(records, path, "item", options.items_item, option="items_item"),
-            "title": self._column(records, path, "title", options.title),
-            "description": None if several else self._column(records, path, "description", single),
-        }
-        _require(records, path, names, ("item",), option="items_item")
-        columns = [self._column(records, path, "description", one) for one in several] or [names["description"]]
-        if names["title"] is None and not any(columns):
-            warnings.append(f"{path.name} has no column of titles or descriptions: {listed(frame.columns)}")
-        nothing = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
-        texts = [_text(frame[column], path).alias(str(number)) for number, column in enumerate(columns) if column]
-        joined = pl.concat_str(pl.all(), separator=". ", ignore_nulls=True).replace("", None)
-        described = pl.DataFrame(
-            [
-                frame[str(names["item"])].alias("item"),
-                (_text(frame[names["title"]], path) if names["title"] else nothing).alias("title"),
-                (pl.DataFrame(texts).select(joined).to_series() if texts else nothing).alias("description"),
-            ]
-        )
-        described = with_ids(described, str(path), ("item",))
-        if nameless := int((described["item"].fill_null("") == "").sum()):
-            warnings.append(f"{nameless:,} rows of {path.name} have no item id: they describe nothing")
-        return described.lazy()
-
-    def _column(
-        self, records: Records, path: Path, role: str, wanted: str | None, *, option: str | None = None
-    ) -> str | None:
-        """The column named in the options, or the one with a common name; None when there is neither."""
-        columns = records.frame.columns
-        if wanted is None:
-            plain = {plain_name(column): column for column in reversed(columns)}
-            return next((plain[name] for name in COMMON_NAMES[role] if name in plain), None)
-        found = found_column(wanted, columns)
-        if found is None and looks_like_data(columns):
-            raise without_header(columns, str(path))
-        if found is None:
-            raise InputError(
-                f"no column '{wanted}'; the columns are {listed(columns)}",
-                location=f"{path}:1",
-                hint=did_you_mean(wanted, columns) or f"-o {option or role}=COLUMN names one of them",
-            )
-        return found
-
 
 def _present(files: Mapping[str, Path], role: str) -> list[Path]:
     return [files[role]] if role in files else []
@@ -229,37 +268,9 @@ def _without_rows(path: Path) -> InputError:
     return InputError("there are no rows below the header", location=str(path), hint="write one row a line below it")
 
 
-def _require(
-    records: Records,
-    path: Path,
-    names: Mapping[str, str | None],
-    roles: Sequence[str],
-    *,
-    option: str | None = None,
-) -> None:
-    missing = [role for role in roles if names[role] is None]
-    if not missing:
-        return
-    columns = records.frame.columns
-    if looks_like_data(columns):
-        raise without_header(columns, str(path), "item,title,description" if option else "user,item,rating,timestamp")
-    ways = " ".join(f"-o {option or role}=COLUMN" for role in missing)
-    raise InputError(
-        f"no column is known as {' or '.join(missing)}; the columns are {listed(columns)}",
-        location=f"{path}:1",
-        hint=f"name {'it' if len(missing) == 1 else 'them'}: {ways}"
-        + ("; or name what stands between the fields: -o separator=';'" if len(columns) == 1 else ""),
-    )
-
-
-def _shadowed(records: Records, names: Mapping[str, str | None]) -> list[str]:
-    """A sentence for each column that may as well have been meant."""
-    told = []
-    for role, chosen in names.items():
-        alike = [c for c in records.frame.columns if chosen and c != chosen and plain_name(c) == plain_name(chosen)]
-        if alike:
-            told.append(f"column '{chosen}' is taken as {role}, not '{alike[0]}': -o {role}=COLUMN chooses")
-    return told
+def _unrated(rows: pl.DataFrame) -> pl.DataFrame:
+    """Null where a rating is written as `nan`: its row is an interaction that nobody rated."""
+    return rows.with_columns(pl.col("rating").fill_nan(None)) if "rating" in rows.columns else rows
 
 
 def _with_parts(rows: pl.DataFrame, place: str, *, named: str | None) -> pl.DataFrame:
@@ -299,27 +310,3 @@ def _odd_ids(rows: pl.DataFrame) -> list[str]:
         if odd.height:
             told.append(f"{odd.height:,} rows have '{odd[name][0]}' for their {name}: it is taken as an id")
     return told
-
-
-def _text(values: pl.Series, path: Path) -> pl.Series:
-    """A column of texts; null where one says that there is none."""
-    try:
-        return _as_text(values)
-    except pl.exceptions.PolarsError as error:
-        raise InputError(
-            f"column {values.name} holds {values.dtype} that is no text",
-            location=str(path),
-            hint="store text in UTF-8, or name another column with -o title=COLUMN or -o description=COLUMN",
-        ) from error
-
-
-def _as_text(values: pl.Series) -> pl.Series:
-    # Under a name of its own: to an expression, one such as * is a pattern.
-    frame, value = values.alias("text").to_frame(), pl.col("text")
-    if isinstance(values.dtype, pl.List):
-        text = value.cast(pl.List(pl.String)).list.join(", ")
-    elif values.dtype.is_float():
-        text = value.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
-    else:
-        text = value.cast(pl.String)
-    return frame.select(pl.when(~no_value(text)).then(text)).to_series()

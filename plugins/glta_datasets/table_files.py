@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -38,7 +39,12 @@ _STANDS_FOR_LONGER: Final = "\x1f"
 
 
 def read_table(
-    path: Path, *, separator: str | None = None, encoding: str | None = None, named: str | None = None
+    path: Path,
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    named: str | None = None,
+    header: bool = True,
 ) -> Records:
     """All columns of a file by the ending of its name, which may be followed by that of a packed file.
 
@@ -46,17 +52,22 @@ def read_table(
         named: the format, such as csv, where the name does not tell it.
         separator: between fields; None finds it in the first line.
         encoding: of text; None takes UTF-8, or UTF-16 behind a byte order mark.
+        header: whether the first line names the columns, which are called 1, 2, ... else.
 
     Raises:
         InputError: unknown ending, or a file that is not what its ending says.
     """
-    match table_format(path) if named is None else _FORMATS[named]:
+    kind = table_format(path) if named is None else _FORMATS[named]
+    if not header and kind in ("json", "parquet"):
+        raise InputError("names its columns itself, whatever header says", location=str(path), hint="leave out header")
+    match kind:
         case "json":
-            return _json_table(path, encoding)
+            return replace(_json_table(path, encoding), form={"format": "json", "encoding": encoding or "utf-8"})
         case "parquet":
-            return Records(read_parquet(read_bytes(path, if_empty=IF_EMPTY), str(path)))
+            frame = read_parquet(read_bytes(path, if_empty=IF_EMPTY), str(path))
+            return Records(frame, form={"format": "parquet"})
         case usual:
-            return _delimited(path, usual, separator, encoding)
+            return _delimited(path, usual, separator, encoding, header=header)
 
 
 def table_format(path: Path) -> str:
@@ -103,16 +114,26 @@ def rounded_ids(frame: pl.DataFrame, column: str) -> list[str]:
     return [told] if count else []
 
 
-def _delimited(path: Path, usual: str, separator: str | None, encoding: str | None) -> Records:
+def _delimited(path: Path, usual: str, separator: str | None, encoding: str | None, *, header: bool) -> Records:
     content = read_bytes(path, if_empty=IF_EMPTY)
     if content.startswith(b"PAR1"):
         raise InputError("this is a Parquet file", location=str(path), hint="name it .parquet")
     content = as_utf8(content, str(path), encoding=encoding, nameable=True)
     mark = _named_separator(separator) if separator is not None else separator_in(content, usual)
+    columns = None if header else _numbers_of(content, mark)
+    form = {"format": "tsv" if usual == "\t" else "csv", "separator": mark, "encoding": encoding or "utf-8"}
     if len(mark) == 1 and mark.isascii():
-        return read_delimited(content, str(path), separator=mark)
+        return replace(read_delimited(content, str(path), separator=mark, columns=columns), form=form)
     content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())
-    return _restored(read_delimited(content, str(path), separator=_STANDS_FOR_LONGER), mark)
+    records = read_delimited(content, str(path), separator=_STANDS_FOR_LONGER, columns=columns)
+    return replace(_restored(records, mark), form=form)
+
+
+def _numbers_of(content: bytes, mark: str) -> list[str]:
+    """The columns of a file without a header, by their numbers from 1: as many as the first line has fields."""
+    first = _header_of(content).replace(mark, _STANDS_FOR_LONGER)
+    fields = next(csv.reader([first], delimiter=_STANDS_FOR_LONGER), [])
+    return [str(number) for number in range(1, len(fields) + 1)]
 
 
 def _restored(records: Records, mark: str) -> Records:

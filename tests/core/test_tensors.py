@@ -31,6 +31,14 @@ from glta_cli.core.tensors import (
 ARRAYS = {"users": np.arange(6, dtype=np.float32).reshape(2, 3), "items": np.ones((2, 2), dtype=np.float32)}
 
 
+def test_an_array_is_read_as_it_was_whatever_its_order_in_memory(tmp_path: Path) -> None:
+    columns = np.asfortranarray(ARRAYS["users"])
+    write_tensors(tmp_path / "file.safetensors", {"columns": columns, "number": np.array(3.0)})
+    found = read_arrays(tmp_path / "file.safetensors", "columns", "number")
+    np.testing.assert_array_equal(found["columns"], columns)
+    assert found["number"] == 3
+
+
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 @pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
 def test_a_file_has_the_mode_the_user_asks_for(tmp_path: Path, umask: int, mode: int, convert: Any) -> None:

@@ -28,6 +28,7 @@ def items(**columns: Any) -> pl.LazyFrame:
         RawDataset(interactions(rating=[1], timestamp=[7]), items(description=[None])),
         RawDataset(interactions(rating=[0.5]), items(description=["long"])),
         RawDataset(interactions(split=["valid"])),
+        RawDataset(interactions(weight=[2], seen=[False])),
     ],
 )
 def test_a_right_dataset_passes(raw: RawDataset) -> None:
@@ -46,7 +47,7 @@ def test_a_right_dataset_passes(raw: RawDataset) -> None:
         (
             RawDataset(interactions().rename({"user": "usr"})),
             "read() returns interactions with the columns usr, item, not item, user and perhaps "
-            "rating, split, timestamp",
+            "rating, seen, split, timestamp, weight",
         ),
         (RawDataset(interactions(user=[7])), "read() returns interactions whose user is Int64, not strings"),
         (
@@ -54,6 +55,8 @@ def test_a_right_dataset_passes(raw: RawDataset) -> None:
             "read() returns interactions whose timestamp is String, not whole seconds",
         ),
         (RawDataset(interactions(split=[1])), "read() returns interactions whose split is Int64, not strings"),
+        (RawDataset(interactions(weight=["2"])), "read() returns interactions whose weight is String, not numbers"),
+        (RawDataset(interactions(seen=[1])), "read() returns interactions whose seen is Int64, not true or false"),
         (
             RawDataset(interactions(split=["dev"])),
             "read() returns interactions whose split is 'dev' in a row, not train, valid or test",

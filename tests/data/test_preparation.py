@@ -55,19 +55,19 @@ def test_ids_texts_and_counts_come_out_as_they_went_in(shop, workspace):
     dataset, up_to_date = prepare(settings(shop), workspace)
     assert not up_to_date
     assert dataset.user_ids == ["ann", "bob", "cy"]
-    assert dataset.item_ids == ["tea", "jam", "egg"]
-    assert dataset.titles == ["Tea & milk", "Jam", "egg"]
-    assert dataset.texts == ["Tea & milk. Hot", "Jam", "egg"]
+    assert dataset.item_ids == ["tea", "jam", "egg", "unsold"]
+    assert dataset.titles == ["Tea & milk", "Jam", "egg", "Never bought"]
+    assert dataset.texts == ["Tea & milk. Hot", "Jam", "egg", "Never bought. Nobody"]
     assert dataset.has_text
-    assert dataset.warnings == ["1 of 3 items have neither title nor description"]
+    assert dataset.warnings[1:] == ["1 of 4 items have neither title nor description"]
     assert dataset.summary() == {
         "dataset": "table",
         "users": 3,
-        "items": 3,
-        "interactions": 7,
-        "density": 7 / 9,
-        "dropped": {"missing item": 1, "missing rating": 1, "duplicate": 1},
-        "split": {"train": 5, "valid": 1, "test": 1},
+        "items": 4,
+        "interactions": 8,
+        "density": 8 / 12,
+        "dropped": {"missing item": 1, "duplicate": 1},
+        "split": {"train": 4, "valid": 2, "test": 2},
     }
 
 
@@ -77,7 +77,7 @@ def test_the_splits_make_up_the_history_in_order_of_time(shop, workspace):
     assert [dataset.item_ids[item] for item in history.of(dataset.user_ids.index("ann"))] == ["tea", "jam", "egg"]
     parts = [dataset.split(name) for name in ("train", "valid", "test")]
     assert {part.user_count for part in parts} == {3}
-    assert {part.item_count for part in parts} == {3}
+    assert {part.item_count for part in parts} == {4}
     for user in range(3):
         together = np.concatenate([part.of(user) for part in parts])
         assert sorted(together) == sorted(history.of(user))
@@ -101,7 +101,7 @@ def test_a_changed_file_or_setting_makes_another_dataset(shop, workspace):
     changed, up_to_date = prepare(settings(shop), workspace)
     assert not up_to_date
     assert changed.summary()["interactions"] == first.summary()["interactions"] + 1
-    assert first.summary()["interactions"] == 7
+    assert first.summary()["interactions"] == 8
 
 
 def test_a_dataset_prepared_from_a_local_copy_is_found_without_it(tmp_path, workspace):
@@ -144,7 +144,7 @@ def test_a_changed_published_file_is_noticed(shop, workspace):
 def test_nothing_is_published_when_nothing_is_left(shop, workspace):
     with pytest.raises(InputError, match="no interaction is left") as caught:
         prepare(settings(shop, kcore=5), workspace)
-    assert "k-core: 7" in str(caught.value)
+    assert "k-core: 8" in str(caught.value)
     assert "lower --kcore" in str(caught.value)
     assert not list((workspace.root / "stages" / "prepare").iterdir())
 

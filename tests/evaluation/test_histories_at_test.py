@@ -27,7 +27,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.serving.fusion import choose_weights
 from glta_cli.serving.index import Index
 from glta_cli.stages.context import StageContext, read_embeddings
-from glta_cli.stages.index import language_scores
+from glta_cli.stages.index import read_out
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.training.loop import pick_device
 from glta_cli.workspace.workspace import Workspace
@@ -133,10 +133,10 @@ def test_the_index_reads_users_out_with_their_validation_items(run_toy: Callable
     context = context_of(run_toy(IN_TIME))
     index = Index(context.artefacts["index"])
     everyone = np.arange(context.prepared.user_count)
-    expected = language_scores(context, context.embeddings_at_test(), context.histories_at_test, everyone)
+    expected = read_out(context, context.embeddings_at_test(), context.histories_at_test)
     found = index.language_scorer()(everyone)
     np.testing.assert_allclose(found, expected.scorer()(everyone), rtol=1e-4, atol=1e-5)
-    before = language_scores(context, context.embeddings(serving=True), context.train, everyone).scorer()(everyone)
+    before = read_out(context, context.embeddings(serving=True), context.train).scorer()(everyone)
     with_one = context.validation.counts > 0
     assert (np.abs(found - before).max(axis=1) > 1e-4)[with_one].all()
     graph = read_embeddings(context.artefacts["pretrain-graph"], at_test=True).scorer()
@@ -145,8 +145,7 @@ def test_the_index_reads_users_out_with_their_validation_items(run_toy: Callable
 
 def test_fusion_is_chosen_on_validation_by_training_histories(run_toy: Callable[..., Pipeline]) -> None:
     context = context_of(run_toy(IN_TIME))
-    everyone = np.arange(context.prepared.user_count)
-    language = language_scores(context, context.embeddings(serving=True), context.train, everyone)
+    language = read_out(context, context.embeddings(serving=True), context.train)
     graph = read_embeddings(context.artefacts["pretrain-graph"])
     chosen = choose_weights(graph.scorer(), language.scorer(context.train), context.train, context.validation, seed=0)
     assert context.artefacts["index"].details["fusion"] == {"starts": chosen.starts, "weights": chosen.weights}

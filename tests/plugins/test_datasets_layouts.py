@@ -25,7 +25,7 @@ from glta_cli.workspace.workspace import Workspace
 @pytest.fixture
 def prepared_from(tmp_path: Path) -> Callable[..., PreparedDataset]:
     def get(name: str, source: Path, **options: object) -> PreparedDataset:
-        settings = DatasetSettings(name=name, source=str(source), options=options)
+        settings = DatasetSettings(name=name, source=str(source), most_dropped=1, options=options)
         return prepare(settings, Workspace(tmp_path / "workspace"))[0]
 
     return get

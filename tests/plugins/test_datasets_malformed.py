@@ -20,7 +20,7 @@ PACKED = gzip.compress("".join(f"{REVIEW}\n" for _ in range(2000)).encode())
 
 
 def prepared(name: str, source: Path, folder: Path, **options: object) -> PreparedDataset:
-    settings = DatasetSettings(name=name, source=str(source), options=options)
+    settings = DatasetSettings(name=name, source=str(source), most_dropped=1, options=options)
     return prepare(settings, Workspace(folder / "workspace"))[0]
 
 
@@ -103,8 +103,8 @@ BAD_FILES = [
     (
         "table",
         "t.csv",
-        b"user,item,rating\na,b,nan\n",
-        "no interaction is left (missing rating: 1)",
+        b"user,item,rating\na,,4\n",
+        "no interaction is left (missing item: 1)",
         "look at",
     ),
     (
@@ -203,10 +203,9 @@ def test_single_bad_rows_are_counted_and_the_rest_is_used(tmp_path):
         "bad rating": 1,
         "missing user": 1,
         "missing item": 1,
-        "missing rating": 2,
         "duplicate": 1,
     }
-    assert dataset.user_ids == ["a"]
+    assert dataset.user_ids == ["a", "d", "e"]
 
 
 def test_bad_lines_among_reviews_are_counted(tmp_path):

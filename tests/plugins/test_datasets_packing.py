@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import zstandard
 from glta_datasets.packing import LIMIT_VARIABLE
 from glta_datasets.settings import TableSettings
 from glta_datasets.table import Table
@@ -43,17 +44,25 @@ def prepared(source: Path, name: str = "table", **options: object) -> PreparedDa
     return prepare(settings, Workspace(source.parent / "workspace"))[0]
 
 
-@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress, zipped])
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress, zipped, zstandard.compress])
 @pytest.mark.parametrize("name", ["log.csv", "LOG.CSV"])
 def test_what_packs_a_file_is_told_by_its_bytes(tmp_path, packed, name):
     (tmp_path / name).write_bytes(packed(LOG))
     assert prepared(tmp_path / name).user_ids == ["a", "b"]
 
 
+def test_zstd_is_read_to_the_end_of_its_last_frame(tmp_path):
+    rows = [f"u{n},i{n % 50}\n" for n in range(40_000)]
+    frames = [zstandard.compress("".join(rows[start : start + 10_000]).encode()) for start in range(0, 40_000, 10_000)]
+    (tmp_path / "log.csv.zst").write_bytes(b"".join([zstandard.compress(b"user,item\n"), *frames]))
+    assert prepared(tmp_path / "log.csv.zst").summary()["interactions"] == 40_000
+
+
 @pytest.mark.parametrize(
     ("name", "packed"),
     [
         ("LOG.CSV.GZ", gzip.compress),
+        ("log.csv.ZST", zstandard.compress),
         ("log.csv.bz2", bz2.compress),
         ("log.Csv.xz", lzma.compress),
         ("log.csv.zip", zipped),
@@ -76,7 +85,8 @@ def test_a_folder_has_its_files_whatever_their_endings(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "problem", "hint"),
     [
-        ("log.csv.zst", b"\x28\xb5\x2f\xfd....", "packed with zstd", "zstd -d"),
+        ("log.csv.zst", b"\x28\xb5\x2f\xfd....", "the packed data is broken", "`zstd -t` tests it"),
+        ("log.csv.zst", zstandard.compress(LOG * 500)[:-3], "the packed data is broken", "`zstd -t` tests it"),
         ("log.zip", zipped(LOG, "a.csv", "b.csv"), "an archive of 2 files, not of one: a.csv, b.csv", "--source"),
         ("log.csv.zip", zipped(LOG)[:-60], "the packed data is broken", "unzip -t"),
         ("log.csv.zip", zipped(LOG).replace(b"PK\x01\x02", b"PK\x01\x03"), "the packed data is broken", "unzip -t"),
@@ -89,7 +99,8 @@ def test_a_folder_has_its_files_whatever_their_endings(tmp_path):
     ],
     # Bytes with the time of packing in them would be another name for each worker.
     ids=[
-        "zstd",
+        "no zstd",
+        "half a zstd",
         "two files",
         "half a zip",
         "zip without a directory",
@@ -139,6 +150,7 @@ def test_an_encoding_that_does_not_fit_is_refused(tmp_path, encoding):
     [
         ("log.csv.gz", "table"),
         ("log.csv.bz2", "table"),
+        ("log.csv.zst", "table"),
         ("log.csv.zip", "table"),
         ("log.jsonl.gz", "table"),
         ("Software_5.json.gz", "amazon-software"),
@@ -150,7 +162,12 @@ def test_what_unpacks_to_more_than_it_may_is_refused(tmp_path, monkeypatch, name
     monkeypatch.setenv(LIMIT_VARIABLE, "0.002")
     starts = {"Software_5.json.gz": f"{REVIEW}\n", "Software.csv.gz": "user_id,parent_asin,rating,timestamp\n"}
     content = (starts.get(name, "user,item\n")).encode() + b" " * 5_000_000
-    packed = {"gz": gzip.compress, "bz2": bz2.compress, "zip": lambda text: zipped(text, "u.data")}
+    packed = {
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "zst": zstandard.compress,
+        "zip": lambda text: zipped(text, "u.data"),
+    }
     (tmp_path / name).write_bytes(packed[name.rpartition(".")[2]](content))
     with pytest.raises(InputError, match=r"unpacks to more than 0\.002 GB") as caught:
         prepared(tmp_path / name, loader)

@@ -185,13 +185,15 @@ def prepared_table(folder: Path, content: str):
 
     source = folder / "t.csv"
     source.write_text(content)
-    return prepare(DatasetSettings(name="table", source=str(source)), Workspace(folder / "workspace"))[0]
+    settings = DatasetSettings(name="table", source=str(source), most_dropped=1)
+    return prepare(settings, Workspace(folder / "workspace"))[0]
 
 
 @pytest.mark.parametrize("word", ["n/a", "NA", " None ", "null", "-", "  "])
 def test_a_word_for_no_rating_is_a_missing_rating(tmp_path, word):
     dataset = prepared_table(tmp_path, f"user,item,rating\na,x,5\na,y,{word}\nb,x,oops\n")
-    assert dataset.summary()["dropped"] == {"bad rating": 1, "missing rating": 1}
+    assert dataset.summary()["dropped"] == {"bad rating": 1}
+    assert dataset.summary()["interactions"] == 2
 
 
 def test_a_rating_nobody_gave_is_no_column_of_ratings(tmp_path):

@@ -18,7 +18,7 @@ from glta_cli.workspace.workspace import Workspace
 
 
 def prepared(source: Path, name: str = "table", **options: object) -> PreparedDataset:
-    settings = DatasetSettings(name=name, source=str(source), options=options)
+    settings = DatasetSettings(name=name, source=str(source), most_dropped=1, options=options)
     return prepare(settings, Workspace(source.parent / "workspace"))[0]
 
 

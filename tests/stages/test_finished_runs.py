@@ -118,7 +118,8 @@ def test_a_source_that_changed_is_told_and_taken_in_only_on_request(
     log.touch()
     assert "changed since" not in glta("recommend", "--user", "u7").stderr
     log.write_text(log.read_text() + "u7,i30,1700000000\n")
-    told = f"warning: {log} changed since run shop was made from it; --refresh takes in what it says now"
+    told = f"warning: {log} changed since run shop was made from it; "
+    told += "glta update answers from what it says now, --refresh trains on it anew"
     asked = glta("recommend", "--user", "u7", "--json")
     assert (asked.stdout, " ".join(asked.stderr.split())) == (before.stdout, told)
     measured = glta("evaluate", "--json")

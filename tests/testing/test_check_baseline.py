@@ -298,6 +298,77 @@ def test_what_follows_from_a_broken_promise_is_told_beside_it(target: Callable[.
     assert all(breach.startswith(promise) for breach, promise in zip(told, promises, strict=True))
 
 
+# --------------------------------------------------------------------------- settings of the score, and folding in
+
+
+class AgedSettings(Settings):
+    recency: float = 1.0
+    shrink: float = 1.0
+
+
+class Aged(Together):
+    """Has a setting that scoring alone reads, and one that is fitted with."""
+
+    scoring_settings: tuple[str, ...] = ("recency",)
+
+    def fit(self, data: BaselineData) -> Any:
+        return {"together": super().fit(data)["together"] / self.settings.shrink}
+
+    def scorer(self, learnt: Mapping[str, Any], train: Interactions) -> Scorer:
+        score = super().scorer(learnt, train)
+        return lambda users: score(users) * np.float32(self.settings.recency)
+
+
+class ClaimsToScoreWithAll(Aged):
+    scoring_settings = ("recency", "shrink")
+
+
+class MisnamesItsSettings(Aged):
+    scoring_settings = ("recenzy",)
+
+
+AGED_GRID = {"recency": [0.5, 1.0], "shrink": [1.0, 2.0]}
+
+
+def aged(target: Callable[..., Any]) -> list[str]:
+    contract = Contract("baseline 'mine'")
+    baseline_promises(contract, target, AgedSettings(), TEXTS, AGED_GRID)
+    return contract.breaches
+
+
+def test_settings_of_the_score_are_its_own_and_are_not_fitted_with() -> None:
+    assert aged(Aged) == []
+    [claims] = aged(ClaimsToScoreWithAll)
+    assert claims.startswith("`scoring_settings` are read when it scores, not when it is fitted")
+    [misnames] = aged(MisnamesItsSettings)
+    assert "it has none called recenzy" in misnames
+
+
+class FoldsIn(Together):
+    """Learns a vector of each user, and solves for those with other histories."""
+
+    def fit(self, data: BaselineData) -> Any:
+        return super().fit(data) | {"users": dense(data.train, np.arange(data.train.user_count))}
+
+    def fold_in(self, learnt: Mapping[str, Any], train: Interactions, histories: Interactions) -> Any:
+        return {**learnt, "users": dense(histories, np.arange(histories.user_count))}
+
+    def scorer(self, learnt: Mapping[str, Any], train: Interactions) -> Scorer:
+        return lambda users: learnt["users"][users] @ learnt["together"]
+
+
+class FoldsInPlace(FoldsIn):
+    def fold_in(self, learnt: Mapping[str, Any], train: Interactions, histories: Interactions) -> Any:
+        learnt["users"][:] = dense(histories, np.arange(histories.user_count))
+        return learnt
+
+
+def test_who_folds_users_in_leaves_what_was_learnt_alone() -> None:
+    check(Contract("mine"), FoldsIn)
+    [breach] = breaches(FoldsInPlace)
+    assert breach.startswith("fold_in(learnt, train, histories) leaves what was learnt as it is")
+
+
 # -------------------------------------------------------------------------------------------------- what is allowed
 
 

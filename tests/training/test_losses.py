@@ -220,3 +220,51 @@ def test_the_sampled_loss_has_no_gradient_towards_items_that_were_not_drawn() ->
     assert items.grad is not None
     assert 2 <= int((items.grad != 0).any(1).sum()) <= 22
     assert items.grad.isfinite().all()
+
+
+def test_a_positive_of_weight_two_counts_as_two_of_weight_one(monkeypatch) -> None:
+    monkeypatch.setattr(losses, "CHUNK_LOGITS", 22)  # rows of two chunks
+    queries, items = (drawn(rows, 3, seed=rows).requires_grad_() for rows in (4, 11))
+    rows, columns = torch.tensor([(0, 2), (0, 5), (3, 1), (2, 7)]).T
+    weights = torch.tensor([2.0, 1.0, 1.0, 3.0], dtype=torch.float64)
+    repeats = weights.long()
+
+    def graded(positives: Positives) -> tuple[Tensor, ...]:
+        loss = catalogue_softmax_loss(queries, items, positives, bias=drawn(11, seed=9))
+        # Of positives that weigh: a mean over as many as there are.
+        total = loss * len(positives.rows)
+        return total, *torch.autograd.grad(total, (queries, items))
+
+    weighted = graded(Positives(rows, columns, weights))
+    repeated = graded(Positives(rows.repeat_interleave(repeats), columns.repeat_interleave(repeats)))
+    torch.testing.assert_close(weighted, repeated)
+
+
+def test_weights_multiply_the_terms_of_a_sampled_loss() -> None:
+    queries, items = drawn(4, 3), drawn(11, 3, seed=1)
+    rows, columns = torch.tensor([(0, 2), (0, 5), (3, 1)]).T
+
+    def loss(*weights: float) -> Tensor:
+        torch.manual_seed(0)
+        positives = Positives(rows, columns, torch.tensor(weights, dtype=torch.float64))
+        return catalogue_softmax_loss(queries, items, positives, sample=5)
+
+    torch.testing.assert_close(loss(2, 1, 0.5), 2 * loss(1, 0, 0) + loss(0, 1, 0) + 0.5 * loss(0, 0, 1))
+
+
+@pytest.mark.parametrize("sample", [None, 5])
+def test_weights_of_one_change_no_bit_of_a_loss(sample: int | None) -> None:
+    queries, items = drawn(4, 3).float(), drawn(11, 3, seed=1).float()
+    rows, columns = torch.tensor([(0, 2), (0, 5), (3, 1)]).T
+    found = []
+    for weights in (None, torch.ones(3)):
+        torch.manual_seed(0)
+        found.append(catalogue_softmax_loss(queries, items, Positives(rows, columns, weights), sample=sample))
+    assert torch.equal(*found)
+
+
+def test_bpr_multiplies_each_pair_by_its_weight() -> None:
+    users, positives, negatives = (drawn(3, 4, seed=seed) for seed in range(3))
+    weights = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64)
+    each = torch.stack([bpr_loss(*(part[row : row + 1] for part in (users, positives, negatives))) for row in range(3)])
+    torch.testing.assert_close(bpr_loss(users, positives, negatives, weights), (weights * each).mean())

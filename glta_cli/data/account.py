@@ -1,0 +1,87 @@
+"""What came in: the account of a source, as the manifest of its prepared dataset keeps it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from glta_cli.data.time_span import TimeSpan, day, moment, time_span
+from glta_cli.plugin import RawDataset, SeenFile
+
+
+def examples_of(raw: RawDataset, first_dropped: Mapping[str, int]) -> dict[str, str]:
+    """For reasons rows were dropped for, where the first such row stands and what it looks like.
+
+    Args:
+        first_dropped: for reasons of cleaning, the first such row of the interactions.
+    """
+    found = {} if raw.place_of is None else {reason: raw.place_of(row) for reason, row in first_dropped.items()}
+    return found | raw.examples
+
+
+def span_of(raw: RawDataset) -> TimeSpan | None:
+    """From when to when the interactions reach; None where they have no times, or such as are no dates."""
+    if "timestamp" not in raw.interactions.collect_schema().names():
+        return None
+    return time_span(raw.interactions.select(pl.col("timestamp").cast(pl.Int64)).collect()["timestamp"], time.time())
+
+
+def far_warnings(raw: RawDataset, span: TimeSpan | None) -> list[str]:
+    """A sentence on times that lie far from the others, with the first of them."""
+    if span is None or not span.far:
+        return []
+    seconds = raw.interactions.select("timestamp").collect()["timestamp"]
+    shown = [
+        moment(int(seconds[row])) + (f" ({raw.place_of(row)})" if raw.place_of is not None else "")
+        for row in span.far_rows
+    ]
+    return [
+        f"{span.far:,} times lie far from the others, which are {day(span.first)} to {day(span.last)}: "
+        f"{', '.join(shown)}{' and so on' if span.far > len(shown) else ''}; they are kept as they are"
+    ]
+
+
+def account_of(
+    raw: RawDataset, *, read: int, kept: int, lost: int, span: TimeSpan | None, items: Mapping[str, int]
+) -> dict[str, Any]:
+    """The account in plain values.
+
+    Args:
+        read: rows of the source.
+        kept: interactions of the prepared dataset.
+        lost: rows of which nothing is kept, though nobody asked for that.
+        items: counts of items, by what is said of them.
+    """
+    times = None
+    if span is not None:
+        times = {"first": moment(span.first), "last": moment(span.last), "far": span.far}
+    return {
+        "files": [_plain(file) for file in raw.files],
+        "rows": {"read": read, "kept": kept, "lost": lost},
+        "times": times,
+        "items": dict(items),
+    }
+
+
+def in_one_line(account: Mapping[str, Any]) -> str:
+    """Rows read and kept, the share that is lost, and from when to when: for the log of a run."""
+    rows, times = account["rows"], account["times"]
+    told = f"{rows['read']:,} rows read, {rows['kept']:,} kept"
+    if rows["lost"]:
+        told += f", {rows['lost'] / rows['read']:.1%} could not be used"
+    if times is not None:
+        first, last = (times[name].partition("T")[0] for name in ("first", "last"))
+        told += f"; {first} to {last}"
+    return told
+
+
+def _plain(file: SeenFile) -> dict[str, Any]:
+    return {
+        "file": file.path.name,
+        "form": dict(file.form),
+        "rows": file.rows,
+        "columns": [{"name": one.name, "role": one.role, "example": one.example} for one in file.columns],
+    }

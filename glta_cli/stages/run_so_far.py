@@ -1,0 +1,30 @@
+"""What the run of a name is made of so far, where its settings are still those of the recipe."""
+
+from __future__ import annotations
+
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.recipe.schema import Recipe
+from glta_cli.workspace.run import Run
+from glta_cli.workspace.stored_recipe import deciding
+from glta_cli.workspace.workspace import Workspace
+
+
+def run_so_far(name: str, recipe: Recipe, workspace: Workspace) -> Run | None:
+    """The run of that name, or None where there is none, or its settings are others."""
+    run = workspace.run(name)
+    same = run is not None and deciding(run.recipe) == deciding(recipe.model_dump(mode="json"))
+    return run if same else None
+
+
+def dataset_so_far(name: str, recipe: Recipe, workspace: Workspace) -> PreparedDataset | None:
+    """What the run was prepared from before, where its recipe names no source that might have changed.
+
+    The settings alone may lead to another copy by now, which a run of another name was given as its source.
+    """
+    run = workspace.run(name)
+    if run is None or recipe.dataset.source is not None or "prepare" not in run.stages:
+        return None
+    if deciding(run.recipe)["dataset"] != recipe.dataset.model_dump(mode="json"):
+        return None
+    artefact = workspace.published("prepare", run.stages["prepare"])
+    return None if artefact is None else PreparedDataset(artefact)

@@ -1,0 +1,109 @@
+"""What a run is about to do and how long it will take, told beforehand and stage by stage."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from glta_cli.core.durations import shown_duration
+from glta_cli.core.terminal import say
+from glta_cli.core.threads import compute_with_free_processors
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.estimates import SMALL, Estimate, Estimator
+from glta_cli.stages.stage import Stage
+from glta_cli.training.loop import pick_device
+from glta_cli.workspace.workspace import Workspace
+
+# Shorter work needs no announcement.
+WORTH_TELLING: Final = 120.0
+_COLUMNS: Final = 78
+
+
+class Schedule:
+    """The stages on the way to one that was asked for.
+
+    Args:
+        stages: all of them by name, in order, those that are up to date among them.
+        missing: those that have to run.
+    """
+
+    def __init__(self, stages: Sequence[str], missing: Sequence[str], estimator: Estimator) -> None:
+        self._stages = list(stages)
+        self._estimator = estimator
+        operations = sum(part.total for name in missing for part in estimator.parts(name))
+        # What is small on any machine is not worth measuring this one.
+        known = {name: estimator.of(name) for name in missing} if operations >= SMALL else {}
+        self.estimates: Mapping[str, Estimate] = {name: each for name, each in known.items() if each is not None}
+
+    @property
+    def seconds(self) -> float:
+        """About how long all that is missing takes, as far as it is known."""
+        return sum(each.seconds for each in self.estimates.values())
+
+    def announce(self) -> None:
+        """Say how long each stage will take, where together they take minutes."""
+        if self.seconds < WORTH_TELLING:
+            return
+        each = ", ".join(f"{name} {shown_duration(one.seconds)}" for name, one in self.estimates.items())
+        text = f"about {shown_duration(self.seconds)} in all, less where a training stops early: {each}"
+        for line in textwrap.wrap(text, _COLUMNS, break_on_hyphens=False, subsequent_indent="  "):
+            say(line)
+
+    def about(self, stage: str) -> list[str]:
+        """What the line of a stage says of it: its place among all, and how long it will take."""
+        place = []
+        if stage in self._stages:
+            place.append(f"stage {self._stages.index(stage) + 1} of {len(self._stages)}")
+        if stage in self.estimates:
+            place.append(f"about {shown_duration(self.estimates[stage].seconds)}")
+        return place
+
+    def record(self, stage: str) -> dict[str, Any]:
+        """What the manifest of a stage says for later estimates."""
+        return self._estimator.record(stage)
+
+
+class ScheduledRun(Protocol):
+    """What of a pipeline a schedule is made from.
+
+    Attributes:
+        device: a torch device by name; None picks one.
+        named_after: names of the sibling of a run that it is; none of the run itself.
+        announced: whether it was said how long its stages take.
+    """
+
+    recipe: Recipe
+    workspace: Workspace
+    device: str | None
+    named_after: tuple[str, ...]
+    announced: bool
+
+    def prepared(self) -> PreparedDataset: ...
+
+
+def schedule_of(
+    pipeline: ScheduledRun, prepared: PreparedDataset, stages: Sequence[str], missing: Sequence[str]
+) -> Schedule:
+    """How long the missing of these stages will take a run with these data.
+
+    Raises:
+        GltaError: the machine has no such device.
+    """
+    compute_with_free_processors()
+    device = pick_device(pipeline.device)
+    return Schedule(stages, missing, Estimator(pipeline.recipe, prepared, pipeline.workspace, device))
+
+
+def scheduled(pipeline: ScheduledRun, wanted: Sequence[Stage], missing: Sequence[Stage]) -> Schedule | None:
+    """The schedule of stages about to run, announced unless the run was announced before; None where all is there."""
+    if not missing:
+        return None
+    # The lines of a sibling stand between those of the run it is compared with, whose stages are counted.
+    stages = [] if pipeline.named_after else ["prepare", *(each.name for each in wanted)]
+    schedule = schedule_of(pipeline, pipeline.prepared(), stages, [each.name for each in missing])
+    if not pipeline.announced:
+        schedule.announce()
+    pipeline.announced = True
+    return schedule

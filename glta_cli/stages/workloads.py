@@ -1,0 +1,167 @@
+"""What each stage will compute under a recipe, counted from the prepared data: the basis of an estimate of its time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import numpy as np
+
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.graph.pretraining_work import PER_LOGIT, training_operations
+from glta_cli.language.model_work import ModelWork, mean_tokens, model_work, word_tokens
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import component_options, encoder_dimension, text_reader
+from glta_cli.stages.context import head_takes_texts
+from glta_cli.training.work import Part
+
+# What stands before the name of a stage that is run again on everything known, and computes as much.
+AGAIN = "refit-"
+# Of an encoder that does not say how often it propagates.
+PROPAGATIONS = 3
+# Chat marks and line ends around a wording.
+MARKS = 12
+# Frozen weights pass a gradient on and take none: the way back costs as much as the way there. With adapters every
+# layer's input is kept too, and two small products more; with checkpointing the way there is gone twice.
+FORWARD_AND_BACK, WITH_ADAPTERS, RECOMPUTED = 2.0, 2.3, 1.0
+# A token that is written waits for all weights to come from memory, whatever the batch.
+WRITTEN_TOKEN = 2.5
+
+
+class Counted:
+    """A recipe and its prepared data, with what several stages count by."""
+
+    def __init__(self, recipe: Recipe, prepared: PreparedDataset) -> None:
+        self.recipe = recipe
+        self.prepared = prepared
+
+    @cached_property
+    def train(self) -> Interactions:
+        return self.prepared.split("train")
+
+    @cached_property
+    def validated(self) -> int:
+        """Users with a validation item."""
+        return int((self.prepared.split("valid").counts > 0).sum())
+
+    @cached_property
+    def model(self) -> ModelWork:
+        return model_work(self.recipe)
+
+    @property
+    def columns(self) -> int:
+        """D of the head's item vectors, at most."""
+        texts = self.recipe.text.dimensions if head_takes_texts(self.recipe) and self.prepared.has_text else 0
+        return encoder_dimension(self.recipe) + texts
+
+    @property
+    def user_prompt_tokens(self) -> float:
+        """Of stage 3, on average, without the start that all prompts share and that is computed once."""
+        settings, interests = self.recipe.finetune, self.recipe.interests
+        shown = np.minimum(settings.context_items, self.train.counts * (1 - self.recipe.graph.alignment_holdout))
+        words = interests.new_tokens * (interests.profile + interests.prediction)
+        return 1 + MARKS + float(shown.mean()) + words
+
+    def ranking(self, users: int) -> float:
+        """Operations of scoring the catalogue for so many users, and finding the best."""
+        return users * self.prepared.item_count * (2.0 * self.columns + PER_LOGIT / 10)
+
+
+def encoded_items(counted: Counted) -> list[Part]:
+    recipe = text_reader(counted.recipe)
+    tokens = counted.prepared.item_count * mean_tokens(counted.prepared.texts, recipe.text.tokens)
+    return [Part("encode item texts", tokens * model_work(recipe).layers)]
+
+
+def pretrained_graph(counted: Counted) -> list[Part]:
+    recipe, graph = counted.recipe, counted.recipe.graph
+    layers = getattr(component_options(recipe, "encoder"), "layers", PROPAGATIONS)
+
+    def training(share: float) -> tuple[float, float]:
+        return training_operations(
+            graph,
+            users=counted.prepared.user_count,
+            items=counted.prepared.item_count,
+            edges=round(len(counted.train) * share),
+            ranked=min(counted.validated, graph.validation_users),
+            layers=layers,
+            dimension=encoder_dimension(recipe),
+        )
+
+    parts = [Part(f"{graph.encoder} on the whole graph", *training(1.0))]
+    if graph.refit:
+        parts.append(Part(f"{graph.encoder} on training and validation", training(1.0)[0]))
+    if graph.alignment_holdout:
+        parts.append(Part(f"{graph.encoder} without stage 3's targets", *training(1 - graph.alignment_holdout)))
+    return parts
+
+
+def aligned(counted: Counted) -> list[Part]:
+    align, items = counted.recipe.align, counted.prepared.item_count
+    shown = (min(align.least_items, items) + min(align.most_items, items)) / 2
+    # Two tokens more of each item: the end of its description's line, and its own.
+    described = shown * (mean_tokens(counted.prepared.texts, align.description_tokens) + 1)
+    forward = (described + shown + MARKS) * counted.model.layers
+    # No gradient flows into the descriptions, which stand before the items.
+    back = shown * counted.model.layers
+    logits = shown * items * (6.0 * counted.columns + PER_LOGIT)
+    epochs = align.training.epochs
+    validations = 1 + math.ceil(epochs / align.training.validate_every)
+    steps = epochs * align.prompts * (forward + back + logits)
+    return [Part("align items", steps, validations * align.validation_prompts * (forward + logits / 3))]
+
+
+def described_users(counted: Counted) -> list[Part]:
+    recipe, interests = counted.recipe, counted.recipe.interests
+    model = model_work(recipe, full_depth=True)
+    questions = interests.profile + interests.prediction
+    shown = float(np.minimum(interests.items, counted.train.counts * (1 - recipe.graph.alignment_holdout)).mean())
+    described = shown * (mean_tokens(counted.prepared.texts, interests.description_tokens) + 3)
+    asked = word_tokens(recipe.prompts.profile) + MARKS
+    read = described + questions * asked  # what both questions describe is read once
+    written = questions * interests.new_tokens * WRITTEN_TOKEN * (model.layers + model.output)
+    return [Part("profile and prediction words", counted.prepared.user_count * (read * model.layers + written))]
+
+
+def finetuned(counted: Counted) -> list[Part]:
+    recipe, settings, prepared = counted.recipe, counted.recipe.finetune, counted.prepared
+    users, layers = prepared.user_count, counted.model.layers
+    rows = settings.positions if settings.loss == "positions" else 1
+    tokens = counted.user_prompt_tokens
+    backbone = recipe.backbone
+    times = (
+        FORWARD_AND_BACK if backbone.lora is None else WITH_ADAPTERS
+    ) + RECOMPUTED * backbone.gradient_checkpointing
+    logits = rows * min(prepared.item_count, settings.softmax_items) * (6.0 * counted.columns + PER_LOGIT)
+    steps = settings.training.epochs * users * ((tokens + rows - 1) * layers * times + logits)
+    ranked = min(counted.validated, settings.validation_users)
+    validations = 1 + math.ceil(settings.training.epochs / settings.training.validate_every)
+    parts = [
+        Part("fine-tune", steps, validations * (ranked * tokens * layers + counted.ranking(ranked))),
+    ]
+    if settings.head == "tied" and rows == 1 and settings.warm_start_users:
+        parts.insert(0, Part("warm start", min(users, settings.warm_start_users) * tokens * layers))
+    return parts
+
+
+def indexed(counted: Counted) -> list[Part]:
+    settings, users = counted.recipe.finetune, counted.prepared.user_count
+    rows = 1 if settings.readout == "first" else settings.positions
+    tokens = counted.user_prompt_tokens + rows - 1
+    # Each row is found by a run of its own, that reads the prompt again.
+    passes = rows if settings.readout == "autoregressive" else 1
+    fusion = 2 * counted.ranking(counted.validated) if settings.fusion else 0.0
+    return [Part("read out users", passes * users * tokens * counted.model.layers, fusion)]
+
+
+WORKLOADS: Mapping[str, Callable[[Counted], list[Part]]] = {
+    "encode-items": encoded_items,
+    "pretrain-graph": pretrained_graph,
+    "align": aligned,
+    "describe-users": described_users,
+    "finetune": finetuned,
+    "index": indexed,
+    "serving-index": indexed,
+}

@@ -1,0 +1,55 @@
+"""What shops call their events, and what each of those is proposed to count for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+# In lower case without marks: add_to_cart, Add to cart and addToCart are one.
+_BOUGHT: Final = (
+    *("purchase", "purchased", "purchases", "buy", "bought", "order", "ordered", "orders", "transaction", "checkout"),
+    *("sale", "sold", "pay", "paid", "payment", "rent", "rental", "orderplaced", "ordercompleted"),
+)
+_WANTED: Final = (
+    *("cart", "addtocart", "addcart", "basket", "addtobasket", "wishlist", "addtowishlist", "favorite", "favourite"),
+    *("favorites", "fav", "like", "liked", "save", "saved", "bookmark"),
+)
+_LOOKED_AT: Final = (
+    *("view", "viewed", "views", "click", "clicked", "clicks", "impression", "impressions", "pv", "pageview"),
+    *("productview", "viewitem", "itemview", "detail", "detailview", "visit", "open", "opened", "browse"),
+)
+_TAKEN_BACK: Final = re.compile(r"(remove|delete|cancel|refund|return|dislike|unlike|unsave|unfav).*")
+_WEIGHTS: Final = ((3.0, _BOUGHT), (2.0, _WANTED), (1.0, _LOOKED_AT))
+
+
+def plain_event(event: str) -> str:
+    """An event's name in lower case without marks."""
+    return re.sub(r"[^a-z0-9]", "", event.lower())
+
+
+def usual_weight(event: str) -> float | None:
+    """3 for what is bought, 2 for what is put into a cart or on a list, 1 for what is looked at; None for others."""
+    return next((weight for weight, words in _WEIGHTS if plain_event(event) in words), None)
+
+
+def is_taken_back(event: str) -> bool:
+    """Whether it says the opposite of an interest, such as remove_from_cart."""
+    return _TAKEN_BACK.fullmatch(plain_event(event)) is not None
+
+
+def proposed_weights(events: Iterable[str]) -> dict[str, float]:
+    """The usual weights, 1 for an event without one; those that are taken back are left out."""
+    return {event: usual_weight(event) or 1.0 for event in events if not is_taken_back(event)}
+
+
+def written_weights(weights: Mapping[str, float]) -> str:
+    """As an option is given: `{purchase: 3, view: 1}`."""
+    return "{" + ", ".join(f"{_key(event)}: {weight:g}" for event, weight in weights.items()) + "}"
+
+
+def _key(event: str) -> str:
+    """As a key of YAML that is text; quoted unless it is a plain word of letters that YAML takes for nothing else."""
+    words = {"on", "off", "yes", "no", "y", "n", "true", "false", "null"}
+    plain = re.fullmatch(r"[A-Za-z][\w -]*[\w]|[A-Za-z]", event) and event.lower() not in words
+    return event if plain else '"' + event.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,134 @@
+"""Times told beforehand: counted from recipe and data, measured here, and learnt from the stages run before."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from glta_cli.core.durations import shown_duration
+from glta_cli.core.files import read_json
+from glta_cli.stages import estimates
+from glta_cli.stages.estimates import Estimator
+from glta_cli.stages.schedule import Schedule
+from glta_cli.stages.workloads import WORKLOADS
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A machine that multiplies matrices at one rate, whatever else it does."""
+    rate = 1e9
+    monkeypatch.setattr(estimates, "matrix_rate", lambda device: rate)
+    return rate
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.2, "1 s"),
+        (4.2, "5 s"),
+        (38, "40 s"),
+        (58, "1 min"),
+        (110, "2 min"),
+        (1480, "25 min"),
+        (3590, "1 h"),
+        (4900, "1 h 20 min"),
+        (3600 * 30, "30 h"),
+        (3600 * 24 * 3, "3 d"),
+    ],
+)
+def test_a_duration_is_said_as_roughly_as_it_is_known(seconds: float, shown: str) -> None:
+    assert shown_duration(seconds) == shown
+
+
+def estimator(run_toy, *overrides: str, stage: str = "index", name: str = "toy") -> Estimator:
+    pipeline = run_toy(stage=stage, name=name)
+    recipe = pipeline.recipe if not overrides else recipe_like(pipeline.recipe, overrides)
+    return Estimator(recipe, pipeline.prepared(), pipeline.workspace, CPU)
+
+
+def recipe_like(recipe, overrides):
+    from glta_cli.recipe.files import recipe_from
+
+    return recipe_from(recipe.model_dump(mode="json"), overrides)
+
+
+def operations(one: Estimator, stage: str) -> float:
+    return sum(part.total for part in one.parts(stage))
+
+
+def test_what_a_stage_computes_is_counted_from_what_its_settings_ask_for(run_toy) -> None:
+    plain = estimator(run_toy)
+    for stage in ("encode-items", "pretrain-graph", "align", "describe-users", "finetune", "index"):
+        assert operations(plain, stage) > 0
+    for stage, override, least, most in [
+        ("pretrain-graph", "graph.training.epochs=20", 1.9, 2.1),
+        ("pretrain-graph", "graph.alignment_holdout=0", 0.4, 0.7),
+        ("align", "align.prompts=320", 5, 10),
+        ("finetune", "finetune.training.epochs=20", 7, 11),
+        ("finetune", "finetune.context_items=1", 0.3, 0.95),
+        ("index", "finetune.readout=autoregressive", 4, 8),
+        ("encode-items", "backbone.layers=1", 0.4, 0.6),
+        ("finetune", "backbone.layers=1", 0.3, 0.9),
+    ]:
+        ratio = operations(estimator(run_toy, override), stage) / operations(plain, stage)
+        assert least < ratio < most, (stage, override, ratio)
+
+
+def test_an_estimate_is_what_is_counted_at_the_rate_of_the_machine(run_toy, steady: float) -> None:
+    one = estimator(run_toy, "finetune.training.epochs=100000")
+    estimate = one.of("finetune")
+    assert estimate is not None
+    assert not estimate.learnt
+    expected = operations(one, "finetune") / (steady * estimates.EFFICIENCIES["finetune"])
+    assert estimate.seconds == pytest.approx(expected, rel=0.01, abs=2 * estimates.AROUND)
+
+
+def test_a_stage_that_ran_before_says_how_long_it_takes(
+    run_toy, steady: float, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setattr(estimates, "SMALL", 0.0)
+    monkeypatch.setattr(estimates, "AROUND", 0.0)
+    pipeline = run_toy("graph.training.epochs=7", stage="pretrain-graph", name="before")
+    manifest = read_json(pipeline.ensure("pretrain-graph").path / "manifest.json")
+    assert manifest["work"]["model"] == "lightgcn"
+    assert manifest["work"]["operations"] > 0
+
+    same = Estimator(pipeline.recipe, pipeline.prepared(), pipeline.workspace, CPU).of("pretrain-graph")
+    assert same is not None
+    assert same.learnt
+    assert same.seconds == pytest.approx(manifest["seconds"], rel=0.01)
+    longer = estimator(run_toy, "graph.training.epochs=70", stage="pretrain-graph", name="before").of("pretrain-graph")
+    assert longer is not None
+    assert 8 < longer.seconds / same.seconds < 12
+    # Another encoder has not been seen.
+    other = estimator(run_toy, "graph.encoder=hccf", stage="pretrain-graph", name="before").of("pretrain-graph")
+    assert other is not None
+    assert not other.learnt
+
+
+def test_what_takes_minutes_is_announced_and_what_takes_seconds_is_not(
+    run_toy, steady: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = ["prepare", *WORKLOADS]
+    short, long = (estimator(run_toy, *each) for each in ((), ("finetune.training.epochs=100000",)))
+    capsys.readouterr()
+    Schedule(stages, ["finetune", "index"], short).announce()
+    assert capsys.readouterr().err == ""
+    schedule = Schedule(stages, ["finetune", "index"], long)
+    schedule.announce()
+    said = capsys.readouterr().err
+    assert said.startswith(f"about {shown_duration(schedule.seconds)} in all, ")
+    assert f"finetune {shown_duration(schedule.estimates['finetune'].seconds)}" in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
+    assert schedule.about("finetune")[0] == f"stage {stages.index('finetune') + 1} of {len(stages)}"
+
+
+def test_a_plugin_that_cannot_be_counted_stops_no_stage(run_toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(counted: object) -> list[object]:
+        raise AttributeError("no hidden_size")
+
+    monkeypatch.setattr(estimates, "WORKLOADS", {"finetune": broken})
+    assert estimator(run_toy).of("finetune") is None
+    assert estimator(run_toy).record("finetune") == {}
