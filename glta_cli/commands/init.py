@@ -55,6 +55,7 @@ def init(
 
     from glta_cli.core.terminal import nothing_on_stdout
     from glta_cli.data.first_recipe import next_command, recipe_for, seen
+    from glta_cli.stages.machine_defaults import has_gpu
     from glta_cli.workspace.workspace import Workspace
 
     _require_free(output)
@@ -63,7 +64,7 @@ def init(
     with nothing_on_stdout():
         log = local_source(log, Workspace(data_dir))
         look = _looked(log, items, named, option or [], data_dir)
-        text = recipe_for(look, log, output, gpu=_has_gpu())
+        text = recipe_for(look, log, output, gpu=has_gpu())
     _write(output, text)
     for warning in look.raw.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
@@ -106,12 +107,6 @@ def _as_options_here(hint: str) -> str:
     if hint.startswith("--source"):
         hint = "LOG is a file, a folder of parts or a pattern such as 'log/*.csv'"
     return re.sub(r"(?<![\w-])-o (\w+)=", here, hint)
-
-
-def _has_gpu() -> bool:
-    from glta_cli.training.loop import pick_device
-
-    return pick_device(None).type != "cpu"
 
 
 def _require_free(target: Path) -> None:

@@ -14,6 +14,8 @@ from glta_cli.core.errors import did_you_mean
 from glta_cli.core.terminal import say
 
 if TYPE_CHECKING:
+    from glta_cli.recipe.files import LoadedRecipe
+    from glta_cli.recipe.schema import Recipe
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.workspace import Workspace
 
@@ -137,7 +139,7 @@ def open_pipeline(
     Raises:
         InputError: no such recipe or run, or something wrong inside the recipe or an override.
     """
-    from glta_cli.recipe.files import load_recipe, recipe_from
+    from glta_cli.recipe.files import load_recipe, stored_recipe
     from glta_cli.recipe.text_switches import without_defaults
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.run import checked_run_name
@@ -159,9 +161,10 @@ def open_pipeline(
         else:
             stored = workspace.required_run(run) if prefer_latest and not changes else workspace.run(run)
         if stored is not None:
-            kept_at = workspace.root / "runs" / f"{stored.name}.json"
-            stored_recipe = recipe_from(without_defaults(stored.recipe), changes, file=kept_at)
-            pipeline = Pipeline(stored.name, stored_recipe, workspace, device=device, profile=profile)
+            file = workspace.root / "runs" / f"{stored.name}.json"
+            loaded = stored_recipe(stored.name, without_defaults(stored.recipe), changes, file=file)
+            kept = fitted_to_machine(loaded, device)
+            pipeline = Pipeline(stored.name, kept, workspace, device=device, profile=profile)
             if prefer_latest and not refresh and pipeline.answer_from(stored):
                 tell_changed_sources(stored, workspace)
             if prefer_latest and changes:
@@ -174,4 +177,21 @@ def open_pipeline(
         say(f"no recipe named: taking {default}")
 
     loaded = load_recipe(default if recipe is None else recipe, changes)
-    return Pipeline(run or loaded.name, loaded.recipe, workspace, device=device, profile=profile)
+    fitting = fitted_to_machine(loaded, device)
+    return Pipeline(run or loaded.name, fitting, workspace, device=device, profile=profile)
+
+
+def fitted_to_machine(loaded: LoadedRecipe, device: str | None) -> Recipe:
+    """The recipe with what it leaves to the machine settled by the device, and a line where that is less than all.
+
+    Raises:
+        GltaError: the machine has no such device.
+    """
+    if not loaded.automatic:
+        return loaded.recipe
+    from glta_cli.stages.machine_defaults import fitted
+
+    found = fitted(loaded.recipe, loaded.automatic, device)
+    if found.told is not None:
+        say(found.told)
+    return found.recipe

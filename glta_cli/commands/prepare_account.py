@@ -85,7 +85,7 @@ def _counts(prepared: PreparedDataset) -> Iterator[tuple[str, str]]:
     if not summary["dropped"]:
         yield "dropped", "nothing"
     if "added_up" in summary:
-        yield "added to another of the pair", f"{summary['added_up']:,}"
+        yield "repeated, added up", f"{summary['added_up']:,}"
     yield "interactions", f"{summary['interactions']:,}"
     if account is not None and account["times"] is not None:
         yield "first date (UTC)", account["times"]["first"]

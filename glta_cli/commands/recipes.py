@@ -64,16 +64,19 @@ def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
 @recipes.command()
 def show(
     name: NameArgument,
-    resolved: Annotated[bool, typer.Option("--resolved", help="With every default filled in.")] = False,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="With every default filled in, as fits this machine.")
+    ] = False,
 ) -> None:
     """Print a recipe.
 
     Example: glta recipes show quickstart --resolved
     """
+    from glta_cli.commands.options import fitted_to_machine
     from glta_cli.commands.stage import recipe_yaml
     from glta_cli.recipe.files import find_recipe, load_recipe, read_text
 
-    text = recipe_yaml(load_recipe(name).recipe) if resolved else read_text(find_recipe(name))
+    text = recipe_yaml(fitted_to_machine(load_recipe(name), None)) if resolved else read_text(find_recipe(name))
     show_text(text.removesuffix("\n"))
 
 

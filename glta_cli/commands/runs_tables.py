@@ -48,7 +48,19 @@ def full_table(report: Mapping[str, Any]) -> RenderableType:
     settings = _table("settings that are not the defaults", ("setting", "cyan"), ("value", ""))
     for name, value in report["settings"].items():
         settings.add_row(escape(name), escape(_shown(value)))
-    return Group(escape(about), *(table for table in (stages, metrics, settings) if table.row_count))
+    threads = _thread_lines(report["stages"])
+    tables = [table for table in (stages, metrics, settings) if table.row_count]
+    return Group(escape(about), *tables[:1], *map(escape, threads), *tables[1:])
+
+
+def _thread_lines(stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each number of threads that stages computed with, and why so many."""
+    found: dict[str, list[str]] = {}
+    for stage in stages:
+        if stage["threads"] is not None:
+            found.setdefault(stage["threads"], []).append(stage["stage"])
+    every = len(found) == 1
+    return [f"threads: {threads}" + ("" if every else f" ({', '.join(names)})") for threads, names in found.items()]
 
 
 def comparison_table(report: Mapping[str, Any]) -> RenderableType:

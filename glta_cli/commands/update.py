@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LABELS = {
     "interactions": "new interactions",
     "weights": "interactions with another weight",
+    "seen": "interactions that keep their item out by now, or no more",
     "users": "new users",
     "items": "new items",
     "titles": "items with another title",

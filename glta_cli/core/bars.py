@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -15,6 +17,20 @@ SHORTEST_NAME = 16
 # Where there is no edge.
 NO_EDGE = 100
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+# Who looks on while bars move.
+_watchers: list[Callable[[Bar], object]] = []
+
+
+@contextmanager
+def bars_watched_by(watch: Callable[[Bar], object]) -> Iterator[None]:
+    """Inside, `watch` is called with each bar whenever it was moved, many times a second."""
+    _watchers.append(watch)
+    try:
+        yield
+    finally:
+        _watchers.remove(watch)
 
 
 class Bar(tqdm):
@@ -34,6 +50,8 @@ class Bar(tqdm):
     def update(self, n: float | None = 1) -> bool | None:
         """Count `n` more; raises `InterruptedRunError` where somebody asked to stop, and it is one that stops."""
         shown = super().update(n)
+        for watch in _watchers:
+            watch(self)
         if self.stops:
             stop_if_asked()
         return shown

@@ -181,6 +181,9 @@ def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
     }
     present = interactions.collect_schema().names()
     rows = interactions.select(pl.col(name).cast(kind) for name, kind in types.items() if name in present).collect()
+    if "rating" in rows.columns:
+        # What is no number is no rating.
+        rows = rows.with_columns(pl.col("rating").fill_nan(None))
     optional = rows.columns[2:]
     return rows.drop(name for name in optional if rows[name].null_count() == rows.height)
 

@@ -39,7 +39,11 @@ class BackboneSettings(Settings):
 
     name: str = Field("smollm2", description="a backbone of `glta plugins`")
     layers: int | None = Field(
-        None, ge=1, le=MOST_COUNT, description="early exit after this many layers; null runs all"
+        None,
+        ge=1,
+        le=MOST_COUNT,
+        description="early exit after this many layers; null runs all; auto, a recipe's default: all on a GPU, the "
+        "first 4 without one",
     )
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="random is the control: the same architecture, untrained"

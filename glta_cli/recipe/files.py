@@ -16,6 +16,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError, InputErrors, did_you_mean
+from glta_cli.recipe.automatic import Setting, without_automatic
 from glta_cli.recipe.checks import validate_recipe
 from glta_cli.recipe.grids import grid_errors
 from glta_cli.recipe.limits import (
@@ -44,11 +45,16 @@ HOW_TO_LIST = "`glta recipes` lists those there are"
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A validated recipe, its name, and what it was read from."""
+    """A validated recipe, its name, and what it was read from.
+
+    Attributes:
+        automatic: keys of the settings it leaves to the machine, for which place holders stand in `recipe`.
+    """
 
     name: str
     recipe: Recipe
     path: Path | None
+    automatic: frozenset[Setting] = frozenset()
 
 
 def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -63,7 +69,8 @@ def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     _list_by_name(values, positions)
     for override in overrides:
         _apply_override(override, values, positions)
-    return LoadedRecipe(recipe_name(path), _checked(values, positions), path)
+    values, automatic = without_automatic(values, unsaid=True)
+    return LoadedRecipe(recipe_name(path), _checked(values, positions), path, automatic)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -73,6 +80,13 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = (), *, file: Path | None = None) -> Recipe:
+    """As `stored_recipe`, without regard to what is left to the machine."""
+    return stored_recipe("", values, overrides, file=file).recipe
+
+
+def stored_recipe(
+    name: str, values: Mapping[str, Any], overrides: Sequence[str] = (), *, file: Path | None = None
+) -> LoadedRecipe:
     """A recipe from plain values, such as those of a stored run, with overrides applied.
 
     Args:
@@ -85,8 +99,9 @@ def recipe_from(values: Mapping[str, Any], overrides: Sequence[str] = (), *, fil
     positions: dict[Key, Position] = {}
     for override in overrides:
         _apply_override(override, merged, positions)
+    merged, automatic = without_automatic(merged, unsaid=False)
     try:
-        return _checked(merged, positions)
+        return LoadedRecipe(name, _checked(merged, positions), file, automatic)
     except InputErrors as several:
         for error in several.errors:
             error.location = error.location or stored_at

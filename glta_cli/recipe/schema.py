@@ -221,10 +221,13 @@ class AlignSettings(Settings):
 
 
 class InterestSettings(Settings):
-    """Profile and prediction: words the backbone generates about each user beforehand."""
+    """Profile and prediction: words the backbone generates about each user beforehand.
 
-    profile: bool = Field(True, description="false is the ablation w/o PF")
-    prediction: bool = Field(True, description="false is the ablation w/o PD")
+    Both are `auto` where a recipe file does not say: true on a GPU, false without one.
+    """
+
+    profile: bool = Field(True, description="false is the ablation w/o PF; auto: true on a GPU, else false")
+    prediction: bool = Field(True, description="false is the ablation w/o PD; auto: true on a GPU, else false")
     words: int = Field(5, ge=1, le=MOST_COUNT, description="tags or words asked for: k")
     items: int = Field(10, ge=1, le=MOST_COUNT, description="training items described to the backbone")
     description_tokens: int = Field(24, ge=4, le=MOST_COUNT, description="a description is cut to this many tokens")

@@ -14,7 +14,7 @@ from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import text_reader
 from glta_cli.stages.workloads import AGAIN, WORKLOADS, Counted
-from glta_cli.training.work import Part, matrix_rate
+from glta_cli.training.work import MatrixRate, Part, matrix_rate
 from glta_cli.workspace.artefact import MANIFEST
 from glta_cli.workspace.workspace import Workspace
 
@@ -29,6 +29,8 @@ EFFICIENCIES: Final[Mapping[str, float]] = {
     "index": 0.8,
     "serving-index": 0.8,
 }
+# The part of a stage that one thread does alone, however many there are.
+ALONE: Final = 0.15
 # Seconds of importing, of loading weights, and of writing what is published.
 AROUND: Final = 2.0
 # With less to compute, in operations, it is a matter of seconds on whatever machine: nothing is measured.
@@ -43,7 +45,7 @@ class Estimate:
 
     Attributes:
         seconds: about.
-        rate: operations a second of what is counted.
+        rate: operations a second on the clock of what is counted.
         parts: what it computes, in order.
         learnt: whether the rate is that of an earlier run of the stage here.
     """
@@ -78,7 +80,8 @@ class Estimator:
             return None
         operations = sum(part.total for part in parts)
         learnt = self._learnt(stage)
-        rate = self.matrix_rate * (EFFICIENCIES[stage.removeprefix(AGAIN)] if learnt is None else learnt)
+        efficiency = EFFICIENCIES[stage.removeprefix(AGAIN)] if learnt is None else learnt
+        rate = efficiency * self.matrix_rate.operations * self._processors()
         return Estimate(AROUND + operations / rate, rate, parts, learnt is not None)
 
     def parts(self, stage: str) -> tuple[Part, ...]:
@@ -99,12 +102,18 @@ class Estimator:
         if not parts:
             return {}
         operations = sum(part.total for part in parts)
-        rate = self.matrix_rate if operations >= SMALL else None
-        return {"operations": round(operations), "matrix_rate": rate and round(rate), **self._kind(stage)}
+        rate = round(self.matrix_rate.operations) if operations >= SMALL else None
+        return {"operations": round(operations), "matrix_rate": rate, **self._kind(stage)}
 
     @cached_property
-    def matrix_rate(self) -> float:
+    def matrix_rate(self) -> MatrixRate:
         return matrix_rate(self.device)
+
+    def _processors(self) -> float:
+        """Processors' worth of time a second brings a stage: less than products get, as not all of it is shared out."""
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        shared_out = 1 / (ALONE + (1 - ALONE) / threads) / threads
+        return self.matrix_rate.processors * shared_out
 
     def _kind(self, stage: str) -> dict[str, str]:
         """What has to be the same for one run of a stage to say how long another takes."""
@@ -113,13 +122,17 @@ class Estimator:
         return {"device": self.device.type, "model": name}
 
     def _learnt(self, stage: str) -> float | None:
-        """The efficiency of the newest earlier run of the stage that says enough; None where there is none."""
+        """The efficiency of the newest earlier run of the stage that says enough; None where there is none.
+
+        Of processors' time, not of the clock's: how busy the machine was then does not matter.
+        """
         wanted = self._kind(stage)
         for manifest in self._earlier(stage):
             work = manifest.get("work")
             if not isinstance(work, dict) or {key: work.get(key) for key in wanted} != wanted:
                 continue
-            operations, rate, seconds = work.get("operations"), work.get("matrix_rate"), manifest.get("seconds")
+            seconds = manifest.get("processor_seconds" if self.device.type == "cpu" else "seconds")
+            operations, rate = work.get("operations"), work.get("matrix_rate")
             if operations and rate and seconds and seconds > 2 * AROUND:
                 return float(operations / (seconds - AROUND) / rate)
         return None

@@ -318,22 +318,19 @@ class Pipeline:
         from rich.markup import escape
 
         from glta_cli.core.terminal import say
-        from glta_cli.core.threads import compute_with_free_processors
-        from glta_cli.training.states import threads_of
+        from glta_cli.stages.schedule import stage_begun
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
-        about = [*self.named_after, *(self._schedule.about(stage.name) if self._schedule else [])]
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
         identity, settings, inputs, weights = self._depends_on(stage, fingerprints)
 
         def publish() -> Artefact:
-            say(f"[cyan]▸[/] {stage.name}" + (escape(f" ({', '.join(about)})") if about else ""))
             if stage.name in self.starts and "warm_start_from" not in settings:
                 say("  trains from the start: what it went on from before was removed")
             states = self.workspace.root / "states" / f"{stage.name}-{identity}"
-            compute_with_free_processors(threads_of(states))
             context = self.context()
-            with self.profiled(stage.name):
+            begun = stage_begun(stage.name, self._schedule, self.named_after, states)
+            with begun as work, self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
                     identity,
@@ -342,7 +339,7 @@ class Pipeline:
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
                     needed=stage.bytes_to_write(context),
-                    work=self._schedule.record(stage.name) if self._schedule else {},
+                    work=work,
                 )
 
         artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)

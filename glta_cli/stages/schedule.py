@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Final, Protocol
 
+from rich.markup import escape
+
+from glta_cli.core.bars import bars_watched_by
 from glta_cli.core.durations import shown_duration
 from glta_cli.core.terminal import say
 from glta_cli.core.threads import compute_with_free_processors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.estimates import SMALL, Estimate, Estimator
+from glta_cli.stages.pace import Pace
 from glta_cli.stages.stage import Stage
 from glta_cli.training.loop import pick_device
+from glta_cli.training.states import threads_of
 from glta_cli.workspace.workspace import Workspace
 
 # Shorter work needs no announcement.
@@ -64,6 +71,11 @@ class Schedule:
         """What the manifest of a stage says for later estimates."""
         return self._estimator.record(stage)
 
+    def watched(self, stage: str) -> AbstractContextManager[object]:
+        """Has it said while a stage runs where it takes longer than was told, or less."""
+        estimate = self.estimates.get(stage)
+        return nullcontext() if estimate is None else bars_watched_by(Pace(stage, estimate).look)
+
 
 class ScheduledRun(Protocol):
     """What of a pipeline a schedule is made from.
@@ -107,3 +119,24 @@ def scheduled(pipeline: ScheduledRun, wanted: Sequence[Stage], missing: Sequence
         schedule.announce()
     pipeline.announced = True
     return schedule
+
+
+@contextmanager
+def stage_begun(
+    stage: str, schedule: Schedule | None, named_after: Sequence[str], states: Path
+) -> Iterator[dict[str, Any]]:
+    """Say that a stage begins, have it compute with as many threads as are free, and mend its estimate as it runs.
+
+    Args:
+        schedule: None where none was made.
+        named_after: what tells a sibling's lines from those of the run.
+        states: where an earlier go at it saved its training, which is continued with the threads it was begun with.
+
+    Returns:
+        What its manifest is to say for later estimates.
+    """
+    about = [*named_after, *(schedule.about(stage) if schedule else [])]
+    say(f"[cyan]▸[/] {stage}" + (escape(f" ({', '.join(about)})") if about else ""))
+    compute_with_free_processors(threads_of(states))
+    with schedule.watched(stage) if schedule else nullcontext():
+        yield schedule.record(stage) if schedule else {}

@@ -72,7 +72,7 @@ class Counted:
 def encoded_items(counted: Counted) -> list[Part]:
     recipe = text_reader(counted.recipe)
     tokens = counted.prepared.item_count * mean_tokens(counted.prepared.texts, recipe.text.tokens)
-    return [Part("encode item texts", tokens * model_work(recipe).layers)]
+    return [Part("encode item texts", tokens * model_work(recipe).layers, longest_first=True)]
 
 
 def pretrained_graph(counted: Counted) -> list[Part]:
@@ -122,7 +122,8 @@ def described_users(counted: Counted) -> list[Part]:
     asked = word_tokens(recipe.prompts.profile) + MARKS
     read = described + questions * asked  # what both questions describe is read once
     written = questions * interests.new_tokens * WRITTEN_TOKEN * (model.layers + model.output)
-    return [Part("profile and prediction words", counted.prepared.user_count * (read * model.layers + written))]
+    operations = counted.prepared.user_count * (read * model.layers + written)
+    return [Part("profile and prediction words", operations, longest_first=True)]
 
 
 def finetuned(counted: Counted) -> list[Part]:
@@ -142,7 +143,8 @@ def finetuned(counted: Counted) -> list[Part]:
         Part("fine-tune", steps, validations * (ranked * tokens * layers + counted.ranking(ranked))),
     ]
     if settings.head == "tied" and rows == 1 and settings.warm_start_users:
-        parts.insert(0, Part("warm start", min(users, settings.warm_start_users) * tokens * layers))
+        warm = min(users, settings.warm_start_users) * tokens * layers
+        parts.insert(0, Part("warm start", warm, longest_first=True))
     return parts
 
 
@@ -153,7 +155,7 @@ def indexed(counted: Counted) -> list[Part]:
     # Each row is found by a run of its own, that reads the prompt again.
     passes = rows if settings.readout == "autoregressive" else 1
     fusion = 2 * counted.ranking(counted.validated) if settings.fusion else 0.0
-    return [Part("read out users", passes * users * tokens * counted.model.layers, fusion)]
+    return [Part("read out users", passes * users * tokens * counted.model.layers, fusion, longest_first=True)]
 
 
 WORKLOADS: Mapping[str, Callable[[Counted], list[Part]]] = {

@@ -23,28 +23,43 @@ class Part:
         operations: multiplications and additions of matrix products, and what else it does, as so many that take as
             long.
         beside: those of them that are no step of the bar, such as validations.
+        longest_first: whether its first steps take longest, as texts in the order of their lengths do.
     """
 
     bar: str
     operations: float
     beside: float = 0.0
+    longest_first: bool = False
 
     @property
     def total(self) -> float:
         return self.operations + self.beside
 
 
-def matrix_rate(device: torch.device) -> float:
-    """Multiplications and additions a second of float32 matrix products, with the threads torch has: > 0.
+@dataclass(frozen=True)
+class MatrixRate:
+    """How fast a device multiplies matrices of float32.
 
-    Measured for a sixth of a second, so that what other processes take of the machine shows.
+    Attributes:
+        operations: multiplications and additions a second of one processor's time, which others do not change; of a
+            GPU, a second on the clock.
+        processors: how many processors' time a second on the clock brings now, beside what others do: of two threads
+            on an idle machine 2, beside four busy processes on two processors a third of that; of a GPU 1.
     """
+
+    operations: float
+    processors: float
+
+
+def matrix_rate(device: torch.device) -> MatrixRate:
+    """Measured for a sixth of a second, with the threads torch has."""
     rows, width, inner = (_ROWS, _WIDTH, _INNER) if device.type == "cpu" else (_LARGE, _LARGE, _LARGE)
     left, right = torch.ones(rows, width, device=device), torch.ones(width, inner, device=device)
     float((left @ right)[0, 0])  # the library makes itself ready
-    done, begun = 0, time.perf_counter()
+    done, begun, worked = 0, time.perf_counter(), time.process_time()
     while (passed := time.perf_counter() - begun) < _SECONDS or not done:
         # Asked for one number, a device is waited for.
         float((left @ right)[0, 0])
         done += 1
-    return 2.0 * rows * width * inner * done / max(passed, 1e-9)
+    taken = max(time.process_time() - worked, 1e-6) if device.type == "cpu" else passed
+    return MatrixRate(2.0 * rows * width * inner * done / taken, taken / passed)

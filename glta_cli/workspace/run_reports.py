@@ -22,7 +22,7 @@ def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
         or failed after which stage), `failed` (why, or None), `refitted` (whether what it answers from is trained on
         everything known), `answers` (whether it can be asked: also while a finished run is made anew), `date` (when its
         last stage was published, ISO 8601, UTC), `bytes` of its stages on disk, and of each of its `stages` the
-        fingerprint, whether it is published, date, seconds, bytes and validation metrics.
+        fingerprint, whether it is published, date, seconds, bytes, threads and why, and validation metrics.
 
     Raises:
         GltaError: its recipe or a manifest is damaged.
@@ -97,8 +97,16 @@ def _stage_report(workspace: Workspace, stage: str, fingerprint: str) -> dict[st
         "date": None if artefact is None else _published_at(artefact),
         "seconds": None if artefact is None else artefact.manifest["seconds"],
         "bytes": 0 if artefact is None else size_of(artefact.path),
+        "threads": _threads(artefact),
         "metrics": dict(_best_metrics(details)),
     }
+
+
+def _threads(artefact: Artefact | None) -> str | None:
+    """How many threads a stage computed with, and why so many; None where its manifest says no reason."""
+    environment = {} if artefact is None else artefact.manifest["environment"]
+    count, reason = environment.get("threads"), environment.get("threads_reason")
+    return None if count is None or reason is None else f"{count}, {reason}"
 
 
 def _published_at(artefact: Artefact) -> str:

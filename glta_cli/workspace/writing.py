@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,9 @@ def written(write: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, 
     from glta_cli.workspace.environment import environment
 
     started = datetime.now(UTC)
-    begun = reset_peak_memory()
+    begun, worked = reset_peak_memory(), time.process_time()
     details = write(folder)
+    worked = time.process_time() - worked
     peak = peak_memory(begun)
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     outputs = {name: file_sha256(path) for name, path in files.items()}
@@ -34,6 +36,7 @@ def written(write: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, 
         "details": details,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
+        "processor_seconds": round(worked, 3),
         "peak_memory": peak,
         "environment": environment(),
     }

@@ -17,7 +17,14 @@ from glta_datasets.decimals import sign_seen, table_ratings
 from glta_datasets.events import is_event_column, needs_events, weighed
 from glta_datasets.ids import BLANKS, may_have
 from glta_datasets.joined_times import date_and_time, joined_name, with_joined_times
-from glta_datasets.looking import common_encoding, require_known_items, roles_in_log, roles_of_items
+from glta_datasets.looking import (
+    common_encoding,
+    events_seen,
+    quantity_in,
+    require_known_items,
+    roles_in_log,
+    roles_of_items,
+)
 from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
 from glta_datasets.parts import (
     by_role,
@@ -139,9 +146,15 @@ class Table:
         for path in _present(files, "items"):
             frame = plain._items_table(path).frame
             options |= roles_of_items(frame, path, str(options["item"]), named)
+        offered = quantity_in(records.frame, list(options.values()))
+        remarks: dict[str, str] = {}
         raw = Table("table", TableSettings.model_validate(options)).read(files)
+        if raw.events and not {"events", "keep"} & options.keys():
+            options["events"], more, remarks = events_seen(raw)
+            offered |= {key: value for key, value in more.items() if key not in options}
+            raw = Table("table", TableSettings.model_validate(options)).read(files)
         require_known_items(raw, files)
-        return DatasetLook(raw.files, options, raw)
+        return DatasetLook(raw.files, options, raw, offered, remarks)
 
     def _numbered(self, paths: Sequence[Path], place: str) -> Log:
         """The log with its events weighed, and its ratings and times as numbers."""

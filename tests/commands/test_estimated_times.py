@@ -22,3 +22,15 @@ def test_a_dry_run_says_how_long_each_stage_takes(glta, tiny_recipe_file) -> Non
     assert told["finetune"] > told["align"] > 0
     shown = glta("finetune", "--recipe", str(tiny_recipe_file), *LONG, "--run", "toy", "--dry-run")
     assert re.search(r"in all +less where a training stops early +\d+ (s|min|h|d)", shown.out)
+
+
+def test_a_run_stores_what_fits_the_machine_and_says_so(glta) -> None:
+    (glta.folder / "own.yaml").write_text("dataset: {name: movielens-100k}\n")
+    finished = glta("finetune", "--recipe", "own.yaml", "--device", "cpu", "--dry-run", "--json")
+    assert finished.code == 0, finished.err
+    recipe = finished.json["recipe"]
+    assert (recipe["backbone"]["layers"], recipe["interests"]["profile"]) == (4, False)
+    assert "no GPU: 4 of 30 layers and no generated words; to have all: --set backbone.layers=null " in finished.err
+    asked = glta("finetune", "--recipe", "own.yaml", "--device", "cpu", "--dry-run", "--set", "backbone.layers=two")
+    assert asked.code == 2
+    assert "--set backbone.layers: backbone.layers" in asked.err

@@ -11,6 +11,7 @@ from glta_cli.stages import estimates
 from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.schedule import Schedule
 from glta_cli.stages.workloads import WORKLOADS
+from glta_cli.training.work import MatrixRate, matrix_rate
 
 CPU = torch.device("cpu")
 
@@ -19,7 +20,8 @@ CPU = torch.device("cpu")
 def steady(monkeypatch: pytest.MonkeyPatch) -> float:
     """A machine that multiplies matrices at one rate, whatever else it does."""
     rate = 1e9
-    monkeypatch.setattr(estimates, "matrix_rate", lambda device: rate)
+    monkeypatch.setattr(estimates, "matrix_rate", lambda device: MatrixRate(rate, processors=1.0))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     return rate
 
 
@@ -98,7 +100,7 @@ def test_a_stage_that_ran_before_says_how_long_it_takes(
     same = Estimator(pipeline.recipe, pipeline.prepared(), pipeline.workspace, CPU).of("pretrain-graph")
     assert same is not None
     assert same.learnt
-    assert same.seconds == pytest.approx(manifest["seconds"], rel=0.01)
+    assert same.seconds == pytest.approx(manifest["processor_seconds"], rel=0.01)
     longer = estimator(run_toy, "graph.training.epochs=70", stage="pretrain-graph", name="before").of("pretrain-graph")
     assert longer is not None
     assert 8 < longer.seconds / same.seconds < 12
@@ -123,6 +125,21 @@ def test_what_takes_minutes_is_announced_and_what_takes_seconds_is_not(
     assert f"finetune {shown_duration(schedule.estimates['finetune'].seconds)}" in " ".join(said.split())
     assert max(map(len, said.splitlines())) <= 80
     assert schedule.about("finetune")[0] == f"stage {stages.index('finetune') + 1} of {len(stages)}"
+
+
+def test_beside_busy_processes_a_stage_takes_longer_and_no_more_processor_time(
+    run_toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = []
+    for processors in (1.0, 0.25):
+        monkeypatch.setattr(estimates, "matrix_rate", lambda device, had=processors: MatrixRate(1e9, had))
+        estimate = estimator(run_toy, "finetune.training.epochs=100000").of("finetune")
+        assert estimate is not None
+        seconds.append(estimate.seconds - estimates.AROUND)
+    assert seconds[1] == pytest.approx(4 * seconds[0])
+    measured = matrix_rate(CPU)
+    assert measured.operations > 1e8
+    assert 0 < measured.processors < torch.get_num_threads() + 0.5
 
 
 def test_a_plugin_that_cannot_be_counted_stops_no_stage(run_toy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,8 @@ def test_day_two_is_taken_in_without_a_training(shop: Path, workspace_root: Path
     day_two(shop)
     found = json.loads(glta("update", "--json").stdout)
     assert found["new"] == {
-        **{"interactions": 10, "weights": 0, "users": 2, "items": 1, "titles": 1, "texts": 1, "vanished": 0}
+        **{"interactions": 10, "weights": 0, "seen": 0, "users": 2, "items": 1},
+        **{"titles": 1, "texts": 1, "vanished": 0},
     }
     assert found["examples"]["titles"] == ["i5: 'Space film 5' is 'Space film five'"]
     assert found["examples"]["users"] == ["n1", "n2"]

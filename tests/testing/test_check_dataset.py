@@ -38,6 +38,11 @@ def test_a_file_and_options_do_too(toy_table: Path) -> None:
     check_dataset("table", source=toy_table / "interactions.csv", options={"items": "items.csv", "title": "title"})
 
 
+def test_a_log_of_events_keeps_every_promise(shop_folder: Path) -> None:
+    options = {"events": {"purchase": 3, "cart": 2, "view": 1}, "seen": ["purchase"], "weight": "qty"}
+    check_dataset("table", source=shop_folder / "log.csv", options=options)
+
+
 def test_movielens_keeps_every_promise(shared_data: Path) -> None:
     check_dataset("movielens-100k", source=shared_data / "ml-100k")
 
@@ -261,6 +266,9 @@ BROKEN: list[tuple[str, Callable[..., Any]]] = [
     ("ratings are floats", rows_changed(lambda rows: rows.with_columns(rating=5))),
     ("ratings are floats", rows_changed(lambda rows: rows.cast({"timestamp": pl.Float64}))),
     ("ratings are floats", rows_changed(lambda rows: rows.with_columns(timestamp=1_500_000_000_000))),
+    ("weights are positive numbers", rows_changed(lambda rows: rows.with_columns(weight=0.0))),
+    ("weights are positive numbers", rows_changed(lambda rows: rows.with_columns(weight=pl.lit("heavy")))),
+    ("`seen` is true or false", rows_changed(lambda rows: rows.with_columns(seen=1))),
     ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit("dev")))),
     ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit(None, pl.String)))),
     ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit("test")))),
