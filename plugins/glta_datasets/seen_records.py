@@ -37,7 +37,11 @@ def seen_json_lines(
 def seen_csv(path: Path, roles: Mapping[str, str], rows: int | None = None) -> SeenFile:
     """A comma-separated file with a header: its columns and its first line."""
     lines = [line.decode("utf-8", errors="replace") for line in islice(first_lines(path), 2)]
-    header, *first = csv.reader(lines)
+    try:
+        header, *first = csv.reader(lines)
+    except (csv.Error, ValueError):
+        # A field of many thousand letters, or no line at all, of which reading the file tells.
+        header, first = list(roles), []
     values = dict(zip(header, [*(first[0] if first else []), *[None] * len(header)], strict=False))
     return _seen(path, "csv", values, roles, rows)
 

@@ -132,3 +132,13 @@ def test_times_beyond_years_of_silence_or_ahead_of_now_are_far(times, first, las
 @pytest.mark.parametrize("times", [[], [None], [0, 1, 2, 3000]])
 def test_numbers_that_are_no_dates_have_no_span(times):
     assert time_span(pl.Series(times, dtype=pl.Int64), NOW) is None
+
+
+def test_a_run_says_in_a_line_what_came_in(shop, capsys):
+    from glta_cli.recipe.files import recipe_from
+    from glta_cli.stages.pipeline import Pipeline
+
+    recipe = recipe_from({"dataset": {"name": "table", "source": str(shop / "log.csv")}}, [])
+    Pipeline("shop", recipe, Workspace(shop / "data")).prepared()
+    remarks = capsys.readouterr().err
+    assert "  62 rows read, 60 kept, 1.6% could not be used; 2023-11-14 to 2024-01-12\n" in remarks

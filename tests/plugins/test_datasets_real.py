@@ -166,5 +166,7 @@ def test_a_table_reads_the_same_files(shared_data, tmp_path):
         options={"items": "movies.csv"},
     )
     dataset, _ = prepare(settings, Workspace(tmp_path))
-    assert (dataset.user_count, dataset.item_count) == (671, 9_066)
+    # 59 of the films listed were rated by nobody.
+    assert (dataset.user_count, dataset.item_count) == (671, 9_125)
+    assert dataset.account["items"] == {"unmet": 59, "without_text": 0, "only_in_item_file": 0}
     assert dataset.texts[dataset.item_ids.index("1")].startswith("Toy Story (1995). Adventure|Animation")
