@@ -41,9 +41,12 @@ def _of_file(file: Mapping[str, Any]) -> Table:
         table.add_column(justify=justify)
     taken = [column for column in file["columns"] if column["role"] is not None]
     ignored = [column for column in file["columns"] if column["role"] is None]
-    for column in [*taken, *ignored]:
+    empty = [column["name"] for column in ignored if column["example"] is None]
+    for column in [*taken, *(column for column in ignored if column["example"] is not None)]:
         example = "nothing in it" if column["example"] is None else f"such as {_short(column['example'])}"
         table.add_row(*map(escape, (column["role"] or "ignored", _short(column["name"]), example)))
+    if empty:
+        table.add_row("ignored", escape(_short(", ".join(empty))), "nothing in it" if len(empty) == 1 else "all empty")
     return table
 
 
@@ -85,7 +88,7 @@ def _counts(prepared: PreparedDataset) -> Iterator[tuple[str, str]]:
     if not summary["dropped"]:
         yield "dropped", "nothing"
     if "added_up" in summary:
-        yield "added to another of the pair", f"{summary['added_up']:,}"
+        yield "repeated, added up", f"{summary['added_up']:,}"
     yield "interactions", f"{summary['interactions']:,}"
     if account is not None and account["times"] is not None:
         yield "first date (UTC)", account["times"]["first"]

@@ -65,7 +65,7 @@ def write_dataset(
             hint="look at the file, or lower --kcore and --min-rating",
         )
 
-    examples = examples_of(raw, table.first_dropped)
+    examples = examples_of(raw, table)
     losses = lost(raw, dropped)
     span = span_of(raw)
     warnings += [*loss_warnings(settings, losses, read, examples), *far_warnings(raw, span)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +91,8 @@ def seen(look: DatasetLook) -> dict[str, Any]:
             for file in look.files
         ],
         "options": dict(look.options),
+        "offered": dict(look.offered),
+        "events": {event: asdict(rows) for event, rows in look.raw.events.items()},
         "warnings": look.raw.warnings,
         "dropped": look.raw.dropped,
     }
@@ -114,7 +117,12 @@ def _options(look: DatasetLook) -> Iterator[str]:
             for key in _keys_of(look.options, column.name, number):
                 if key not in told:
                     yield _line(f"    {key}", look.options[key], f"such as {_shown(column.example)}")
+                if key == "event":
+                    yield from _events(look)
+                    told |= {"events", "keep", "seen"}
                 told.add(key)
+        if not number and "weight" in look.offered:
+            yield _offered("weight", look.offered["weight"], "a row would count that often; not used unless said")
         ignored = [f"{_shown(c.name)} ({_shown(c.example)})" for c in file.columns if c.role is None]
         if ignored:
             yield f"    # ignored in {_shown(file.path.name)}: {', '.join(ignored)}"
@@ -126,9 +134,37 @@ def _options(look: DatasetLook) -> Iterator[str]:
         yield _line(f"    {key}", look.options[key], reasons.get(key, "as named"))
 
 
+def _events(look: DatasetLook) -> Iterator[str]:
+    """What each event counts for, with its rows, and which keep an item out."""
+    if "events" in look.options:
+        yield f"{'    events:':<{_COMMENT_AT}} # what a row counts for: repeated ones add up"
+        for event, weight in look.options["events"].items():
+            rows = look.raw.events[event].rows if event in look.raw.events else 0
+            remark = look.remarks.get(event)
+            yield _line(f"      {_scalar(event)}", _whole(weight), f"{rows:,} rows" + (f"; {remark}" if remark else ""))
+    for event, rows_of in look.raw.events.items():
+        if rows_of.weight is None:
+            yield f"{f'      # {_scalar(event)}':<{_COMMENT_AT}} # {rows_of.rows:,} rows, left out"
+    if "keep" in look.options:
+        yield _line("    keep", look.options["keep"], "the events whose rows are kept")
+    if "seen" in look.options:
+        yield _line("    seen", look.options["seen"], "the events that keep an item out of the answers")
+    elif "seen" in look.offered:
+        yield _offered("seen", look.offered["seen"], "only these keep an item out of the answers; unsaid, all do")
+
+
+def _offered(key: str, value: Any, comment: str) -> str:
+    return _line(f"    # {key}", value, comment)
+
+
+def _whole(number: float) -> float | int:
+    return int(number) if float(number).is_integer() else number
+
+
 def _keys_of(options: Mapping[str, Any], column: str, file: int) -> list[str]:
     """The options that name a column of the first file, or of the second."""
-    keys = ("items_item", "title", "description") if file else ("user", "item", "rating", "timestamp", "split")
+    log = ("user", "item", "rating", "timestamp", "split", "event", "weight")
+    keys = ("items_item", "title", "description") if file else log
     named = {
         key: options[key] if isinstance(options[key], list | tuple) else [options[key]]
         for key in keys

@@ -38,6 +38,7 @@ class Growth:
         rows: interactions nobody knew yet, `user` and `item` as indices.
         vanished: interactions that were known and are no more.
         heavier: known interactions whose weight is another by now.
+        turned: known interactions that keep their item out of the answers by now and did not, or the other way round.
         users, new_items: how many are new.
         retitled: `item`, `before` and `now` of known items with another title.
         rewritten: known items with another text, those with another title among them.
@@ -51,6 +52,7 @@ class Growth:
     rows: pl.DataFrame
     vanished: int
     heavier: int
+    turned: int
     users: int
     new_items: int
     retitled: pl.DataFrame
@@ -66,6 +68,7 @@ class Growth:
         return {
             "interactions": self.rows.height,
             "weights": self.heavier,
+            "seen": self.turned,
             "users": self.users,
             "items": self.new_items,
             "titles": self.retitled.height,
@@ -107,17 +110,24 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
     )
     before = known.table()
     joined = table.drop("split").join(
-        before.select("user", "item", known_split=pl.col("split").cast(pl.String), known_weight=_weight(before)),
+        before.select(
+            "user",
+            "item",
+            known_split=pl.col("split").cast(pl.String),
+            known_weight=_weight(before),
+            known_seen=_seen(before),
+        ),
         on=["user", "item"],
         how="left",
         maintain_order="left",
     )
     was_known = pl.col("known_split").is_not_null()
     heavier = joined.filter(was_known & (pl.col("known_weight") != _weight(joined))).height
+    turned = joined.filter(was_known & (pl.col("known_seen") != _seen(joined))).height
     rows = joined.filter(~was_known).select("user", "item")
     # A known interaction stays in its part, so that nothing that was measured by becomes something that was learnt.
     split = pl.col("known_split").fill_null("train").cast(pl.Enum(SPLITS))
-    interactions = joined.with_columns(split=split).drop("known_split", "known_weight")
+    interactions = joined.with_columns(split=split).drop("known_split", "known_weight", "known_seen")
     described = _described(known.items(), fresh.items(), item_ids)
     changes = known.items().join(fresh.items(), on="item", suffix="_now", maintain_order="left")
     other = [pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in ("title", "text")]
@@ -130,6 +140,7 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
         rows,
         before.height - (joined.height - rows.height),
         heavier,
+        turned,
         len(user_ids) - known.user_count,
         len(item_ids) - known.item_count,
         changes.filter(other[0]).select("item", before="title", now="title_now"),
@@ -189,6 +200,11 @@ def _appended(known: Sequence[str], fresh: Sequence[str]) -> tuple[list[str], np
 def _weight(table: pl.DataFrame) -> pl.Expr:
     """What each interaction counts for: one where none counts for more than another."""
     return pl.col("weight") if "weight" in table.columns else pl.lit(1.0)
+
+
+def _seen(table: pl.DataFrame) -> pl.Expr:
+    """Whether each interaction keeps its item out of the answers: all do where nothing else is said."""
+    return pl.col("seen") if "seen" in table.columns else pl.lit(True)
 
 
 def _described(known: pl.DataFrame, fresh: pl.DataFrame, item_ids: list[str]) -> pl.DataFrame:

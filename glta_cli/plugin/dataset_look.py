@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,11 +19,15 @@ class DatasetLook:
         files: the log first.
         options: the loader's own settings that read the files as they were seen.
         raw: what it reads with them.
+        offered: further options that fit the files, for a person to choose; a recipe shows them as comments.
+        remarks: for options, or events among them, what to say of the value.
     """
 
     files: tuple[SeenFile, ...]
     options: Mapping[str, Any]
     raw: RawDataset
+    offered: Mapping[str, Any] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -14,8 +14,9 @@ from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import decimal_sign, table_ratings
 from glta_datasets.encodings import as_utf8
+from glta_datasets.event_words import proposed_weights, usual_weight
 from glta_datasets.files import read_bytes
-from glta_datasets.roles import may_mean, named_so
+from glta_datasets.roles import QUANTITY_NAMES, may_mean, named_so, plain_name
 from glta_datasets.seen_files import example_of
 from glta_datasets.table_files import IF_EMPTY
 
@@ -83,7 +84,7 @@ def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> d
         if named.get(role) is not None:
             found[role] = named[role]
             continue
-        free = [column for column in frame.columns if column not in {*found.values(), *named.values()}]
+        free = [column for column in frame.columns if column not in [*found.values(), *named.values()]]
         column = _column_for(role, role, frame, free, path, fits)
         if column is None and role in ("user", "item"):
             # Without a value in it either, it is what its name says; the rows are counted when they are read.
@@ -96,6 +97,27 @@ def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> d
     if named.get("decimal") is None and rating in frame.columns and decimal_sign(frame[str(rating)], str(path)) == ",":
         found["decimal"] = ","
     return found
+
+
+def events_seen(raw: RawDataset) -> tuple[dict[str, float], dict[str, Any], dict[str, str]]:
+    """What each event of a log may count for, what else may be said of them, and remarks on single ones.
+
+    Args:
+        raw: read with every event counting the same.
+    """
+    weights = proposed_weights(raw.events)
+    if not weights:
+        return {}, {}, {}
+    # The rarest of the heaviest says most.
+    best = max(weights, key=lambda event: (weights[event], -raw.events[event].rows))
+    unknown = [event for event in weights if usual_weight(event) is None]
+    return weights, {"seen": [best]}, dict.fromkeys(unknown, "a word unknown here: say what it counts for")
+
+
+def quantity_in(frame: pl.DataFrame, taken: Sequence[Any]) -> dict[str, Any]:
+    """The option of a column that may be a row's weight, where there is one."""
+    free = [c for c in frame.columns if c not in taken and plain_name(c) in QUANTITY_NAMES and _any_value(frame[c])]
+    return {"weight": free[0]} if free else {}
 
 
 def roles_of_items(frame: pl.DataFrame, path: Path, item: str, named: Mapping[str, Any]) -> dict[str, Any]:

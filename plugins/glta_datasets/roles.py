@@ -46,6 +46,8 @@ COMMON_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "title": ("title", "name", "itemname", "productname", "movietitle"),
     "description": ("description", "text", "summary", "genres", "genre", "categories", "category", "tags"),
 }
+# What may be a row's weight, and is not taken for it unasked.
+QUANTITY_NAMES: Final = ("qty", "quantity", "weight", "count", "units", "menge", "anzahl")
 INTERACTION_ROLES: Final = ("user", "item", "rating", "timestamp", "split", "event", "weight")
 
 # Names that may mean it, where none says it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,77 @@ def test_what_is_wrong_is_named_and_nothing_is_written(glta, shop, arguments, to
     assert (finished.code, finished.out) == (2, "")
     assert told in finished.err
     assert sorted(path.name for path in shop.iterdir()) == ["log.csv", "products.csv"]
+
+
+# ------------------------------------------------------------------------------------- events and quantities
+
+
+def test_events_stand_in_the_recipe_with_their_rows_and_a_weight(glta, shop_folder):
+    finished = glta("init", str(shop_folder / "log.csv"), str(shop_folder / "products.csv"), "-o", "events.yaml")
+    assert finished.code == 0, finished.err
+    text = (glta.folder / "events.yaml").read_text()
+    events = [line.split(",")[2] for line in (shop_folder / "log.csv").read_text().splitlines()[1:]]
+    options = yaml.safe_load(text)["dataset"]["options"]
+    assert options["event"] == "event"
+    assert options["events"] == {"view": 1, "cart": 2, "purchase": 3}
+    assert not {"seen", "weight"} & options.keys()
+    for event in ("view", "cart", "purchase"):
+        (line,) = [line for line in text.splitlines() if line.startswith(f"      {event}: ")]
+        assert line.endswith(f"# {events.count(event):,} rows")
+    assert "    # seen: [purchase] " in text
+    assert "    # weight: qty " in text
+    assert "qty (1)" in text
+    assert "all count the same" not in finished.err
+
+    prepared = glta("prepare", "--recipe", "events.yaml", "--json")
+    assert prepared.code == 0, prepared.err
+    assert prepared.json["dropped"] == {}
+    assert prepared.json["interactions"] + prepared.json["added_up"] == len(events)
+    shown = glta("prepare", "--recipe", "events.yaml").out
+    assert f"{events.count('purchase'):,} rows, 3 each" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_what_the_comments_offer_runs_once_it_is_taken(glta, shop_folder):
+    glta("init", str(shop_folder / "log.csv"), "-o", "events.yaml")
+    recipe = glta.folder / "events.yaml"
+    recipe.write_text(recipe.read_text().replace("# seen:", "seen:").replace("# weight:", "weight:"))
+    prepared = glta("prepare", "--recipe", "events.yaml", "--json")
+    assert prepared.code == 0, prepared.err
+    assert 0 < prepared.json["seen"] < prepared.json["interactions"]
+    assert prepared.json["events"]["view"]["seen"] is False
+
+
+def test_unknown_events_count_one_and_those_that_take_back_are_left_out(glta):
+    rows = [f"u{n % 5},i{n % 7},{('zoom', 'buy', 'remove_from_cart', 'yes')[n % 4]}\n" for n in range(40)]
+    (glta.folder / "log.csv").write_text("user,item,event_type\n" + "".join(rows))
+    assert glta("init", "log.csv").code == 0
+    text = (glta.folder / "shop.yaml").read_text()
+    assert yaml.safe_load(text)["dataset"]["options"]["events"] == {"buy": 3, "yes": 1, "zoom": 1}
+    assert "# 10 rows; a word unknown here: say what it counts for" in text
+    assert "      # remove_from_cart " in text
+    assert glta("prepare", "--recipe", "shop.yaml", "--json").json["dropped"] == {"event not in events": 10}
+
+
+def test_what_is_said_of_events_stands_in_the_recipe(glta, shop_folder):
+    log = str(shop_folder / "log.csv")
+    finished = glta("init", log, "--option", "keep=[purchase, cart]", "--option", "seen=[purchase]", "--json")
+    assert finished.code == 0, finished.err
+    options = yaml.safe_load((glta.folder / "shop.yaml").read_text())["dataset"]["options"]
+    assert (options["keep"], options["seen"]) == (["purchase", "cart"], ["purchase"])
+    assert "events" not in options
+    assert glta("prepare", "--recipe", "shop.yaml").code == 0
+
+
+def test_the_next_command_takes_events_as_they_were_given(glta, shop_folder):
+    events = 'events={purchase: 3, "add.to cart": 2, view: 1}'
+    log = (shop_folder / "log.csv").read_text().replace(",cart,", ",add.to cart,")
+    (glta.folder / "log.csv").write_text(log)
+    finished = glta("prepare", "table", "--source", "log.csv", "--min-rating", "none", "-o", events)
+    assert finished.code == 0, finished.err
+    (command,) = [line for line in finished.err.splitlines() if line.startswith("next: ")]
+    words = shlex.split(command.removeprefix("next: glta pretrain-graph"))
+    assert 'dataset.options.events={"purchase": 3, "add.to cart": 2, "view": 1}' in words
+    settings = [word for word in words if word.startswith("dataset.") and not word.startswith("dataset.name")]
+    again = glta("prepare", "table", *(part for word in settings for part in ("--set", word)))
+    assert "up to date" in again.err

@@ -17,7 +17,7 @@ from glta_datasets.settings import TableSettings
 from glta_datasets.table import Table
 
 from glta_cli.core.errors import GltaError
-from glta_cli.plugin import RawDataset
+from glta_cli.plugin import RawDataset, SeenFile
 from glta_cli.plugin.registry import installed
 from glta_cli.testing import ContractError, check_dataset
 from glta_cli.testing.contract import Contract
@@ -36,6 +36,11 @@ def test_a_table_keeps_every_promise(toy_table: Path) -> None:
 
 def test_a_file_and_options_do_too(toy_table: Path) -> None:
     check_dataset("table", source=toy_table / "interactions.csv", options={"items": "items.csv", "title": "title"})
+
+
+def test_a_log_of_events_keeps_every_promise(shop_folder: Path) -> None:
+    options = {"events": {"purchase": 3, "cart": 2, "view": 1}, "seen": ["purchase"], "weight": "qty"}
+    check_dataset("table", source=shop_folder / "log.csv", options=options)
 
 
 def test_movielens_keeps_every_promise(shared_data: Path) -> None:
@@ -261,6 +266,9 @@ BROKEN: list[tuple[str, Callable[..., Any]]] = [
     ("ratings are floats", rows_changed(lambda rows: rows.with_columns(rating=5))),
     ("ratings are floats", rows_changed(lambda rows: rows.cast({"timestamp": pl.Float64}))),
     ("ratings are floats", rows_changed(lambda rows: rows.with_columns(timestamp=1_500_000_000_000))),
+    ("weights are positive numbers", rows_changed(lambda rows: rows.with_columns(weight=0.0))),
+    ("weights are positive numbers", rows_changed(lambda rows: rows.with_columns(weight=pl.lit("heavy")))),
+    ("`seen` is true or false", rows_changed(lambda rows: rows.with_columns(seen=1))),
     ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit("dev")))),
     ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit(None, pl.String)))),
     ("a given split says", rows_changed(lambda rows: rows.with_columns(split=pl.lit("test")))),
@@ -276,6 +284,10 @@ BROKEN: list[tuple[str, Callable[..., Any]]] = [
     ("`dropped` counts records by reason", read_changed(lambda raw: put(raw, "dropped", {"broken": 0.5}))),
     ("`read`, where it is counted", read_changed(lambda raw: put(raw, "read", raw.read + 1))),
     ("`examples` shows a record", read_changed(lambda raw: put(raw, "examples", {"broken": "line 1"}))),
+    ("`no_loss` names reasons", read_changed(lambda raw: put(raw, "no_loss", ["k-core"]))),
+    ("`files` are the files", read_changed(lambda raw: put(raw, "files", ("log.csv",)))),
+    ("`files` are the files", read_changed(lambda raw: put(raw, "files", (SeenFile(Path("log.csv"), {}, ()),)))),
+    ("`place_of` says where", read_changed(lambda raw: put(raw, "place_of", lambda row: row))),
     ("`warnings` are sentences", read_changed(lambda raw: put(raw, "warnings", "no titles"))),
     ("`warnings` are sentences", read_changed(lambda raw: put(raw, "warnings", [None]))),
 ]
