@@ -10,7 +10,7 @@ import numpy as np
 from glta_cli.core.tensors import read_tensors
 from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.graph.cold_start import with_unmet_foretold
+from glta_cli.graph.cold_start import Vectors, with_unmet_foretold
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.plugin.interactions import Interactions
@@ -29,7 +29,7 @@ class BuildServingIndex(BuildIndex):
     Nothing is trained. The encoder's parameters are propagated over the graph of all interactions, prompts show each
     user's newest items whatever part of the split they are in, and the weights of the fusion are those chosen for the
     index, at the lengths histories have now. Words about users stay those that were written about training items. An
-    item nobody met gets the graph vector its text foretells.
+    item nobody met gets the graph vector its text foretells, and the bias of an item like any other.
 
     With `finetune.refit` encoder, model and words are those of the refit, which has trained on everything known.
     """
@@ -57,6 +57,7 @@ class BuildServingIndex(BuildIndex):
         history = prepared.history()
         graph, aligned, propagated = served_embeddings(context, history)
         language = read_out(context, aligned, history)
+        language.bias = biases(context, language.bias, prepared.item_count)
         write_known(folder, language, graph, prepared, history)
         counted = {name: index.details[name] for name in ("dataset", "users", "items", "encoder", "readout", "fusion")}
         trained = {"trained": len(context.train), "propagated": propagated}
@@ -103,6 +104,22 @@ def served_embeddings(context: StageContext, history: Interactions) -> tuple[Emb
     full = _with_cold_items(context, FULL_PARAMETERS, history)
     own = encoder.has(ALIGNMENT_PARAMETERS)
     return full, _with_cold_items(context, ALIGNMENT_PARAMETERS, history) if own else full, True
+
+
+def biases(context: StageContext, trained: Vectors, count: int) -> Vectors:
+    """The head's biases of all `count` items, in which items no training met have the mean of the others.
+
+    A bias stands for how many want an item whoever they are. Of an item without a training interaction that is not
+    known: what the head learnt of it, or its log of nothing, says that it was new or never shown, and would keep it out
+    of every answer whatever its text says.
+
+    Args:
+        trained: of the items a training knew, [I] with I at most `count`.
+    """
+    met = np.bincount(context.train.items, minlength=len(trained)) > 0
+    result = np.full(count, trained[met].mean(), dtype=np.float32)
+    result[: len(trained)][met] = trained[met]
+    return result
 
 
 def met_items(history: Interactions) -> np.ndarray:

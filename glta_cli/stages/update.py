@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from glta_cli.core.downloads import is_url
+from glta_cli.core.downloads import is_url, shown_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout, say
@@ -107,8 +107,8 @@ def update(
     # Only to say what is new needs no index, and makes none.
     base = None if dry_run and SERVING not in run.stages else pipeline.ensure(SERVING)
     known = trained if base is None else PreparedDataset(Artefact(base.parent("prepare")))
-    settings = run_source(run, pipeline.recipe.dataset, source, workspace)
-    fresh, _ = prepare(settings, workspace)
+    # A run of 0.1, or one that was only measured, answers from all it was prepared from as of now.
+    made_now = None if SERVING in run.stages else base
 
     def told(growth: Growth | None, served: Artefact | None) -> Update:
         now = known if growth is None else growth
@@ -117,15 +117,21 @@ def update(
             known.name,
             {} if growth is None else growth.counts(),
             {} if growth is None else growth.examples(),
-            {} if growth is None else dropped_since(known, fresh),
+            {} if growth is None else dropped_since(known, growth.fresh),
             since_training(trained, now),
             served,
             0 if served is None else int(served.manifest["details"].get("read_out", served.details["users"])),
             round(time.monotonic() - begun, 2),
         )
 
-    # A run of 0.1, or one that was only measured, answers from all it was prepared from as of now.
-    made_now = None if SERVING in run.stages else base
+    try:
+        settings = run_source(run, pipeline.recipe.dataset, source, workspace)
+    except InputError as error:
+        if made_now is None or source is not None:
+            raise
+        say(f"[yellow]warning[/]: {escape(str(error.location))} {escape(error.problem)}")
+        return told(None, made_now)
+    fresh, _ = prepare(settings, workspace)
     if same_source(known, fresh):
         return told(None, made_now)
     for warning in fresh.warnings:
@@ -133,13 +139,13 @@ def update(
             say(f"[yellow]warning[/]: {escape(warning)}")
     growth = growth_of(known, fresh)
     if not vanished:
-        _refuse_other_source(growth, settings)
-    if growth.nothing or dry_run or base is None:
+        refuse_other_source(growth, settings)
+    if dry_run or base is None:
         return told(growth, made_now)
-    grown = publish_growth(growth, settings, workspace)
-    served = _publish_index(pipeline, base, grown)
+    # Where other bytes say the same, it is noted alone that they were read.
+    served = base if growth.nothing else _publish_index(pipeline, base, publish_growth(growth, settings, workspace))
     record_served(run.name, served, workspace, sources=source_files(fresh, settings, workspace))
-    return told(growth, served)
+    return told(growth, made_now if growth.nothing else served)
 
 
 def run_source(
@@ -151,11 +157,17 @@ def run_source(
         workspace: of the run, to look where an update last read it.
 
     Raises:
-        InputError: it is not there any more.
+        InputError: it is not there any more, or is an address.
     """
     named = settings.source if source is None else source
-    if named is None or is_url(named):
+    if named is None:
         return settings
+    if is_url(named):
+        raise InputError(
+            "was fetched, and is kept as it came: it never says anything new",
+            location=shown_url(named),
+            hint="fetch what it says now, and name the file with --source FILE",
+        )
     path = Path(named).expanduser() if source is not None else _recorded(run, Path(named).expanduser(), workspace)
     if not path.exists() and not set(named) & set(PATTERN):
         raise InputError(
@@ -189,6 +201,8 @@ def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
     taken_in = None if served is None else grown_source(PreparedDataset(Artefact(served.parent("prepare"))))
     if taken_in is not None and taken_in.exists():
         return taken_in
+    if named.is_absolute():
+        return named
     for file in map(Path, run.sources):
         if set(named.name) & set(PATTERN):
             return file.parent / named.name
@@ -198,7 +212,8 @@ def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
     return named
 
 
-def _refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
+def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
+    """Raise `InputError` where a source lacks so much of what was known that it is rather another one."""
     known = int(growth.known.artefact.details["interactions"])
     if growth.vanished > MOST_VANISHED * known:
         raise InputError(

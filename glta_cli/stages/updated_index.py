@@ -12,7 +12,7 @@ from torch import nn
 
 from glta_cli.core.parquet import read_table
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.graph.cold_start import foretold, with_met_items, with_new_items, with_new_users
+from glta_cli.graph.cold_start import Vectors, with_met_items, with_new_items, with_new_users
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
@@ -22,10 +22,8 @@ from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensor
 from glta_cli.stages.context import WORDS, StageContext, head_takes_texts
 from glta_cli.stages.encode_items import later_text_vectors
 from glta_cli.stages.index import fine_tuned, read_rows
-from glta_cli.stages.serving_index import known_details, served_embeddings, write_known
+from glta_cli.stages.serving_index import biases, known_details, served_embeddings, write_known
 from glta_cli.workspace.artefact import Artefact
-
-Vectors = NDArray[np.float32]
 
 
 def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDataset, folder: Path) -> dict[str, Any]:
@@ -100,17 +98,12 @@ def _take_in(
 ) -> None:
     """Give the model's tokens and its head the users and items of a history, in place.
 
-    The head's bias of an item no training has seen is what a line through those of the others says at the logarithm of
-    its interactions, which is where the bias started from. A linear head's row is foretold by the item's text.
+    A linear head's row of an item no training has seen is foretold by the item's text.
     """
-    device, head, known = model.device, model.head, len(model.items)
+    device, head = model.device, model.head
     model.users, model.items = torch.from_numpy(nodes.users).to(device), torch.from_numpy(nodes.items).to(device)
     matrix, bias = scoring_arrays(head)
-    trained = np.log1p(np.bincount(context.train.items, minlength=known)).astype(np.float32)
-    now = np.log1p(np.bincount(history.items, minlength=history.item_count)).astype(np.float32)[known:]
-    if len(now):
-        bias = np.concatenate([bias, foretold(trained[:, None], bias[:, None], now[:, None])[:, 0]])
-    head.bias = nn.Parameter(torch.from_numpy(bias).to(device))
+    head.bias = nn.Parameter(torch.from_numpy(biases(context, bias, history.item_count)).to(device))
     if isinstance(head, LinearHead):
         head.weight = nn.Parameter(torch.from_numpy(with_new_items(matrix, texts, history.item_count)).to(device))
         return

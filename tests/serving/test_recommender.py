@@ -251,7 +251,7 @@ def test_titles_neither_break_a_line_nor_command_the_terminal(
 
 
 def test_answering_from_an_index_imports_nothing_heavy_but_numpy(run_toy: Any, toy_root: Path) -> None:
-    run_toy()
+    run_toy(stage="serving-index")
     code = (
         "import sys; from glta_cli.main import main\n"
         "try: main()\n"

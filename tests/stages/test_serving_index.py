@@ -20,7 +20,7 @@ from glta_cli.serving.index import Index, mapped_tensors
 from glta_cli.stages.context import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.propagation import embeddings_on
-from glta_cli.stages.serving_index import BuildServingIndex
+from glta_cli.stages.serving_index import BuildServingIndex, biases
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.workspace import Workspace
 
@@ -158,3 +158,13 @@ def test_an_item_nobody_met_has_no_vector_drawn_at_random(
     alike, unlike = (items[others & (tastes == taste)].mean(axis=0) for taste in (tastes[unmet], ~tastes[unmet]))
     assert items[unmet] @ alike > items[unmet] @ unlike
     assert not np.allclose(items[unmet], drawn[unmet], atol=1e-3)
+
+
+def test_an_item_no_training_met_is_not_kept_out_for_that(toy_context: Callable[..., Any]) -> None:
+    context = toy_context(stage="index")
+    counts = np.bincount(context.train.items, minlength=40)
+    learnt = np.where(counts > 0, np.log1p(counts), -5).astype(np.float32)
+    found = biases(context, learnt, 42)
+    assert_allclose(found[:40][counts > 0], learnt[counts > 0])
+    assert_allclose(found[40:], learnt[counts > 0].mean(), rtol=1e-6)
+    assert_allclose(found[:40][counts == 0], learnt[counts > 0].mean(), rtol=1e-6)

@@ -96,6 +96,7 @@ def day_two(source: Path) -> None:
 
 
 def test_day_two_is_taken_in_without_a_training(shop: Path, workspace_root: Path) -> None:
+    glta("runs", "gc")  # what other tests have published beside this run
     before, run, figures = served(workspace_root), run_file(), glta("evaluate", "--json").stdout
     day_two(shop)
     found = json.loads(glta("update", "--json").stdout)
@@ -195,6 +196,18 @@ def test_a_log_that_lost_most_is_refused_unless_told(shop: Path, workspace_root:
     assert len(served(workspace_root).history) == len(lines) // 2 - 1
 
 
+def test_a_log_that_says_the_same_in_other_bytes_changes_nothing(shop: Path) -> None:
+    run = run_file()
+    log = shop / "interactions.csv"
+    append(shop, [log.read_text().splitlines(keepends=True)[1]])
+    assert "changed since" in glta("recommend", "--user", "u7").stderr
+    said = glta("update").stdout
+    assert "nothing new for run shop" in said
+    assert "1  rows left out: duplicate" in said
+    assert run_file().stages == run.stages
+    assert glta("recommend", "--user", "u7").stderr == ""
+
+
 def test_rows_it_leaves_out_are_counted(shop: Path) -> None:
     append(shop, ["n1,i1,\n", "n1,i2,1700000000\n"])
     said = glta("update").stdout
@@ -223,7 +236,7 @@ def test_it_advises_to_train_again_once_much_is_new(shop: Path) -> None:
     append(shop, [f"u{user},i{39 - user % 3},1700000000\n" for user in range(59)] + ["n1,i1,1700000000\n"] * 9)
     append(shop, [f"n{user},i{user},1700000000\n" for user in range(4)])
     told = glta("update").stdout
-    assert "train again: " in told
+    assert "train again with glta update --train: " in told
     assert "more users since it was trained" in told
 
 

@@ -89,11 +89,14 @@ def published_workspace(folder: Path) -> None:
             item_ids=[f"i{item}" for item in range(ITEMS)],
             titles=[f"Title of item {item}" for item in range(ITEMS)],
         )
-        return {"encoder": "lightgcn", "fusion": {"starts": [0], "weights": [1.0]}}
+        known = {"interactions": len(history), "newest": "2026-01-01", "trained": len(history)}
+        return {"encoder": "lightgcn", "fusion": {"starts": [0], "weights": [1.0]}, **known}
 
     workspace = Workspace(folder)
-    workspace.publish("index", "random", write, settings={"layout": LAYOUT}, inputs={"prepare": "random"}, seed=0)
-    workspace.save_run(Run("random", {"dataset": {"name": "random"}}, {"index": "random"}))
+    settings = {"layout": LAYOUT}
+    workspace.publish("serving-index", "random", write, settings=settings, inputs={"prepare": "random"}, seed=0)
+    stages = dict.fromkeys(("index", "serving-index"), "random")
+    workspace.save_run(Run("random", {"dataset": {"name": "random"}}, stages))
 
 
 def our_recommend(size: int) -> Work:
