@@ -117,6 +117,8 @@ def main() -> None:
             os.environ["GLTA_LOAD_PLUGINS"] = ""
         if not flags.isdisjoint({"--quiet", "-q"}):
             os.environ["GLTA_QUIET"] = "1"
+        if os.environ.get("GLTA_QUIET") == "1":
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         wait_patiently()
         signal.signal(signal.SIGTERM, _terminate)
         # Ctrl-C comes back as the code 130.

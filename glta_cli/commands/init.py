@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,7 @@ def init(
 
     from glta_cli.core.terminal import nothing_on_stdout
     from glta_cli.data.first_recipe import next_command, recipe_for, seen
+    from glta_cli.stages.first_estimate import time_line
     from glta_cli.stages.machine_defaults import has_gpu
     from glta_cli.workspace.workspace import Workspace
 
@@ -65,13 +67,17 @@ def init(
         log = local_source(log, Workspace(data_dir))
         look = _looked(log, items, named, option or [], data_dir)
         text = recipe_for(look, log, output, gpu=has_gpu())
+        takes = time_line(look, text, Workspace(data_dir))
+        command, _, settings = text.partition("\n")
+        told = textwrap.fill(takes, 78, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+        text = f"{command}\n{told}\n{settings}"
     _write(output, text)
     for warning in look.raw.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
     for reason, count in look.raw.dropped.items():
         say(escape(f"dropped: {reason} {count:,}, such as {look.raw.examples.get(reason, 'a row')}"))
     if as_json:
-        show_json({"recipe": str(output), **seen(look), "next": next_command(look, output)})
+        show_json({"recipe": str(output), **seen(look), "takes": takes, "next": next_command(look, output)})
     else:
         show_text(text.rstrip())
     say(f"written: {escape(str(output))}")

@@ -67,7 +67,7 @@ def prepare(
     A dataset that a shipped recipe is about starts from that recipe's dataset section (the recipe of its own
     name, else `quickstart`, else the first by name), so that its later stages find it prepared; options
     override single settings. `--min-rating none --kcore 0` filters nothing; rows without a user, an item, or a
-    value in a time column are still left out, and counted.
+    value in a rating or time column are still left out, and counted.
 
     Example: glta prepare amazon-sports --source ~/amazon
     """

@@ -41,9 +41,12 @@ def _of_file(file: Mapping[str, Any]) -> Table:
         table.add_column(justify=justify)
     taken = [column for column in file["columns"] if column["role"] is not None]
     ignored = [column for column in file["columns"] if column["role"] is None]
-    for column in [*taken, *ignored]:
+    empty = [column["name"] for column in ignored if column["example"] is None]
+    for column in [*taken, *(column for column in ignored if column["example"] is not None)]:
         example = "nothing in it" if column["example"] is None else f"such as {_short(column['example'])}"
         table.add_row(*map(escape, (column["role"] or "ignored", _short(column["name"]), example)))
+    if empty:
+        table.add_row("ignored", escape(_short(", ".join(empty))), "nothing in it" if len(empty) == 1 else "all empty")
     return table
 
 

@@ -61,7 +61,7 @@ def update(
     if train:
         from glta_cli.stages.retraining import train_again
 
-        trained = train_again(run, Workspace(data_dir), device, source=source, dry_run=dry_run)
+        trained = train_again(run, Workspace(data_dir), device, source=source, vanished=vanished, dry_run=dry_run)
         if as_json:
             show_json(trained.as_json())
         else:
@@ -116,14 +116,15 @@ def training_lines(found: Retraining, *, dry_run: bool) -> Iterator[str]:
         yield f"nothing new for {about} since it was trained"
         return
     verb = "would be" if dry_run else "is"
-    yield f"{about} {verb} trained again {how}, on {now:,} interactions ({before:,} before)"
+    yield f"{about} {verb} trained again {how},"
+    yield f"on {now:,} interactions ({before:,} before)"
     if dry_run:
         return
-    yield f"  {'training':<26}{'epochs':>8}{'best':>6}{'metric':>9}{'before: epochs':>17}{'best':>6}{'metric':>8}"
+    yield f"  {'training':<24}{'epochs':>8}{'best':>6}{'metric':>9}{'before: epochs':>17}{'best':>6}{'metric':>8}"
     for each in found.trainings:
         earlier = each["before"]
         then = "" if earlier is None else f"{earlier['epochs']:>17}{earlier['best']:>6}{earlier['metric']:>8.4f}"
-        yield f"  {each['name']:<26}{each['epochs']:>8}{each['best']:>6}{each['metric']:>9.4f}{then}".rstrip()
+        yield f"  {each['name']:<24}{each['epochs']:>8}{each['best']:>6}{each['metric']:>9.4f}{then}".rstrip()
 
 
 def _only_titles(found: Update) -> bool:
@@ -133,6 +134,6 @@ def _only_titles(found: Update) -> bool:
 def _advice(found: Update) -> str:
     reasons = found.reasons_to_train
     if reasons:
-        return f"train again: {', '.join(reasons)} since it was trained"
+        return f"train again with glta update --train: {', '.join(reasons)} since it was trained"
     shares = ", ".join(f"{share:+.1%} {name}" for name, share in found.since_training.items())
     return f"since it was trained: {shares}; no need to train again"

@@ -8,17 +8,24 @@ from typing import Any
 
 import polars as pl
 
+from glta_cli.data.cleaning import DUPLICATE, LOW_RATING, CleanTable
 from glta_cli.data.time_span import TimeSpan, day, moment, time_span
 from glta_cli.plugin import RawDataset, SeenFile
 
 
-def examples_of(raw: RawDataset, first_dropped: Mapping[str, int]) -> dict[str, str]:
-    """For reasons rows were dropped for, where the first such row stands and what it looks like.
-
-    Args:
-        first_dropped: for reasons of cleaning, the first such row of the interactions.
-    """
-    found = {} if raw.place_of is None else {reason: raw.place_of(row) for reason, row in first_dropped.items()}
+def examples_of(raw: RawDataset, table: CleanTable) -> dict[str, str]:
+    """For reasons rows were dropped for, where the first such row stands and what it looks like."""
+    found = {}
+    # To find a line the file may be read again, which is done for what is lost, and not for what was asked for.
+    for reason, row in table.first_dropped.items():
+        if reason == LOW_RATING:
+            user, item, rating = raw.interactions.select("user", "item", "rating").slice(row, 1).collect().row(0)
+            found[reason] = f"user {user}, item {item}, rating {rating:g}"
+        elif raw.place_of is not None:
+            found[reason] = raw.place_of(row)
+    if table.first_repeated is not None:
+        user, item = table.first_repeated
+        found[DUPLICATE] = f"user {user}, item {item}"
     return found | raw.examples
 
 

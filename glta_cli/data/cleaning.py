@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,12 @@ from numpy.typing import NDArray
 from glta_cli.core.errors import InputError
 from glta_cli.data.sorting import stable_order
 from glta_cli.data.splits import SPLITS
+
+# Reasons for which a row leaves without being lost: it was asked for, or says nothing that is not kept.
+DUPLICATE: Final = "duplicate"
+EARLIER_PART: Final = "in an earlier part of the split"
+OUTSIDE_CORE: Final = "k-core"
+LOW_RATING: Final = "rating below min_rating"
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class CleanTable:
         item_ids: the same for items; an item without an interaction is not in the catalogue.
         dropped: rows removed, by reason; reasons that removed none are left out.
         first_dropped: for reasons of incomplete rows, which row of the source is the first of them.
+        first_repeated: user and item of the first duplicate; None where there is none.
         added_up: rows that are no interaction of their own, since their weight was added to another one's.
     """
 
@@ -34,6 +42,7 @@ class CleanTable:
     item_ids: list[str]
     dropped: dict[str, int] = field(default_factory=dict)
     first_dropped: dict[str, int] = field(default_factory=dict)
+    first_repeated: tuple[str, str] | None = None
     added_up: int = 0
 
 
@@ -84,14 +93,15 @@ def clean(
     # Of a divided source, the rows that repeat one of their own part.
     repeated = int((~kept).sum()) if parts is None else len(_repeated(users, items * len(SPLITS) + parts))
     counted = {
-        "duplicate": 0 if "weight" in rows.columns else repeated,
-        "in an earlier part of the split": int((~kept).sum()) - repeated,
+        DUPLICATE: 0 if "weight" in rows.columns else repeated,
+        EARLIER_PART: int((~kept).sum()) - repeated,
     }
     dropped |= {reason: count for reason, count in counted.items() if count}
+    again = int(kept.argmin()) if DUPLICATE in dropped and parts is None else None
     rows = _taken_together(rows, users, items, parts)
     inside = kcore_mask(users[kept], items[kept], kcore)
     if not inside.all():
-        dropped["k-core"] = int((~inside).sum())
+        dropped[OUTSIDE_CORE] = int((~inside).sum())
         kept[kept] = inside
 
     left = np.flatnonzero(kept)
@@ -106,6 +116,7 @@ def clean(
         rows["item"][left[first_of_items]].to_list(),
         dropped,
         first_dropped=first_dropped,
+        first_repeated=None if again is None else (rows["user"][again], rows["item"][again]),
         added_up=repeated if "weight" in rows.columns else 0,
     )
 
@@ -181,9 +192,6 @@ def _typed(interactions: pl.LazyFrame) -> pl.DataFrame:
     }
     present = interactions.collect_schema().names()
     rows = interactions.select(pl.col(name).cast(kind) for name, kind in types.items() if name in present).collect()
-    if "rating" in rows.columns:
-        # What is no number is no rating.
-        rows = rows.with_columns(pl.col("rating").fill_nan(None))
     optional = rows.columns[2:]
     return rows.drop(name for name in optional if rows[name].null_count() == rows.height)
 
@@ -203,7 +211,7 @@ def _complete(
     if "weight" in rows.columns:
         conditions["weight not positive"] = (pl.col("weight") > 0) & pl.col("weight").is_finite()
     if min_rating is not None:
-        conditions["rating below min_rating"] = pl.col("rating") >= min_rating
+        conditions[LOW_RATING] = pl.col("rating") >= min_rating
     kept = np.ones(rows.height, dtype=bool)
     dropped: dict[str, int] = {}
     first: dict[str, int] = {}

@@ -22,6 +22,7 @@ from glta_cli.data.loader_outputs import check_account, check_raw
 from glta_cli.data.losses import loss_warnings, lost
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
+from glta_cli.data.time_order import order_warnings
 from glta_cli.data.unmet_items import unmet_items
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.plugin.component import Component
@@ -64,7 +65,7 @@ def write_dataset(
             hint="look at the file, or lower --kcore and --min-rating",
         )
 
-    examples = examples_of(raw, table.first_dropped)
+    examples = examples_of(raw, table)
     losses = lost(raw, dropped)
     span = span_of(raw)
     warnings += [*loss_warnings(settings, losses, read, examples), *far_warnings(raw, span)]
@@ -74,6 +75,8 @@ def write_dataset(
     require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
     if settings.split.in_time and "timestamp" not in table.interactions.columns:
         _refuse_empty_times(settings, raw)
+    if settings.split.in_time:
+        warnings += order_warnings(table.interactions, table.item_ids)
     assigned = _split(settings, table)
     named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
     write_table(folder / INTERACTIONS_FILE, table.interactions.with_columns(named))

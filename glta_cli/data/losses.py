@@ -7,11 +7,12 @@ from typing import Final
 
 from glta_cli.core.downloads import shown_url
 from glta_cli.core.errors import InputError
+from glta_cli.data.cleaning import DUPLICATE, EARLIER_PART, LOW_RATING, OUTSIDE_CORE
 from glta_cli.plugin import RawDataset
 from glta_cli.recipe.schema import DatasetSettings
 
 # What leaves because it was asked to, or says nothing that is not kept.
-_NO_LOSS: Final = frozenset({"duplicate", "in an earlier part of the split", "k-core", "rating below min_rating"})
+_NO_LOSS: Final = frozenset({DUPLICATE, EARLIER_PART, OUTSIDE_CORE, LOW_RATING})
 # Of the rows: fewer are told in the account, more in a warning.
 _MOST_UNTOLD: Final = 0.01
 

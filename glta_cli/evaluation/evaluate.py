@@ -164,7 +164,7 @@ def _results(
         "rows",
         around_others=True,
         step="this row",
-        kept="what was trained and fitted is kept, and no row is trained again",
+        kept="what was trained and fitted is kept",
     ) as bar:
         for place, seed in enumerate(seeds):
             seeded = _seeded(pipeline, seed)

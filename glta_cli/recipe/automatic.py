@@ -1,7 +1,7 @@
 """Settings that fit the machine: what a recipe file leaves out, or sets to `auto`, of those that decide hours.
 
-A file's values are looked through before the schema sees them. What is found gets a place holder, and its value once
-the machine is known (`stages/machine_defaults.py`); what a run stores is that value.
+A file's values are looked through before the schema sees them. What is found has the schema's default until the machine
+is known (`stages/machine_defaults.py`); what a run stores is the value it comes to.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ AUTO: Final = "auto"
 EARLY_EXIT: Final = 4
 LAYERS: Final[Setting] = ("backbone", "layers")
 WORDS: Final[tuple[Setting, ...]] = (("interests", "profile"), ("interests", "prediction"))
-# What stands in its place until then contradicts no other setting.
-PLACE_HOLDERS: Final[Mapping[Setting, Any]] = {LAYERS: None, **dict.fromkeys(WORDS, False)}
 
 
 def without_automatic(values: Mapping[str, Any], *, unsaid: bool) -> tuple[dict[str, Any], frozenset[Setting]]:
-    """Plain values of a recipe with place holders for what is automatic, and the keys of that.
+    """Plain values of a recipe without those that are `auto`, and the keys of what is automatic.
 
     Args:
         unsaid: whether what the values leave out is automatic: in a recipe file it is; what a run stored before there
@@ -30,12 +28,13 @@ def without_automatic(values: Mapping[str, Any], *, unsaid: bool) -> tuple[dict[
     """
     changed = dict(values)
     found = set()
-    for key, holder in PLACE_HOLDERS.items():
-        section, name = key
+    for section, name in (LAYERS, *WORDS):
         held = changed.get(section, {})
         if not isinstance(held, Mapping):
             continue  # the schema says what is wrong
-        if held.get(name) == AUTO if name in held else unsaid:
-            changed[section] = {**held, name: holder}
-            found.add(key)
+        if name in held and held[name] == AUTO:
+            changed[section] = {key: value for key, value in held.items() if key != name}
+            found.add((section, name))
+        elif name not in held and unsaid:
+            found.add((section, name))
     return changed, frozenset(found)

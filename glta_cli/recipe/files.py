@@ -48,7 +48,7 @@ class LoadedRecipe:
     """A validated recipe, its name, and what it was read from.
 
     Attributes:
-        automatic: keys of the settings it leaves to the machine, for which place holders stand in `recipe`.
+        automatic: keys of the settings it leaves to the machine, which have their defaults in `recipe`.
     """
 
     name: str

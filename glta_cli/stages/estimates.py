@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +11,9 @@ from typing import Any, Final
 
 import torch
 
-from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import text_reader
-from glta_cli.stages.workloads import AGAIN, WORKLOADS, Counted
+from glta_cli.stages.workloads import AGAIN, WORKLOADS, Counted, CountedData
 from glta_cli.training.work import MatrixRate, Part, matrix_rate
 from glta_cli.workspace.artefact import MANIFEST
 from glta_cli.workspace.workspace import Workspace
@@ -22,7 +22,7 @@ from glta_cli.workspace.workspace import Workspace
 # rest goes to memory, to small products, and to Python. A stage that ran here before says better.
 EFFICIENCIES: Final[Mapping[str, float]] = {
     "encode-items": 0.7,
-    "pretrain-graph": 0.8,
+    "pretrain-graph": 1.2,
     "align": 0.7,
     "describe-users": 0.6,
     "finetune": 0.8,
@@ -35,6 +35,9 @@ ALONE: Final = 0.15
 AROUND: Final = 2.0
 # With less to compute, in operations, it is a matter of seconds on whatever machine: nothing is measured.
 SMALL: Final = 2e10
+# What is told twice within this time is told alike.
+FRESH_SECONDS: Final = 30.0
+_measured: dict[tuple[torch.device, int], tuple[float, MatrixRate]] = {}
 # Of the stages run before, the newest.
 MOST_READ: Final = 30
 
@@ -63,7 +66,7 @@ class Estimator:
         device: what computes.
     """
 
-    def __init__(self, recipe: Recipe, prepared: PreparedDataset, workspace: Workspace, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, prepared: CountedData, workspace: Workspace, device: torch.device) -> None:
         self.recipe = recipe
         self.workspace = workspace
         self.device = device
@@ -107,7 +110,11 @@ class Estimator:
 
     @cached_property
     def matrix_rate(self) -> MatrixRate:
-        return matrix_rate(self.device)
+        known = _measured.get((self.device, torch.get_num_threads()))
+        if known is None or time.monotonic() - known[0] > FRESH_SECONDS:
+            known = time.monotonic(), matrix_rate(self.device)
+            _measured[self.device, torch.get_num_threads()] = known
+        return known[1]
 
     def _processors(self) -> float:
         """Processors' worth of time a second brings a stage: less than products get, as not all of it is shared out."""

@@ -6,7 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from glta_cli.core.tensors import write_tensors
+from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.finetuning import Examples, FinetuningTask
 from glta_cli.language.model import load_own_tensors, own_tensors
@@ -17,6 +20,9 @@ from glta_cli.stages.context import MODEL, StageContext
 from glta_cli.stages.stage import TIMING, ModelStage, details_of
 from glta_cli.stages.warm_start import earlier, start_model
 from glta_cli.training.loop import train, trainable
+
+# What stage 3 starts from.
+RANDOM, REGRESSION, EARLIER = "random", "regression", "earlier"
 
 
 class Finetune(ModelStage):
@@ -64,12 +70,7 @@ class Finetune(ModelStage):
             inference_batch=recipe.evaluate.batch_size,
             seed=recipe.seed,
         )
-        start = earlier(context, "finetune")
-        started = start is not None and start_model(model, start, aligned=aligned is not None)
-        # The regression knows the state at the end of the prompt only, not those at the placeholders.
-        warm = recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users
-        if warm and not started:
-            task.warm_start(recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0)
+        start = _started(context, task, aligned=aligned is not None)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
         epochs = context.epochs_selected("finetune")
         progress = train(
@@ -77,11 +78,55 @@ class Finetune(ModelStage):
             recipe.finetune.training,
             state_folder=state_folder,
             description="fine-tune",
-            start="the warm start" if warm and not started else "what it started from",
+            start="the warm start" if start == REGRESSION else "what it started from",
             fixed_epochs=epochs,
         )
         write_tensors(folder / MODEL, own_tensors(model))
-        return {"trainable_parameters": sum(parameters.values()), **details_of(progress, epochs)}
+        details = {"trainable_parameters": sum(parameters.values()), **details_of(progress, epochs)}
+        return details | ({"start": start} if "finetune" in context.starts else {})
+
+
+def _started(context: StageContext, task: FinetuningTask, *, aligned: bool) -> str:
+    """Start the task's model, and say how: at random, by the regression, or where an earlier training ended.
+
+    Projectors and adapters that were trained before are kept. Of the tied head, what was learnt before is tried beside
+    a regression on the states there are now, and the better of them on validation kept; a refit takes what was.
+    """
+    recipe, model = context.recipe, task.module
+    before = earlier(context, "finetune")
+    taken = before is not None and start_model(model, before, aligned=aligned)
+    # The regression knows the state at the end of the prompt only, not those at the placeholders.
+    if not (recipe.finetune.head == "tied" and recipe.finetune.loss == "first" and recipe.finetune.warm_start_users):
+        return EARLIER if taken else RANDOM
+    temperature = recipe.graph.temperature if recipe.graph.loss == "softmax" else 1.0
+    if not taken:
+        task.warm_start(temperature)
+        return REGRESSION
+    if context.selected is not None:
+        # What selected may have started from nothing, where that alone was removed.
+        chosen = str(context.selected["finetune"].details.get("start", REGRESSION))
+        if chosen == REGRESSION:
+            task.warm_start(temperature)
+        return chosen
+    learnt = {name: parameter.detach().clone() for name, parameter in model.head.named_parameters()}
+    as_it_was = _figure(task)
+    task.warm_start(temperature)
+    fitted = _figure(task)
+    kept = "as it was" if as_it_was >= fitted else "fitted anew"
+    say(f"  head {kept}: {task.metric} {as_it_was:.4f} as it was, {fitted:.4f} fitted anew")
+    if as_it_was < fitted:
+        return REGRESSION
+    with torch.no_grad():
+        for name, parameter in model.head.named_parameters():
+            parameter.copy_(learnt[name])
+    return EARLIER
+
+
+def _figure(task: FinetuningTask) -> float:
+    """The metric that selects the epoch, of the model as it is."""
+    task.module.eval()
+    with torch.no_grad():
+        return task.validate()[task.metric]
 
 
 def _stage_3_prompts(recipe: Recipe) -> dict[str, Any]:

@@ -41,11 +41,9 @@ def fitted(recipe: Recipe, automatic: Collection[Setting], device: str | None = 
     Raises:
         GltaError: the machine has no such device.
     """
-    if not automatic:
+    if not automatic or not recipe.finetune.enabled:
+        # Where it stops after the encoder no stage asks: it stays what it was before there was a choice.
         return Fitted(recipe, None)
-    if not recipe.finetune.enabled:
-        # No stage asks, so that it is what it was before there was a choice.
-        return Fitted(_with(recipe, dict.fromkeys(WORDS, True), automatic), None)
     if has_gpu(device):
         return Fitted(_with(recipe, dict.fromkeys(WORDS, reads_text(recipe)), automatic), None)
     depth = _depth(recipe) if reads_text(recipe) else None

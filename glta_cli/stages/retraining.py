@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.terminal import nothing_on_stdout, say
-from glta_cli.data.growth import same_source
+from glta_cli.data.growth import growth_of, same_source
 from glta_cli.data.preparation import prepare, source_files
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.warm_start import Places
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.files import recipe_from
+from glta_cli.recipe.text_switches import without_defaults
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.parameter_files import FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.refit_names import refit_name
-from glta_cli.stages.update import run_source
+from glta_cli.stages.update import refuse_other_source, run_source
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.details import histories, scalars
 from glta_cli.workspace.run import Run
@@ -73,6 +75,7 @@ def train_again(
     device: str | None,
     *,
     source: str | None = None,
+    vanished: bool = False,
     dry_run: bool = False,
 ) -> Retraining:
     """Train a finished run again on what its source says by now; until that is finished it answers as it did.
@@ -81,13 +84,14 @@ def train_again(
 
     Args:
         source: in place of the one the run was read from.
+        vanished: whether the source may lack much of what was known.
 
     Raises:
-        InputError: there is no such run, or its source is not there.
+        InputError: there is no such run, or its source is not there, or cannot be this run's any more.
         GltaError: the run is not finished, or ends with its encoder.
     """
     run = _finished(name, workspace)
-    recipe = recipe_from(run.recipe, [], file=workspace.run_path(run.name))
+    recipe = recipe_from(without_defaults(run.recipe), [], file=workspace.run_path(run.name))
     pipeline = Pipeline(run.name, recipe, workspace, device=device)
     pipeline.require(SERVING)
     settings = run_source(run, recipe.dataset, source, workspace)
@@ -96,6 +100,10 @@ def train_again(
     sizes = fresh.summary()["interactions"], trained.summary()["interactions"]
     if same_source(trained, fresh):
         return Retraining(run.name, fresh.name, sizes, False, False, [], None)
+    if not vanished:
+        refuse_other_source(growth_of(trained, fresh), settings)
+    for warning in fresh.warnings:
+        say(f"[yellow]warning[/]: {escape(warning)}")
     starts = _starts(run, workspace, trained, fresh)
     warm = "pretrain-graph" in starts
     if dry_run:
@@ -160,7 +168,7 @@ def _starts(run: Run, workspace: Workspace, trained: PreparedDataset, fresh: Pre
     """By stage, what the new training goes on from: nothing where that would be known by what it is measured by."""
     encoder = workspace.published("pretrain-graph", run.stages["pretrain-graph"])
     if encoder is None or not encoder.has(FULL_PARAMETERS):
-        say(f"run {run.name} kept no parameters of its encoder, as runs of 0.1: it is trained from the start")
+        say(f"run {escape(run.name)} kept no parameters of its encoder, as runs of 0.1: it is trained from the start")
         return {}
     names = [*TRAINED, *map(refit_name, TRAINED)]
     starts = {stage: run.stages[stage] for stage in names if stage in run.stages}

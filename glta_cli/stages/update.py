@@ -139,9 +139,9 @@ def update(
             say(f"[yellow]warning[/]: {escape(warning)}")
     growth = growth_of(known, fresh)
     if not vanished:
-        _refuse_other_source(growth, settings)
+        refuse_other_source(growth, settings)
     if dry_run or base is None:
-        return told(growth, None)
+        return told(growth, made_now)
     # Where other bytes say the same, it is noted alone that they were read.
     served = base if growth.nothing else _publish_index(pipeline, base, publish_growth(growth, settings, workspace))
     record_served(run.name, served, workspace, sources=source_files(fresh, settings, workspace))
@@ -212,7 +212,8 @@ def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
     return named
 
 
-def _refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
+def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
+    """Raise `InputError` where a source lacks so much of what was known that it is rather another one."""
     known = int(growth.known.artefact.details["interactions"])
     if growth.vanished > MOST_VANISHED * known:
         raise InputError(

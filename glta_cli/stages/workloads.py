@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
-from glta_cli.data.prepared import PreparedDataset
+from glta_cli.data.prepared import SplitName
 from glta_cli.graph.pretraining_work import PER_LOGIT, training_operations
 from glta_cli.language.model_work import ModelWork, mean_tokens, model_work, word_tokens
 from glta_cli.plugin.interactions import Interactions
@@ -30,10 +31,28 @@ FORWARD_AND_BACK, WITH_ADAPTERS, RECOMPUTED = 2.0, 2.3, 1.0
 WRITTEN_TOKEN = 2.5
 
 
-class Counted:
-    """A recipe and its prepared data, with what several stages count by."""
+class CountedData(Protocol):
+    """What is counted of a dataset, prepared or not yet; as `PreparedDataset` has it."""
 
-    def __init__(self, recipe: Recipe, prepared: PreparedDataset) -> None:
+    @property
+    def user_count(self) -> int: ...
+
+    @property
+    def item_count(self) -> int: ...
+
+    @property
+    def has_text(self) -> bool: ...
+
+    @property
+    def texts(self) -> Sequence[str]: ...
+
+    def split(self, name: SplitName) -> Interactions: ...
+
+
+class Counted:
+    """A recipe and its data, with what several stages count by."""
+
+    def __init__(self, recipe: Recipe, prepared: CountedData) -> None:
         self.recipe = recipe
         self.prepared = prepared
 

@@ -236,9 +236,8 @@ def _interaction_promises(contract: Contract, raw: RawDataset) -> None:
             assert latest < MOST_SECONDS, f"{latest} are no seconds: milliseconds?"
     if "weight" in rows.columns:
         with contract.promise("weights are positive numbers: what each row counts for"):
-            assert rows["weight"].dtype.is_numeric(), f"they are {rows['weight'].dtype}"
-            weights = rows["weight"].drop_nulls()
-            wrong = weights.filter(~((weights > 0) & weights.cast(pl.Float64).is_finite()))
+            assert rows["weight"].dtype.is_numeric(), f"weight is {rows['weight'].dtype}"
+            wrong = rows["weight"].drop_nulls().filter(~(rows["weight"].drop_nulls() > 0))
             assert wrong.is_empty(), f"one is {wrong[0]}"
     if "seen" in rows.columns:
         with contract.promise("`seen` is true or false"):

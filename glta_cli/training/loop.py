@@ -131,8 +131,9 @@ def train(
         bar.end_here()
         # A stage of several trainings that is interrupted in a later one finds this one finished.
         loop.save()
-    for line in loop.progress.outcome(loop.epochs, task.metric, start) if loop.validates else ():
-        say(f"  {escape(description)}: {escape(line)}")
+    outcome = loop.progress.outcome(loop.epochs, task.metric, start) if loop.validates else None
+    if outcome is not None:
+        say(f"    {escape(outcome)}")
     loop.restore_best()
     return loop.progress
 

@@ -21,8 +21,8 @@ class TrainingProgress:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def counted(self, epochs: int) -> str:
-        """The epoch in progress, of how many."""
-        return f"{min(self.epoch + 1, epochs)}/{epochs} epochs"
+        """The epoch in progress, or the last one where that is over, of how many."""
+        return f"{self.epoch + (self.step_in_epoch > 0 or self.epoch == 0)}/{epochs} epochs"
 
     def figures(self, last_loss: float, metric: str) -> str:
         """The loss of the last step, where there was one, and the best validation so far."""
@@ -31,20 +31,16 @@ class TrainingProgress:
             shown.append(f"{metric} {short_figure(self.best_metric)}")
         return " ".join(shown)
 
-    def outcome(self, epochs: int, metric: str, start: str) -> list[str]:
-        """What a bar cannot say of a training that is over: that it stopped early, and that it was all for nothing.
+    def outcome(self, epochs: int, metric: str, start: str) -> str | None:
+        """What a bar cannot say of a training that is over: that it stopped early, that it was all for nothing.
 
         Args:
             start: what epoch 0 is called.
         """
-        lines = []
-        if self.epoch < epochs:
-            lines.append(
-                f"stopped early after epoch {self.epoch} of {epochs}: no better {metric} since epoch {self.best_epoch}"
-            )
+        early = self.epoch < epochs
         if self.best_epoch == 0 and self.epoch:
-            lines.append(f"{start} was best: training improved nothing")
-        return lines
+            return f"{'stopped early: ' * early}{start} was best, training improved nothing"
+        return f"stopped early: no better {metric} since epoch {self.best_epoch} of {epochs}" if early else None
 
 
 def short_figure(value: float) -> str:

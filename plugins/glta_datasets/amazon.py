@@ -28,6 +28,7 @@ from glta_datasets.amazon_files import (
     recognise,
     recognised_in,
 )
+from glta_datasets.amazon_seen import seen_release_file
 from glta_datasets.catalogue import AMAZON_CATEGORIES
 from glta_datasets.columns import columns_named
 from glta_datasets.delimited import NUMBERS, read_delimited
@@ -131,9 +132,16 @@ class Amazon:
         self._warn_of_other_category(recognised[0], raw)
         if recognised[0].kind is Kind.SEQUENCES:
             raw.warnings.append("the times are places in each user's list: they order, but are no dates")
+        raw.files = tuple(
+            seen
+            for file, part in zip(recognised, parts, strict=True)
+            for seen in seen_release_file(file, part.height + (losses.total if len(parts) == 1 else 0))
+        )
         if "items" in files:
             wanted = set(pl.concat(part.select("item") for part in parts)["item"].drop_nulls().unique())
-            raw.items = _read_items(_required_kind(files["items"]), wanted, raw.warnings).lazy()
+            described = _required_kind(files["items"])
+            raw.items = _read_items(described, wanted, raw.warnings).lazy()
+            raw.files += tuple(seen_release_file(described))
         else:
             raw.warnings.append(f"no metadata lies beside {paths[0].name}: no titles, no descriptions")
         return raw

@@ -60,12 +60,12 @@ def without_header(
         such_as: the names its columns may be given.
         numbered: the option with which columns go by numbers, where there is one.
     """
-    role = "items_item" if numbered == "items_header" else "user"
+    named = "-o items_item=1" if numbered == "items_header" else "-o user=1 -o item=2"
     return InputError(
         f"the first line looks like data, not like the names of columns: {listed(header)}",
         location=f"{place}:1",
         hint=f"write the names of the columns into a first line, such as {such_as}"
-        + (f"; or name them by their numbers: -o {numbered}=false -o {role}=1" if numbered else ""),
+        + (f"; or name them by their numbers: -o {numbered}=false {named}" if numbered else ""),
     )
 
 

@@ -17,6 +17,7 @@ from glta_datasets.ids import id_of
 from glta_datasets.json_lines import Record, columns_of, records_of, required
 from glta_datasets.numbers import written
 from glta_datasets.records import Losses, lost_texts, raw_dataset, with_ids
+from glta_datasets.seen_records import seen_json_lines
 from glta_datasets.settings import GoodreadsSettings
 from glta_datasets.times import absurd_years
 
@@ -62,6 +63,16 @@ HOUSEKEEPING: Final = frozenset(
 )
 
 
+# What the fields of the two files are taken for.
+INTERACTION_FIELDS: Final = {"user_id": "user", "book_id": "item", "rating": "rating", "date_added": "timestamp"}
+BOOK_FIELDS: Final = {
+    "book_id": "item",
+    "title": "title",
+    "popular_shelves": "description",
+    "description": "description",
+}
+
+
 class Goodreads:
     """Loads the interactions and books of one genre."""
 
@@ -89,9 +100,11 @@ class Goodreads:
         losses = Losses()
         interactions = _interactions(files["interactions"], losses)
         raw = raw_dataset(interactions, losses, absurd_years(interactions["timestamp"]))
+        raw.files = (seen_json_lines(files["interactions"], INTERACTION_FIELDS, raw.read),)
         if "items" in files:
             wanted = set(interactions["item"].drop_nulls().unique())
             raw.items = self._books(files["items"], wanted, raw.warnings).lazy()
+            raw.files += (seen_json_lines(files["items"], BOOK_FIELDS),)
         else:
             raw.warnings.append(f"goodreads_books_{self.genre}.json.gz is not there: no titles, no descriptions")
         return raw

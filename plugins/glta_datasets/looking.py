@@ -15,9 +15,8 @@ from glta_datasets.dates import table_times
 from glta_datasets.decimals import decimal_sign, table_ratings
 from glta_datasets.encodings import as_utf8
 from glta_datasets.event_words import proposed_weights, usual_weight
-from glta_datasets.events import is_event_column
 from glta_datasets.files import read_bytes
-from glta_datasets.roles import COMMON_NAMES, QUANTITY_NAMES, may_mean, named_so, plain_name
+from glta_datasets.roles import QUANTITY_NAMES, may_mean, named_so, plain_name
 from glta_datasets.seen_files import example_of
 from glta_datasets.table_files import IF_EMPTY
 
@@ -97,16 +96,7 @@ def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> d
     rating = found.get("rating")
     if named.get("decimal") is None and rating in frame.columns and decimal_sign(frame[str(rating)], str(path)) == ",":
         found["decimal"] = ","
-    event = named.get("event") or _event_column(frame, [*found.values(), *named.values()])
-    if event is not None:
-        found["event"] = event
     return found
-
-
-def _event_column(frame: pl.DataFrame, taken: Sequence[Any]) -> str | None:
-    free = [column for column in frame.columns if column not in taken and named_so("event", column)]
-    told = [column for column in free if is_event_column(column, frame[column])]
-    return min(told, key=lambda column: COMMON_NAMES["event"].index(plain_name(column)), default=None)
 
 
 def events_seen(raw: RawDataset) -> tuple[dict[str, float], dict[str, Any], dict[str, str]]:

@@ -22,6 +22,7 @@ from glta_datasets.numbers import with_numbers
 from glta_datasets.packing import BROKEN_ARCHIVE, read_member
 from glta_datasets.parquet import read_parquet
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
+from glta_datasets.seen_files import seen_file
 
 GROUPLENS: Final = "https://files.grouplens.org/datasets/movielens"
 
@@ -94,16 +95,19 @@ class MovieLens:
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         layout, ratings, movies = self._contents(files)
-        content, place = ratings
-        records = layout.read_ratings(content, place)
-        rows, warnings = with_numbers(records, place=place, expected=layout.expected)
-        raw = raw_dataset(with_ids(rows.frame, place, stripped=records.stripped), rows.losses, warnings)
+        place = ratings[1]
+        written, rows, warnings = _rated(layout, *ratings)
+        raw = raw_dataset(with_ids(rows.frame, place, stripped=rows.stripped), rows.losses, warnings)
+        raw.files = (seen_file(Path(place), written, {role: role for role in written.frame.columns}),)
+        # Asked for a few rows that were lost: what the file says is not kept in memory for that.
+        raw.place_of = lambda row: _rated(layout, *self._contents(files)[1])[1].place_of(row)
         if movies is None:
             raw.warnings.append(f"{layout.movies} is not beside {layout.ratings}: no titles")
         else:
             texts = layout.read_movies(*movies)
             raw.items = with_ids(texts.frame, movies[1], ("item",)).lazy()
             raw.warnings += lost_texts(layout.movies, texts.losses)
+            raw.files += (seen_file(Path(movies[1]), texts, {role: role for role in texts.frame.columns}),)
         return raw
 
     def _fetch(self, fetch: Fetch) -> Path:
@@ -158,6 +162,13 @@ class MovieLens:
             location=str(archive),
             hint=f"is it the archive of {self.name}?",
         )
+
+
+def _rated(layout: Layout, content: bytes, place: str) -> tuple[Records, Records, list[str]]:
+    """The ratings as they are written, with their numbers, and sentences on odd times."""
+    written = layout.read_ratings(content, place)
+    rows, warnings = with_numbers(written, place=place, expected=layout.expected)
+    return written, rows, warnings
 
 
 # ------------------------------------------------------------------------------------------------- layouts

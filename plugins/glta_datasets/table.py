@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenFile
+from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenColumn, SeenFile
 from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import sign_seen, table_ratings
@@ -146,10 +146,11 @@ class Table:
         for path in _present(files, "items"):
             frame = plain._items_table(path).frame
             options |= roles_of_items(frame, path, str(options["item"]), named)
+        raw = Table("table", TableSettings.model_validate(options)).read(files)
         offered = quantity_in(records.frame, list(options.values()))
         remarks: dict[str, str] = {}
-        raw = Table("table", TableSettings.model_validate(options)).read(files)
         if raw.events and not {"events", "keep"} & options.keys():
+            options["event"] = _named(raw.files[0], "event")
             options["events"], more, remarks = events_seen(raw)
             offered |= {key: value for key, value in more.items() if key not in options}
             raw = Table("table", TableSettings.model_validate(options)).read(files)
@@ -159,10 +160,12 @@ class Table:
     def _numbered(self, paths: Sequence[Path], place: str) -> Log:
         """The log with its events weighed, and its ratings and times as numbers."""
         log = self._log(paths, place)
-        column = next((one.name for one in log.seen.columns if one.role == "event"), None)
-        written = log.records
-        if column is None:
+        written, seen, column = log.records, log.seen, _named(log.seen, "event")
+        # All parts tell what the first may not: that there are kinds of events.
+        if column is not None and not self._tells_events(column, written):
             written = replace(written, frame=written.frame.drop("event", strict=False))
+            seen = replace(seen, columns=tuple(_without_role(one, "event") for one in seen.columns))
+            column = None
         records, events, told_of_events = weighed(written, column, self.options, place)
         records, told = with_numbers(
             records,
@@ -171,7 +174,11 @@ class Table:
             read_ratings=partial(table_ratings, place=place, decimal=self.options.decimal),
             read_times=partial(table_times, place=place, pattern=self.options.timestamp_format),
         )
-        return Log(records, log.seen, log.warnings + told_of_events + told, events)
+        return Log(records, seen, log.warnings + told_of_events + told, events)
+
+    def _tells_events(self, column: str, records: Records) -> bool:
+        named = needs_events(self.options)
+        return "event" in records.frame.columns and (named or is_event_column(column, records.frame["event"]))
 
     def _log(self, paths: Sequence[Path], place: str) -> Log:
         """All rows as they are written, in columns called by their roles."""
@@ -247,9 +254,7 @@ class Table:
     ) -> SeenFile:
         roles = {column: role for role, column in names.items() if column is not None}
         roles |= dict.fromkeys(times or (), "timestamp")
-        event, rating = names["event"], names["rating"]
-        if event is not None and not (needs_events(self.options) or is_event_column(event, records.frame[event])):
-            del roles[event]
+        rating = names["rating"]
         decimal = None if rating is None else self.options.decimal or sign_seen(records.frame[rating])
         if times is not None:
             records = replace(records, frame=records.frame.drop(joined_name(times)))
@@ -275,6 +280,14 @@ class Table:
 
 def _present(files: Mapping[str, Path], role: str) -> list[Path]:
     return [files[role]] if role in files else []
+
+
+def _named(file: SeenFile, role: str) -> str | None:
+    return next((column.name for column in file.columns if column.role == role), None)
+
+
+def _without_role(column: SeenColumn, role: str) -> SeenColumn:
+    return replace(column, role=None) if column.role == role else column
 
 
 def _without_rows(path: Path) -> InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from glta_cli.plugin import InputError, did_you_mean
 from glta_datasets.columns import found_column, listed, looks_like_data, without_header
 from glta_datasets.looking import require_certain_item
 from glta_datasets.records import Records
-from glta_datasets.roles import COMMON_NAMES, plain_name
+from glta_datasets.roles import COMMON_NAMES, may_mean, plain_name
 
 
 def column_of(
@@ -76,13 +77,19 @@ def require_columns(
     if header and looks_like_data(columns):
         such_as = "item,title,description" if option else "user,item,rating,timestamp"
         raise without_header(columns, str(path), such_as, numbered="items_header" if option else "header")
-    ways = " ".join(f"-o {option or role}=COLUMN" for role in missing)
+    ways = " ".join(f"-o {option or role}={_likely(role, columns)}" for role in missing)
     raise InputError(
         f"no column is known as {' or '.join(missing)}; the columns are {listed(columns)}",
         location=f"{path}:1",
         hint=f"name {'it' if len(missing) == 1 else 'them'}: {ways}"
         + ("; or name what stands between the fields: -o separator=';'" if len(columns) == 1 else ""),
     )
+
+
+def _likely(role: str, columns: Sequence[str]) -> str:
+    """The only column whose name may mean this; else what stands for any."""
+    found = [column for column in columns if role in ("user", "item") and may_mean(role, column)]
+    return shlex.quote(found[0]) if len(found) == 1 else "COLUMN"
 
 
 def shadowed(records: Records, names: Mapping[str, str | None]) -> list[str]:

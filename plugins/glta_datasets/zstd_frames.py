@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import IO, Any, Final
 
+from glta_cli.plugin import InputError
+
 # Bytes unpacked in one go: a block of 128 KiB may take four, so no more than 128 MiB come out at once.
 _PIECE: Final = 1 << 12
 
@@ -20,12 +22,16 @@ class ZstdFrames(io.RawIOBase):
         file: positioned at its start.
 
     Raises:
+        InputError: the package that unpacks them is not installed.
         DamagedZstdError: while reading; a frame that is cut off gives all it has before.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         # Imported where it is needed: of many files, few are packed so.
-        from zstandard import ZstdDecompressor, ZstdError
+        try:
+            from zstandard import ZstdDecompressor, ZstdError
+        except ImportError as error:
+            raise InputError("packed with zstd, but zstandard is missing", hint="pip install zstandard") from error
 
         self._file, self._damage = file, ZstdError
         self._decompressor = ZstdDecompressor()

@@ -33,4 +33,22 @@ def test_a_run_stores_what_fits_the_machine_and_says_so(glta) -> None:
     assert "no GPU: 4 of 30 layers and no generated words; to have all: --set backbone.layers=null " in finished.err
     asked = glta("finetune", "--recipe", "own.yaml", "--device", "cpu", "--dry-run", "--set", "backbone.layers=two")
     assert asked.code == 2
-    assert "--set backbone.layers: backbone.layers" in asked.err
+    assert "--set backbone.layers: " in asked.err
+
+
+def test_a_first_recipe_says_how_long_it_will_take(glta) -> None:
+    rows = [f"u{user},i{(user * step) % 97},{1_700_000_000 + step}" for user in range(300) for step in range(1, 9)]
+    (glta.folder / "log.csv").write_text("user,item,timestamp\n" + "\n".join(rows) + "\n")
+    short = glta("init", "log.csv", "--json")
+    assert short.code == 0, short.err
+    assert short.json["takes"].startswith(("less than a minute on this machine", "about "))
+
+    titles = "".join(f"i{item},{'A rope for the long way up. ' * 20}\n" for item in range(30_000))
+    (glta.folder / "items.csv").write_text("item,title\n" + titles)
+    long = glta("init", "log.csv", "items.csv", "-o", "long.yaml", "--json")
+    assert long.code == 0, long.err
+    assert re.match(r"about \d+ (min|h)\b.* on this machine as it is now: .*\bencode-items \d+ ", long.json["takes"])
+    lines = (glta.folder / "long.yaml").read_text().splitlines()
+    assert lines[0].startswith("# glta recommend ")
+    assert lines[1].startswith("# about ")
+    assert max(map(len, lines[1:3])) <= 80

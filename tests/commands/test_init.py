@@ -253,4 +253,6 @@ def test_the_next_command_takes_events_as_they_were_given(glta, shop_folder):
     (command,) = [line for line in finished.err.splitlines() if line.startswith("next: ")]
     words = shlex.split(command.removeprefix("next: glta pretrain-graph"))
     assert 'dataset.options.events={"purchase": 3, "add.to cart": 2, "view": 1}' in words
-    assert "up to date" in glta("prepare", "table", "--source", "log.csv", *words[2:]).err
+    settings = [word for word in words if word.startswith("dataset.") and not word.startswith("dataset.name")]
+    again = glta("prepare", "table", *(part for word in settings for part in ("--set", word)))
+    assert "up to date" in again.err

@@ -39,6 +39,7 @@ FAULTS: Final[list[tuple[str, Fault]]] = [
     ("bad time", changed("timestamp", "2020-02-31 10:00")),
     ("missing user", changed("user", "  ")),
     ("missing item", changed("item", None)),
+    ("missing rating", changed("rating", "n/a")),
     ("missing timestamp", changed("timestamp", "NaT")),
 ]
 # Forms that look like faults and are none.
@@ -47,7 +48,6 @@ HARMLESS: Final[list[Fault]] = [
     lambda row: [*row[:3], str(int(row[3]) * 1000), row[4]],
     lambda row: [*row[:3], "2020-09-13T12:26:40.5Z", row[4]],
     lambda row: [*row[:2], f" {row[2]} ", *row[3:]],
-    changed("rating", "n/a"),
 ]
 
 

@@ -180,7 +180,7 @@ def test_double_colons_are_read_as_if_they_were_tabs(tmp_path, lines):
 # ------------------------------------------------------------------------------------------------- a table
 
 
-def prepared_table(folder: Path, content: str, min_rating: float | None = None):
+def prepared_table(folder: Path, content: str):
     from glta_cli.data.preparation import prepare
 
     source = folder / "t.csv"

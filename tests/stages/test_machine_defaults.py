@@ -73,7 +73,8 @@ def test_a_shallow_model_runs_whole_and_one_that_reads_nothing_has_no_layers(fit
     tiny = fit({"backbone": {"name": "tiny"}})
     assert decided(tiny) == (None, False, False)
     assert "layers" not in tiny.told
-    wordless = {"backbone": {"name": "none"}, "text": {"vectors": False}, "align": {"enabled": False}}
+    no_words = {"interests": {"profile": False, "prediction": False}}
+    wordless = {"backbone": {"name": "none"}, "text": {"vectors": False}, "align": {"enabled": False}, **no_words}
     for gpu in (False, True):
         assert fit(wordless, gpu=gpu).told is None
         assert decided(fit(wordless, gpu=gpu)) == (None, False, False)

@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from glta_cli.core.errors import InputError
 from glta_cli.core.files import write_sealed_json
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import SoftmaxTask
@@ -71,6 +72,7 @@ def shop(trained: tuple[Path, Path], tmp_path: Path, workspace_root: Path) -> Pa
     path = Workspace().run_path("shop")
     content = json.loads(path.read_text())
     content["recipe"]["dataset"]["source"] = str(log)
+    content["sources"] = {str(log / Path(file).name): told for file, told in content["sources"].items()}
     del content["checksum"]
     write_sealed_json(path, content)
     return log
@@ -148,6 +150,7 @@ def test_the_model_starts_from_what_it_was(grown: Path, monkeypatch: pytest.Monk
         return drawn(self, epoch)
 
     monkeypatch.setattr(FinetuningTask, "batches", batches)
+    monkeypatch.setattr(FinetuningTask, "warm_start", lambda *_: None)
     glta(*TRAIN)
     [start] = started
     for name, tensor in before.items():
@@ -157,6 +160,33 @@ def test_the_model_starts_from_what_it_was(grown: Path, monkeypatch: pytest.Monk
         elif not name.startswith("item_projector."):  # stage 2 has just trained that
             assert_array_equal(start[name], tensor, err_msg=name)
     assert (before["head.project.weight"] != 0).any()
+
+
+@pytest.mark.parametrize("better", ["learnt", "fitted"])
+def test_the_head_that_ranks_better_is_started_from(grown: Path, monkeypatch: pytest.MonkeyPatch, better: str) -> None:
+    found: list[float] = []
+
+    def validate(self: FinetuningTask, measure: Any = FinetuningTask.validate) -> dict[str, float]:
+        # The first two are those of the head as it was and as it is fitted.
+        figures = measure(self)
+        if len(found) < 2:
+            figures["ndcg@10"] = 0.9 if (len(found) == 0) == (better == "learnt") else 0.1
+        found.append(figures["ndcg@10"])
+        return figures
+
+    learnt = load_file(artefact("finetune").file(MODEL))["head.project.weight"]
+    started: list[np.ndarray] = []
+
+    def batches(self: FinetuningTask, epoch: int, drawn: Any = FinetuningTask.batches) -> Any:
+        started.append(self.module.head.project.weight.detach().clone().numpy())
+        return drawn(self, epoch)
+
+    monkeypatch.setattr(FinetuningTask, "validate", validate)
+    monkeypatch.setattr(FinetuningTask, "batches", batches)
+    told = glta(*TRAIN).stderr
+    assert ("head as it was" if better == "learnt" else "head fitted anew") in told
+    assert artefact("finetune").details["start"] == ("earlier" if better == "learnt" else "regression")
+    assert np.array_equal(started[0], learnt) == (better == "learnt")
 
 
 def test_texts_stay_in_the_space_they_were_in(grown: Path) -> None:
@@ -280,6 +310,15 @@ def test_a_refit_goes_on_from_the_refit(shop: Path) -> None:
         assert artefact(stage, after).manifest["settings"]["warm_start_from"] == before.stages[stage], stage
     answer = json.loads(glta("recommend", "--user", "u60", "--json").stdout)
     assert answer["trained"] == answer["interactions"]
+
+
+def test_another_log_is_refused(shop: Path) -> None:
+    head, *rows = (shop / "interactions.csv").read_text().splitlines()
+    (shop / "interactions.csv").write_text("\n".join([head, *rows[:300]]) + "\n")
+    before = stored()
+    with pytest.raises(InputError, match="of the 655 interactions that are known"):
+        glta(*TRAIN)
+    assert stored() == before
 
 
 def test_a_dry_run_trains_nothing(grown: Path) -> None:

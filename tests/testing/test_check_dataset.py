@@ -17,7 +17,7 @@ from glta_datasets.settings import TableSettings
 from glta_datasets.table import Table
 
 from glta_cli.core.errors import GltaError
-from glta_cli.plugin import RawDataset
+from glta_cli.plugin import RawDataset, SeenFile
 from glta_cli.plugin.registry import installed
 from glta_cli.testing import ContractError, check_dataset
 from glta_cli.testing.contract import Contract
@@ -284,6 +284,10 @@ BROKEN: list[tuple[str, Callable[..., Any]]] = [
     ("`dropped` counts records by reason", read_changed(lambda raw: put(raw, "dropped", {"broken": 0.5}))),
     ("`read`, where it is counted", read_changed(lambda raw: put(raw, "read", raw.read + 1))),
     ("`examples` shows a record", read_changed(lambda raw: put(raw, "examples", {"broken": "line 1"}))),
+    ("`no_loss` names reasons", read_changed(lambda raw: put(raw, "no_loss", ["k-core"]))),
+    ("`files` are the files", read_changed(lambda raw: put(raw, "files", ("log.csv",)))),
+    ("`files` are the files", read_changed(lambda raw: put(raw, "files", (SeenFile(Path("log.csv"), {}, ()),)))),
+    ("`place_of` says where", read_changed(lambda raw: put(raw, "place_of", lambda row: row))),
     ("`warnings` are sentences", read_changed(lambda raw: put(raw, "warnings", "no titles"))),
     ("`warnings` are sentences", read_changed(lambda raw: put(raw, "warnings", [None]))),
 ]

@@ -220,14 +220,15 @@ def test_a_validation_stops_between_its_batches_and_is_repeated_bit_for_bit(tmp_
 def test_an_early_stop_and_a_training_for_nothing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     train(Scripted([3, 4, 2, 1]), settings(patience=2), state_folder=tmp_path / "a", description="early")
     shown = capsys.readouterr().err
-    assert "early: stopped early after epoch 3 of 4: no better quality since epoch 1" in shown
+    assert "    stopped early: no better quality since epoch 1 of 4\n" in shown
     assert "improved nothing" not in shown
     # Nothing is left to do, so the bar is whole.
+    assert "early 3/4 epochs" in shown.rpartition("\r")[2]
     assert "100%" in shown.rpartition("\r")[2]
     train(
         Scripted([3, 1, 2]), settings(patience=2), state_folder=tmp_path / "b", description="b", start="the warm start"
     )
-    assert "b: the warm start was best: training improved nothing" in capsys.readouterr().err
+    assert "    stopped early: the warm start was best, training improved nothing\n" in capsys.readouterr().err
     train(Scripted([1, 2, 3, 4, 5]), settings(), state_folder=tmp_path / "c", description="c")
     shown = capsys.readouterr().err
     assert "stopped early" not in shown
