@@ -142,9 +142,9 @@ def roles_of_items(frame: pl.DataFrame, path: Path, item: str, named: Mapping[st
     if title is not None:
         found["title"] = title
     texts = [c for c in free if c != title and (named_so("description", c) or may_mean("description", c))]
-    described = named.get("description") or [c for c in texts if _any_value(frame[c])]
+    described = named.get("description") or tuple(c for c in texts if _any_value(frame[c]))
     if described:
-        found["description"] = described[0] if isinstance(described, list) and len(described) == 1 else described
+        found["description"] = described[0] if isinstance(described, tuple) and len(described) == 1 else described
     return found
 
 
