@@ -15,7 +15,8 @@ class GraphEncoder(Protocol):
     """A `torch.nn.Module` that embeds the users and items of one interaction graph (stage 1).
 
     Its parameters must not depend on the edges, only on the numbers of users and items: the aligned model
-    is trained on a graph without its targets and served on the whole training graph with the same parameters.
+    is trained on a graph without its targets, measured on the whole training graph and served on the graph of all
+    interactions, with the same parameters.
     What follows from the edges is a buffer that is not saved: `register_buffer(..., persistent=False)`.
     An encoder that takes the item texts as well is a `TextGraphEncoder`.
 

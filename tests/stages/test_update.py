@@ -49,9 +49,13 @@ def served(root: Path) -> Index:
     return Index(Artefact(root / "stages" / "serving-index" / run_file().stages["serving-index"]))
 
 
+def answer_of(user: str, *options: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(glta("recommend", "--user", user, "--json", *options).stdout)
+    return answer
+
+
 def recommended(user: str, *options: str) -> list[str]:
-    answer = json.loads(glta("recommend", "--user", user, "--json", *options).stdout)
-    return [each["title"] for each in answer["recommendations"]]
+    return [each["title"] for each in answer_of(user, *options)["recommendations"]]
 
 
 def without_parameters(root: Path) -> None:
@@ -250,3 +254,28 @@ def test_a_renamed_title_trains_no_encoder_that_reads_no_text(shop: Path, tmp_pa
     after = run_file().stages
     assert after["pretrain-graph"] == before["pretrain-graph"]
     assert after["prepare"] != before["prepare"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("finetune.head=linear",),
+        ("graph.encoder=alpharec",),
+        ("text.vectors=false", "align.enabled=false"),
+        ("finetune.readout=autoregressive",),
+    ],
+    ids=["linear head", "text encoder", "no texts", "autoregressive"],
+)
+def test_every_kind_of_model_takes_in_new_users_and_items(
+    overrides: tuple[str, ...], run_toy: Callable[..., Pipeline], toy_table: Path, tmp_path: Path
+) -> None:
+    workspace = run_toy(*overrides, stage="serving-index", name="kinds").workspace
+    root, source = tmp_path / "workspace", tmp_path / "source"
+    shutil.copytree(workspace.root, root)
+    shutil.copytree(toy_table, source)
+    day_two(source)
+    options = ("--run", "kinds", "--data-dir", str(root))
+    found = json.loads(glta("update", "--source", str(source), "--json", *options).stdout)
+    assert (found["new"]["users"], found["new"]["items"], found["read_out"]) == (2, 1, 4)
+    assert "Space film 99" in recommended("n1", "-k", "40", *options)
+    assert all(np.isfinite(each["score"]) for each in answer_of("n2", *options)["recommendations"])
