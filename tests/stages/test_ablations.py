@@ -26,6 +26,7 @@ from glta_cli.language.gllm import TiedHead
 from glta_cli.language.memory_plan import plan
 from glta_cli.language.prompts import node_of
 from glta_cli.language.readout import UserPrompts
+from glta_cli.language.whitening import Whitening
 from glta_cli.plugin.settings import BackboneSettings
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import Recipe
@@ -172,17 +173,17 @@ def test_shuffled_texts_are_the_same_vectors_at_other_items(
     tiny_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     means, encoded = [], []
-    whiten, encode_texts = glta_cli.stages.encode_items.whiten, glta_cli.language.text_vectors.encode_texts
+    whitening_of, encode_texts = Whitening.of, glta_cli.language.text_vectors.encode_texts
 
-    def recorded(vectors: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    def recorded(vectors: NDArray[np.float32], dimensions: int) -> Whitening:
         means.append(vectors)
-        return whiten(vectors, dimensions)
+        return whitening_of(vectors, dimensions)
 
     def counted(model: Any, texts: Any, *rest: Any) -> NDArray[np.float32]:
         encoded.append(len(texts))
         return encode_texts(model, texts, *rest)
 
-    monkeypatch.setattr(glta_cli.stages.encode_items, "whiten", recorded)
+    monkeypatch.setattr(Whitening, "of", staticmethod(recorded))
     monkeypatch.setattr(glta_cli.language.text_vectors, "encode_texts", counted)
     workspace = Workspace(tmp_path)
     plain, shuffled = (
