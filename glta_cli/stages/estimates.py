@@ -18,16 +18,17 @@ from glta_cli.training.work import MatrixRate, Part, matrix_rate
 from glta_cli.workspace.artefact import MANIFEST
 from glta_cli.workspace.workspace import Workspace
 
-# What becomes of the rate at which the machine multiplies matrices, as measured on two processors without a GPU: the
-# rest goes to memory, to small products, and to Python. A stage that ran here before says better.
+# What becomes of the rate at which the machine multiplies matrices, as measured on two processors without a GPU: some
+# goes to memory, to small products, and to Python; what is counted is rounded up, and trainings stop early. A stage
+# that ran here before says better.
 EFFICIENCIES: Final[Mapping[str, float]] = {
-    "encode-items": 0.7,
-    "pretrain-graph": 1.2,
-    "align": 0.7,
+    "encode-items": 0.9,
+    "pretrain-graph": 1.5,
+    "align": 0.9,
     "describe-users": 0.6,
-    "finetune": 0.8,
-    "index": 0.8,
-    "serving-index": 0.8,
+    "finetune": 1.1,
+    "index": 1.1,
+    "serving-index": 1.1,
 }
 # The part of a stage that one thread does alone, however many there are.
 ALONE: Final = 0.15

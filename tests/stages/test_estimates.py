@@ -16,6 +16,12 @@ from glta_cli.training.work import MatrixRate, matrix_rate
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def _measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate is kept for half a minute, and these tests are faster."""
+    monkeypatch.setattr(estimates, "FRESH_SECONDS", -1.0)
+
+
 @pytest.fixture
 def steady(monkeypatch: pytest.MonkeyPatch) -> float:
     """A machine that multiplies matrices at one rate, whatever else it does."""
