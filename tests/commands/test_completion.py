@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -78,10 +79,12 @@ def test_components_are_completed(tmp_path: Path) -> None:
 
 
 def test_the_script_is_shown_and_its_options_are_in_nobodys_way() -> None:
-    def glta(*arguments: str) -> str:
-        return subprocess.run([sys.executable, "-m", "glta_cli", *arguments], capture_output=True, text=True).stdout
+    def glta(option: str) -> str:
+        # Typer looks for the shell that the command was given in: one that stays until it is done.
+        line = f"{shlex.quote(sys.executable)} -m glta_cli {option}; exit"
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True).stdout
 
-    assert "complete -o default -F _glta_completion glta" in glta("--show-completion", "bash")
+    assert "complete -o default -F _glta_completion glta" in glta("--show-completion")
     shown = glta("--help")
     assert "--show-completion" not in shown
     assert "glta --install-completion" in shown

@@ -137,4 +137,5 @@ def test_a_text_at_the_end_of_a_resolved_recipe_keeps_its_line_break(glta):
     source.write_text('loggers: {jsonl: {file: "a\\n b\\n"}}\n')
     resolved = glta.folder / "resolved.yaml"
     resolved.write_text(glta("recipes", "show", str(source), "--resolved").out)
-    assert load_recipe(str(resolved)).recipe == load_recipe(str(source)).recipe
+    # What is left open in the source, such as the depth, is said in the other.
+    assert load_recipe(str(resolved)).recipe.loggers == load_recipe(str(source)).recipe.loggers

@@ -25,7 +25,7 @@ def toy_movielens(tiny_settings: dict[str, Any], toy_table: Path, tmp_path: Path
     settings = tiny_settings | {
         "dataset": {"name": "movielens-1m", "source": str(folder)},
         "graph": graph | {"alignment_holdout": 0.0},
-        "interests": {"words": 2, "items": 2, "new_tokens": 4},
+        "interests": {"profile": True, "prediction": True, "words": 2, "items": 2, "new_tokens": 4},
         "finetune": {
             "head": "linear",
             "loss": "positions",

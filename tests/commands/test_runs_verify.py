@@ -171,8 +171,9 @@ def test_a_finished_run_is_read_without_a_lock_and_without_a_write(
     finished: Workspace, glta: Any, tiny_recipe_file: Path
 ) -> None:
     recipe = ("--recipe", str(tiny_recipe_file))
-    # What an evaluation learns of its baselines is kept for the next one.
+    # What an evaluation learns of its baselines is kept for the next one, and what is served for the next answer.
     assert glta("evaluate", *recipe).code == 0
+    assert glta("recommend", "--user", "u5", *recipe).code == 0
     before = tree(finished.root)
     for command in (
         ("recommend", "--user", "u5"),

@@ -239,7 +239,8 @@ def test_one_changed_setting_runs_again_only_what_depends_on_it(
 ) -> None:
     before = {stage: a and a.fingerprint for stage, a in run_toy().status()}
     after = {stage: a and a.fingerprint for stage, a in run_toy(change, name="changed").status()}
-    assert {stage for stage in STAGES if before[stage] != after[stage]} == rerun
+    # What is served follows from the index, and is made when somebody asks.
+    assert {stage for stage in STAGES if stage != SERVING and before[stage] != after[stage]} == rerun
 
 
 def test_another_seed_trains_again_but_prepares_and_encodes_the_same(run_toy: Callable[..., Pipeline]) -> None:

@@ -61,7 +61,7 @@ def as_published_by_0_1(artefact: Artefact, **changes: object) -> None:
     """Leave in the manifest what 0.1 wrote: stamps and hashes of the files, and no checksum of anything."""
     path = artefact.path / "manifest.json"
     manifest = json.loads(path.read_text())
-    for key in ("checksum", "crc32", "headers", "blocks"):
+    for key in ("checksum", "crc32", "headers", "blocks", "processor_seconds"):
         del manifest[key]
     path.write_text(json.dumps({**manifest, **changes}))
 
