@@ -13,6 +13,7 @@ from glta_cli.core.terminal import say, show_json
 if TYPE_CHECKING:
     from glta_cli.stages.retraining import Retraining
     from glta_cli.stages.update import Update
+    from glta_cli.workspace.artefact import Artefact
 
 LABELS = {
     "interactions": "new interactions",
@@ -100,7 +101,7 @@ def update_lines(found: Update) -> Iterator[str]:
             f"answers from {details['interactions']:,} interactions{until}; {found.read_out:,} of "
             f"{details['users']:,} users were read out, in {found.seconds:.1f} s"
         )
-        if new.get("users"):
+        if new.get("users") and _reads_words(found.served):
             yield "new users have no words of the language model about them until it is trained again"
     yield _advice(found)
 
@@ -125,6 +126,11 @@ def training_lines(found: Retraining, *, dry_run: bool) -> Iterator[str]:
         earlier = each["before"]
         then = "" if earlier is None else f"{earlier['epochs']:>17}{earlier['best']:>6}{earlier['metric']:>8.4f}"
         yield f"  {each['name']:<24}{each['epochs']:>8}{each['best']:>6}{each['metric']:>9.4f}{then}".rstrip()
+
+
+def _reads_words(served: Artefact) -> bool:
+    """Whether what answers knows words that the language model wrote about users."""
+    return any(stage.endswith("describe-users") for stage in served.manifest["inputs"])
 
 
 def _only_titles(found: Update) -> bool:

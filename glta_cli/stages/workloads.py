@@ -15,6 +15,7 @@ from glta_cli.language.model_work import ModelWork, mean_tokens, model_work, wor
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, text_reader
+from glta_cli.serving.fusion import MOST_USERS
 from glta_cli.stages.context import head_takes_texts
 from glta_cli.training.work import Part
 
@@ -169,12 +170,25 @@ def finetuned(counted: Counted) -> list[Part]:
 
 def indexed(counted: Counted) -> list[Part]:
     settings, users = counted.recipe.finetune, counted.prepared.user_count
+    if not settings.fusion:
+        return [_read_out(counted, users)]
+    # Weights are chosen by training histories, by which users are read out once more where those at test hold more.
+    again = min(counted.validated, MOST_USERS) if counted.recipe.dataset.split.in_time else 0
+    return [_read_out(counted, users + again, 2 * counted.ranking(counted.validated))]
+
+
+def served(counted: Counted) -> list[Part]:
+    return [_read_out(counted, counted.prepared.user_count)]
+
+
+def _read_out(counted: Counted, users: int, ranking: float = 0.0) -> Part:
+    """Reading so many users out of the model; and, once that is done, so many operations of ranking."""
+    settings = counted.recipe.finetune
     rows = 1 if settings.readout == "first" else settings.positions
     tokens = counted.user_prompt_tokens + rows - 1
     # Each row is found by a run of its own, that reads the prompt again.
     passes = rows if settings.readout == "autoregressive" else 1
-    fusion = 2 * counted.ranking(counted.validated) if settings.fusion else 0.0
-    return [Part("read out users", passes * users * tokens * counted.model.layers, fusion, longest_first=True)]
+    return Part("read out users", passes * users * tokens * counted.model.layers, ranking, longest_first=True)
 
 
 WORKLOADS: Mapping[str, Callable[[Counted], list[Part]]] = {
@@ -184,5 +198,5 @@ WORKLOADS: Mapping[str, Callable[[Counted], list[Part]]] = {
     "describe-users": described_users,
     "finetune": finetuned,
     "index": indexed,
-    "serving-index": indexed,
+    "serving-index": served,
 }

@@ -77,6 +77,7 @@ def test_what_a_stage_computes_is_counted_from_what_its_settings_ask_for(run_toy
         ("finetune", "finetune.training.epochs=20", 7, 11),
         ("finetune", "finetune.context_items=1", 0.3, 0.95),
         ("index", "finetune.readout=autoregressive", 4, 8),
+        ("index", "dataset.split.strategy=leave-last-out", 1.5, 2.1),
         ("encode-items", "backbone.layers=1", 0.4, 0.6),
         ("finetune", "backbone.layers=1", 0.3, 0.9),
     ]:

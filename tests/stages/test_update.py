@@ -217,6 +217,7 @@ def test_rows_it_leaves_out_are_counted(shop: Path) -> None:
     said = glta("update").stdout
     assert "1  new users" in said
     assert "1  rows left out: missing timestamp" in said
+    assert "no words of the language model" not in said  # it was made without any
 
 
 def test_a_run_of_0_1_answers_from_everything_once_it_is_updated(shop: Path, workspace_root: Path) -> None:
