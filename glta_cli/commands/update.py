@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LABELS = {
     "interactions": "new interactions",
     "weights": "interactions with another weight",
+    "times": "interactions at another time",
     "seen": "interactions that keep their item out by now, or no more",
     "users": "new users",
     "items": "new items",

@@ -38,6 +38,7 @@ class Growth:
         rows: interactions nobody knew yet, `user` and `item` as indices.
         vanished: interactions that were known and are no more.
         heavier: known interactions whose weight is another by now.
+        retimed: known interactions at another time by now.
         turned: known interactions that keep their item out of the answers by now and did not, or the other way round.
         users, new_items: how many are new.
         retitled: `item`, `before` and `now` of known items with another title.
@@ -52,6 +53,7 @@ class Growth:
     rows: pl.DataFrame
     vanished: int
     heavier: int
+    retimed: int
     turned: int
     users: int
     new_items: int
@@ -68,6 +70,7 @@ class Growth:
         return {
             "interactions": self.rows.height,
             "weights": self.heavier,
+            "times": self.retimed,
             "seen": self.turned,
             "users": self.users,
             "items": self.new_items,
@@ -116,6 +119,7 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
             known_split=pl.col("split").cast(pl.String),
             known_weight=_weight(before),
             known_seen=_seen(before),
+            known_time=_time(before),
         ),
         on=["user", "item"],
         how="left",
@@ -123,11 +127,12 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
     )
     was_known = pl.col("known_split").is_not_null()
     heavier = joined.filter(was_known & (pl.col("known_weight") != _weight(joined))).height
+    retimed = joined.filter(was_known & pl.col("known_time").ne_missing(_time(joined))).height
     turned = joined.filter(was_known & (pl.col("known_seen") != _seen(joined))).height
     rows = joined.filter(~was_known).select("user", "item")
     # A known interaction stays in its part, so that nothing that was measured by becomes something that was learnt.
     split = pl.col("known_split").fill_null("train").cast(pl.Enum(SPLITS))
-    interactions = joined.with_columns(split=split).drop("known_split", "known_weight", "known_seen")
+    interactions = joined.with_columns(split=split).drop("known_split", "known_weight", "known_seen", "known_time")
     described = _described(known.items(), fresh.items(), item_ids)
     changes = known.items().join(fresh.items(), on="item", suffix="_now", maintain_order="left")
     other = [pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in ("title", "text")]
@@ -140,6 +145,7 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
         rows,
         before.height - (joined.height - rows.height),
         heavier,
+        retimed,
         turned,
         len(user_ids) - known.user_count,
         len(item_ids) - known.item_count,
@@ -200,6 +206,11 @@ def _appended(known: Sequence[str], fresh: Sequence[str]) -> tuple[list[str], np
 def _weight(table: pl.DataFrame) -> pl.Expr:
     """What each interaction counts for: one where none counts for more than another."""
     return pl.col("weight") if "weight" in table.columns else pl.lit(1.0)
+
+
+def _time(table: pl.DataFrame) -> pl.Expr:
+    """When each interaction was, in seconds; null where nothing is said of times."""
+    return pl.col("timestamp") if "timestamp" in table.columns else pl.lit(None, pl.Int64)
 
 
 def _seen(table: pl.DataFrame) -> pl.Expr:

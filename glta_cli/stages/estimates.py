@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -147,10 +148,18 @@ class Estimator:
 
     def _earlier(self, stage: str) -> Iterator[dict[str, Any]]:
         paths = (self.workspace.root / "stages" / stage).glob(f"*/{MANIFEST}")
-        for path in sorted(paths, key=lambda path: -path.stat().st_mtime_ns)[:MOST_READ]:
+        for path in sorted(paths, key=_written, reverse=True)[:MOST_READ]:
             try:
                 content = json.loads(path.read_bytes())
             except (OSError, ValueError):
                 continue
             if isinstance(content, dict):
                 yield content
+
+
+def _written(path: Path) -> int:
+    """When a file was written, in nanoseconds; 0 where another process has removed it meanwhile."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -63,7 +63,8 @@ def record_served(
 ) -> None:
     """Note what a finished run answers from; all that it was trained into stays as it is.
 
-    A run that is made anew meanwhile answers from it until it is finished again.
+    A run that is made anew meanwhile answers from it until it is finished again. Where it was finished anew while this
+    was made, it has an index of its own by now, and nothing is noted: users and items of this one stand elsewhere.
 
     Args:
         sources: what was read for it, as `Run.sources`; None where that is what was read before.
@@ -71,6 +72,14 @@ def record_served(
     run = workspace.run(name)
     finished = None if run is None else run.last_finished
     if run is None or finished is None:
+        return
+    made_of = {stage: made for stage, made in artefact.manifest["inputs"].items() if stage in STAGES[1:]}
+    if any(finished.stages.get(stage, made) != made for stage, made in made_of.items()):
+        from rich.markup import escape
+
+        from glta_cli.core.terminal import say
+
+        say(f"[yellow]warning[/]: run {escape(name)} was trained again meanwhile: it answers from that, not from this")
         return
     stages = {**finished.stages, artefact.stage: artefact.fingerprint}
     stages = {stage: stages[stage] for stage in STAGES if stage in stages}

@@ -20,7 +20,7 @@ BLOCK = 512
 class ItemKnn:
     """The k most similar items of each item vote for it.
 
-    score[u] = X[u] S,  S[i, j] = c[i, j] / (|c_i| |c_j| + shrink) for the k largest j of each i, 0 elsewhere and at
+    score[u] = X[u] S^T,  S[i, j] = c[i, j] / (|c_i| |c_j| + shrink) for the k largest j of each i, 0 elsewhere and at
     i = j; c = X^T X counts users in common, |c_i| = √c[i, i], X the histories [U, I]: weights, or 1 where there are
     none. Scores take X with older items weighing less where `recency` is below 1.
 

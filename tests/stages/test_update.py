@@ -22,6 +22,7 @@ from glta_cli.serving.index import Index
 from glta_cli.stages import updated_index
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
+from glta_cli.stages.run_record import record_served
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
@@ -105,7 +106,7 @@ def test_day_two_is_taken_in_without_a_training(shop: Path, workspace_root: Path
     day_two(shop)
     found = json.loads(glta("update", "--json").stdout)
     assert found["new"] == {
-        **{"interactions": 10, "weights": 0, "seen": 0, "users": 2, "items": 1},
+        **{"interactions": 10, "weights": 0, "times": 0, "seen": 0, "users": 2, "items": 1},
         **{"titles": 1, "texts": 1, "vanished": 0},
     }
     assert found["examples"]["titles"] == ["i5: 'Space film 5' is 'Space film five'"]
@@ -210,6 +211,28 @@ def test_a_log_that_says_the_same_in_other_bytes_changes_nothing(shop: Path) -> 
     assert "1  rows left out: duplicate" in said
     assert run_file().stages == run.stages
     assert glta("recommend", "--user", "u7").stderr == ""
+
+
+def test_a_time_that_was_corrected_is_taken_in(shop: Path) -> None:
+    log = shop / "interactions.csv"
+    lines = log.read_text().splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if line.startswith("u7,"))
+    user, item, *rest = lines[place].rstrip("\n").split(",")
+    when = [*rest[:-1], "1700000000"]
+    log.write_text("".join([*lines[:place], ",".join([user, item, *when]) + "\n", *lines[place + 1 :]]))
+    found = json.loads(glta("update", "--json").stdout)
+    assert (found["new"]["times"], found["new"]["interactions"], found["newest"]) == (1, 0, "2023-11-14")
+    answer = json.loads(glta("recommend", "--user", "u7", "--json").stdout)
+    assert answer["history"][0]["item"] == item
+
+
+def test_an_index_of_an_earlier_training_is_not_put_over_a_later_one(shop: Path, workspace_root: Path) -> None:
+    run, workspace = run_file(), Workspace()
+    served_index = workspace.published("serving-index", run.stages["serving-index"])
+    assert served_index is not None
+    workspace.save_run(replace(run, stages={**run.stages, "index": "another", "serving-index": "of another"}))
+    record_served("shop", served_index, workspace)
+    assert run_file().stages["serving-index"] == "of another"
 
 
 def test_rows_it_leaves_out_are_counted(shop: Path) -> None:
