@@ -178,8 +178,10 @@ def trained_on(answer: Mapping[str, Any]) -> str:
     """On how many of the interactions the parameters were trained, as the end of a sentence; '' where nobody knows."""
     if answer["trained"] is None:
         return ""
-    count = "all" if answer["trained"] == answer["interactions"] else f"{answer['trained']:,}"
-    return f", trained on {count} of them"
+    trained, known = answer["trained"], answer["interactions"]
+    if trained > known:
+        return f", trained on {trained:,}"  # some are no more
+    return f", trained on {'all' if trained == known else f'{trained:,}'} of them"
 
 
 def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:

@@ -79,7 +79,8 @@ def known_to(artefact: Artefact) -> dict[str, Any]:
 def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str, Any]:
     artefact = index.artefact
     position = index.user(user)
-    if position is None:
+    # Whom the log does not name any more is forgotten, although what was learnt of them lies here until the training.
+    if position is None or not len(index.history.of(position)):
         raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE, asked)
     users = np.array([position])
     met = index.history.of(position)

@@ -62,7 +62,11 @@ class Update:
     @property
     def reasons_to_train(self) -> list[str]:
         """Shares beyond which training again is advised, as sentences have them."""
-        return [f"{share:.1%} more {name}" for name, share in self.since_training.items() if share > ADVISED_FROM[name]]
+        return [
+            f"{abs(share):.1%} {'more' if share > 0 else 'fewer'} {name}"
+            for name, share in self.since_training.items()
+            if abs(share) > ADVISED_FROM[name]
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -221,6 +225,15 @@ def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
             "an update follows its source, and would forget them",
             location=str(settings.source),
             hint="name the whole log with --source FILE; or let them go with --vanished",
+        )
+    texts = growth.known.items()["text"].is_not_null()
+    gone = int((texts & growth.items["text"].head(len(texts)).is_null()).sum())
+    if gone > MOST_VANISHED * int(texts.sum()):
+        raise InputError(
+            f"says nothing of {gone:,} of the {int(texts.sum()):,} items that have a text by now: an update would take "
+            "their titles away",
+            location=str(settings.options.get("items", settings.source)),
+            hint="look at the file of items; or let them go with --vanished",
         )
 
 

@@ -213,6 +213,30 @@ def test_a_log_that_says_the_same_in_other_bytes_changes_nothing(shop: Path) -> 
     assert glta("recommend", "--user", "u7").stderr == ""
 
 
+def test_whom_the_log_does_not_name_any_more_is_unknown(shop: Path) -> None:
+    log = shop / "interactions.csv"
+    log.write_text("".join(line for line in log.read_text().splitlines(keepends=True) if not line.startswith("u7,")))
+    assert "interactions that are no more" in glta("update").stdout
+    with pytest.raises(InputError, match="no user is called 'u7'"):
+        glta("recommend", "--user", "u7")
+
+
+def test_a_file_of_items_that_says_nothing_is_refused(shop: Path) -> None:
+    items = shop / "items.csv"
+    items.write_text(items.read_text().splitlines(keepends=True)[0])
+    with pytest.raises(InputError, match="says nothing of 40 of the 40 items that have a text"):
+        glta("update")
+
+
+def test_a_log_that_shrank_is_a_reason_to_train_again(shop: Path) -> None:
+    log = shop / "interactions.csv"
+    head, *rows = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([head, *rows[: len(rows) // 4 * 3]]))
+    said = glta("update").stdout
+    assert "fewer interactions" in said
+    assert "train again" in said
+
+
 def test_a_time_that_was_corrected_is_taken_in(shop: Path) -> None:
     log = shop / "interactions.csv"
     lines = log.read_text().splitlines(keepends=True)
