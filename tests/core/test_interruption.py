@@ -68,6 +68,7 @@ def test_work_without_steps_ends_with_the_first_one_or_says_that_it_cannot_yet()
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "computing\n"
+        time.sleep(0.5)  # it says so before it begins, and Python answers until then
         process.send_signal(signal.SIGINT)
         told = "stopping once this computation is over (Ctrl-C again: now); ease is fitted again\n"
         assert process.stderr.readline() == told
