@@ -22,6 +22,7 @@ from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.parameter_files import FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.refit_names import refit_name
+from glta_cli.stages.run_record import record_source
 from glta_cli.stages.update import refuse_other_source, run_source
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.details import histories, scalars
@@ -110,6 +111,8 @@ def train_again(
         return Retraining(run.name, fresh.name, sizes, True, warm, [], None)
     pipeline.begin_anew(fresh, source_files(fresh, settings, workspace), starts)
     served = pipeline.ensure(SERVING)
+    if source is not None:
+        record_source(run.name, str(settings.source), workspace)
     now = dict(pipeline.reached())
     before = {stage: workspace.published(stage, fingerprint) for stage, fingerprint in run.stages.items()}
     trainings = [

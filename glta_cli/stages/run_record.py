@@ -46,7 +46,8 @@ def record_stages(
         if before.refitted != resolved.finetune.refit:
             kept_stages.pop(SERVING, None)  # it answers from what a refit takes the place of
         stages = {n: f for n in STAGES if (f := {**kept_stages, **stages}.get(n)) is not None}
-    run = Run(name, recipe, stages, sources=sources, starts=dict(starts))
+    read_from = before.read_from if before is not None and same else None
+    run = Run(name, recipe, stages, sources=sources, starts=dict(starts), read_from=read_from)
     finished = None if before is None or run.finished else before.last_finished
     if finished is not None:
         run = replace(run, before=finished.as_before())
@@ -88,6 +89,13 @@ def record_served(
         workspace.save_run(replace(run, stages=stages, sources=told))
     else:
         workspace.save_run(replace(run, before=replace(finished, stages=stages, sources=told).as_before()))
+
+
+def record_source(name: str, source: str, workspace: Workspace) -> None:
+    """Note the source that an update was named, so that the next one reads that and not the recipe's."""
+    run = workspace.run(name)
+    if run is not None:
+        workspace.save_run(replace(run, read_from=source))
 
 
 @contextmanager

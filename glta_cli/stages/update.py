@@ -22,7 +22,7 @@ from glta_cli.recipe.schema import DatasetSettings
 from glta_cli.serving.index import LAYOUT
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.pipeline import Pipeline
-from glta_cli.stages.run_record import record_served
+from glta_cli.stages.run_record import record_served, record_source
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
@@ -137,6 +137,8 @@ def update(
         return told(None, made_now)
     fresh, _ = prepare(settings, workspace)
     if same_source(known, fresh):
+        if source is not None and not dry_run:
+            record_source(run.name, str(settings.source), workspace)
         return told(None, made_now)
     for warning in fresh.warnings:
         if warning not in known.warnings:
@@ -149,6 +151,8 @@ def update(
     # Where other bytes say the same, it is noted alone that they were read.
     served = base if growth.nothing else _publish_index(pipeline, base, publish_growth(growth, settings, workspace))
     record_served(run.name, served, workspace, sources=source_files(fresh, settings, workspace))
+    if source is not None:
+        record_source(run.name, str(settings.source), workspace)
     return told(growth, made_now if growth.nothing else served)
 
 
@@ -201,6 +205,8 @@ def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> d
 
 def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
     """Where the run's source was when it was last read, from wherever it is asked; what the recipe says otherwise."""
+    if run.read_from is not None:
+        return Path(run.read_from)
     served = None if workspace is None else workspace.published(SERVING, run.stages.get(SERVING, ""))
     taken_in = None if served is None else grown_source(PreparedDataset(Artefact(served.parent("prepare"))))
     if taken_in is not None and taken_in.exists():

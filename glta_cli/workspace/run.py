@@ -25,6 +25,7 @@ class Run:
             nanoseconds and its SHA-256; empty where they were fetched, and for runs of 0.1.
         before: what the run was when it was last finished, while it is made anew: recipe, stages, sources and starts.
         starts: by stage, the fingerprint of what an earlier training published that its own started from.
+        read_from: the source named to an update, absolute, a pattern as it is; None reads the recipe's.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Run:
     sources: dict[str, list[Any]] = field(default_factory=dict)
     before: dict[str, Any] | None = None
     starts: dict[str, str] = field(default_factory=dict)
+    read_from: str | None = None
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Run:
@@ -46,6 +48,7 @@ class Run:
             stored.get("sources", {}),
             stored.get("before"),
             stored.get("starts", {}),
+            stored.get("read_from"),
         )
 
     def as_stored(self) -> dict[str, Any]:
@@ -56,6 +59,7 @@ class Run:
             "sources": self.sources or None,
             "before": self.before,
             "starts": self.starts or None,
+            "read_from": self.read_from,
         }
         return content | {key: value for key, value in optional.items() if value is not None}
 
@@ -102,8 +106,10 @@ class Run:
 
     def as_before(self) -> dict[str, Any]:
         """What `before` says of a run like this one."""
-        content = {"recipe": self.recipe, "stages": self.stages, "sources": self.sources, "starts": self.starts}
-        return content if self.starts else {key: value for key, value in content.items() if key != "starts"}
+        content: dict[str, Any] = {"recipe": self.recipe, "stages": self.stages}
+        content |= {"sources": self.sources, "starts": self.starts}
+        content |= {"read_from": self.read_from}
+        return {key: value for key, value in content.items() if value or key not in ("starts", "read_from")}
 
     @property
     def state(self) -> str:

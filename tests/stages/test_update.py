@@ -237,6 +237,15 @@ def test_a_log_that_shrank_is_a_reason_to_train_again(shop: Path) -> None:
     assert "train again" in said
 
 
+def test_a_source_that_was_named_is_read_again_whatever_it_said(shop: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    shutil.copytree(shop, other)
+    assert "nothing new" in glta("update", "--source", str(other)).stdout
+    append(other, ["n8,i3,1700000000\n"])
+    assert json.loads(glta("update", "--json").stdout)["new"]["users"] == 1  # the first one is still there, too
+    assert "nothing new" in glta("update").stdout
+
+
 def test_a_time_that_was_corrected_is_taken_in(shop: Path) -> None:
     log = shop / "interactions.csv"
     lines = log.read_text().splitlines(keepends=True)
