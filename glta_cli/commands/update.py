@@ -95,6 +95,10 @@ def update_lines(found: Update) -> Iterator[str]:
     for reason, (count, example) in found.dropped.items():
         where = f", such as {printable(example)}" if example else ""
         yield f"  {count:>9,}  rows left out: {printable(reason)}{where}"
+    if found.unlisted:
+        example = printable(found.unlisted[0])[:30]
+        yield f"  {len(found.unlisted):>9,}  items the source names no more, such as {example}"
+        yield "             they stay among the answers until glta update --train"
     if found.served is not None:
         details = found.served.details
         until = f" until {details['newest']}" if details["newest"] else ""

@@ -79,6 +79,12 @@ class Growth:
             "vanished": self.vanished,
         }
 
+    @property
+    def unlisted(self) -> list[str]:
+        """Ids of known items that the source names no more; their places stay: the model knows items by them."""
+        named = set(self.fresh.item_ids)
+        return [item for item in self.known.item_ids if item not in named]
+
     def examples(self) -> dict[str, list[str]]:
         """A few of what is new, as a person calls them; nothing of what is not."""
         item_ids, titles = self.items["item"], self.items.select(pl.coalesce("title", "item"))["title"]

@@ -44,6 +44,7 @@ class Update:
         new: as `Growth.counts`.
         examples: a few of each.
         dropped: how many more rows are left out than before, by reason, and where the first of them stands.
+        unlisted: ids of items the source names no more, which can still be recommended.
         since_training: shares of interactions, users and items that came since the run was trained.
         served: what the run answers from now; None where nothing was published.
         read_out: users the language model read.
@@ -54,6 +55,7 @@ class Update:
     new: dict[str, int]
     examples: dict[str, list[str]]
     dropped: dict[str, tuple[int, str | None]]
+    unlisted: list[str]
     since_training: dict[str, float]
     served: Artefact | None
     read_out: int
@@ -77,6 +79,7 @@ class Update:
             "updated": self.served is not None,
             "new": self.new,
             "examples": self.examples,
+            "unlisted": len(self.unlisted),
             "dropped": {reason: count for reason, (count, _) in self.dropped.items()},
             "since_training": self.since_training,
             "train_again": bool(self.reasons_to_train),
@@ -122,6 +125,7 @@ def update(
             {} if growth is None else growth.counts(),
             {} if growth is None else growth.examples(),
             {} if growth is None else dropped_since(known, growth.fresh),
+            [] if growth is None else growth.unlisted,
             since_training(trained, now),
             served,
             0 if served is None else int(served.manifest["details"].get("read_out", served.details["users"])),

@@ -246,6 +246,17 @@ def test_a_source_that_was_named_is_read_again_whatever_it_said(shop: Path, tmp_
     assert "nothing new" in glta("update").stdout
 
 
+def test_items_that_the_source_names_no_more_are_told(shop: Path) -> None:
+    day_two(shop)
+    assert json.loads(glta("update", "--json").stdout)["unlisted"] == 0
+    log, items = shop / "interactions.csv", shop / "items.csv"
+    for file in (log, items):
+        file.write_text("".join(line for line in file.read_text().splitlines(True) if "new-film" not in line))
+    said = glta("update").stdout
+    assert "1  items the source names no more, such as new-film" in said
+    assert "they stay among the answers until glta update --train" in said
+
+
 def test_a_time_that_was_corrected_is_taken_in(shop: Path) -> None:
     log = shop / "interactions.csv"
     lines = log.read_text().splitlines(keepends=True)
