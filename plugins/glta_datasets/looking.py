@@ -148,15 +148,6 @@ def roles_of_items(frame: pl.DataFrame, path: Path, item: str, named: Mapping[st
     return found
 
 
-def columns_of_texts(options: Mapping[str, Any]) -> dict[str, str]:
-    """What each column is, of the options that `roles_of_items` gives."""
-    described = options.get("description") or []
-    columns = dict.fromkeys([described] if isinstance(described, str) else described, "description")
-    return columns | {
-        options[key]: role for key, role in (("title", "title"), ("items_item", "item")) if key in options
-    }
-
-
 def require_certain_item(frame: pl.DataFrame, path: Path, option: str) -> None:
     """Raise `InputError` where a column `id` is not the only one that may be the item: it may number the rows."""
     _column_for("item", option, frame, frame.columns, path, _any_value)
