@@ -77,6 +77,9 @@ if TYPE_CHECKING:
     from glta_cli.plugin.settings import BackboneSettings as BackboneSettings
     from glta_cli.plugin.settings import LoraSettings as LoraSettings
     from glta_cli.plugin.settings import Settings as Settings
+    from glta_cli.plugin.terms import LinearTerm as LinearTerm
+    from glta_cli.plugin.terms import Term as Term
+    from glta_cli.plugin.terms import VectorTerm as VectorTerm
 
 # The same names by where they stand. Each is imported when asked for: a declaration needs neither pydantic nor torch,
 # and `glta recommend`, which asks for two of them, does not wait for the others.
@@ -171,6 +174,11 @@ _HOMES = {
         "BackboneSettings",
         "LoraSettings",
         "Settings",
+    ),
+    "glta_cli.plugin.terms": (
+        "LinearTerm",
+        "Term",
+        "VectorTerm",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

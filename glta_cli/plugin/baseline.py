@@ -55,6 +55,10 @@ class Baseline(Protocol):
     vector, may have a method `fold_in(learnt, train, histories)`: it returns what was learnt, with what follows from
     `histories` for users who have others there than in `train`. It is called before `scorer` is given those histories.
 
+    One that can be part of what a run answers from has a method `term(learnt, histories)`, which returns the same scores
+    in a form an index can keep, a `LinearTerm` or a `VectorTerm`: an answer then needs neither the plugin nor what it
+    was fitted on.
+
     Example:
         import numpy as np
 
