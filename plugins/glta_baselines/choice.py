@@ -99,10 +99,12 @@ class Climb:
         say(f"  {self.row}: {chosen} (validation NDCG@10 {best:.4f}, the best of {len(self.tried)} tried)")
 
 
-def unchosen(row: str, automatic: Sequence[str], ladders: Mapping[str, Ladder]) -> dict[str, float]:
-    """The numbers a row takes where there is nothing to choose by; said."""
+def unchosen(
+    row: str, automatic: Sequence[str], ladders: Mapping[str, Ladder], why: str = "no validation to choose by"
+) -> dict[str, float]:
+    """The numbers a row takes where none are chosen; said."""
     numbers = {name: ladders[name].unchosen for name in automatic}
-    say(f"  {row}: no validation to choose by, so {', '.join(f'{name} {value:g}' for name, value in numbers.items())}")
+    say(f"  {row}: {why}, so {', '.join(f'{name} {value:g}' for name, value in numbers.items())}")
     return numbers
 
 
