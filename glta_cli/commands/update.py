@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glta_cli.commands.options import DataDirOption, DeviceOption, JsonOption, RunOption
+from glta_cli.commands.options import DataDirOption, DeviceOption, JsonOption, RunOption, local_source
 from glta_cli.core.terminal import say, show_json
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ LABELS = {
     "users": "new users",
     "items": "new items",
     "titles": "items with another title",
+    "untitled": "items without a title by now",
     "texts": "items with another text",
     "vanished": "interactions that are no more",
 }
@@ -32,7 +33,11 @@ def update(
     run: RunOption = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="FILE", help="Where the log is by now, if it is not where the run read it."),
+        typer.Option(
+            "--source",
+            metavar="FILE|-",
+            help="Where the log is by now, if not where the run read it; - is piped in.",
+        ),
     ] = None,
     vanished: Annotated[
         bool, typer.Option("--vanished", help="Let go what the log has no more, even if that is more than a third.")
@@ -60,17 +65,20 @@ def update(
     from glta_cli.stages.update import update as bring_up_to_date
     from glta_cli.workspace.workspace import Workspace
 
+    workspace = Workspace(data_dir)
+    named = None if source is None else local_source(source, workspace)
+    once = named != source  # nobody can read again what was piped in
     if train:
         from glta_cli.stages.retraining import train_again
 
-        trained = train_again(run, Workspace(data_dir), device, source=source, vanished=vanished, dry_run=dry_run)
+        trained = train_again(run, workspace, device, source=named, once=once, vanished=vanished, dry_run=dry_run)
         if as_json:
             show_json(trained.as_json())
         else:
             print("\n".join(training_lines(trained, dry_run=dry_run)))
         return
-    pipeline, stored = published_pipeline(run, Workspace(data_dir), device)
-    found = bring_up_to_date(pipeline, stored, source=source, vanished=vanished, dry_run=dry_run)
+    pipeline, stored = published_pipeline(run, workspace, device)
+    found = bring_up_to_date(pipeline, stored, source=named, once=once, vanished=vanished, dry_run=dry_run)
     if as_json:
         show_json(found.as_json())
     else:
@@ -84,8 +92,8 @@ def update_lines(found: Update) -> Iterator[str]:
     from glta_cli.core.printable import printable
 
     about = f"run {printable(found.run)} (dataset {printable(found.dataset)})"
-    new = {name: count for name, count in found.new.items() if count and not (name == "texts" and _only_titles(found))}
-    if not new:
+    new = _told_counts(found)
+    if not new and not found.delisted and not found.relisted:
         yield f"nothing new for {about}"
     else:
         yield f"new for {about}:"
@@ -95,10 +103,7 @@ def update_lines(found: Update) -> Iterator[str]:
     for reason, (count, example) in found.dropped.items():
         where = f", such as {printable(example)}" if example else ""
         yield f"  {count:>9,}  rows left out: {printable(reason)}{where}"
-    if found.unlisted:
-        example = printable(found.unlisted[0])[:30]
-        yield f"  {len(found.unlisted):>9,}  items the source names no more, such as {example}"
-        yield "             they stay among the answers until glta update --train"
+    yield from _listing_lines(found)
     if found.served is not None:
         details = found.served.details
         until = f" until {details['newest']}" if details["newest"] else ""
@@ -109,6 +114,34 @@ def update_lines(found: Update) -> Iterator[str]:
         if new.get("users") and _reads_words(found.served):
             yield "new users have no words of the language model about them until it is trained again"
     yield _advice(found)
+
+
+def _told_counts(found: Update) -> dict[str, int]:
+    """What is new, by what it is called; a title that is gone is told apart from one that is another."""
+    counts = dict(found.new)
+    if _only_titles(found):
+        del counts["texts"]
+    told = {}
+    for name, count in counts.items():
+        told[name] = count - found.untitled if name == "titles" else count
+        if name == "titles":
+            told["untitled"] = found.untitled
+    return {name: count for name, count in told.items() if count}
+
+
+def _listing_lines(found: Update) -> Iterator[str]:
+    """Which items the source names no more, and whether they are answered still."""
+    from glta_cli.core.printable import printable
+
+    told = (
+        (found.delisted, "items listed no more", "they are in nobody's answers until they are listed again"),
+        (found.relisted, "items listed again", "they are among the answers again"),
+        (found.unlisted, "items the source names no more", "they stay among the answers until glta update --train"),
+    )
+    for items, what, so in told:
+        if items:
+            yield f"  {len(items):>9,}  {what}, such as {printable(items[0])[:30]}"
+            yield f"             {so}"
 
 
 def training_lines(found: Retraining, *, dry_run: bool) -> Iterator[str]:
@@ -139,7 +172,7 @@ def _reads_words(served: Artefact) -> bool:
 
 
 def _only_titles(found: Update) -> bool:
-    return found.new["texts"] == found.new["titles"]
+    return "texts" in found.new and found.new["texts"] == found.new["titles"]
 
 
 def _advice(found: Update) -> str:

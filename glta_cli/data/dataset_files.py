@@ -20,7 +20,7 @@ from glta_cli.data.item_matches import match_warnings
 from glta_cli.data.item_text import item_text, plain
 from glta_cli.data.loader_outputs import check_account, check_raw
 from glta_cli.data.losses import loss_warnings, lost
-from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE
+from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, LISTED_FILE, USERS_FILE
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.data.time_order import order_warnings
 from glta_cli.data.unmet_items import unmet_items
@@ -86,11 +86,12 @@ def write_dataset(
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
     warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
-    unknown = 0
+    unknown, told_listed = 0, {}
     if raw.items is not None:
         name = files["items"].name if "items" in files else "the item file"
         described = raw.items.select(pl.col("item").cast(pl.String)).collect()["item"]
         unknown = len(set(described.drop_nulls()).difference(item_ids))
+        told_listed = _write_listed(folder, items, described) if raw.catalogue else {}
         warnings += [*match_warnings(table.item_ids, described.to_list(), name), *_title_warnings(raw.items, name)]
     if not sizes["test"] and settings.split.strategy != "given":
         warnings.append(
@@ -110,8 +111,22 @@ def write_dataset(
         "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
+        **told_listed,
         **_weighing(raw, table),
     }
+
+
+def _write_listed(folder: Path, items: pl.DataFrame, named: pl.Series) -> dict[str, Any]:
+    """Write which items of the catalogue the item file lists, unless those are the ones with a text; how many it does.
+
+    Args:
+        items: of the catalogue.
+        named: the ids of the item file.
+    """
+    listed = items.select(listed=pl.col("item").is_in(named.drop_nulls().unique().implode()))
+    if not listed["listed"].equals(items["text"].is_not_null().alias("listed")):
+        write_table(folder / LISTED_FILE, listed)
+    return {"listed": int(listed["listed"].sum())}
 
 
 def _weighing(raw: RawDataset, table: CleanTable) -> dict[str, Any]:
@@ -124,6 +139,8 @@ def _weighing(raw: RawDataset, table: CleanTable) -> dict[str, Any]:
     if "weight" in table.interactions.columns:
         weights = table.interactions["weight"].cast(pl.Float64)
         told["weights"] = {"least": weights.min(), "mean": weights.mean(), "most": weights.max()}
+    if table.weight_of_all != 1:
+        told["weight_of_all"] = table.weight_of_all
     if "seen" in table.interactions.columns:
         told["seen"] = int(table.interactions["seen"].sum())
     return told

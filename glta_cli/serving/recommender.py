@@ -39,7 +39,9 @@ class AskedRun:
 
 
 def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = None) -> dict[str, Any]:
-    """The k best items for a user, with original ids and titles; those of the history that count as seen are left out.
+    """The k best items for a user, with original ids and titles.
+
+    Those of the history that count as seen are left out, and what a list of items names no more (`glta update`).
 
     Args:
         asked: the run to name in errors.
@@ -84,9 +86,11 @@ def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str
         raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE, asked)
     users = np.array([position])
     met = index.history.of(position)
-    scores = index.scorer(index.seen)(users)
-    mask_seen(scores, users, index.seen)
-    available = index.seen.item_count - len(index.seen.of(position))
+    left_out = index.left_out(position)
+    scores = index.scorer(*left_out)(users)
+    mask_seen(scores, users, *left_out)
+    masked = np.unique(np.concatenate([each.of(position) for each in left_out]))
+    available = index.seen.item_count - len(masked)
     ranked = top_k(scores, min(k, available))[0] if available else np.empty(0, dtype=np.int64)
 
     def shown(item: int) -> dict[str, str]:
