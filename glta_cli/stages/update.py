@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from glta_cli.core.counts import counted
 from glta_cli.core.downloads import is_url, shown_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import fingerprint
@@ -231,7 +232,8 @@ def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
     known = int(growth.known.artefact.details["interactions"])
     if growth.vanished > MOST_VANISHED * known:
         raise InputError(
-            f"lacks {growth.vanished:,} of the {known:,} interactions that are known ({growth.vanished / known:.0%}): "
+            f"lacks {growth.vanished:,} of {counted(known, 'interaction that is', 'interactions that are')} known "
+            f"({growth.vanished / known:.0%}): "
             "an update follows its source, and would forget them",
             location=str(settings.source),
             hint="name the whole log with --source FILE; or let them go with --vanished",
@@ -240,8 +242,8 @@ def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
     gone = int((texts & growth.items["text"].head(len(texts)).is_null()).sum())
     if gone > MOST_VANISHED * int(texts.sum()):
         raise InputError(
-            f"says nothing of {gone:,} of the {int(texts.sum()):,} items that have a text by now: an update would take "
-            "their titles away",
+            f"says nothing of {gone:,} of {counted(int(texts.sum()), 'item that has', 'items that have')} a text by "
+            "now: an update would take their titles away",
             location=str(settings.options.get("items", settings.source)),
             hint="look at the file of items; or let them go with --vanished",
         )
