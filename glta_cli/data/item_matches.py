@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from glta_cli.core.counts import agreeing, counted
 
+# What stands between groups of three digits.
+_GROUPED: Final = re.compile(r"(?<=[0-9])[,.'\u00a0\u2009\u202f ](?=[0-9]{3}(?![0-9]))")
 # What two writings of one id may differ in, the least first.
 _SAME_BUT_FOR: Final[Mapping[str, Callable[[str], str]]] = {
     "leading zeros": lambda text: text.lstrip("0") or "0",
     "blanks": lambda text: "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cf"),
     "case": str.casefold,
+    "thousands separators": lambda text: _GROUPED.sub("", text),
     "Unicode form": lambda text: unicodedata.normalize("NFKC", text),
 }
 _SHOWN: Final = 3

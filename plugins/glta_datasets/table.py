@@ -52,6 +52,8 @@ PART_NAMES: Final = {
 
 # A whole number as programs write it that take it for a float.
 _POINTED: Final = r"^-?[0-9]+\.0$"
+# What a spreadsheet makes of a number with many digits, of which it shows the first.
+_ROUNDED: Final = r"^[0-9](?:[.,][0-9]+E\+?|E\+)[0-9]{1,2}$"
 
 
 @dataclass(frozen=True)
@@ -329,6 +331,14 @@ def _odd_ids(rows: pl.DataFrame) -> list[str]:
             plain = both[0].partition(".")[0]
             ids = counted(len(both), f"{name} id is", f"{name} ids are")
             told.append(f"{ids} written in two ways, such as '{plain}' and '{both[0]}': taken as two")
+        if may_have(rows[name], "E"):
+            rounded = rows[name].filter(rows[name].str.contains(_ROUNDED)).unique(maintain_order=True)
+            if len(rounded):
+                ids = counted(len(rounded), f"{name} id has", f"{name} ids have")
+                told.append(
+                    f"{ids} lost digits, as in a spreadsheet, such as {rounded[0]}: several may have become one; "
+                    "export the column as text"
+                )
         if not may_have(rows[name], LETTERS_OF_NO_VALUE):
             continue
         odd = rows.filter(no_value(pl.col(name)) & (pl.col(name) != ""))

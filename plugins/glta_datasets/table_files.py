@@ -14,7 +14,7 @@ import polars as pl
 
 from glta_cli.plugin import InputError, counted
 from glta_datasets.delimited import read_delimited
-from glta_datasets.encodings import as_utf8
+from glta_datasets.encodings import as_utf8, marked_encoding
 from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes, with_line_feeds
 from glta_datasets.ids import EXACT_FLOATS, exact_json, id_of
 from glta_datasets.json_lines import UNPARSABLE, Record, places_of, records_of
@@ -63,7 +63,8 @@ def read_table(
         raise InputError("names its columns itself, whatever header says", location=str(path), hint="leave out header")
     match kind:
         case "json":
-            return replace(_json_table(path, encoding), form={"format": "json", "encoding": encoding or "utf-8"})
+            found = encoding or marked_encoding(first_line(path)) or "utf-8"
+            return replace(_json_table(path, encoding), form={"format": "json", "encoding": found})
         case "parquet":
             frame = read_parquet(read_bytes(path, if_empty=IF_EMPTY), str(path))
             return Records(frame, form={"format": "parquet"})
@@ -119,11 +120,12 @@ def _delimited(path: Path, usual: str, separator: str | None, encoding: str | No
     content = read_bytes(path, if_empty=IF_EMPTY)
     if content.startswith(b"PAR1"):
         raise InputError("this is a Parquet file", location=str(path), hint="name it .parquet")
+    found = encoding or marked_encoding(content) or "utf-8"
     content = as_utf8(content, str(path), encoding=encoding, nameable=True)
     content, told = _without_separator_line(content)
     mark = _named_separator(separator) if separator is not None else told or separator_in(content, usual)
     columns = None if header else _numbers_of(content, mark)
-    form = {"format": "tsv" if usual == "\t" else "csv", "separator": mark, "encoding": encoding or "utf-8"}
+    form = {"format": "tsv" if usual == "\t" else "csv", "separator": mark, "encoding": found}
     if len(mark) == 1 and mark.isascii():
         return replace(read_delimited(content, str(path), separator=mark, columns=columns), form=form)
     content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())

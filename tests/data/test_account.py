@@ -89,7 +89,7 @@ def test_descriptions_of_one_product_that_differ_are_shown_where_they_begin_to(t
     # Markup alone is no difference, and nothing is said of titles, which do not differ.
     assert [warning for warning in dataset.warnings if "several" in warning] == [
         "items with several descriptions in products.csv: 1, such as 2: "
-        "'... of linen: white' and '... of linen: red and blue'; the first counts"
+        "'...of linen: white' and '...of linen: red and blue'; the first counts"
     ]
 
 
