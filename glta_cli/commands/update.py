@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from glta_cli.stages.update import Update
     from glta_cli.workspace.artefact import Artefact
 
+# Columns of an example, behind a number and within 80.
+EXAMPLE_WIDTH = 66
 LABELS = {
     "interactions": ("new interaction", "new interactions"),
     "weights": ("interaction with another weight", "interactions with another weight"),
@@ -105,12 +107,13 @@ def update_lines(found: Update) -> Iterator[str]:
         yield f"new for {about}:"
     for name, count in new.items():
         yield f"  {count:>9,}  {agreeing(count, *LABELS[name])}"
-        yield from (f"             {shortened(printable(example), 66)}" for example in found.examples.get(name, ()))
+        yield from map(_example, found.examples.get(name, ()))
     for reason, (count, example) in found.dropped.items():
-        where = f", such as {printable(example)}" if example else ""
-        yield f"  {count:>9,}  {agreeing(count, 'row')} left out: {printable(reason)}{where}"
+        yield f"  {count:>9,}  {agreeing(count, 'row')} left out: {printable(reason)}"
+        if example:
+            yield _example(example)
     if found.unlisted:
-        example, named = shortened(printable(found.unlisted[0]), 30), agreeing(len(found.unlisted), "item")
+        example, named = shortened(printable(found.unlisted[0]), 28), agreeing(len(found.unlisted), "item")
         yield f"  {len(found.unlisted):>9,}  {named} the source names no more, such as {example}"
         yield "             they stay among the answers until glta update --train"
     if found.served is not None:
@@ -124,6 +127,12 @@ def update_lines(found: Update) -> Iterator[str]:
         if new.get("users") and _reads_words(found.served):
             yield "new users have no words of the language model about them until it is trained again"
     yield _advice(found)
+
+
+def _example(text: str) -> str:
+    from glta_cli.core.printable import printable
+
+    return f"             {shortened(printable(text), EXAMPLE_WIDTH)}"
 
 
 def training_lines(found: Retraining, *, dry_run: bool) -> Iterator[str]:
