@@ -232,7 +232,7 @@ def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
     known = int(growth.known.artefact.details["interactions"])
     if growth.vanished > MOST_VANISHED * known:
         raise InputError(
-            f"lacks {growth.vanished:,} of {counted(known, 'interaction that is', 'interactions that are')} known "
+            f"lacks {growth.vanished:,} of the {counted(known, 'interaction that is', 'interactions that are')} known "
             f"({growth.vanished / known:.0%}): "
             "an update follows its source, and would forget them",
             location=str(settings.source),
@@ -242,7 +242,7 @@ def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
     gone = int((texts & growth.items["text"].head(len(texts)).is_null()).sum())
     if gone > MOST_VANISHED * int(texts.sum()):
         raise InputError(
-            f"says nothing of {gone:,} of {counted(int(texts.sum()), 'item that has', 'items that have')} a text by "
+            f"says nothing of {gone:,} of the {counted(int(texts.sum()), 'item that has', 'items that have')} a text by "
             "now: an update would take their titles away",
             location=str(settings.options.get("items", settings.source)),
             hint="look at the file of items; or let them go with --vanished",
