@@ -242,8 +242,8 @@ def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
     gone = int((texts & growth.items["text"].head(len(texts)).is_null()).sum())
     if gone > MOST_VANISHED * int(texts.sum()):
         raise InputError(
-            f"says nothing of {gone:,} of the {counted(int(texts.sum()), 'item that has', 'items that have')} a text by "
-            "now: an update would take their titles away",
+            f"says nothing of {gone:,} of the {counted(int(texts.sum()), 'item that has', 'items that have')} a text "
+            "by now: an update would take their titles away",
             location=str(settings.options.get("items", settings.source)),
             hint="look at the file of items; or let them go with --vanished",
         )
