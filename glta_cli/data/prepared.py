@@ -18,6 +18,9 @@ INTERACTIONS_FILE: Final = "interactions.parquet"
 USERS_FILE: Final = "users.parquet"
 ITEMS_FILE: Final = "items.parquet"
 LISTED_FILE: Final = "listed.parquet"
+# What is said of a dataset without texts; as it begins in every version.
+_NO_TEXTS_BEGIN: Final = "no item has a text"
+NO_TEXTS: Final = f"{_NO_TEXTS_BEGIN}: runs go without what needs titles or descriptions"
 
 SplitName = Literal["train", "valid", "test"]
 
@@ -63,7 +66,14 @@ class PreparedDataset:
     @property
     def warnings(self) -> list[str]:
         """What the loader found worth telling."""
-        return list(self.artefact.details["warnings"])
+        told = self.artefact.details["warnings"]
+        # 0.1 named stages that such a run does without.
+        return [NO_TEXTS if warning.startswith(_NO_TEXTS_BEGIN) else warning for warning in told]
+
+    @property
+    def warnings_beside_texts(self) -> list[str]:
+        """The same for whoever says by itself what is left out where there are no texts."""
+        return [warning for warning in self.warnings if warning != NO_TEXTS]
 
     @cached_property
     def user_ids(self) -> list[str]:

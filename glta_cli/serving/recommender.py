@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
@@ -134,8 +135,9 @@ def unknown_user(user: str, ids: Sequence[str], path: Path, asked: AskedRun | No
     """The error of an id no user has: how many there are, which ids are near, and where all of them are listed."""
     near = ", ".join(map(visible, nearest_ids(user, ids)))
     where = f" in run {asked.name} (dataset {asked.dataset})" if asked else ""
+    there = f"there {agreeing(len(ids), 'is', 'are')} {counted(len(ids), 'user')}"
     return InputError(
-        f"no user is called '{visible(user)}'{where}; there are {len(ids):,} users",
+        f"no user is called '{visible(user)}'{where}; {there}",
         location="--user",
         hint=f"{f'the nearest ids are {near}; ' if near else ''}all of them are in {path}",
     )

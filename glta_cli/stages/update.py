@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout, say
@@ -202,7 +203,8 @@ def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
     known = int(growth.known.artefact.details["interactions"])
     if growth.vanished > MOST_VANISHED * known:
         raise InputError(
-            f"lacks {growth.vanished:,} of the {known:,} interactions that are known ({growth.vanished / known:.0%}): "
+            f"lacks {growth.vanished:,} of the {counted(known, 'interaction that is', 'interactions that are')} known "
+            f"({growth.vanished / known:.0%}): "
             "an update follows its source, and would forget them",
             location=str(settings.source),
             hint="name the whole log with --source FILE; or let them go with --vanished",
@@ -213,7 +215,8 @@ def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
     if gone > MOST_VANISHED * texts:
         lost = "them out of the answers" if growth.fresh.lists_items else "their titles away"
         raise InputError(
-            f"says nothing of {gone:,} of the {texts:,} items that have a text by now: an update would take {lost}",
+            f"says nothing of {gone:,} of the {counted(texts, 'item that has', 'items that have')} a text by now: "
+            f"an update would take {lost}",
             location=str(settings.options.get("items", settings.source)),
             hint="look at the file of items; or let them go with --vanished",
         )

@@ -18,8 +18,9 @@ from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.selection import head_takes_texts
 from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
-from glta_cli.stages.context import WORDS, StageContext, head_takes_texts
+from glta_cli.stages.context import WORDS, StageContext
 from glta_cli.stages.encode_items import later_text_vectors
 from glta_cli.stages.index import fine_tuned, read_rows
 from glta_cli.stages.serving_index import biases, known_details, met_items, served_embeddings, write_known

@@ -43,7 +43,7 @@ def test_it_leaves_the_answers_and_comes_back(shop: Path) -> None:
     before = recommended("u59")
     line = without(shop, "i5")
     said = glta("update").stdout
-    assert "1  items listed no more, such as i5" in said
+    assert "1  item listed no more, such as i5" in said
     assert "without a title" not in said
     assert recommended("u59") == [item for item in before if item != "i5"]
     assert "nothing new" in glta("update").stdout
@@ -57,7 +57,7 @@ def test_it_leaves_the_answers_and_comes_back(shop: Path) -> None:
 
     with (shop / "items.csv").open("a") as items:
         items.write(line)
-    assert "1  items listed again, such as i5" in glta("update").stdout
+    assert "1  item listed again, such as i5" in glta("update").stdout
     assert recommended("u59") == before
 
 
@@ -88,7 +88,7 @@ def test_one_that_is_listed_without_a_title_stays(shop: Path) -> None:
     file = shop / "items.csv"
     file.write_text(file.read_text().replace("i5,Space film 5\n", "i5,\n"))
     said = glta("update").stdout
-    assert "1  items without a title by now" in said
+    assert "1  item without a title by now" in said
     assert "i5: was 'Space film 5'" in said
     assert "another title" not in said
     assert "listed no more" not in said

@@ -188,7 +188,7 @@ def test_a_log_that_says_the_same_in_other_bytes_changes_nothing(shop: Path) -> 
     assert "changed since" in glta("recommend", "--user", "u7").stderr
     said = glta("update").stdout
     assert "nothing new for run shop" in said
-    assert "1  rows left out: duplicate" in said
+    assert "1  row left out: duplicate" in said
     assert run_file().stages == run.stages
     assert glta("recommend", "--user", "u7").stderr == ""
 
@@ -233,7 +233,7 @@ def test_items_that_the_source_names_no_more_are_told(shop: Path) -> None:
     for file in (log, items):
         file.write_text("".join(line for line in file.read_text().splitlines(True) if "new-film" not in line))
     said = glta("update").stdout
-    assert "1  items listed no more, such as new-film" in said
+    assert "1  item listed no more, such as new-film" in said
     assert "they are in nobody's answers until they are listed again" in said
 
 
@@ -262,8 +262,8 @@ def test_an_index_of_an_earlier_training_is_not_put_over_a_later_one(shop: Path,
 def test_rows_it_leaves_out_are_counted(shop: Path) -> None:
     append(shop, ["n1,i1,\n", "n1,i2,1700000000\n"])
     said = glta("update").stdout
-    assert "1  new users" in said
-    assert "1  rows left out: missing timestamp" in said
+    assert "1  new user\n" in said
+    assert "1  row left out: missing timestamp" in said
     assert "no words of the language model" not in said  # it was made without any
 
 
