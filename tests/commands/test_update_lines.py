@@ -16,6 +16,9 @@ def found(**changes: object) -> Update:
         "new": {"interactions": 0, "texts": 0, "titles": 0},
         "examples": {},
         "dropped": {},
+        "untitled": 0,
+        "delisted": [],
+        "relisted": [],
         "unlisted": [],
         "since_training": {"interactions": 0.0},
         "served": None,
@@ -28,7 +31,8 @@ def found(**changes: object) -> Update:
 def test_examples_in_wide_letters_keep_within_the_terminal() -> None:
     new = {"interactions": 3, "texts": 0, "titles": 0}
     dropped = {"missing item": (1, f"line 405: '{WIDE}'")}
-    lines = list(update_lines(found(new=new, examples={"interactions": [WIDE]}, dropped=dropped, unlisted=[WIDE])))
+    listing = {"delisted": [WIDE], "relisted": [WIDE], "unlisted": [WIDE]}
+    lines = list(update_lines(found(new=new, examples={"interactions": [WIDE]}, dropped=dropped, **listing)))
     assert max(map(cells, lines)) <= 80
     assert "          1  row left out: missing item" in lines
 
