@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glta_cli.core.counts import counted as counted
     from glta_cli.core.downloads import Downloads as Downloads
     from glta_cli.core.errors import GltaError as GltaError
     from glta_cli.core.errors import InputError as InputError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from glta_cli.plugin.backbone_demand import CheckedBackbone as CheckedBackbone
     from glta_cli.plugin.backbone_demand import Demand as Demand
     from glta_cli.plugin.backbone_demand import LongPrompt as LongPrompt
+    from glta_cli.plugin.backbone_size import BackboneSize as BackboneSize
     from glta_cli.plugin.baseline import Baseline as Baseline
     from glta_cli.plugin.baseline import BaselineData as BaselineData
     from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 # The same names by where they stand. Each is imported when asked for: a declaration needs neither pydantic nor torch,
 # and `glta recommend`, which asks for two of them, does not wait for the others.
 _HOMES = {
+    "glta_cli.core.counts": ("counted",),
     "glta_cli.core.downloads": ("Downloads",),
     "glta_cli.core.errors": (
         "GltaError",
@@ -115,6 +118,7 @@ _HOMES = {
         "LanguageModel",
         "SentenceEncoder",
     ),
+    "glta_cli.plugin.backbone_size": ("BackboneSize",),
     "glta_cli.plugin.baseline": (
         "Baseline",
         "BaselineData",

@@ -39,6 +39,11 @@ def encoder_dimension(recipe: Recipe) -> int:
     return dimension
 
 
+def head_takes_texts(recipe: Recipe) -> bool:
+    """Whether the head knows items by their texts too, where they have any."""
+    return recipe.finetune.head == "tied" and recipe.text.vectors
+
+
 def reads_text(recipe: Recipe) -> bool:
     """Whether the recipe's backbone knows words, as its declaration says."""
     from glta_cli.plugin import BackboneDeclaration

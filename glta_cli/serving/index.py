@@ -40,6 +40,8 @@ TENSORS = {
 }
 # Beside them where less than the history is masked.
 SEEN_TENSORS = {"seen_indptr", "seen_items"}
+# Beside them where items are in nobody's answers.
+DELISTED = "delisted"
 DTYPES = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
 
 
@@ -111,6 +113,15 @@ class Index:
         if not tensors.keys() >= SEEN_TENSORS:
             return self.history
         return Interactions(tensors["seen_indptr"], tensors["seen_items"], len(tensors["bias"]))
+
+    def left_out(self, user: int) -> tuple[Interactions, ...]:
+        """What is masked for one user: what counts as seen, and as if it was seen what is in nobody's answers."""
+        delisted = self._tensors.get(DELISTED)
+        if delisted is None:
+            return (self.seen,)
+        indptr = np.zeros(self.seen.user_count + 1, dtype=np.int64)
+        indptr[user + 1 :] = len(delisted)
+        return self.seen, Interactions(indptr, delisted, self.seen.item_count)
 
     @property
     def user_ids(self) -> StringColumn:
@@ -195,13 +206,15 @@ def write_index(
     history: Interactions,
     *,
     seen: Interactions | None = None,
+    delisted: NDArray[np.int64] | None = None,
     user_ids: list[str],
     item_ids: list[str],
     titles: list[str],
 ) -> None:
     """Write an index's file; `lengths` are the users' history lengths that fusion looks at.
 
-    Of the history, `seen` alone is masked; None masks all of it. Item vectors are stored as columns, [D, I], the order
+    Of the history, `seen` alone is masked; None masks all of it. Items of `delisted` [n] are masked for everyone. Item
+    vectors are stored as columns, [D, I], the order
     in which a product with a block of users reads them.
     """
     columns = {
@@ -223,4 +236,6 @@ def write_index(
     }
     if seen is not None and len(seen) < len(history):
         tensors |= {"seen_indptr": seen.indptr, "seen_items": seen.items}
+    if delisted is not None and len(delisted):
+        tensors[DELISTED] = delisted
     write_tensors(folder / VECTORS, tensors)

@@ -18,10 +18,10 @@ from glta_cli.language.readout import UserPrompts, encode_users
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import encoder_dimension
+from glta_cli.recipe.selection import encoder_dimension, head_takes_texts
 from glta_cli.serving.fusion import KEPT_BEFORE_INDEX, FusionWeights, choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
-from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
+from glta_cli.stages.context import MODEL, StageContext, read_embeddings
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.stage import FLOAT, ModelStage
 

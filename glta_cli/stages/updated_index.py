@@ -18,11 +18,12 @@ from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.selection import head_takes_texts
 from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
-from glta_cli.stages.context import WORDS, StageContext, head_takes_texts
+from glta_cli.stages.context import WORDS, StageContext
 from glta_cli.stages.encode_items import later_text_vectors
 from glta_cli.stages.index import fine_tuned, read_rows
-from glta_cli.stages.serving_index import biases, known_details, served_embeddings, write_known
+from glta_cli.stages.serving_index import biases, known_details, met_items, served_embeddings, write_known
 from glta_cli.workspace.artefact import Artefact
 
 
@@ -42,10 +43,11 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     history = grown.history()
     texts = _text_vectors(context, grown)
     known = _among_known(history, context.prepared.user_count, context.prepared.item_count)
-    graph, aligned, propagated = served_embeddings(context, known)
+    met = met_items(known)
+    graph, aligned, propagated = served_embeddings(context, known, None if texts is None else texts[: len(met)])
     model = fine_tuned(context, aligned)
-    extended = _extended(graph, history, texts)
-    _take_in(context, model, extended if aligned is graph else _extended(aligned, history, texts), history, texts)
+    extended = _extended(graph, met, history, texts)
+    _take_in(context, model, extended if aligned is graph else _extended(aligned, met, history, texts), history, texts)
 
     before = mapped_tensors(base.mapped_file(VECTORS))["rows"]  # [U', R, D]
     stale = _stale_users(Index(base).history, history)
@@ -72,11 +74,18 @@ def _among_known(history: Interactions, users: int, items: int) -> Interactions:
     )
 
 
-def _extended(known: Embeddings, history: Interactions, texts: Vectors | None) -> Embeddings:
-    """Vectors of all users and items of a history: of known ones, and of those behind them."""
-    items = with_new_items(known.items, texts, history.item_count)
+def _extended(known: Embeddings, met: NDArray[np.bool_], history: Interactions, texts: Vectors | None) -> Embeddings:
+    """Vectors of all users and items of a history: of known ones, and of those behind them.
+
+    Args:
+        met: which of the known items a known user met, [I]; what is said of the others is what their texts foretell,
+            until new users met them.
+    """
+    items = with_new_items(known.items, texts, history.item_count, met)
     users = with_new_users(known.users, items, history)
-    return Embeddings(users, with_met_items(items, len(known.items), users, history))
+    placed = np.zeros(history.item_count, dtype=bool)
+    placed[: len(met)] = met
+    return Embeddings(users, with_met_items(items, placed, users, history))
 
 
 def _text_vectors(context: StageContext, grown: PreparedDataset) -> Vectors | None:
@@ -105,7 +114,9 @@ def _take_in(
     matrix, bias = scoring_arrays(head)
     head.bias = nn.Parameter(torch.from_numpy(biases(context, bias, history.item_count)).to(device))
     if isinstance(head, LinearHead):
-        head.weight = nn.Parameter(torch.from_numpy(with_new_items(matrix, texts, history.item_count)).to(device))
+        trained = met_items(context.train)
+        weight = with_new_items(matrix, texts, history.item_count, trained)
+        head.weight = nn.Parameter(torch.from_numpy(weight).to(device))
         return
     assert isinstance(head, TiedHead)
     takes_texts = texts is not None and head_takes_texts(context.recipe)

@@ -14,9 +14,8 @@ from glta_cli.graph.pretraining_work import PER_LOGIT, training_operations
 from glta_cli.language.model_work import ModelWork, mean_tokens, model_work, word_tokens
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import component_options, encoder_dimension, text_reader
+from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, text_reader
 from glta_cli.serving.fusion import MOST_USERS
-from glta_cli.stages.context import head_takes_texts
 from glta_cli.training.work import Part
 
 # What stands before the name of a stage that is run again on everything known, and computes as much.

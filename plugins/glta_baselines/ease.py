@@ -11,7 +11,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.settings import EaseSettings, EaseTextSettings
-from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
+from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer, counted
 
 # Rows of a Gram matrix that are worked on at once, so that little stands beside it.
 BLOCK = 256
@@ -100,7 +100,8 @@ def item_weights(gram: NDArray[np.float64], regularization: float) -> NDArray[np
         inverse, failed = dpotri(factor, lower=True, overwrite_c=True)
     if failed:
         raise GltaError(
-            f"EASE's item-item matrix of {len(gram):,} items cannot be inverted with regularization {regularization:g}",
+            f"EASE's item-item matrix of {counted(len(gram), 'item')} cannot be inverted with regularization "
+            f"{regularization:g}",
             hint="set a larger regularization",
         )
     upper = inverse.T  # P, of which the triangle below the diagonal was not computed

@@ -238,6 +238,7 @@ TOOLS = [
     "attach_adapters",
     "cache_root",
     "choose_dtype",
+    "counted",
     "exit_after",
     "fingerprint",
     "out_of_memory",

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from numpy.testing import assert_array_equal
 from typer.testing import CliRunner
 
@@ -67,25 +66,6 @@ def without_parameters(root: Path) -> None:
             content["outputs"].pop(name, None)
             (manifest.parent / name).unlink(missing_ok=True)
         write_sealed_json(manifest, {key: value for key, value in content.items() if key != "checksum"})
-
-
-@pytest.fixture
-def shop(
-    run_toy: Callable[..., Pipeline],
-    tiny_settings: dict[str, Any],
-    toy_table: Path,
-    tmp_path: Path,
-    workspace_root: Path,
-) -> Path:
-    """The folder of the log of a finished run `shop`, in a workspace of its own."""
-    run_toy(stage="serving-index")
-    shutil.copytree(run_toy().workspace.root / "stages", workspace_root / "stages")
-    source = tmp_path / "source"
-    shutil.copytree(toy_table, source)
-    recipe = tmp_path / "shop.yaml"
-    recipe.write_text(yaml.safe_dump({**tiny_settings, "dataset": {"name": "table", "source": str(source)}}))
-    glta("recommend", "--user", "u7", "--recipe", str(recipe))
-    return source
 
 
 def append(source: Path, lines: list[str]) -> None:
@@ -208,7 +188,7 @@ def test_a_log_that_says_the_same_in_other_bytes_changes_nothing(shop: Path) -> 
     assert "changed since" in glta("recommend", "--user", "u7").stderr
     said = glta("update").stdout
     assert "nothing new for run shop" in said
-    assert "1  rows left out: duplicate" in said
+    assert "1  row left out: duplicate" in said
     assert run_file().stages == run.stages
     assert glta("recommend", "--user", "u7").stderr == ""
 
@@ -253,8 +233,8 @@ def test_items_that_the_source_names_no_more_are_told(shop: Path) -> None:
     for file in (log, items):
         file.write_text("".join(line for line in file.read_text().splitlines(True) if "new-film" not in line))
     said = glta("update").stdout
-    assert "1  items the source names no more, such as new-film" in said
-    assert "they stay among the answers until glta update --train" in said
+    assert "1  item listed no more, such as new-film" in said
+    assert "they are in nobody's answers until they are listed again" in said
 
 
 def test_a_time_that_was_corrected_is_taken_in(shop: Path) -> None:
@@ -282,8 +262,8 @@ def test_an_index_of_an_earlier_training_is_not_put_over_a_later_one(shop: Path,
 def test_rows_it_leaves_out_are_counted(shop: Path) -> None:
     append(shop, ["n1,i1,\n", "n1,i2,1700000000\n"])
     said = glta("update").stdout
-    assert "1  new users" in said
-    assert "1  rows left out: missing timestamp" in said
+    assert "1  new user\n" in said
+    assert "1  row left out: missing timestamp" in said
     assert "no words of the language model" not in said  # it was made without any
 
 
