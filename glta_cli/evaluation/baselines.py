@@ -19,12 +19,13 @@ from glta_cli.core.interruption import stops_after
 from glta_cli.core.storage import ReadOnlyError
 from glta_cli.core.tensors import read_arrays, write_tensors
 from glta_cli.core.terminal import say
-from glta_cli.plugin import Baseline, BaselineData
+from glta_cli.plugin import Baseline, BaselineData, chosen_settings
 from glta_cli.plugin.component import Component
 from glta_cli.plugin.identity import component_identity
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.selection import validation_quality
 from glta_cli.recipe.selection import own_settings, require_reader
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
@@ -79,6 +80,7 @@ class FittedBaseline:
         artefact: what it learnt.
         parents: what it learnt that from, beside the dataset.
         was_there: whether it was fitted before.
+        chosen: settings that were `auto`, with the numbers it chose.
     """
 
     score: Scorer
@@ -86,6 +88,7 @@ class FittedBaseline:
     artefact: Artefact
     parents: list[Artefact]
     was_there: bool
+    chosen: dict[str, Any]
 
 
 def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
@@ -137,7 +140,8 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
 
     validation_score = scorer(train)
     score = scorer(prepared.histories_at_test()) if prepared.split_in_time else validation_score
-    return FittedBaseline(score, validation_score, artefact, [] if vectors is None else [vectors], was_there)
+    chosen = chosen_settings(made.settings, learnt)
+    return FittedBaseline(score, validation_score, artefact, [] if vectors is None else [vectors], was_there, chosen)
 
 
 def _known(
@@ -230,6 +234,7 @@ def _fit(made: MadeBaseline, pipeline: Pipeline, vectors: Artefact | None, folde
         seed=pipeline.recipe.seed,
         device=pick_device(pipeline.device),
         text_vectors=None if vectors is None else _read_vectors(vectors),
+        quality=validation_quality(prepared.split("train"), prepared.split("valid")),
     )
     # What solves for all items at once cannot be cut short.
     with stops_after(f"the fit of {made.name}", kept=f"{made.name} is fitted again, what was fitted before is kept"):

@@ -28,6 +28,7 @@ class FittedRow:
         settings: its own, as they were in the end.
         was_there: whether it was learnt before.
         validation_score: by training histories, to choose settings by; None for what has none to choose.
+        chosen: of its settings those it chose itself while it was fitted.
     """
 
     name: str
@@ -38,6 +39,7 @@ class FittedRow:
     settings: dict[str, Any] = field(default_factory=dict)
     was_there: bool = True
     validation_score: Scorer | None = None
+    chosen: dict[str, Any] = field(default_factory=dict)
 
 
 def model_rows(pipeline: Pipeline) -> list[FittedRow]:

@@ -107,9 +107,10 @@ class BaselineRow(TunableRow):
                 fitted.artefact,
                 seconds,
                 peak,
-                self.settings(),
+                self.settings() | fitted.chosen,
                 fitted.was_there,
                 fitted.validation_score,
+                fitted.chosen,
             )
         ]
 

@@ -13,9 +13,7 @@ from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import storage_errors
 from glta_cli.evaluation.baselines import STAGE as BASELINE_STAGE
 from glta_cli.evaluation.rows import Row, TunableRow
-from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
-from glta_cli.ranking.metrics import ranking_metrics
-from glta_cli.ranking.top_k import rank_users
+from glta_cli.ranking.selection import SELECTION_METRIC, validation_quality
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
 
@@ -65,7 +63,7 @@ def tuned(row: Row, pipeline: Pipeline) -> Tuned:
     artefact, _ = workspace.published_or_made(STAGE, identity, publish)
     # Settings as this row has them: another of the same content may have been tried under other names.
     tried = [
-        each | {"settings": candidate.settings()}
+        {**each, "settings": candidate.settings() | each.get("chosen", {})}
         for candidate, each in zip(candidates, artefact.details["tried"], strict=True)
     ]
     return Tuned(candidates[_best(tried)], tried)
@@ -127,13 +125,20 @@ def _saved_search(state: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
 
 def _tried_one(candidate: TunableRow, pipeline: Pipeline) -> tuple[dict[str, Any], Artefact, bool]:
     """What a candidate came to, what it learnt, and whether that was there before."""
-    train, validation = pipeline.prepared().split("train"), pipeline.prepared().split("valid")
-    users = validation_users(validation)
+    quality = validation_quality(pipeline.prepared().split("train"), pipeline.prepared().split("valid"))
+    if quality is None:
+        raise GltaError(
+            "no user has a validation item, so no settings can be chosen", hint="prepare with a larger validation share"
+        )
     [fitted] = candidate.before_validation().fitted(pipeline)
     assert fitted.validation_score is not None, "a row with settings to choose can be judged on validation"
-    ranked = rank_users(fitted.validation_score, users, 10, train, description="rank validation users")
-    value = float(ranking_metrics(ranked, users, validation, [10])[SELECTION_METRIC].mean())
-    result = {"settings": candidate.settings(), SELECTION_METRIC: value, "seconds": fitted.seconds}
+    result = {
+        "settings": candidate.settings(),
+        SELECTION_METRIC: quality(fitted.validation_score),
+        "seconds": fitted.seconds,
+    }
+    if fitted.chosen:
+        result["chosen"] = fitted.chosen
     return result, fitted.artefact, fitted.was_there
 
 
