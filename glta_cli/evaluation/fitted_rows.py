@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, deferred_scorer
+from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.serving.index import Index
+from glta_cli.stages.fitted_baselines import deferred_scorer
 from glta_cli.workspace.details import numbers
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class FittedRow:
         settings: its own, as they were in the end.
         was_there: whether it was learnt before.
         validation_score: by training histories, to choose settings by; None for what has none to choose.
+        chosen: of its settings those it chose itself while it was fitted.
     """
 
     name: str
@@ -38,6 +40,7 @@ class FittedRow:
     settings: dict[str, Any] = field(default_factory=dict)
     was_there: bool = True
     validation_score: Scorer | None = None
+    chosen: dict[str, Any] = field(default_factory=dict)
 
 
 def model_rows(pipeline: Pipeline) -> list[FittedRow]:

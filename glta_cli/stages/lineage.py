@@ -13,6 +13,7 @@ STAGES = (
     "prepare",
     "encode-items",
     "pretrain-graph",
+    "fit-linear",
     "align",
     "describe-users",
     "finetune",
@@ -25,7 +26,7 @@ STAGES = (
 SERVING = "serving-index"
 
 # All that a recipe with `finetune.enabled: false` runs.
-ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph")
+ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph", "fit-linear")
 
 
 def lineage_of(stage: str, recipe: Recipe) -> set[str]:

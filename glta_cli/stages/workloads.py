@@ -17,6 +17,8 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, text_reader
 from glta_cli.serving.fusion import MOST_USERS
 from glta_cli.stages.context import head_takes_texts
+from glta_cli.stages.linear_rows import SOLVED, candidates_of, tried_rows
+from glta_cli.stages.pretrain_graph import targets_share
 from glta_cli.training.work import Part
 
 # What stands before the name of a stage that is run again on everything known, and computes as much.
@@ -30,6 +32,12 @@ MARKS = 12
 FORWARD_AND_BACK, WITH_ADAPTERS, RECOMPUTED = 2.0, 2.3, 1.0
 # A token that is written waits for all weights to come from memory, whatever the batch.
 WRITTEN_TOKEN = 2.5
+# A Cholesky decomposition and the inverse of it, in double precision: I³ operations that take twice as long.
+SOLVING = 2.0
+# Fits of a row that chooses its own settings on validation.
+FITS_A_ROW = 1
+# Of an item that is scored by a history and ranked: rows of weights are read from memory, one for each item of it.
+PER_RANKED_ITEM = 400.0
 
 
 class CountedData(Protocol):
@@ -113,9 +121,17 @@ def pretrained_graph(counted: Counted) -> list[Part]:
     parts = [Part(f"{graph.encoder} on the whole graph", *training(1.0))]
     if graph.refit:
         parts.append(Part(f"{graph.encoder} on training and validation", training(1.0)[0]))
-    if graph.alignment_holdout:
+    if targets_share(recipe):
         parts.append(Part(f"{graph.encoder} without stage 3's targets", *training(1 - graph.alignment_holdout)))
     return parts
+
+
+def fitted_linear(counted: Counted) -> list[Part]:
+    prepared, in_time = counted.prepared, counted.recipe.dataset.split.in_time
+    items, rows = prepared.item_count, tried_rows(counted.recipe, prepared.item_count, has_text=prepared.has_text)
+    ranking = len(candidates_of(rows.names, in_time=in_time)) * counted.validated * items * PER_RANKED_ITEM
+    solved = sum(name in SOLVED for name in rows.names)
+    return [Part("fit linear rows", solved * FITS_A_ROW * SOLVING * float(items) ** 3 + ranking)]
 
 
 def aligned(counted: Counted) -> list[Part]:
@@ -194,6 +210,7 @@ def _read_out(counted: Counted, users: int, ranking: float = 0.0) -> Part:
 WORKLOADS: Mapping[str, Callable[[Counted], list[Part]]] = {
     "encode-items": encoded_items,
     "pretrain-graph": pretrained_graph,
+    "fit-linear": fitted_linear,
     "align": aligned,
     "describe-users": described_users,
     "finetune": finetuned,

@@ -11,7 +11,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.settings import EaseSettings, EaseTextSettings
-from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
+from glta_cli.plugin import BaselineData, GltaError, Interactions, LinearTerm, Scorer
 
 # Rows of a Gram matrix that are worked on at once, so that little stands beside it.
 BLOCK = 256
@@ -45,6 +45,9 @@ class Ease:
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
         return linear_scorer(learnt["weights"], train, self.settings.recency)
 
+    def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> LinearTerm:
+        return LinearTerm(learnt["weights"], self.settings.recency)
+
 
 class EaseText:
     """EASE in which every direction of the text vectors is one more user.
@@ -76,6 +79,9 @@ class EaseText:
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
         return linear_scorer(learnt["weights"], train, self.settings.recency)
+
+    def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> LinearTerm:
+        return LinearTerm(learnt["weights"], self.settings.recency)
 
 
 def item_counts(train: Interactions) -> NDArray[np.float64]:
