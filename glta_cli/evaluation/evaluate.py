@@ -60,6 +60,7 @@ class RowResults:
     """
 
     settings: dict[str, Any]
+    chosen: dict[str, Any] = field(default_factory=dict)
     artefacts: list[Artefact] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     peaks: list[int | None] = field(default_factory=list)
@@ -102,6 +103,7 @@ def evaluate_run(
         `slices`: {slice: {"users", "about", "models": {row: {"ndcg@20", "recall@20"}}}};
         `costs`: {row: {"fit_seconds", "peak_mib", "users_per_second"}}, means over seeds, the largest peak;
         `settings` and `tuning`: {row: its own settings}, {row: [{"settings", "ndcg@10", "seconds"}]};
+        `chosen`: {row: those of its settings that it chose itself on validation, while it was fitted};
         `comparison`: the model with the best of the others, its encoder among them; `comparisons`: each row of a
         variant of the model with the model's own row of the same kind, fused or the language model's alone.
 
@@ -140,6 +142,7 @@ def evaluate_run(
         "slices": _slices(results, slices_of(prepared.split("train"), test)),
         "costs": {name: _costs(row) for name, row in results.items()},
         "settings": {name: row.settings for name, row in results.items()},
+        "chosen": {name: row.chosen for name, row in results.items() if row.chosen},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
         **_comparisons(values, variants, recipe, settings),
     }
@@ -179,7 +182,7 @@ def _add(
 ) -> None:
     """The rows of one seed, which has that place among the seeds."""
     for fitted in rows:
-        row = results.setdefault(fitted.name, RowResults(fitted.settings))
+        row = results.setdefault(fitted.name, RowResults(fitted.settings, fitted.chosen))
         if len(row.measured) > place:
             raise GltaError(f"two rows are called '{fitted.name}'", hint="rename the variant")
         row.add(fitted, measured)

@@ -68,6 +68,7 @@ def costs_table(report: Mapping[str, Any]) -> Table:
     about = [
         "fit: training with all it needs but the prepared data; peak: of the whole process meanwhile",
         *tuned_lines(report),
+        *chosen_lines(report),
     ]
     table = _table("cost", "\n".join(about))
     for name in ("fit\nseconds", "peak\nMiB", "users ranked\na second"):
@@ -113,9 +114,18 @@ def tuned_lines(report: Mapping[str, Any]) -> Iterator[str]:
         candidates = [dict(_leaves(each["settings"])) for each in tried]
         keys = list(dict.fromkeys(key for candidate in candidates for key in candidate))
         varied = [key for key in keys if any(each.get(key) != candidates[0].get(key) for each in candidates)]
+        varied += [key for key in report.get("chosen", {}).get(name, {}) if key not in varied]
         shown = dict(_leaves(report["settings"][name]))
         chosen = ", ".join(f"{_shortest(key, varied)} {shown[key]}" for key in varied if key in shown)
         yield f"{name}, tuned on validation: {chosen or 'one setting'} (best of {len(tried)})"
+
+
+def chosen_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """What rows chose themselves while they were fitted, but for those whose tuning tells it."""
+    for name, chosen in report.get("chosen", {}).items():
+        if name not in report["tuning"]:
+            shown = ", ".join(f"{key} {value:g}" for key, value in chosen.items())
+            yield f"{name}, chosen on validation while fitted: {shown}"
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

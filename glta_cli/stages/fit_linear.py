@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ class FitLinear(Stage):
         fitted = fitted_on(made, ground)  # as it was in the search, which keeps the best
         stored, details = _as_kept(linear_term(fitted.term(context.train), made.name), context, found[SELECTION_METRIC])
         write_linear_term(folder, stored)
-        say(f"  {told_of(made.name, details, len(rows.names))}")
+        for line in told_of(made.name, details, len(rows.names)):
+            say(f"  {line}")
         return {
             **_row_details(made, fitted.chosen, stored),
             **details,
@@ -132,14 +134,13 @@ def linear_term(term: Term, name: str) -> LinearTerm:
     )
 
 
-def told_of(row: str, details: dict[str, Any], rows: int) -> str:
+def told_of(row: str, details: dict[str, Any], rows: int) -> Iterator[str]:
     """What was chosen, how well it ranks validation items, and what storing less of it costs."""
     figure = details[WHOLE] if "kept" in details else details[SELECTION_METRIC]
     among = f", the best of {rows} rows" if rows > 1 else ""
-    text = f"{escape(row)}: NDCG@10 {figure:.4f} on validation{among}"
+    yield f"{escape(row)}: NDCG@10 {figure:.4f} on validation{among}"
     if "kept" in details:
-        text += f"; stored are the {details['kept']:,} largest weights an item: {details[SELECTION_METRIC]:.4f}"
-    return text
+        yield f"stored are the {details['kept']:,} largest weights of each item: {details[SELECTION_METRIC]:.4f}"
 
 
 def _candidate(made: MadeBaseline, ground: FittingGround) -> Candidate:

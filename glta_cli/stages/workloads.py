@@ -34,8 +34,8 @@ FORWARD_AND_BACK, WITH_ADAPTERS, RECOMPUTED = 2.0, 2.3, 1.0
 WRITTEN_TOKEN = 2.5
 # A Cholesky decomposition and the inverse of it, in double precision: I³ operations that take twice as long.
 SOLVING = 2.0
-# Fits of a row that chooses its own settings on validation.
-FITS_A_ROW = 1
+# Times a row is solved for that chooses its own numbers on validation, and once more with those.
+FITS_A_ROW = 6
 # Of an item that is scored by a history and ranked: rows of weights are read from memory, one for each item of it.
 PER_RANKED_ITEM = 400.0
 

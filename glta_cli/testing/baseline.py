@@ -14,10 +14,11 @@ from pydantic import BaseModel
 from safetensors.numpy import load, save
 
 from glta_cli.core.errors import GltaError
-from glta_cli.plugin import BaselineData, BaselineDeclaration
+from glta_cli.plugin import BaselineData, BaselineDeclaration, chosen_settings
 from glta_cli.plugin.grids import combinations
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.selection import validation_quality
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.serving.term_scores import term_scorer
 from glta_cli.stages.baseline_checks import checked_arrays, checked_term, score_problem
@@ -96,6 +97,7 @@ class _Subject:
             seed=SEED,
             device=torch.device("cpu"),
             text_vectors=draw_text_vectors(3, train.item_count) if asks else None,
+            quality=validation_quality(train, validation),
         )
 
 
@@ -125,6 +127,14 @@ def _fit_promises(contract: Contract, subject: _Subject) -> None:
         with contract.promise("it has `uses_seed = False`: another seed gives the same"):
             other = subject.made().fit(replace(subject.data(), seed=OTHER_SEED))
             _check_equal(learnt, other)
+    if chosen := chosen_settings(subject.settings, learnt):
+        with contract.promise(
+            "a number it chose where a setting is `auto` is one the setting takes, and gives the same"
+        ):
+            values = {**subject.settings.model_dump(), **chosen}
+            explicit = replace(subject, settings=type(subject.settings).model_validate(values))
+            again = _learnt(explicit)[1]
+            _check_equal({name: array for name, array in learnt.items() if name not in chosen}, again)
     with contract.promise("fit(data) leaves the data as they are"):
         data, untouched = subject.data(), subject.data()
         subject.made().fit(data)
@@ -280,16 +290,16 @@ def _check_ranking(score: Scorer, data: BaselineData) -> None:
 
 
 def _given_promises(contract: Contract, subject: _Subject) -> None:
-    validation = subject.data().validation
+    train, validation = subject.data().train, subject.data().validation
     half = validation.users < USERS // 2
     some = Interactions.from_pairs(
         validation.users[half], validation.items[half], user_count=USERS, item_count=validation.item_count
     )
     none = Interactions.from_pairs([], [], user_count=USERS, item_count=validation.item_count)
     with contract.promise("fit works where many users have nothing to validate on"):
-        subject.made().fit(replace(subject.data(), validation=some))
+        subject.made().fit(replace(subject.data(), validation=some, quality=validation_quality(train, some)))
     with contract.promise("without any validation interaction fit works, or says by a GltaError what it needs"):
-        _fit_or_say(subject, replace(subject.data(), validation=none))
+        _fit_or_say(subject, replace(subject.data(), validation=none, quality=None))
     with contract.promise("without item texts fit works, or says by a GltaError that it needs them"):
         if not getattr(subject.target, "needs_text_vectors", False):  # glta evaluate refuses for it
             _fit_or_say(subject, replace(subject.data(), texts=None))
