@@ -26,7 +26,7 @@ PURPOSES: Mapping[str, str] = {
     "align": "align item tokens with the language model",
     "describe-users": "let the language model name each user's interests",
     "finetune": "align users and train the item logits",
-    "index": "score every item for every user",
+    "index": "choose what is served, and keep it to score by",
     "refit-pretrain-graph": "embed them again, from everything known",
     "refit-fit-linear": "fit the linear row to everything known",
     "refit-align": "align the items as they are embedded now",
@@ -144,8 +144,8 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
 
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
     """Name and artefact of every stage that leads to `stage`, without those the recipe leaves out."""
-    from glta_cli.recipe.fused_terms import linear_names
-    from glta_cli.stages.lineage import ENCODER_STAGES, STAGES, lineage_of
+    from glta_cli.recipe.fused_terms import LANGUAGE, linear_names, terms_of
+    from glta_cli.stages.lineage import LANGUAGE_STAGES, SERVING, STAGES, lineage_of
     from glta_cli.stages.refit_names import REFITTED, refit_name
 
     recipe, prepared = pipeline.recipe, _prepared(pipeline)
@@ -158,8 +158,8 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
         "describe-users": not (has_text and (recipe.interests.profile or recipe.interests.prediction)),
     }
     left_out |= {refit_name(name): left_out.get(name, False) or not recipe.finetune.refit for name in REFITTED}
-    if not recipe.finetune.enabled:
-        left_out |= {name: True for name in STAGES if name not in ENCODER_STAGES}
+    if not recipe.finetune.enabled or (stage in ("index", SERVING) and LANGUAGE not in terms_of(recipe)):
+        left_out |= dict.fromkeys(LANGUAGE_STAGES, True)
     published = dict(pipeline.status())
     if published["prepare"] is None:
         # `glta prepare` belongs to no run, and saves this one the work all the same.

@@ -9,6 +9,8 @@ from rich.markup import escape
 from glta_cli.core.errors import InputError
 from glta_cli.core.terminal import say
 from glta_cli.recipe.selection import require_reader
+from glta_cli.serving.served_row import LANGUAGE_ROW as LANGUAGE_ROW
+from glta_cli.serving.served_row import MODEL_ROW as MODEL_ROW
 from glta_cli.stages.baseline_checks import checked_arrays as checked_arrays
 from glta_cli.stages.baseline_checks import checked_scorer as checked_scorer
 from glta_cli.stages.fitted_baselines import (
@@ -22,9 +24,6 @@ from glta_cli.stages.fitted_baselines import made_baseline as made_baseline
 
 if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
-
-# The rows of the model in a report; the encoder's has the encoder's name.
-MODEL_ROW, LANGUAGE_ROW = "glta", "glta-llm"
 
 
 def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:

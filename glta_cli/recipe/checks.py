@@ -51,7 +51,9 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         location = place(("finetune", "readout"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
     if finetune.refit and not finetune.enabled:
-        problem = "finetune.refit: a recipe without a language model has no stages to be trained again"
+        problem = (
+            "finetune.refit: a recipe that stops after the graph encoder has no language model to be trained again"
+        )
         location = place(("finetune", "refit"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.enabled=true"))
     if finetune.shuffled_users and not finetune.user_token:

@@ -238,7 +238,7 @@ class InterestSettings(Settings):
 class FinetuneSettings(Settings):
     """Stage 3, user-item alignment and the GLLM head."""
 
-    enabled: bool = Field(True, description="false stops after stage 1: the graph encoder is the model")
+    enabled: bool = Field(True, description="false stops after stage 1: no language model is among the terms")
     head: Literal["tied", "linear"] = Field(
         "tied", description="tied scores items by E_i and text vectors; linear is the paper's h x I layer"
     )
