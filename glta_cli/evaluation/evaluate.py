@@ -68,6 +68,7 @@ class RowResults:
     measured: list[Measured] = field(default_factory=list)
     called: set[str | None] = field(default_factory=set)
     served: list[ServedRow] = field(default_factory=list)
+    ranks_by: list[str | None] = field(default_factory=list)
 
     def add(self, fitted: FittedRow, measured: Callable[[Scorer], Measured]) -> None:
         """One more seed; what was learnt from an earlier one too is not ranked again."""
@@ -77,6 +78,7 @@ class RowResults:
         self.seconds.append(fitted.seconds)
         self.peaks.append(fitted.peak)
         self.called.add(fitted.called)
+        self.ranks_by.append(fitted.ranks_by)
         self.served += [] if fitted.served is None else [fitted.served]
 
     def values(self) -> Values:
@@ -186,11 +188,13 @@ def _results(
 
 def _called_by_name(results: dict[str, RowResults]) -> dict[str, RowResults]:
     """Rows that may be called otherwise, such as the linear term after its baseline, where all seeds agree on a free
-    name.
+    name; where a row that ranks alike has it, that one is left.
     """
     named = {}
     for name, row in results.items():
         called = next(iter(row.called)) if len(row.called) == 1 else None
+        if called in results and None not in row.ranks_by and row.ranks_by == results[called].ranks_by:
+            continue
         named[name if called is None or called in results else called] = row
     return named
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from glta_cli.core.files import fingerprint
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, fitted_baseline, made_baseline, require_texts
 from glta_cli.evaluation.fitted_rows import FittedRow, encoder_row, language_rows, peak_of, seconds_of
 from glta_cli.plugin.grids import combinations
@@ -97,6 +98,7 @@ class BaselineRow(TunableRow):
         fitted = fitted_baseline(self.made, pipeline)
         made_of = [fitted.artefact, *fitted.parents]
         seconds, peak = seconds_of(made_of), peak_of(made_of)
+        scores_with = self.made.settings.model_dump(mode="json") | fitted.chosen
         return [
             FittedRow(
                 self.name,
@@ -108,6 +110,7 @@ class BaselineRow(TunableRow):
                 fitted.was_there,
                 fitted.validation_score,
                 fitted.chosen,
+                ranks_by=fingerprint([fitted.artefact.fingerprint, scores_with]),
             )
         ]
 
