@@ -32,7 +32,7 @@ MARKS = 12
 # layer's input is kept too, and two small products more; with checkpointing the way there is gone twice.
 FORWARD_AND_BACK, WITH_ADAPTERS, RECOMPUTED = 2.0, 2.3, 1.0
 # Rankings of the users that weights are chosen on: what that takes, scores included, as so many of those it counts.
-CHOICES_OF_PAIR, CHOICES = 2.0, 12.0
+CHOICES_OF_PAIR, CHOICES = 2.0, 16.0
 # A token that is written waits for all weights to come from memory, whatever the batch.
 WRITTEN_TOKEN = 2.5
 # A Cholesky decomposition and the inverse of it, in double precision: I³ operations that take twice as long.
