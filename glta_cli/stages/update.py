@@ -18,7 +18,6 @@ from glta_cli.data.growth import Growth, growth_of, publish_growth, same_source
 from glta_cli.data.preparation import prepare, source_files
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import DatasetSettings
-from glta_cli.serving.index import LAYOUT
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.recipe_hints import hints_of_run, in_words_of_recipe
@@ -232,7 +231,7 @@ def publish_index(pipeline: Pipeline, base: Artefact, grown: PreparedDataset) ->
     from glta_cli.stages.refit import on_everything
     from glta_cli.stages.updated_index import write_updated_index
 
-    workspace, settings = pipeline.workspace, {"layout": LAYOUT}
+    workspace, settings = pipeline.workspace, {"layout": base.manifest["settings"]["layout"]}
     context = pipeline.context()
     if pipeline.recipe.finetune.refit:
         context = on_everything(context)

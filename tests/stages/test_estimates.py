@@ -87,6 +87,16 @@ def test_what_a_stage_computes_is_counted_from_what_its_settings_ask_for(run_toy
         assert least < ratio < most, (stage, override, ratio)
 
 
+def test_a_linear_term_takes_a_cube_of_the_items_and_a_solution_for_each_row(run_toy) -> None:
+    one = estimator(run_toy, "fusion.terms=[ease, encoder]")
+    two = estimator(run_toy, "fusion.terms=[ease, ease-text, encoder]")
+    sparse = estimator(run_toy, "fusion.terms=[item-knn, encoder]")
+    solved, both, ranked = (operations(each, "fit-linear") for each in (one, two, sparse))
+    assert both == pytest.approx(2 * solved)
+    assert solved - ranked == pytest.approx(12 * 40.0**3)
+    assert operations(one, "refit-fit-linear") == solved
+
+
 def test_an_estimate_is_what_is_counted_at_the_rate_of_the_machine(run_toy, steady: float) -> None:
     one = estimator(run_toy, "finetune.training.epochs=100000")
     estimate = one.of("finetune")
