@@ -25,7 +25,7 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     names = list(next(iter(report["models"].values())))
     shown = [name for name in names if name.split("@")[0] in SHOWN_METRICS and not name.endswith("@5")]
     seeds = len(report["seeds"])
-    about = ["± half of the 95% bootstrap interval over users", *_served(report), *_compared(report)]
+    about = ["± half of the 95% bootstrap interval over users", *served_in_words(report), *_compared(report)]
     if seeds > 1:
         about.insert(0, f"means of {seeds} seeds, {report['seeds'][0]} to {report['seeds'][-1]}")
     if "valid" in report["histories"]:
@@ -142,7 +142,7 @@ def _shortest(key: str, keys: Sequence[str]) -> str:
     return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
 
 
-def _served(report: Mapping[str, Any]) -> Iterator[str]:
+def served_in_words(report: Mapping[str, Any]) -> Iterator[str]:
     """Which row validation found best, where it chose among several; of seeds that found others, each its own."""
     chosen = [each for each in report["served"] if each["chosen_among"]]
     found = {" + ".join(each["terms"]): each for each in chosen}
