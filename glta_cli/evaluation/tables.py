@@ -144,11 +144,13 @@ def _shortest(key: str, keys: Sequence[str]) -> str:
 
 def served_in_words(report: Mapping[str, Any]) -> Iterator[str]:
     """Which row validation found best, where it chose among several; of seeds that found others, each its own."""
-    chosen = [each for each in report["served"] if each["chosen_among"]]
-    found = {" + ".join(each["terms"]): each for each in chosen}
-    for terms, each in found.items():
-        where = "" if len(found) == 1 else f"seed {each['seed']}: "
-        yield f"{where}glta is {terms}, the best of {each['chosen_among']} on validation"
+    found: dict[tuple[str, int], list[str]] = {}
+    for each in report["served"]:
+        if each["chosen_among"]:
+            found.setdefault((" + ".join(each["terms"]), each["chosen_among"]), []).append(str(each["seed"]))
+    for (terms, among), seeds in found.items():
+        where = "" if len(found) == 1 else f"seed{'s' if seeds[1:] else ''} {', '.join(seeds)}: "
+        yield f"{where}glta is {terms}, the best of {among} on validation"
 
 
 def _compared(report: Mapping[str, Any]) -> Iterator[str]:

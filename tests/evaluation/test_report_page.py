@@ -241,7 +241,7 @@ def test_what_is_served_is_told_once_or_by_seed(report, extras) -> None:
     assert page.count("glta is ease + lightgcn, the best of 4 on validation.") == 1
     report["served"][2] |= {"terms": ["ease"], "row": "ease"}
     page = report_page(report, extras)
-    assert "seed 0: glta is ease + lightgcn, the best of 4 on validation." in page
+    assert "seeds 0, 1: glta is ease + lightgcn, the best of 4 on validation." in page
     assert "seed 2: glta is ease, the best of 4 on validation." in page
 
 
