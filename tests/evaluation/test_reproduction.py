@@ -322,6 +322,7 @@ def report() -> dict[str, Any]:
         "run": "toy",
         "users": 6039,
         "tuning": {},
+        "served": [],
         "seeds": [0],
         "models": {name: dict.fromkeys(metrics, value) for name, value in values.items()},
         "intervals": {name: dict.fromkeys(metrics, (value - 0.01, value + 0.01)) for name, value in values.items()},

@@ -17,6 +17,7 @@ from glta_cli.evaluation.report.extras import Extras
 from glta_cli.evaluation.report.figures import main_metric, metric_name, short, shown_seconds
 from glta_cli.evaluation.report.marks import Mark, model_marks
 from glta_cli.evaluation.report.plots import swatch
+from glta_cli.evaluation.tables import served_in_words
 
 SIGNIFICANT = 0.05
 MOST_TRIED = 200
@@ -61,6 +62,7 @@ def report_page(report: Mapping[str, Any], extras: Extras) -> str:
         rows=main_table(report),
         has_spread=any(len(values) > 1 for row in report["by_seed"].values() for values in row.values()),
         has_intervals=any(report["intervals"].values()),
+        served=list(served_in_words(report)),
         found=found,
         chance=chance,
         variants=[" ".join(comparison_in_words(each)) for each in report["comparisons"]],
