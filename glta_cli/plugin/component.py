@@ -74,6 +74,10 @@ class Component:
         """Whether its target asks for the vectors of item texts; imports it."""
         return bool(getattr(self.target(), "needs_text_vectors", False))
 
+    def reads_histories(self) -> bool:
+        """Whether its target embeds users by what they met, in order, and not by a graph; imports it."""
+        return bool(getattr(self.target(), "reads_histories", False))
+
     def config(self) -> type[BaseModel]:
         """Import and return the pydantic model of the component's settings.
 

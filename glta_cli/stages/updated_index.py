@@ -18,6 +18,7 @@ from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
 from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
 from glta_cli.stages.context import WORDS, StageContext, head_takes_texts
 from glta_cli.stages.encode_items import later_text_vectors
@@ -30,9 +31,9 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     """Write the index of a dataset that grew, and return what its manifest says.
 
     Nothing is trained. Parameters are propagated over all edges among the users and items a training knew; of the
-    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`). Users
-    whose history is another than in `base`, and new ones, are read out of the language model; the others keep the rows
-    they had. Nobody wrote words about new users.
+    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`); but an
+    encoder that reads histories encodes new users like any other. Users whose history is another than in `base`, and
+    new ones, are read out of the language model; the others keep the rows they had. Nobody wrote words about new users.
 
     Args:
         context: of the stages that were trained.
@@ -41,11 +42,15 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     """
     history = grown.history()
     texts = _text_vectors(context, grown)
-    known = _among_known(history, context.prepared.user_count, context.prepared.item_count)
+    trained = context.prepared.user_count
+    in_order = installed().find("encoder", context.recipe.graph.encoder).reads_histories()
+    known = _among_known(history, grown.user_count if in_order else trained, context.prepared.item_count)
     graph, aligned, propagated = served_embeddings(context, known)
     model = fine_tuned(context, aligned)
-    extended = _extended(graph, history, texts)
-    _take_in(context, model, extended if aligned is graph else _extended(aligned, history, texts), history, texts)
+    encoded = trained + np.flatnonzero(known.counts[trained:])
+    extended = _extended(graph, trained, encoded, history, texts)
+    tokens = extended if aligned is graph else _extended(aligned, trained, encoded, history, texts)
+    _take_in(context, model, tokens, history, texts)
 
     before = mapped_tensors(base.mapped_file(VECTORS))["rows"]  # [U', R, D]
     stale = _stale_users(Index(base).history, history)
@@ -72,10 +77,18 @@ def _among_known(history: Interactions, users: int, items: int) -> Interactions:
     )
 
 
-def _extended(known: Embeddings, history: Interactions, texts: Vectors | None) -> Embeddings:
-    """Vectors of all users and items of a history: of known ones, and of those behind them."""
+def _extended(
+    known: Embeddings, trained: int, encoded: NDArray[np.int64], history: Interactions, texts: Vectors | None
+) -> Embeddings:
+    """Vectors of all users and items of a history: of known ones, and of those behind them.
+
+    Args:
+        trained: how many users a training knew, which are the first.
+        encoded: new users whose vectors are known all the same.
+    """
     items = with_new_items(known.items, texts, history.item_count)
-    users = with_new_users(known.users, items, history)
+    users = with_new_users(known.users[:trained], items, history)
+    users[encoded] = known.users[encoded]
     return Embeddings(users, with_met_items(items, len(known.items), users, history))
 
 
