@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import read_sealed_json, write_sealed_json
 from glta_cli.main import app
-from glta_cli.serving.index import Index
+from glta_cli.serving.index import Index, mapped_tensors
 from glta_cli.stages import updated_index
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
