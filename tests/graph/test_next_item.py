@@ -17,6 +17,7 @@ from torch import Tensor
 from glta_cli.core.errors import GltaError
 from glta_cli.graph.next_item import NextItemBprTask, NextItemSoftmaxTask
 from glta_cli.graph.pretraining import pretrain
+from glta_cli.graph.warm_start import Places, start_encoder
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import GraphSettings, TrainingSettings
@@ -131,3 +132,17 @@ def test_the_stage_trains_one_and_one_without_stage_3_s_targets(run_toy: Callabl
     assert details["encoder"] == "sasrec"
     assert details["full"]["best_metric"] > 0
     assert details["alignment"]["best_epoch"] > 0
+
+
+def test_a_later_training_starts_with_every_item_where_it_was() -> None:
+    before = encoder_on(interactions_of(HISTORIES)).float()
+    torch.manual_seed(1)
+    now = SASRec(InteractionGraph(interactions_of(HISTORIES)), before.settings)
+    # Two items have changed places, and the number of users is another one.
+    places = [1, 0, *range(2, ITEMS)]
+    items, users = Places(np.array(places), ITEMS), Places(np.arange(7), 7)
+    assert start_encoder(now, before.state_dict(), users, items) == []
+    found, expected = now.state_dict(), before.state_dict()
+    torch.testing.assert_close(found.pop("item_vectors"), expected["item_vectors"][places])
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], msg=name)
