@@ -146,3 +146,22 @@ def test_a_later_training_starts_with_every_item_where_it_was() -> None:
     torch.testing.assert_close(found.pop("item_vectors"), expected["item_vectors"][places])
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, expected[name], msg=name)
+
+
+@pytest.mark.parametrize(("times", "encoder", "told"), [(False, "sasrec", 1), (False, "mf", 0), (True, "sasrec", 0)])
+def test_without_times_it_is_said_in_which_order_histories_are_read(
+    run_toy: Callable[..., Any],
+    toy_table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    times,
+    encoder,
+    told,
+) -> None:
+    log = tmp_path / "log.csv"
+    rows = (toy_table / "interactions.csv").read_text().splitlines()
+    log.write_text("\n".join(row if times else row.rpartition(",")[0] for row in rows) + "\n")
+    given = (f"graph.encoder={encoder}", f"dataset.source={log}", "graph.training.epochs=1")
+    run_toy(*given, stage="pretrain-graph", name="without-times")
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("no times: sasrec reads each user's items in the order of the source") == told
