@@ -93,22 +93,29 @@ class AttentionLayer(nn.Module):
 
 
 class SASRecText(SASRec):
-    """SASRec whose items are known by their texts as well.
+    """SASRec whose items are their texts, and what is learnt of each beside.
 
-    m[i] = v[i] + W t[i], with v free [I, d], t the text vectors [I, D] and W [d, D]: an item nobody met has a vector
-    like any other.
+    m[i] = W t[i] + v[i], with t the text vectors [I, D], W [d, D] and v free [I, d], which starts at zero and stays
+    there for items without an edge: an item nobody met is not pushed away for that, and is its text alone.
+
+    Source: a learned addition to frozen text vectors, as in arXiv 2507.19473; here they are projected too.
     """
 
     needs_text_vectors = True
     texts: Tensor
+    met: Tensor
 
     def __init__(self, graph: InteractionGraph, settings: SASRecTextSettings, text_vectors: Tensor) -> None:
         """`text_vectors` are float32 [I, D]."""
         super().__init__(graph, settings)
+        nn.init.zeros_(self.item_vectors)
+        edges = graph.data["user", "interacts", "item"].edge_index[1]
+        met = torch.bincount(edges, minlength=graph.item_count) > 0
+        self.register_buffer("met", met[:, None], persistent=False)  # [I, 1]
         self.register_buffer("texts", text_vectors, persistent=False)
         self.projection = nn.Linear(text_vectors.shape[1], settings.dimension, bias=False)
 
     def items(self) -> Tensor:
         """m, [I, d]."""
-        found: Tensor = self.item_vectors + self.projection(self.texts)
+        found: Tensor = self.projection(self.texts) + self.item_vectors * self.met
         return found
