@@ -58,7 +58,9 @@ if TYPE_CHECKING:
     from glta_cli.plugin.declarations import LoggerDeclaration as LoggerDeclaration
     from glta_cli.plugin.declarations import TunableDeclaration as TunableDeclaration
     from glta_cli.plugin.encoder import GraphEncoder as GraphEncoder
+    from glta_cli.plugin.encoder import SequenceEncoder as SequenceEncoder
     from glta_cli.plugin.encoder import TextGraphEncoder as TextGraphEncoder
+    from glta_cli.plugin.encoder import TextSequenceEncoder as TextSequenceEncoder
     from glta_cli.plugin.hooks import API_VERSION as API_VERSION
     from glta_cli.plugin.hooks import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
     from glta_cli.plugin.hooks import HOOK_OF_KIND as HOOK_OF_KIND
@@ -148,7 +150,9 @@ _HOMES = {
     ),
     "glta_cli.plugin.encoder": (
         "GraphEncoder",
+        "SequenceEncoder",
         "TextGraphEncoder",
+        "TextSequenceEncoder",
     ),
     "glta_cli.plugin.hooks": (
         "API_VERSION",

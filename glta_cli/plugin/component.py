@@ -82,6 +82,10 @@ class Component:
         size: BackboneSize | None = None if path is None else self._imported(path)(*settings)
         return size
 
+    def reads_histories(self) -> bool:
+        """Whether its target embeds users by what they met, in order, and not by a graph; imports it."""
+        return bool(getattr(self.target(), "reads_histories", False))
+
     def config(self) -> type[BaseModel]:
         """Import and return the pydantic model of the component's settings.
 

@@ -52,7 +52,7 @@ class TunableDeclaration(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderDeclaration(TunableDeclaration):
-    """A graph encoder; its target satisfies `GraphEncoder` or `TextGraphEncoder`.
+    """A graph encoder; its target satisfies `GraphEncoder`, `SequenceEncoder`, or the like with item texts.
 
     Its `config` has an integer field `dimension`, the d of the embeddings: `--dry-run` counts with it.
     """

@@ -117,7 +117,7 @@ class TrainingSettings(Settings):
     epochs: int = Field(
         10, ge=1, le=MOST_EPOCHS, description="passes over the training users or prompts, at most; up to a million"
     )
-    batch_size: int = Field(32, ge=1, le=MOST_COUNT, description="users, interactions or prompts a step")
+    batch_size: int = Field(32, ge=1, le=MOST_COUNT, description="users, histories, interactions or prompts a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, after warm-up")
     warmup_steps: int = Field(0, ge=0, le=MOST_COUNT, description="steps over which the learning rate rises linearly")
     decay: Literal["none", "cosine"] = Field("none", description="of the learning rate, to zero at the last epoch")

@@ -30,10 +30,11 @@ def embeddings_on(
     """What the published encoder says of every user and item of a graph with other edges.
 
     What is learnt stays: a free vector of a user or an item is as it was trained, and what is averaged over neighbours,
-    or over a user's texts, is averaged over those of `edges`. An encoder without propagation gives the same vectors.
+    or over a user's texts, is averaged over those of `edges`. An encoder without propagation gives the same vectors,
+    one that reads histories encodes those of `edges`.
 
     Args:
-        edges: of the users and items it was trained on.
+        edges: of the users and items it was trained on; of one that reads histories, whoever the users are.
         parameters: FULL_PARAMETERS, or ALIGNMENT_PARAMETERS for the encoder behind stages 2 and 3.
         texts: the vectors of the item texts by now, [I, D], for an encoder that reads them; None takes those of the
             training.
@@ -81,7 +82,7 @@ def propagated(
         # What it says of shapes that differ is that something saved follows from the edges.
         encoder.load_state_dict(dict(parameters))
     # Edges, or nodes, that are dropped in training are all there.
-    return embeddings_of(encoder.eval(), context.recipe.graph)
+    return embeddings_of(encoder.eval(), context.recipe.graph, edges)
 
 
 def encoder_on(context: StageContext, graph: InteractionGraph, texts: NDArray[np.float32] | None = None) -> nn.Module:

@@ -18,6 +18,7 @@ from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
 from glta_cli.recipe.selection import head_takes_texts
 from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
@@ -41,10 +42,10 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     """Write the index of a dataset that grew, and return what its manifest says.
 
     Nothing is trained. Parameters are propagated over all edges among the users and items a training knew; of the
-    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`). A
-    linear term scores everyone by the items they have now. Users whose history is another than in `base`, and new ones,
-    are read out of the language model where it takes part; the others keep the rows they had. Nobody wrote words about
-    new users.
+    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`); but an
+    encoder that reads histories encodes new users like any other. A linear term scores everyone by the items they have
+    now. Users whose history is another than in `base`, and new ones, are read out of the language model where it takes
+    part; the others keep the rows they had. Nobody wrote words about new users.
 
     Args:
         context: of the stages that were trained.
@@ -56,13 +57,16 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     graph = language = propagated = None
     read = 0
     if {ENCODER, LANGUAGE} & set(terms):
-        known = _among_known(history, context.prepared.user_count, context.prepared.item_count)
+        users = context.prepared.user_count
+        in_order = installed().find("encoder", context.recipe.graph.encoder).reads_histories()
+        known = _among_known(history, grown.user_count if in_order else users, context.prepared.item_count)
+        encoded = users + np.flatnonzero(known.counts[users:])
         met = met_items(known)
         told = None if texts is None else texts[: len(met)]
         trained, aligned, propagated = served_embeddings(context, known, told)
-        graph = _extended(trained, met, history, texts)
+        graph = _extended(trained, users, encoded, met, history, texts)
         if LANGUAGE in terms:
-            nodes = graph if aligned is trained else _extended(aligned, met, history, texts)
+            nodes = graph if aligned is trained else _extended(aligned, users, encoded, met, history, texts)
             model = fine_tuned(context, aligned)
             _take_in(context, model, nodes, history, texts)
             language, read = _language_scores(context, model, base, grown)
@@ -105,15 +109,25 @@ def _among_known(history: Interactions, users: int, items: int) -> Interactions:
     )
 
 
-def _extended(known: Embeddings, met: NDArray[np.bool_], history: Interactions, texts: Vectors | None) -> Embeddings:
+def _extended(
+    known: Embeddings,
+    trained: int,
+    encoded: NDArray[np.int64],
+    met: NDArray[np.bool_],
+    history: Interactions,
+    texts: Vectors | None,
+) -> Embeddings:
     """Vectors of all users and items of a history: of known ones, and of those behind them.
 
     Args:
-        met: which of the known items a known user met, [I]; what is said of the others is what their texts foretell,
+        trained: how many users a training knew, which are the first.
+        encoded: new users whose vectors are known all the same.
+        met: which of the known items such a user met, [I]; what is said of the others is what their texts foretell,
             until new users met them.
     """
     items = with_new_items(known.items, texts, history.item_count, met)
-    users = with_new_users(known.users, items, history)
+    users = with_new_users(known.users[:trained], items, history)
+    users[encoded] = known.users[encoded]
     placed = np.zeros(history.item_count, dtype=bool)
     placed[: len(met)] = met
     return Embeddings(users, with_met_items(items, placed, users, history))

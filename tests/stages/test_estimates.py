@@ -97,6 +97,22 @@ def test_a_linear_term_takes_a_cube_of_the_items_and_a_solution_for_each_row(run
     assert operations(one, "refit-fit-linear") == solved
 
 
+def test_a_sequence_encoder_is_counted_by_the_places_of_its_histories(run_toy) -> None:
+    def counted(*overrides: str) -> float:
+        return operations(estimator(run_toy, "graph.encoder=sasrec", *overrides), "pretrain-graph")
+
+    plain = counted()
+    for override, least, most in [
+        ("graph.training.epochs=20", 1.8, 2.2),
+        ("graph.alignment_holdout=0", 0.4, 0.7),
+        ("graph.options.layers=8", 2.0, 4.1),
+        ("graph.softmax_items=20", 0.5, 0.98),
+        ("graph.loss=bpr", 0.3, 0.95),
+    ]:
+        ratio = counted(override) / plain
+        assert least < ratio < most, (override, ratio)
+
+
 def test_an_estimate_is_what_is_counted_at_the_rate_of_the_machine(run_toy, steady: float) -> None:
     one = estimator(run_toy, "finetune.training.epochs=100000")
     estimate = one.of("finetune")

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import read_sealed_json, write_sealed_json
 from glta_cli.main import app
-from glta_cli.serving.index import Index
+from glta_cli.serving.index import Index, mapped_tensors
 from glta_cli.stages import updated_index
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
@@ -309,10 +309,11 @@ def test_a_renamed_title_trains_no_encoder_that_reads_no_text(shop: Path, tmp_pa
     [
         ("finetune.head=linear",),
         ("graph.encoder=alpharec",),
+        ("graph.encoder=sasrec",),
         ("text.vectors=false", "align.enabled=false"),
         ("finetune.readout=autoregressive",),
     ],
-    ids=["linear head", "text encoder", "no texts", "autoregressive"],
+    ids=["linear head", "text encoder", "histories", "no texts", "autoregressive"],
 )
 def test_every_kind_of_model_takes_in_new_users_and_items(
     overrides: tuple[str, ...], run_toy: Callable[..., Pipeline], toy_table: Path, tmp_path: Path
@@ -327,3 +328,27 @@ def test_every_kind_of_model_takes_in_new_users_and_items(
     assert (found["new"]["users"], found["new"]["items"], found["read_out"]) == (2, 1, 4)
     assert "Space film 99" in recommended("n1", "-k", "40", *options)
     assert all(np.isfinite(each["score"]) for each in answer_of("n2", *options)["recommendations"])
+
+
+def test_a_new_user_is_encoded_by_an_encoder_that_reads_histories(
+    run_toy: Callable[..., Pipeline], toy_table: Path, tmp_path: Path
+) -> None:
+    overrides = ("graph.encoder=sasrec", "graph.options.longest_history=5")
+    workspace = run_toy(*overrides, stage="serving-index", name="histories").workspace
+    root, source = tmp_path / "workspace", tmp_path / "source"
+    shutil.copytree(workspace.root, root)
+    shutil.copytree(toy_table, source)
+    rows = [line.split(",") for line in (source / "interactions.csv").read_text().splitlines()]
+    twin = [f"twin,{item},{time}\n" for user, item, time in rows if user == "u7"]
+    append(source, [*twin, "met-nothing-known,new-film,1700000000\n"])
+    run = ("--run", "histories", "--data-dir", str(root))
+    glta("update", "--source", str(source), "--json", *run)
+    found = Workspace(root).run("histories")
+    assert found is not None
+    index = Artefact(root / "stages" / "serving-index" / found.stages["serving-index"])
+    users = mapped_tensors(index.file("vectors.safetensors"))["graph_users"]
+    places = {name: Index(index).user(name) for name in ("u7", "u8", "twin", "met-nothing-known")}
+    # To the rounding of another batch.
+    np.testing.assert_allclose(users[places["twin"]], users[places["u7"]], atol=1e-5)
+    assert not np.allclose(users[places["twin"]], users[places["u8"]], atol=1e-2)
+    assert np.isfinite(users[places["met-nothing-known"]]).all()
