@@ -154,6 +154,7 @@ def _model(recipe: Recipe) -> Iterator[str]:
         yield f"GLTA: {here}; the paper has {there}"
     controls = {
         "texts dealt out at random": recipe.text.shuffled,
+        "texts read with random weights": recipe.text.weights == "random",
         "user tokens of other users": finetune.shuffled_users,
     }
     yield from (f"control: {name}" for name, on in controls.items() if on)

@@ -196,6 +196,9 @@ class TextSettings(Settings):
         None, description="the backbone whose vectors stand for item texts; null takes the language model itself"
     )
     options: dict[str, Any] = Field({}, description="own settings of text.backbone")
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="of whichever reads item texts; random is the control: the same reader, untrained"
+    )
     tokens: int = Field(48, ge=4, le=MOST_COUNT, description="an item's text is cut to this many tokens")
     dimensions: int = Field(256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening")
     batch_size: int = Field(

@@ -52,9 +52,9 @@ class EncodeItems(Stage):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
             "backbone": frozen_backbone_settings(self.loading(recipe)),
-            # Which backbone that is stands in its own settings.
+            # Which backbone that is, and with which weights, stands in its own settings.
             "text": recipe.text.model_dump(
-                mode="json", exclude={"backbone", "options", "batch_size", "shuffled", "vectors"}
+                mode="json", exclude={"backbone", "options", "weights", "batch_size", "shuffled", "vectors"}
             ),
             **dealt_texts(recipe),
         }
