@@ -14,13 +14,14 @@ from pydantic import BaseModel
 from safetensors.numpy import load, save
 
 from glta_cli.core.errors import GltaError
-from glta_cli.evaluation.baselines import checked_arrays, score_problem
 from glta_cli.plugin import BaselineData, BaselineDeclaration, chosen_settings
 from glta_cli.plugin.grids import combinations
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.selection import validation_quality
 from glta_cli.ranking.top_k import rank_users
+from glta_cli.serving.term_scores import term_scorer
+from glta_cli.stages.baseline_checks import checked_arrays, checked_term, score_problem
 from glta_cli.testing.contract import Contract, declared
 from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split, draw_text_vectors
 
@@ -214,6 +215,8 @@ def _scorer_promises(contract: Contract, subject: _Subject) -> None:
         assert _same(train, subject.data().train), "changed: the training histories"
     if hasattr(baseline, "fold_in"):
         _fold_in_promises(contract, subject)
+    if hasattr(baseline, "term"):
+        _term_promises(contract, subject)
     with contract.promise("glta evaluate ranks the catalogue by it"):
         _check_ranking(scorer(), subject.data())
 
@@ -230,6 +233,25 @@ def _fold_in_promises(contract: Contract, subject: _Subject) -> None:
     with contract.promise("what fold_in returns scores users with other histories"):
         scorer = baseline.scorer(baseline.fold_in(_copied(learnt), data.train, data.validation), data.validation)
         _check_scores(scorer(np.arange(USERS)), (USERS, data.train.item_count))
+
+
+def _term_promises(contract: Contract, subject: _Subject) -> None:
+    baseline, learnt = _learnt(subject)
+    data = subject.data()
+    with contract.promise("term(learnt, histories) is a LinearTerm or a VectorTerm that gives the scorer's scores"):
+        # Of other histories than those it was fitted on too, as an index has them.
+        for histories in (data.train, data.validation):
+            known = learnt
+            if histories is data.validation and hasattr(baseline, "fold_in"):
+                known = baseline.fold_in(_copied(learnt), data.train, histories)
+            expected = baseline.scorer(_copied(known), histories)(np.arange(USERS))
+            term = checked_term(baseline.term(_copied(known), histories), _name_of(subject), histories)
+            found = term_scorer(term, histories)(np.arange(USERS))
+            assert _close(found, expected), f"scores differ by up to {np.abs(found - expected).max():.3g}"
+    with contract.promise("term(learnt, histories) leaves what was learnt as it is"):
+        given = _copied(learnt)
+        baseline.term(given, data.train)
+        _check_equal(learnt, given)
 
 
 def _copied(learnt: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from glta_baselines.histories import histories_of
-from glta_cli.plugin import GltaError, Interactions, Scorer
+from glta_cli.plugin import GltaError, Interactions, Scorer, counted
 
 # Rows of a Gram matrix that are worked on at once, so that little stands beside it.
 BLOCK = 256
@@ -99,7 +99,7 @@ class RidgeInverse:
             inverse, failed = self._invert(factor, lower=True, overwrite_c=True)
         if failed:
             raise GltaError(
-                f"EASE's item-item matrix of {len(gram):,} items cannot be inverted with regularization "
+                f"EASE's item-item matrix of {counted(len(gram), 'item')} cannot be inverted with regularization "
                 f"{regularization:g}",
                 hint="set a larger regularization",
             )
