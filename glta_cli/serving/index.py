@@ -37,8 +37,9 @@ TENSORS_OF_TERM = {ENCODER: {"graph_users", "graph_items"}, LANGUAGE: {"rows", "
 STRINGS = {f"{column}{part}" for column in ("user_ids", "item_ids", "titles") for part in ("", "_offsets")}
 TENSORS = {"lengths", "history_indptr", "history_items", "user_order", *STRINGS}
 """Those of every index. Beside them: of each term that takes part, its own; `history_weights` where interactions have
-weights; `seen_indptr` and `seen_items` where less than the history is masked; `linear_indptr`, `linear_items` and
-`linear_weights` where a linear term scores by less than the history."""
+weights; `linear_indptr`, `linear_items` and `linear_weights` where a linear term scores by less than the history."""
+# Beside them where less than the history is masked.
+SEEN_TENSORS = {"seen_indptr", "seen_items"}
 
 
 def readable(layout: Any) -> bool:
@@ -76,7 +77,7 @@ class Index:
     @cached_property
     def seen(self) -> Interactions:
         """What is never recommended again: the history, unless only some of it keeps an item out."""
-        return self._interactions("seen") if "seen_indptr" in self._tensors else self.history
+        return self._interactions("seen") if self._tensors.keys() >= SEEN_TENSORS else self.history
 
     @property
     def user_ids(self) -> StringColumn:
