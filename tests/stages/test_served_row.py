@@ -228,6 +228,14 @@ def test_with_a_refit_the_linear_term_knows_everything(run_toy: Run) -> None:
         assert_array_equal(served[np.ix_(kept, kept)], weights["refit-fit-linear"][np.ix_(kept, kept)])
 
 
+def test_a_refit_is_finished_whatever_its_terms(run_toy: Run) -> None:
+    pipeline = run_toy("fusion.terms=[ease, encoder]", "finetune.refit=true", stage=SERVING, name="refitted-too")
+    assert "refit-finetune" not in dict(pipeline.reached())
+    run = pipeline.workspace.run("refitted-too")
+    assert run is not None
+    assert run.finished
+
+
 # ------------------------------------------------------------------------------- without a language model
 
 
