@@ -68,6 +68,7 @@ class RowResults:
     measured: list[Measured] = field(default_factory=list)
     called: set[str | None] = field(default_factory=set)
     served: list[ServedRow] = field(default_factory=list)
+    ranks_by: list[str | None] = field(default_factory=list)
 
     def add(self, fitted: FittedRow, measured: Callable[[Scorer], Measured]) -> None:
         """One more seed; what was learnt from an earlier one too is not ranked again."""
@@ -77,6 +78,7 @@ class RowResults:
         self.seconds.append(fitted.seconds)
         self.peaks.append(fitted.peak)
         self.called.add(fitted.called)
+        self.ranks_by.append(fitted.ranks_by)
         self.served += [] if fitted.served is None else [fitted.served]
 
     def values(self) -> Values:
@@ -138,7 +140,7 @@ def evaluate_run(
         "run": pipeline.name,
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
-        "seeds": list(_seeds(recipe, settings)),
+        "seeds": list(seeds_of(recipe, settings)),
         "histories": list(prepared.parts_known_at_test),
         "refit": recipe.graph.refit,
         "models": {name: _means(row) for name, row in values.items()},
@@ -147,7 +149,7 @@ def evaluate_run(
         "curves": {name: _curves(row) for name, row in results.items()},
         "slices": _slices(results, slices_of(prepared.split("train"), test)),
         "costs": {name: _costs(row) for name, row in results.items()},
-        "served": _served(results, _seeds(recipe, settings)),
+        "served": _served(results, seeds_of(recipe, settings)),
         "settings": {name: row.settings for name, row in results.items()},
         "chosen": {name: row.chosen for name, row in results.items() if row.chosen},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
@@ -167,7 +169,7 @@ def _results(
         return measure(score, test, settings, slices, train, validation)
 
     results: dict[str, RowResults] = {}
-    seeds = _seeds(pipeline.recipe, settings)
+    seeds = seeds_of(pipeline.recipe, settings)
     with progress_bar(
         len(seeds) * (len(rows) + 1),
         "evaluate",
@@ -177,20 +179,22 @@ def _results(
         kept="what was trained and fitted is kept",
     ) as bar:
         for place, seed in enumerate(seeds):
-            seeded = _seeded(pipeline, seed)
+            own = seeded(pipeline, seed)
             for make in [*(row.fitted for row in rows), model_rows]:
-                _add(results, make(seeded), place, measured)
+                _add(results, make(own), place, measured)
                 bar.update(1)
     return _called_by_name(results)
 
 
 def _called_by_name(results: dict[str, RowResults]) -> dict[str, RowResults]:
     """Rows that may be called otherwise, such as the linear term after its baseline, where all seeds agree on a free
-    name.
+    name; where a row that ranks alike has it, that one is left.
     """
     named = {}
     for name, row in results.items():
         called = next(iter(row.called)) if len(row.called) == 1 else None
+        if called in results and None not in row.ranks_by and row.ranks_by == results[called].ranks_by:
+            continue
         named[name if called is None or called in results else called] = row
     return named
 
@@ -206,11 +210,12 @@ def _add(
         row.add(fitted, measured)
 
 
-def _seeds(recipe: Recipe, settings: EvaluateSettings) -> range:
+def seeds_of(recipe: Recipe, settings: EvaluateSettings) -> range:
+    """The seeds every row is trained from."""
     return range(recipe.seed, recipe.seed + settings.seeds)
 
 
-def _seeded(pipeline: Pipeline, seed: int) -> Pipeline:
+def seeded(pipeline: Pipeline, seed: int) -> Pipeline:
     """The same run from another seed; the run itself for its own."""
     if seed == pipeline.recipe.seed:
         return pipeline

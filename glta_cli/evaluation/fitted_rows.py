@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from glta_cli.core.files import fingerprint
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR
@@ -38,6 +39,7 @@ class FittedRow:
         chosen: of its settings those it chose itself while it was fitted.
         called: what it may be called in place of its name, where nothing else is.
         served: of the row that is served, which one validation found it to be.
+        ranks_by: what was learnt and the settings it scores with: rows of the same rank alike; None where not known.
     """
 
     name: str
@@ -51,6 +53,7 @@ class FittedRow:
     chosen: dict[str, Any] = field(default_factory=dict)
     called: str | None = None
     served: ServedRow | None = None
+    ranks_by: str | None = None
 
 
 def model_rows(pipeline: Pipeline) -> list[FittedRow]:
@@ -92,7 +95,10 @@ def _linear_rows(pipeline: Pipeline) -> list[FittedRow]:
     fit = pipeline.ensure(FIT_LINEAR)
     fits = [fit, *([pipeline.ensure("encode-items")] if "encode-items" in fit.manifest["inputs"] else [])]
     seconds, peak = seconds_of(fits), peak_of(fits)
-    return [FittedRow(LINEAR_ROW, index.linear_scorer(), fit, seconds, peak, called=index.row.rows[LINEAR])]
+    found, called = fit.details, index.row.rows[LINEAR]
+    # Of a term that was cut the row of its baseline is another one.
+    ranks_by = None if "kept" in found else fingerprint([found["learnt"], found["settings"]])
+    return [FittedRow(LINEAR_ROW, index.linear_scorer(), fit, seconds, peak, called=called, ranks_by=ranks_by)]
 
 
 def encoder_row(name: str, pipeline: Pipeline, settings: dict[str, Any] | None = None) -> FittedRow:

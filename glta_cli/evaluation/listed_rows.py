@@ -10,6 +10,7 @@ from rich.markup import escape
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.terminal import say
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, made_baseline, tell_of_unused_weights
+from glta_cli.evaluation.fitted_rows import LINEAR_ROW
 from glta_cli.evaluation.rows import BaselineRow, EncoderRow, Row, TunableRow, VariantRow
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import GraphSettings, Recipe
@@ -32,7 +33,7 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
         GltaError: a baseline cannot be imported or made.
     """
     rows: list[Row] = []
-    taken = {recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW}
+    taken = {recipe.graph.encoder, LANGUAGE_ROW, LINEAR_ROW, MODEL_ROW}
     for name, options in listed.items():
         if name == recipe.graph.encoder and row_kind(name) == "encoder" and _are_own(options, recipe):
             say(f"{escape(name)} is the run's own graph encoder: it has a row already, which is not tuned")

@@ -11,6 +11,8 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from glta_cli.core.counts import counted
+
 SHOWN_METRICS = ("ndcg", "recall", "precision")
 SPREAD_METRIC = "ndcg@10"
 
@@ -33,7 +35,8 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     if report["refit"]:
         about.append("graph encoders were trained again on training and validation interactions, baselines were not")
     table = _table(
-        f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users", "\n".join(about)
+        f"{report['dataset']}, run {report['run']}: full ranking for {counted(report['users'], 'test user')}",
+        "\n".join(about),
     )
     # Names broken at the @ and intervals on a line of their own: all of it fits into 80 columns.
     for name in shown:
@@ -51,7 +54,7 @@ def slices_table(report: Mapping[str, Any]) -> Table:
     """NDCG of each slice of the test interactions."""
     slices = report["slices"]
     metric = next(iter(next(iter(next(iter(slices.values()))["models"].values()))))
-    about = [f"{name}: {part['about']}; {part['users']:,} users" for name, part in slices.items()]
+    about = [f"{name}: {part['about']}; {counted(part['users'], 'user')}" for name, part in slices.items()]
     table = _table(f"{metric.replace('ndcg', 'NDCG')} by slice", "\n".join(about))
     for name in slices:
         table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)

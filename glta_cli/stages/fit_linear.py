@@ -99,6 +99,7 @@ class FitLinear(Stage):
         return {
             **_row_details(made, fitted.chosen, stored),
             **details,
+            "learnt": fitted.artefact.fingerprint,
             "tried": [{"row": made.name, **each} for made, each in zip(tried_made, tried, strict=True)],
             **({"left_out": rows.left_out} if rows.left_out else {}),
         }

@@ -140,6 +140,7 @@ def write_known(
         history,
         linear=history if LINEAR in terms else None,
         seen=prepared.seen(),
+        delisted=np.flatnonzero(prepared.delisted),
         user_ids=prepared.user_ids,
         item_ids=prepared.item_ids,
         titles=prepared.titles,
@@ -151,8 +152,13 @@ def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str,
     return {"interactions": len(history), "newest": prepared.newest, "unmet": int((~met_items(history)).sum())}
 
 
-def served_embeddings(context: StageContext, history: Interactions) -> tuple[Embeddings, Embeddings, bool]:
+def served_embeddings(
+    context: StageContext, history: Interactions, texts: Vectors | None = None
+) -> tuple[Embeddings, Embeddings, bool]:
     """The encoder's vectors on the graph of all interactions, and whether it could be propagated over that.
+
+    Args:
+        texts: vectors of what is written about the items by now, [I, D]; None takes those of the training.
 
     Returns:
         Those the graph's own ranking is made of, those behind the language model's tokens, and false where the
@@ -165,9 +171,9 @@ def served_embeddings(context: StageContext, history: Interactions) -> tuple[Emb
             "all interactions, the vectors stay those of the training graph"
         )
         return read_embeddings(encoder), context.embeddings(serving=True), False
-    full = _with_cold_items(context, FULL_PARAMETERS, history)
+    full = _with_cold_items(context, FULL_PARAMETERS, history, texts)
     own = encoder.has(ALIGNMENT_PARAMETERS)
-    return full, _with_cold_items(context, ALIGNMENT_PARAMETERS, history) if own else full, True
+    return full, _with_cold_items(context, ALIGNMENT_PARAMETERS, history, texts) if own else full, True
 
 
 def biases(context: StageContext, trained: Vectors, count: int) -> Vectors:
@@ -192,12 +198,15 @@ def met_items(history: Interactions) -> np.ndarray:
     return met
 
 
-def _with_cold_items(context: StageContext, parameters: str, history: Interactions) -> Embeddings:
-    found = embeddings_on(context, history, parameters=parameters)
+def _with_cold_items(
+    context: StageContext, parameters: str, history: Interactions, texts: Vectors | None
+) -> Embeddings:
+    found = embeddings_on(context, history, parameters=parameters, texts=texts)
     met = met_items(history)
     if met.all() or not learns_items(context, parameters):
         return found
-    texts = context.text_vectors() if "encode-items" in context.artefacts else None
+    if texts is None and "encode-items" in context.artefacts:
+        texts = context.text_vectors()
     return Embeddings(found.users, with_unmet_foretold(found.items, texts, met))
 
 
