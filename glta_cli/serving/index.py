@@ -130,7 +130,7 @@ class Index:
         path = self.artefact.mapped_file(LINEAR_FILE)
         weights = item_weights(path)
         if weights.item_count != histories.item_count:
-            problem = f"item-item weights of {weights.item_count:,} items for a catalogue of {histories.item_count:,}"
+            problem = f"item-item weights for {weights.item_count:,} of a catalogue of {histories.item_count:,}"
             raise damaged(path, problem)
         return linear_scorer(weights, float(self.artefact.details["recency"]), histories)
 
