@@ -293,10 +293,13 @@ def test_a_new_item_of_a_linear_term_can_be_recommended(own: Path, tmp_path: Pat
     assert "x1" in [each["item"] for each in answers["recommendations"]]
 
 
-def test_a_linear_row_of_the_same_name_stands_beside_the_terms_own(own: Path) -> None:
-    report = json.loads(glta("evaluate", "--recipe", str(own), "--baselines", "ease", "--json").stdout)
-    assert list(report["models"]) == ["ease", "lightgcn", "glta-linear", "glta"]
-    assert report["models"]["ease"] == report["models"]["glta-linear"]
+def test_a_linear_row_of_the_same_name_stands_beside_the_terms_own_where_it_is_another(own: Path) -> None:
+    asked = ("evaluate", "--recipe", str(own), "--baselines", "ease", "--json")
+    report = json.loads(glta(*asked).stdout)
+    assert list(report["models"]) == ["ease", "lightgcn", "glta"]
+    other = json.loads(glta(*asked, "--set", "evaluate.baselines.ease.regularization=7").stdout)
+    assert list(other["models"]) == ["ease", "lightgcn", "glta-linear", "glta"]
+    assert other["models"]["glta-linear"] == report["models"]["ease"] != other["models"]["ease"]
 
 
 # ------------------------------------------------------------------------------------------- runs of before
