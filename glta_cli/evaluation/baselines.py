@@ -135,8 +135,8 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
         made_now = deferred_scorer(lambda: baseline.scorer(_known(baseline, learnt, train, histories), histories))
         return checked_scorer(made_now, made.name, prepared.item_count)
 
-    validation_score = scorer(train)
-    score = scorer(prepared.histories_at_test()) if prepared.split_in_time else validation_score
+    validation_score = scorer(prepared.histories_at_validation() if prepared.hides == "users" else train)
+    score = scorer(prepared.histories_at_test()) if prepared.histories_differ else validation_score
     return FittedBaseline(score, validation_score, artefact, [] if vectors is None else [vectors], was_there)
 
 

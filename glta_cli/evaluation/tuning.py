@@ -11,9 +11,12 @@ from glta_cli.core.errors import GltaError
 from glta_cli.core.files import fingerprint, read_sealed_json, set_aside, write_sealed_json
 from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import storage_errors
+from glta_cli.data.prepared import PreparedDataset
 from glta_cli.evaluation.baselines import STAGE as BASELINE_STAGE
+from glta_cli.evaluation.cold_start import validation_quality
 from glta_cli.evaluation.rows import Row, TunableRow
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
+from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
@@ -40,6 +43,8 @@ class Tuned:
 
 def tuned(row: Row, pipeline: Pipeline) -> Tuned:
     """Choose among the row's candidates by NDCG@10 on validation items, training items masked; ties: the first.
+
+    Where the split hides items or users, what is hidden and what is not count alike (`cold_start.py`).
 
     What was tried is published, and not tried again; an interrupted search goes on with the candidate it was at.
     Baselines fitted for the search alone are removed when they lose, for a catalogue's item-item weights are gigabytes.
@@ -127,14 +132,21 @@ def _saved_search(state: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
 
 def _tried_one(candidate: TunableRow, pipeline: Pipeline) -> tuple[dict[str, Any], Artefact, bool]:
     """What a candidate came to, what it learnt, and whether that was there before."""
-    train, validation = pipeline.prepared().split("train"), pipeline.prepared().split("valid")
-    users = validation_users(validation)
+    prepared = pipeline.prepared()
     [fitted] = candidate.before_validation().fitted(pipeline)
     assert fitted.validation_score is not None, "a row with settings to choose can be judged on validation"
-    ranked = rank_users(fitted.validation_score, users, 10, train, description="rank validation users")
-    value = float(ranking_metrics(ranked, users, validation, [10])[SELECTION_METRIC].mean())
+    chosen_by = _quality if prepared.hides is None else validation_quality
+    value = chosen_by(fitted.validation_score, prepared)
     result = {"settings": candidate.settings(), SELECTION_METRIC: value, "seconds": fitted.seconds}
     return result, fitted.artefact, fitted.was_there
+
+
+def _quality(score: Scorer, prepared: PreparedDataset) -> float:
+    """NDCG@10 of validation items, training items masked: the mean over users."""
+    train, validation = prepared.split("train"), prepared.split("valid")
+    users = validation_users(validation)
+    ranked = rank_users(score, users, 10, train, description="rank validation users")
+    return float(ranking_metrics(ranked, users, validation, [10])[SELECTION_METRIC].mean())
 
 
 def _remove(fingerprints: Sequence[str | None], workspace: Workspace) -> None:

@@ -62,6 +62,7 @@ def pretrain(
     state_folder: Path,
     description: str,
     fixed_epochs: int | None = None,
+    catalogue: NDArray[np.int64] | None = None,
 ) -> PretrainedEncoder:
     """Train one encoder.
 
@@ -70,12 +71,13 @@ def pretrain(
         seen: items masked when ranking for validation; a superset of the edges.
         validation: the items to find.
         fixed_epochs: train as many epochs and select none, whatever `validation` holds; None selects one by it.
+        catalogue: the items a loss may tell positives from, ascending [n]; None for all.
     """
     torch.manual_seed(seed)
     # One that follows from the graph alone is computed here, which cannot be cut short.
     with stops_after("this step", kept="the encoder starts again, the stages before it are kept"):
         encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
-    task = _task_type(settings)(encoder, settings, graph_interactions, seen, validation, seed)
+    task = _task_type(settings)(encoder, settings, graph_interactions, seen, validation, seed, catalogue)
     progress = train(
         task, settings.training, state_folder=state_folder, description=description, fixed_epochs=fixed_epochs
     )
@@ -134,6 +136,7 @@ class _EncoderTask:
         seen: Interactions,
         validation: Interactions,
         seed: int,
+        catalogue: NDArray[np.int64] | None,
     ) -> None:
         self.module: Any = encoder
         self.settings = settings
@@ -144,6 +147,7 @@ class _EncoderTask:
         self.validation_users = np.sort(users[: settings.validation_users])
         self.seed = seed
         self.device = next(encoder.parameters()).device
+        self.catalogue = catalogue
 
     def generator(self, epoch: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, epoch))
@@ -174,7 +178,11 @@ class SoftmaxTask(_EncoderTask):
         items = _scaled_items(item_vectors, self.settings)
         positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self._pairs(batch)))  # [P] each
         loss = catalogue_softmax_loss(
-            users / self.settings.temperature, items, positives, sample=self.settings.softmax_items
+            users / self.settings.temperature,
+            items,
+            positives,
+            sample=self.settings.softmax_items,
+            among=None if self.catalogue is None else torch.from_numpy(self.catalogue).to(self.device),
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra
@@ -195,7 +203,7 @@ class BprTask(_EncoderTask):
 
     @cached_property
     def sampler(self) -> NegativeSampler:
-        return NegativeSampler(self.interactions)
+        return NegativeSampler(self.interactions, self.catalogue)
 
     def batches(self, epoch: int) -> Sequence[tuple[NDArray[Any], ...]]:
         """Batches of (users, positives, negatives), and of weights if there are any, [B] each."""

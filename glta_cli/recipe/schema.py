@@ -71,18 +71,24 @@ adds it, and leaves the others as they are: those the recipe lists, or those it 
 class SplitSettings(Settings):
     """How interactions are divided; EVALUATION protocol: selection on validation, test read once."""
 
-    strategy: Literal["ratio", "leave-last-out", "temporal", "given"] = Field(
+    strategy: Literal["ratio", "leave-last-out", "temporal", "given", "cold-items", "cold-users"] = Field(
         "ratio",
-        description="per user at random; each user's last two; one global cut in time; or the dataset's own parts",
+        description="per user at random; each user's last two; one global cut in time; the dataset's own parts; or "
+        "items or users hidden from all that is learnt",
     )
     validation: float = Field(
         0.1,
         gt=0,
         lt=1,
-        description="share of interactions for model selection; drawn from training where a given split has none",
+        description="share of interactions for model selection, of hidden items or users too; drawn from training "
+        "where a given split has none",
     )
     test: float = Field(
-        0.1, gt=0, lt=1, description="share of interactions for the final figures; a given split has its own"
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of interactions for the final figures, of hidden items or users too; a given split has "
+        "its own",
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the random split, below 2^63")
 
@@ -90,6 +96,17 @@ class SplitSettings(Settings):
     def in_time(self) -> bool:
         """Whether every user's validation interactions lie before the test ones, and after those of training."""
         return self.strategy in ("leave-last-out", "temporal")
+
+    @property
+    def hides(self) -> Literal["items", "users"] | None:
+        """What is hidden from everything that is learnt, if anything is."""
+        hidden: dict[str, Literal["items", "users"]] = {"cold-items": "items", "cold-users": "users"}
+        return hidden.get(self.strategy)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether another seed gives another split."""
+        return not self.in_time
 
 
 class DatasetSettings(Settings):
@@ -313,6 +330,12 @@ class EvaluateSettings(Settings):
         ge=1,
         le=MOST_SEEDS,
         description="trainings of every row, from the recipe's seed on; figures are their mean; at most 1,000",
+    )
+    draws: int = Field(
+        1,
+        ge=1,
+        le=MOST_SEEDS,
+        description="draws of the split, from its seed on, each with all rows trained anew; at most 1,000",
     )
     tune: bool = Field(False, description="choose the rows' own settings from their grids, by validation NDCG@10")
     grids: dict[str, dict[str, Any]] = Field(

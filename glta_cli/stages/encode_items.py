@@ -64,11 +64,17 @@ class EncodeItems(Stage):
         plain = plain_text_vectors(context, context.texts)
         start = context.starts.get("encode-items")
         # What learnt from the vectors of before goes on from them: they stay what they were, turn and scale included.
-        whitening = Whitening.of(plain, context.recipe.text.dimensions) if start is None else published_whitening(start)
+        whitening = own_whitening(context, plain) if start is None else published_whitening(start)
         vectors = whitening.apply(plain)
         write_tensors(folder / VECTORS, {"vectors": vectors})
         write_tensors(folder / WHITENING, {"mean": whitening.mean, "directions": whitening.directions})
         return {"items": len(vectors), "dimensions": vectors.shape[1]}
+
+
+def own_whitening(context: StageContext, plain: NDArray[np.float32]) -> Whitening:
+    """Found on the vectors of all item texts, [I, h], but those of items that are hidden from what is learnt."""
+    learnt = context.prepared.items_to_learn
+    return Whitening.of(plain if learnt is None else plain[learnt], context.recipe.text.dimensions)
 
 
 def plain_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -94,7 +100,7 @@ def later_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[n
         whitening = published_whitening(artefact)
     else:
         before = plain_text_vectors(context, context.texts)
-        whitening = Whitening.of(before, context.recipe.text.dimensions).turned_to(before, context.text_vectors())
+        whitening = own_whitening(context, before).turned_to(before, context.text_vectors())
     return whitening.apply(plain_text_vectors(context, texts))
 
 

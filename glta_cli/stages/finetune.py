@@ -64,11 +64,12 @@ class Finetune(ModelStage):
             context.user_prompts(model.language_model.tokenizer),
             Examples(context.train, context.holdout, recipe.finetune, recipe.seed),
             context.train,
-            context.validation,
+            context.prepared.validation_of_known(),
             recipe.finetune,
             aligned=aligned is not None,
             inference_batch=recipe.evaluate.batch_size,
             seed=recipe.seed,
+            catalogue=context.prepared.items_to_learn,
         )
         start = _started(context, task, aligned=aligned is not None)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}

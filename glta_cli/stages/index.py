@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.progress import progress_bar
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.graph.cold_start import with_unmet_foretold
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import scoring_arrays
 from glta_cli.language.model import GraphLanguageModel, load_own_tensors
@@ -21,6 +22,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension
 from glta_cli.serving.fusion import KEPT_BEFORE_INDEX, FusionWeights, choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
+from glta_cli.stages.cold_nodes import PRIOR, aligned_parameters, biases, chosen_prior, met_items, with_cold_nodes
 from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.stage import FLOAT, ModelStage
@@ -70,8 +72,11 @@ class BuildIndex(ModelStage):
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         settings = context.recipe.finetune
         histories = context.histories_at_test
-        graph = read_embeddings(context.artefacts["pretrain-graph"], at_test=True)
-        language = read_out(context, context.embeddings_at_test(), histories)
+        encoder, aligned = context.artefacts["pretrain-graph"], aligned_parameters(context)
+        graph = with_cold_nodes(context, read_embeddings(encoder, at_test=True), histories)
+        at_test = with_cold_nodes(context, context.embeddings_at_test(), histories, parameters=aligned)
+        language = read_out(context, at_test, histories)
+        told = fair_to_unmet(context, language)
         weights = None
         if settings.fusion:
             weights = self._fusion_weights(context, graph, language)
@@ -95,22 +100,41 @@ class BuildIndex(ModelStage):
             "encoder": context.recipe.graph.encoder,
             "readout": settings.readout,
             "fusion": None if weights is None else {"starts": weights.starts, "weights": weights.weights},
+            **told,
         }
 
     @staticmethod
     def _fusion_weights(context: StageContext, graph: Embeddings, language: LanguageScores) -> FusionWeights:
-        """Chosen on validation, by training histories: where those at test time hold more, users are read out again.
+        """Chosen on validation, by the histories then: where those at test time are others, users are read out again.
 
         Args:
             graph, language: by the histories at test time.
         """
-        seed = context.recipe.seed
-        if context.prepared.split_in_time:
-            graph = read_embeddings(context.artefacts["pretrain-graph"])
+        seed, known = context.recipe.seed, context.prepared.histories_at_validation()
+        if context.prepared.histories_differ:
+            graph = with_cold_nodes(context, read_embeddings(context.artefacts["pretrain-graph"]), known)
+            aligned = with_cold_nodes(
+                context, context.embeddings(serving=True), known, parameters=aligned_parameters(context)
+            )
             users = fusion_users(context.validation, seed=seed)
-            language = read_out(context, context.embeddings(serving=True), context.train, users)
-        scorer: Scorer = language.scorer(context.train)
-        return choose_weights(graph.scorer(), scorer, context.train, context.validation, seed=seed)
+            language = read_out(context, aligned, known, users)
+        scorer: Scorer = language.scorer(known)
+        return choose_weights(graph.scorer(), scorer, known, context.validation, seed=seed)
+
+
+def fair_to_unmet(context: StageContext, language: LanguageScores) -> dict[str, Any]:
+    """Give items that are hidden from training a bias a query can outweigh, in place; and what is to be told of it."""
+    prepared = context.prepared
+    if prepared.hides != "items":
+        return {}
+    met = met_items(context.train)
+    if context.recipe.finetune.head == "linear":
+        # A row of its own that no training has touched: what the item's text foretells stands for it.
+        texts = context.text_vectors() if "encode-items" in context.artefacts else None
+        language.columns = np.ascontiguousarray(with_unmet_foretold(language.columns.T, texts, met).T)
+    prior = chosen_prior(context, language, prepared.histories_at_validation(), context.validation)
+    language.bias = biases(context, language.bias, prepared.item_count, prior)
+    return {PRIOR: prior}
 
 
 def rows_read(recipe: Recipe) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from glta_cli.core.errors import GltaError
@@ -54,15 +56,30 @@ def propagated(context: StageContext, parameters: Mapping[str, Tensor], edges: I
     return embeddings_of(encoder.eval(), context.recipe.graph)
 
 
-def encoder_on(context: StageContext, graph: InteractionGraph) -> nn.Module:
-    """The recipe's encoder as it starts on a graph, checked."""
+def encoder_on(context: StageContext, graph: InteractionGraph, *, to_learn: bool = False) -> nn.Module:
+    """The recipe's encoder as it starts on a graph, checked.
+
+    Args:
+        to_learn: whether it is to be trained: the texts of items hidden from that are then zeros.
+    """
     recipe = context.recipe
     component = installed().find("encoder", recipe.graph.encoder)
     # Each encoder has a copy of its own: what one did to it must not show in the next.
-    texts = (torch.from_numpy(context.text_vectors()),) if component.needs_text_vectors() else ()
+    texts = (torch.from_numpy(_texts(context, to_learn)),) if component.needs_text_vectors() else ()
     encoder = component.build(graph, component_options(recipe, "encoder"), *texts)
     with component.named():
         return checked_encoder(encoder, graph, encoder_dimension(recipe))
+
+
+def _texts(context: StageContext, to_learn: bool) -> NDArray[np.float32]:
+    """Vectors of the item texts, [I, D]; of hidden items, where a training is not to know of them, zeros."""
+    texts = context.text_vectors()
+    learnt = context.prepared.items_to_learn if to_learn else None
+    if learnt is None:
+        return texts
+    shown = np.zeros_like(texts)
+    shown[learnt] = texts[learnt]
+    return shown
 
 
 def parameters_of(encoder: nn.Module) -> dict[str, Tensor]:

@@ -173,7 +173,8 @@ def indexed(counted: Counted) -> list[Part]:
     if not settings.fusion:
         return [_read_out(counted, users)]
     # Weights are chosen by training histories, by which users are read out once more where those at test hold more.
-    again = min(counted.validated, MOST_USERS) if counted.recipe.dataset.split.in_time else 0
+    split = counted.recipe.dataset.split
+    again = min(counted.validated, MOST_USERS) if split.in_time or split.hides == "users" else 0
     return [_read_out(counted, users + again, 2 * counted.ranking(counted.validated))]
 
 
