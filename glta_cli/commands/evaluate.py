@@ -105,8 +105,7 @@ def evaluate(
         write_report(pipeline, report, report_path)
     # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)
-    if pipeline.recipe.finetune.enabled:
-        say_next(["recommend", "--user", some_user(pipeline.prepared())], pipeline.name, data_dir)
+    say_next(["recommend", "--user", some_user(pipeline.prepared())], pipeline.name, data_dir)
 
 
 def changed_settings(settings: EvaluateSettings, **given: Any) -> EvaluateSettings:

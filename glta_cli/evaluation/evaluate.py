@@ -16,7 +16,7 @@ from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.core.threads import compute_with_free_processors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
-from glta_cli.evaluation.cold_start import Part, cold_start_report, part_metrics, parts_of, tells_apart
+from glta_cli.evaluation.cold_start import cold_start_report
 from glta_cli.evaluation.fitted_rows import FittedRow, model_rows
 from glta_cli.evaluation.listed_rows import compared_rows
 from glta_cli.evaluation.rows import Row
@@ -24,10 +24,12 @@ from glta_cli.evaluation.slices import Slice, slice_metrics, slices_of
 from glta_cli.evaluation.tuning import Tuned, tuned
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.cold_parts import Part, part_metrics, parts_of, tells_apart
 from glta_cli.ranking.metrics import bootstrap_intervals, ranking_metrics
 from glta_cli.ranking.significance import compare_with_best
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import EvaluateSettings, Recipe
+from glta_cli.serving.served_row import ServedRow
 
 if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
@@ -66,10 +68,14 @@ class RowResults:
     """
 
     settings: dict[str, Any]
+    chosen: dict[str, Any] = field(default_factory=dict)
     artefacts: list[Artefact] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     peaks: list[int | None] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
+    called: set[str | None] = field(default_factory=set)
+    served: list[ServedRow] = field(default_factory=list)
+    ranks_by: list[str | None] = field(default_factory=list)
 
     def add(self, fitted: FittedRow, measured: Callable[[Scorer], Measured]) -> None:
         """One more seed; what was learnt from an earlier one too is not ranked again."""
@@ -78,6 +84,9 @@ class RowResults:
         self.artefacts.append(fitted.artefact)
         self.seconds.append(fitted.seconds)
         self.peaks.append(fitted.peak)
+        self.called.add(fitted.called)
+        self.ranks_by.append(fitted.ranks_by)
+        self.served += [] if fitted.served is None else [fitted.served]
 
     def values(self) -> Values:
         """Each user's metrics, means over the seeds: [n]."""
@@ -107,7 +116,9 @@ def evaluate_run(
         `curves`: {row: {"ndcg": [at K = 1, 2, ...]}};
         `slices`: {slice: {"users", "about", "models": {row: {"ndcg@20", "recall@20"}}}};
         `costs`: {row: {"fit_seconds", "peak_mib", "users_per_second"}}, means over seeds, the largest peak;
+        `served`: of each seed, the `row` validation found best among `chosen_among`, its `terms`, and the figure;
         `settings` and `tuning`: {row: its own settings}, {row: [{"settings", "ndcg@10", "seconds"}]};
+        `chosen`: {row: those of its settings that it chose itself on validation, while it was fitted};
         `cold_start`: of a split that hides items or users, by part, each row's NDCG@10 and Recall@20; else None;
         `comparison`: the model with the best of the others, its encoder among them; `comparisons`: each row of a
         variant of the model with the model's own row of the same kind, fused or the language model's alone.
@@ -147,7 +158,9 @@ def evaluate_run(
         "curves": {name: _curves(row) for name, row in results.items()},
         "slices": _slices(results, slices_of(prepared.split("train"), test)),
         "costs": {name: _costs(row) for name, row in results.items()},
+        "served": _served(results, _seeds(recipe, settings)),
         "settings": {name: row.settings for name, row in results.items()},
+        "chosen": {name: row.chosen for name, row in results.items() if row.chosen},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
         "cold_start": _cold_start(prepared, parts, results, settings, recipe.seed),
         **_comparisons(values, variants, recipe, settings),
@@ -182,7 +195,20 @@ def _results(
             for make in [*(row.fitted for row in rows), model_rows]:
                 _add(results, make(seeded), place, measured)
                 bar.update(1)
-    return results
+    return _called_by_name(results)
+
+
+def _called_by_name(results: dict[str, RowResults]) -> dict[str, RowResults]:
+    """Rows that may be called otherwise, such as the linear term after its baseline, where all seeds agree on a free
+    name; where a row that ranks alike has it, that one is left.
+    """
+    named = {}
+    for name, row in results.items():
+        called = next(iter(row.called)) if len(row.called) == 1 else None
+        if called in results and None not in row.ranks_by and row.ranks_by == results[called].ranks_by:
+            continue
+        named[name if called is None or called in results else called] = row
+    return named
 
 
 def _add(
@@ -190,7 +216,7 @@ def _add(
 ) -> None:
     """The rows of one seed, which has that place among the seeds."""
     for fitted in rows:
-        row = results.setdefault(fitted.name, RowResults(fitted.settings))
+        row = results.setdefault(fitted.name, RowResults(fitted.settings, fitted.chosen))
         if len(row.measured) > place:
             raise GltaError(f"two rows are called '{fitted.name}'", hint="rename the variant")
         row.add(fitted, measured)
@@ -279,6 +305,22 @@ def _costs(row: RowResults) -> dict[str, float | None]:
         "peak_mib": round(max(peaks) / 2**20) if peaks else None,
         "users_per_second": round(float(np.mean([each.users_per_second for each in row.measured])), 1),
     }
+
+
+def _served(results: Mapping[str, RowResults], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Which row validation found best, by seed; nothing where the encoder is the one row."""
+    if MODEL_ROW not in results:
+        return []
+    return [
+        {
+            "seed": seed,
+            "row": row.name,
+            "terms": [row.rows[term] for term in row.terms],
+            "chosen_among": row.tried,
+            "validation_ndcg@10": row.figure,
+        }
+        for seed, row in zip(seeds, results[MODEL_ROW].served, strict=True)
+    ]
 
 
 def _comparisons(

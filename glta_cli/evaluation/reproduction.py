@@ -14,7 +14,7 @@ from rich.table import Table
 from glta_cli.core.errors import InputError
 from glta_cli.evaluation.baselines import MODEL_ROW
 from glta_cli.evaluation.published import ABLATIONS, LANGUAGE_MODEL, METRICS, PublishedTable
-from glta_cli.evaluation.tables import tuned_lines
+from glta_cli.evaluation.tables import chosen_lines, tuned_lines
 from glta_cli.plugin.settings import BackboneSettings
 from glta_cli.recipe.schema import EvaluateSettings, Recipe
 from glta_cli.recipe.variants import variant_of
@@ -199,6 +199,7 @@ def reproduction_table(table: PublishedTable, report: Mapping[str, Any], notes: 
         + (f"means of {len(seeds)} seeds, {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"),
         *notes,
         *tuned_lines(report),
+        *chosen_lines(report),
     ]
     shown = Table(
         title=escape(f"{report['dataset']}, run {report['run']}: measured and published"),

@@ -21,12 +21,12 @@ from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.ranking.metrics import ranking_metrics
+from glta_cli.ranking.selection import SELECTION_METRIC
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import GraphSettings
 from glta_cli.training.loop import TrainingProgress, train
 from glta_cli.training.losses import Positives, bpr_loss, catalogue_softmax_loss
 
-SELECTION_METRIC = "ndcg@10"
 EncoderFactory = Callable[[InteractionGraph], nn.Module]
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from glta_cli.plugin.backbone_demand import LongPrompt as LongPrompt
     from glta_cli.plugin.baseline import Baseline as Baseline
     from glta_cli.plugin.baseline import BaselineData as BaselineData
+    from glta_cli.plugin.baseline import chosen_settings as chosen_settings
     from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
     from glta_cli.plugin.dataset import EventRows as EventRows
     from glta_cli.plugin.dataset import Fetch as Fetch
@@ -118,6 +119,7 @@ _HOMES = {
     "glta_cli.plugin.baseline": (
         "Baseline",
         "BaselineData",
+        "chosen_settings",
     ),
     "glta_cli.plugin.dataset": (
         "DatasetLoader",

@@ -255,7 +255,7 @@ class InterestSettings(Settings):
 class FinetuneSettings(Settings):
     """Stage 3, user-item alignment and the GLLM head."""
 
-    enabled: bool = Field(True, description="false stops after stage 1: the graph encoder is the model")
+    enabled: bool = Field(True, description="false stops after stage 1: no language model is among the terms")
     head: Literal["tied", "linear"] = Field(
         "tied", description="tied scores items by E_i and text vectors; linear is the paper's h x I layer"
     )
@@ -285,7 +285,7 @@ class FinetuneSettings(Settings):
     target_share: float = Field(
         0.3, gt=0, lt=1, description="share of training items predicted, where no holdout fixes the targets"
     )
-    fusion: bool = Field(True, description="add the graph encoder's scores, weighted on validation")
+    fusion: bool = Field(True, description="false: the language model ranks alone, whatever fusion.terms would add")
     refit: bool = Field(
         False,
         description="train all stages again on everything known, for the epochs chosen on validation, and serve that; "
@@ -293,6 +293,16 @@ class FinetuneSettings(Settings):
     )
     training: TrainingSettings = TrainingSettings(
         epochs=5, batch_size=32, learning_rate=1e-4, warmup_steps=20, clip_norm=1.0, patience=2
+    )
+
+
+class FusionSettings(Settings):
+    """Of which terms the score that is served is made; validation weighs them, and each may come to nothing."""
+
+    terms: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_ROWS)] = Field(
+        "auto",
+        description="auto: the best linear row, the encoder and the language model; or a list of `encoder`, `llm` and "
+        "linear baselines of `glta plugins`, of which the best takes part; [encoder, llm] is the fusion of 0.1",
     )
 
 
@@ -360,7 +370,7 @@ class EvaluateSettings(Settings):
 
 
 class Recipe(Settings):
-    """A whole run: nine sections, the seed, and who is told."""
+    """A whole run: ten sections, the seed, and who is told."""
 
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of initialisation, sampling and prompts, below 2^63")
     dataset: DatasetSettings = DatasetSettings()
@@ -371,6 +381,7 @@ class Recipe(Settings):
     align: AlignSettings = AlignSettings()
     interests: InterestSettings = InterestSettings()
     finetune: FinetuneSettings = FinetuneSettings()
+    fusion: FusionSettings = FusionSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     loggers: Components = Field(
         {},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 # What a variant may change: everything between the dataset, which all rows share, and the evaluation.
-VARIANT_SECTIONS = ("graph", "backbone", "prompts", "text", "align", "interests", "finetune")
+VARIANT_SECTIONS = ("graph", "backbone", "prompts", "text", "align", "interests", "finetune", "fusion")
 WORDLESS: dict[str, Any] = {"interests": {"profile": False, "prediction": False}}
 VARIANTS: dict[str, dict[str, Any]] = {
     # Graph encoders: the same training as the recipe's, but for these.

@@ -45,8 +45,9 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
         asked: the run to name in errors.
 
     Returns:
-        `{"user", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
-        the history's latest item first, at most ten.
+        `{"user", "row", "terms": {row: weight}, "answered_by", "history": [{"item", "title"}], "recommendations":
+        [{"rank", "item", "title", "score"}]}`; `row` is what validation found best, `terms` those it is made of with
+        their weights for this user, `answered_by` the same in words; the history's latest item first, at most ten.
 
     Raises:
         InputError: the user is unknown, or k is less than 1.
@@ -94,6 +95,9 @@ def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str
 
     return {
         "user": user,
+        "row": index.row.name,
+        "terms": index.row.of_length(index.length(position)),
+        "answered_by": index.row.sentence(),
         "history": [shown(item) for item in met[::-1][:RECENT_ITEMS]],
         "recommendations": [
             {"rank": rank, **shown(item), "score": round(float(scores[0, item]), 4)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +13,10 @@ from glta_cli.graph.pretraining import Embeddings
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import reads_text, text_reader
 from glta_cli.serving.fusion import CUTOFF, fusion_users
-from glta_cli.serving.index import LanguageScores
+from glta_cli.serving.language_scores import LanguageScores
 from glta_cli.stages.context import ALIGNMENT_GRAPH, StageContext
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.propagation import embeddings_on
@@ -45,6 +49,11 @@ def with_cold_nodes(
     if not learns_users(context, parameters):
         return Embeddings(found.users, items)
     return Embeddings(with_unmet_users(found.users, items, histories, known), items)
+
+
+def foretells_hidden(recipe: Recipe) -> bool:
+    """Whether items are hidden, and there is what reads the texts that foretell their vectors."""
+    return recipe.dataset.split.hides == "items" and reads_text(text_reader(recipe))
 
 
 def aligned_parameters(context: StageContext) -> str:
@@ -108,6 +117,21 @@ def biases(context: StageContext, trained: Vectors, count: int, prior: float | N
     result = np.full(count, known.mean() if prior is None else np.quantile(known, prior), dtype=np.float32)
     result[: len(trained)][met] = known
     return result
+
+
+def fair_to_unmet(context: StageContext, language: LanguageScores) -> dict[str, Any]:
+    """Give items that are hidden from training a bias a query can outweigh, in place; and what is to be told of it."""
+    prepared = context.prepared
+    if prepared.hides != "items":
+        return {}
+    if context.recipe.finetune.head == "linear":
+        # A row of its own that no training has touched: what the item's text foretells stands for it.
+        texts = context.text_vectors() if "encode-items" in context.artefacts else None
+        rows = with_unmet_foretold(language.columns.T, texts, met_items(context.train))
+        language.columns = np.ascontiguousarray(rows.T)
+    prior = chosen_prior(context, language, prepared.histories_at_validation(), context.validation)
+    language.bias = biases(context, language.bias, prepared.item_count, prior)
+    return {PRIOR: prior}
 
 
 def chosen_prior(

@@ -18,7 +18,9 @@ from glta_cli.language.whitening import Whitening
 from glta_cli.recipe.schema import GraphSettings, Recipe
 from glta_cli.recipe.selection import encoder_needs_text_vectors, require_reader, text_reader
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
+from glta_cli.stages.cold_nodes import foretells_hidden
 from glta_cli.stages.context import VECTORS, WHITENING, StageContext, head_takes_texts
+from glta_cli.stages.linear_rows import may_read_texts
 from glta_cli.stages.stage import Stage, dealt_texts, require_text
 from glta_cli.workspace.artefact import Artefact
 
@@ -32,13 +34,14 @@ class EncodeItems(Stage):
     shortening = ("text.tokens",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        """Whether the head or the encoder takes them.
+        """Whether the head, the encoder or a linear row takes them, or hidden items are known by nothing else.
 
         Raises:
             InputError: the encoder needs item texts, and the dataset has none or the backbone reads none.
         """
         if not encoder_needs_text_vectors(recipe):
-            return recipe.finetune.enabled and head_takes_texts(recipe) and prepared.has_text
+            for_head = recipe.finetune.enabled and head_takes_texts(recipe)
+            return prepared.has_text and (for_head or may_read_texts(recipe) or foretells_hidden(recipe))
         encoder, switch = f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}"
         require_text(prepared, encoder, switch)
         require_reader(recipe, encoder, f"leave it out: --set {switch}")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.recipe.fused_terms import ENCODER, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.dependence import Dependence
 from glta_cli.stages.known_at_test import knows_all_at_test
-from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.lineage import LANGUAGE_STAGES, SERVING, STAGES, lineage_of
 from glta_cli.stages.published_run import published_stages
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
 from glta_cli.stages.run_so_far import dataset_so_far, run_so_far
@@ -61,8 +62,8 @@ class Pipeline:
 
     @property
     def last_stage(self) -> str:
-        """The stage whose artefact ranks: the index, or the encoder of a recipe that stops there."""
-        return "index" if self.recipe.finetune.enabled else "pretrain-graph"
+        """The stage whose artefact ranks: the index, or the encoder where it is the only term."""
+        return "pretrain-graph" if terms_of(self.recipe) == (ENCODER,) else "index"
 
     @nothing_on_stdout()
     def ensure(self, stage: str) -> Artefact:
@@ -158,14 +159,14 @@ class Pipeline:
         return missing
 
     def require(self, stage: str) -> None:
-        """Raise `GltaError` where the recipe stops before `stage`; looks at the recipe alone."""
-        if not self.recipe.finetune.enabled and stage not in ENCODER_STAGES:
+        """Raise `GltaError` where the recipe has no language model to run `stage`; looks at the recipe alone."""
+        if not self.recipe.finetune.enabled and stage in LANGUAGE_STAGES:
             from glta_cli.core.errors import GltaError
 
             raise GltaError(
-                f"this recipe leaves out {stage}: it stops after pretrain-graph, and the graph encoder is the model",
+                f"this recipe leaves out {stage}: it has no language model",
                 location=self.name,
-                hint="finetune.enabled=true goes on to the language model",
+                hint="finetune.enabled=true trains one",
             )
 
     def answer_from(self, run: Run, *, to_measure: bool = True) -> bool:
@@ -299,7 +300,7 @@ class Pipeline:
     @cached_property
     def starts(self) -> dict[str, str]:
         """By stage, what an earlier training published that this run's own starts from."""
-        run = run_so_far(self.name, self.recipe, self.workspace)
+        run = run_so_far(self.name, self.recipe, self.workspace, whatever_is_served=True)
         return {} if run is None else run.starts
 
     def status(self) -> list[tuple[str, Artefact | None]]:

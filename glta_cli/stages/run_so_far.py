@@ -9,11 +9,19 @@ from glta_cli.workspace.stored_recipe import deciding
 from glta_cli.workspace.workspace import Workspace
 
 
-def run_so_far(name: str, recipe: Recipe, workspace: Workspace) -> Run | None:
-    """The run of that name, or None where there is none, or its settings are others."""
+def run_so_far(name: str, recipe: Recipe, workspace: Workspace, *, whatever_is_served: bool = False) -> Run | None:
+    """The run of that name, or None where there is none, or its settings are others.
+
+    Args:
+        whatever_is_served: whether those of section `fusion` may differ, on which no training depends.
+    """
     run = workspace.run(name)
-    same = run is not None and deciding(run.recipe) == deciding(recipe.model_dump(mode="json"))
-    return run if same else None
+    if run is None:
+        return None
+    before, now = deciding(run.recipe), deciding(recipe.model_dump(mode="json"))
+    if whatever_is_served:
+        before["fusion"] = now["fusion"] = None
+    return run if before == now else None
 
 
 def dataset_so_far(name: str, recipe: Recipe, workspace: Workspace) -> PreparedDataset | None:

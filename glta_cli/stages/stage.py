@@ -54,6 +54,10 @@ class Stage(ABC):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """The part of the recipe the result depends on."""
 
+    def settings_of_more(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """Settings under which more than this recipe needs was published, which serves it as well."""
+        return []
+
     def loading(self, recipe: Recipe) -> Recipe:
         """The recipe with the backbone this stage loads, where it loads one, as its backbone."""
         return recipe

@@ -19,7 +19,6 @@ from glta_cli.data.growth import Growth, grown_source, growth_of, publish_growth
 from glta_cli.data.preparation import prepare, source_files
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import DatasetSettings
-from glta_cli.serving.index import LAYOUT
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.run_record import record_served, record_source
@@ -251,7 +250,7 @@ def _publish_index(pipeline: Pipeline, base: Artefact, grown: PreparedDataset) -
     from glta_cli.stages.refit import on_everything
     from glta_cli.stages.updated_index import write_updated_index
 
-    workspace, settings = pipeline.workspace, {"layout": LAYOUT}
+    workspace, settings = pipeline.workspace, {"layout": base.manifest["settings"]["layout"]}
     context = pipeline.context()
     if pipeline.recipe.finetune.refit:
         context = on_everything(context)

@@ -18,11 +18,20 @@ from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
 from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
 from glta_cli.stages.context import WORDS, StageContext, head_takes_texts
 from glta_cli.stages.encode_items import later_text_vectors
-from glta_cli.stages.index import fine_tuned, read_rows
-from glta_cli.stages.serving_index import biases, known_details, served_embeddings, write_known
+from glta_cli.stages.read_out import fine_tuned, read_rows
+from glta_cli.stages.serving_index import (
+    answering_terms,
+    biases,
+    kept_details,
+    known_details,
+    served_embeddings,
+    write_known,
+    write_served_linear,
+)
 from glta_cli.workspace.artefact import Artefact
 
 
@@ -30,23 +39,46 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     """Write the index of a dataset that grew, and return what its manifest says.
 
     Nothing is trained. Parameters are propagated over all edges among the users and items a training knew; of the
-    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`). Users
-    whose history is another than in `base`, and new ones, are read out of the language model; the others keep the rows
-    they had. Nobody wrote words about new users.
+    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`). A
+    linear term scores everyone by the items they have now. Users whose history is another than in `base`, and new ones,
+    are read out of the language model where it takes part; the others keep the rows they had. Nobody wrote words about
+    new users.
 
     Args:
         context: of the stages that were trained.
         base: the index that answered until now.
         grown: with the users and items of `base` under the indices they had, new ones behind them.
     """
-    history = grown.history()
+    history, terms = grown.history(), answering_terms(base)
     texts = _text_vectors(context, grown)
-    known = _among_known(history, context.prepared.user_count, context.prepared.item_count)
-    graph, aligned, propagated = served_embeddings(context, known)
-    model = fine_tuned(context, aligned)
-    extended = _extended(graph, history, texts)
-    _take_in(context, model, extended if aligned is graph else _extended(aligned, history, texts), history, texts)
+    graph = language = propagated = None
+    read = 0
+    if {ENCODER, LANGUAGE} & set(terms):
+        known = _among_known(history, context.prepared.user_count, context.prepared.item_count)
+        trained, aligned, propagated = served_embeddings(context, known)
+        graph = _extended(trained, history, texts)
+        if LANGUAGE in terms:
+            nodes = graph if aligned is trained else _extended(aligned, history, texts)
+            model = fine_tuned(context, aligned)
+            _take_in(context, model, nodes, history, texts)
+            language, read = _language_scores(context, model, base, grown)
+    if LINEAR in terms:
+        write_served_linear(context, grown.item_count, texts, folder)
+    write_known(folder, terms, language, graph, grown, history)
+    sizes = {"dataset": base.details["dataset"], "users": grown.user_count, "items": grown.item_count}
+    kept = {**sizes, **kept_details(base, terms), "read_out": read}
+    return kept | known_details(grown, history) | {"trained": len(context.train), "propagated": propagated}
 
+
+def _language_scores(
+    context: StageContext, model: GraphLanguageModel, base: Artefact, grown: PreparedDataset
+) -> tuple[LanguageScores, int]:
+    """The rows of all users of now, as they stand in the base but for those that are read out; and how many those are.
+
+    Args:
+        model: with the users and items of now.
+    """
+    history = grown.history()
     before = mapped_tensors(base.mapped_file(VECTORS))["rows"]  # [U', R, D]
     stale = _stale_users(Index(base).history, history)
     rows = np.zeros((history.user_count, *before.shape[1:]), dtype=np.float32)
@@ -54,10 +86,7 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     if len(stale):
         prompts = _prompts(context, model.language_model.tokenizer, grown)
         rows[stale] = read_rows(model, prompts, context.recipe, history, stale)
-    write_known(folder, LanguageScores(rows, *scoring_arrays(model.head)), extended, grown, history)
-    kept = {name: base.details[name] for name in ("dataset", "encoder", "readout", "fusion")}
-    sizes = {"users": grown.user_count, "items": grown.item_count, "read_out": len(stale)}
-    return kept | sizes | known_details(grown, history) | {"trained": len(context.train), "propagated": propagated}
+    return LanguageScores(rows, *scoring_arrays(model.head)), len(stale)
 
 
 def _among_known(history: Interactions, users: int, items: int) -> Interactions:

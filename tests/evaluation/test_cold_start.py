@@ -15,7 +15,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from glta_cli.core.errors import InputError
-from glta_cli.evaluation.cold_start import Part, chance, part_metrics, parts_of, tells_apart, validation_quality
 from glta_cli.evaluation.draws import drawn_again, evaluate_draws
 from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.fitted_rows import encoder_row
@@ -28,6 +27,8 @@ from glta_cli.evaluation.tuning import tuned
 from glta_cli.graph.cold_start import foretold
 from glta_cli.main import app
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.ranking.cold_parts import Part, chance, part_metrics, parts_of, tells_apart
+from glta_cli.ranking.selection import quality_of
 from glta_cli.serving.index import Index, mapped_tensors
 from glta_cli.stages.cold_nodes import PRIOR, PRIORS, biases
 from glta_cli.stages.context import read_embeddings
@@ -199,7 +200,7 @@ def test_hidden_items_get_a_quantile_of_the_other_biases_chosen_on_those_to_choo
 
 
 def test_the_prior_that_was_chosen_is_served(run_toy: Callable[..., Pipeline]) -> None:
-    pipeline = run_toy(ITEMS, MANY, stage="serving-index", name="cold-items")
+    pipeline = run_toy(ITEMS, MANY, "fusion.terms=[encoder,llm]", stage="serving-index", name="cold-pair")
     index, served = (
         mapped_tensors(dict(pipeline.reached())[stage].file("vectors.safetensors"))["bias"]
         for stage in ("index", "serving-index")
@@ -231,7 +232,9 @@ def test_settings_are_chosen_by_hidden_and_other_validation_items_alike(cold_ite
         part_metrics(fitted.validation_score, part, [prepared.split("train")])["ndcg@10"].mean()
         for part in (cold, warm)
     ]
-    assert validation_quality(fitted.validation_score, prepared) == pytest.approx(np.mean(quality))
+    chosen_by = quality_of(prepared)
+    assert chosen_by is not None
+    assert chosen_by(fitted.validation_score) == pytest.approx(np.mean(quality))
     tried = tuned(row, cold_items).tried
     assert tried
     used = next(each for each in tried if each["settings"] == fitted.settings)

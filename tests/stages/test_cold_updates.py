@@ -53,9 +53,10 @@ def source(kind: str, tiny_settings: dict[str, Any], toy_table: Path, tmp_path: 
     shutil.copytree(toy_table, folder)
     split = {"strategy": f"cold-{kind}", "test": 0.3}
     recipe = tmp_path / "cold.yaml"
-    recipe.write_text(
-        yaml.safe_dump({**tiny_settings, "dataset": {"name": "table", "source": str(folder), "split": split}})
-    )
+    dataset = {"name": "table", "source": str(folder), "split": split}
+    # Both of them are kept, whichever ranks better.
+    terms = {"terms": ["encoder", "llm"]}
+    recipe.write_text(yaml.safe_dump({**tiny_settings, "dataset": dataset, "fusion": terms}))
     answer = json.loads(glta("recommend", "--user", "u7", "--recipe", str(recipe), "--json").stdout)
     assert answer["recommendations"]
     return folder
