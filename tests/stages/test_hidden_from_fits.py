@@ -13,10 +13,11 @@ from numpy.testing import assert_array_equal
 from glta_cli.core.errors import InputErrors
 from glta_cli.core.tensors import read_arrays, read_tensors
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.evaluation.baselines import LEARNT, fitted_baseline, made_baseline
+from glta_cli.evaluation.baselines import fitted_baseline
 from glta_cli.recipe.files import recipe_from
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.context import FULL_PARAMETERS, MODEL, WHITENING
+from glta_cli.stages.fitted_baselines import LEARNT, made_baseline
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
