@@ -21,6 +21,7 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
+from glta_cli.core.counts import counted
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
@@ -172,7 +173,7 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         lines.append(styled(shortened(f"by {printable(answer['answered_by'])}", width), DIM))
     if answer["interactions"] is not None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
-        lines.append(styled(f"from {answer['interactions']:,} interactions{until}{trained_on(answer)}", DIM))
+        lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
     print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
 
 

@@ -26,13 +26,17 @@ if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
 
 
-def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
+def fitted_baseline(made: MadeBaseline, pipeline: Pipeline, *, own_texts: bool = False) -> FittedBaseline:
     """A baseline on the run's dataset, fitted now where it was not before.
+
+    Args:
+        own_texts: by the texts of this very recipe, which may have them dealt out at random; else by the true ones.
 
     Raises:
         GltaError: what it learnt is not named arrays; later, at scoring: its scores are not `float32` [B, I].
         InputError: as `require_texts`.
     """
+    from glta_cli.stages.stage import dealt_texts
     from glta_cli.training.loop import pick_device
 
     require_texts(made, pipeline)
@@ -42,8 +46,9 @@ def fitted_baseline(made: MadeBaseline, pipeline: Pipeline) -> FittedBaseline:
         pipeline.workspace,
         pick_device(pipeline.device),
         pipeline.recipe.seed,
-        vectors=lambda: pipeline.beside("encode-items"),
-        texts=lambda: prepared.texts if prepared.has_text else None,
+        vectors=lambda: pipeline.ensure("encode-items") if own_texts else pipeline.beside("encode-items"),
+        texts=lambda: (pipeline.context().texts if own_texts else prepared.texts) if prepared.has_text else None,
+        dealt=dealt_texts(pipeline.recipe) if own_texts else {},
         kept_or_refused=False,
     )
     return fitted_on(made, ground)

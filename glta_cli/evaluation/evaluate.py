@@ -149,7 +149,7 @@ def evaluate_run(
         "run": pipeline.name,
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
-        "seeds": list(_seeds(recipe, settings)),
+        "seeds": list(seeds_of(recipe, settings)),
         "histories": list(prepared.parts_known_at_test),
         "refit": recipe.graph.refit,
         "models": {name: _means(row) for name, row in values.items()},
@@ -158,7 +158,7 @@ def evaluate_run(
         "curves": {name: _curves(row) for name, row in results.items()},
         "slices": _slices(results, slices_of(prepared.split("train"), test)),
         "costs": {name: _costs(row) for name, row in results.items()},
-        "served": _served(results, _seeds(recipe, settings)),
+        "served": _served(results, seeds_of(recipe, settings)),
         "settings": {name: row.settings for name, row in results.items()},
         "chosen": {name: row.chosen for name, row in results.items() if row.chosen},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
@@ -181,7 +181,7 @@ def _results(
         return replace(found, parts=of_parts, blind=blind)
 
     results: dict[str, RowResults] = {}
-    seeds = _seeds(pipeline.recipe, settings)
+    seeds = seeds_of(pipeline.recipe, settings)
     with progress_bar(
         len(seeds) * (len(rows) + 1),
         "evaluate",
@@ -191,9 +191,9 @@ def _results(
         kept="what was trained and fitted is kept",
     ) as bar:
         for place, seed in enumerate(seeds):
-            seeded = _seeded(pipeline, seed)
+            own = seeded(pipeline, seed)
             for make in [*(row.fitted for row in rows), model_rows]:
-                _add(results, make(seeded), place, measured)
+                _add(results, make(own), place, measured)
                 bar.update(1)
     return _called_by_name(results)
 
@@ -222,11 +222,12 @@ def _add(
         row.add(fitted, measured)
 
 
-def _seeds(recipe: Recipe, settings: EvaluateSettings) -> range:
+def seeds_of(recipe: Recipe, settings: EvaluateSettings) -> range:
+    """The seeds every row is trained from."""
     return range(recipe.seed, recipe.seed + settings.seeds)
 
 
-def _seeded(pipeline: Pipeline, seed: int) -> Pipeline:
+def seeded(pipeline: Pipeline, seed: int) -> Pipeline:
     """The same run from another seed; the run itself for its own."""
     if seed == pipeline.recipe.seed:
         return pipeline

@@ -16,6 +16,7 @@ from glta_cli.plugin.registry import installed
 from glta_cli.recipe.selection import component_options, encoder_needs_text_vectors
 from glta_cli.recipe.variants import merged, variant_of
 from glta_cli.stages.fitted_baselines import (
+    FittedBaseline,
     MadeBaseline,
     fitting_settings,
     needs_text_vectors,
@@ -95,7 +96,10 @@ class BaselineRow(TunableRow):
         require_texts(self.made, pipeline)
 
     def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
-        fitted = fitted_baseline(self.made, pipeline)
+        return self.as_fitted(fitted_baseline(self.made, pipeline))
+
+    def as_fitted(self, fitted: FittedBaseline) -> list[FittedRow]:
+        """Its row, of what it learnt."""
         made_of = [fitted.artefact, *fitted.parents]
         seconds, peak = seconds_of(made_of), peak_of(made_of)
         scores_with = self.made.settings.model_dump(mode="json") | fitted.chosen
@@ -125,6 +129,10 @@ class BaselineRow(TunableRow):
         return [
             BaselineRow(made_baseline(self.name, merged(given, each)), in_time=self.in_time) for each in tried if each
         ]
+
+    def by_time_alone(self) -> BaselineRow:
+        """Itself with nothing left to choose but, where the split is in time, what older items weigh."""
+        return replace(self, grid={})
 
     def settings(self) -> dict[str, Any]:
         settings = self.made.settings.model_dump(mode="json")

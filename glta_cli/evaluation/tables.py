@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from glta_cli.core.counts import counted
 from glta_cli.evaluation.parts_table import parts_table
 
 SHOWN_METRICS = ("ndcg", "recall", "precision")
@@ -29,7 +30,7 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     names = list(next(iter(report["models"].values())))
     shown = [name for name in names if name.split("@")[0] in SHOWN_METRICS and not name.endswith("@5")]
     seeds = len(report["seeds"])
-    about = ["± half of the 95% bootstrap interval over users", *_served(report), *_compared(report)]
+    about = ["± half of the 95% bootstrap interval over users", *served_in_words(report), *_compared(report)]
     if seeds > 1:
         about.insert(0, f"means of {seeds} seeds, {report['seeds'][0]} to {report['seeds'][-1]}")
     if "valid" in report["histories"]:
@@ -41,7 +42,8 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     if report["refit"]:
         about.append("graph encoders were trained again on training and validation interactions, baselines were not")
     table = _table(
-        f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users", "\n".join(about)
+        f"{report['dataset']}, run {report['run']}: full ranking for {counted(report['users'], 'test user')}",
+        "\n".join(about),
     )
     # Names broken at the @ and intervals on a line of their own: all of it fits into 80 columns.
     for name in shown:
@@ -59,7 +61,7 @@ def slices_table(report: Mapping[str, Any]) -> Table:
     """NDCG of each slice of the test interactions."""
     slices = report["slices"]
     metric = next(iter(next(iter(next(iter(slices.values()))["models"].values()))))
-    about = [f"{name}: {part['about']}; {part['users']:,} users" for name, part in slices.items()]
+    about = [f"{name}: {part['about']}; {counted(part['users'], 'user')}" for name, part in slices.items()]
     table = _table(f"{metric.replace('ndcg', 'NDCG')} by slice", "\n".join(about))
     for name in slices:
         table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
@@ -150,13 +152,15 @@ def _shortest(key: str, keys: Sequence[str]) -> str:
     return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
 
 
-def _served(report: Mapping[str, Any]) -> Iterator[str]:
+def served_in_words(report: Mapping[str, Any]) -> Iterator[str]:
     """Which row validation found best, where it chose among several; of seeds that found others, each its own."""
-    chosen = [each for each in report["served"] if each["chosen_among"]]
-    found = {" + ".join(each["terms"]): each for each in chosen}
-    for terms, each in found.items():
-        where = "" if len(found) == 1 else f"seed {each['seed']}: "
-        yield f"{where}glta is {terms}, the best of {each['chosen_among']} on validation"
+    found: dict[tuple[str, int], list[str]] = {}
+    for each in report["served"]:
+        if each["chosen_among"]:
+            found.setdefault((" + ".join(each["terms"]), each["chosen_among"]), []).append(str(each["seed"]))
+    for (terms, among), seeds in found.items():
+        where = "" if len(found) == 1 else f"seed{'s' if seeds[1:] else ''} {', '.join(seeds)}: "
+        yield f"{where}glta is {terms}, the best of {among} on validation"
 
 
 def _compared(report: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError, InputErrors, did_you_mean
-from glta_cli.recipe.fused_terms import AUTO, ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE
+from glta_cli.recipe.fused_terms import AUTO, ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
 from glta_cli.recipe.limits import MOST_ERRORS_TOLD, cut, in_file_order
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import Recipe
@@ -111,11 +111,11 @@ def _wrong_terms(recipe: Recipe, positions: Mapping[Key, Position]) -> list[Glta
                 hint = did_you_mean(term, [*ENCODER_AND_LANGUAGE, *baselines])
                 listed = "`glta plugins` lists the baselines; beside them there are `encoder` and `llm`"
                 wrong(f"there is no baseline '{cut(term)}'", hint or listed, number)
-    if LANGUAGE in terms and not finetune.enabled:
+    if LANGUAGE in terms and not finetune.enabled and set(terms) != set(ENCODER_AND_LANGUAGE):
         wrong("llm is no term of a recipe that trains no language model", "set finetune.enabled=true, or leave it out")
     if not finetune.fusion and finetune.enabled and not {LANGUAGE} <= set(terms) <= set(ENCODER_AND_LANGUAGE):
         wrong("finetune.fusion is false, so that the language model ranks alone", "set finetune.fusion=true")
-    if recipe.graph.refit and set(terms) != {ENCODER}:
+    if recipe.graph.refit and not finetune.enabled and terms_of(recipe) != (ENCODER,):
         hint = "set fusion.terms=[encoder], or leave out graph.refit"
         wrong("weights are chosen on validation, which a refitted encoder has seen", hint)
     return found

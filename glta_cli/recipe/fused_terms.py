@@ -32,7 +32,8 @@ def terms_of(recipe: Recipe) -> tuple[str, ...]:
 def terms_named(terms: str | Sequence[str], *, enabled: bool, fusion: bool, graph_refit: bool) -> tuple[str, ...]:
     """The terms behind `fusion.terms`, in the order linear, encoder, language model, each at most once.
 
-    An encoder that was trained again on validation is alone: nothing is left to weigh it by.
+    An encoder that was trained again on validation is alone: nothing is left to weigh it by. So it is without a
+    language model where a recipe names just these two, as all recipes did before there was a choice.
 
     Args:
         enabled, fusion: `finetune.enabled` and `finetune.fusion`, which when false has the language model alone.
@@ -40,6 +41,8 @@ def terms_named(terms: str | Sequence[str], *, enabled: bool, fusion: bool, grap
     """
     if enabled and not fusion:
         return (LANGUAGE,)
+    if not enabled and set(terms) == set(ENCODER_AND_LANGUAGE):
+        return (ENCODER,)
     if terms != AUTO:
         named = {term if term in ENCODER_AND_LANGUAGE else LINEAR for term in terms}
         return tuple(term for term in (LINEAR, *ENCODER_AND_LANGUAGE) if term in named)
@@ -75,10 +78,8 @@ def with_terms_said(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
     So a run answers as it did, and what it lacks is made as the rest of it was.
     """
-    if not recipe or "fusion" in recipe:
-        return dict(recipe)
-    only_encoder = _section(recipe, "finetune").get("enabled") is False
-    return {**recipe, "fusion": {"terms": [ENCODER] if only_encoder else list(ENCODER_AND_LANGUAGE)}}
+    said = {"fusion": {"terms": list(ENCODER_AND_LANGUAGE)}}
+    return {**said, **recipe} if recipe else {}
 
 
 def _section(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -134,7 +134,7 @@ class TrainingSettings(Settings):
     epochs: int = Field(
         10, ge=1, le=MOST_EPOCHS, description="passes over the training users or prompts, at most; up to a million"
     )
-    batch_size: int = Field(32, ge=1, le=MOST_COUNT, description="users, interactions or prompts a step")
+    batch_size: int = Field(32, ge=1, le=MOST_COUNT, description="users, histories, interactions or prompts a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, after warm-up")
     warmup_steps: int = Field(0, ge=0, le=MOST_COUNT, description="steps over which the learning rate rises linearly")
     decay: Literal["none", "cosine"] = Field("none", description="of the learning rate, to zero at the last epoch")
@@ -213,6 +213,9 @@ class TextSettings(Settings):
         None, description="the backbone whose vectors stand for item texts; null takes the language model itself"
     )
     options: dict[str, Any] = Field({}, description="own settings of text.backbone")
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="of whichever reads item texts; random is the control: the same reader, untrained"
+    )
     tokens: int = Field(48, ge=4, le=MOST_COUNT, description="an item's text is cut to this many tokens")
     dimensions: int = Field(256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening")
     batch_size: int = Field(

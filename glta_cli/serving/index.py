@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.tensors import damaged
@@ -35,10 +36,11 @@ PAIR_LAYOUT: Final = 2
 VECTORS = "vectors.safetensors"
 TENSORS_OF_TERM = {ENCODER: {"graph_users", "graph_items"}, LANGUAGE: {"rows", "items", "bias"}, LINEAR: set[str]()}
 STRINGS = {f"{column}{part}" for column in ("user_ids", "item_ids", "titles") for part in ("", "_offsets")}
+DELISTED = "delisted"
 TENSORS = {"lengths", "history_indptr", "history_items", "user_order", *STRINGS}
 """Those of every index. Beside them: of each term that takes part, its own; `history_weights` where interactions have
-weights; `seen_indptr` and `seen_items` where less than the history is masked; `linear_indptr`, `linear_items` and
-`linear_weights` where a linear term scores by less than the history."""
+weights; `seen_indptr` and `seen_items` where less than the history is masked; `delisted` where items are in nobody's
+answers; `linear_indptr`, `linear_items` and `linear_weights` where a linear term scores by less than the history."""
 
 
 def readable(layout: Any) -> bool:
@@ -77,6 +79,15 @@ class Index:
     def seen(self) -> Interactions:
         """What is never recommended again: the history, unless only some of it keeps an item out."""
         return self._interactions("seen") if "seen_indptr" in self._tensors else self.history
+
+    def left_out(self, user: int) -> tuple[Interactions, ...]:
+        """What is masked for one user: what counts as seen, and as if it was seen what is in nobody's answers."""
+        delisted = self._tensors.get(DELISTED)
+        if delisted is None:
+            return (self.seen,)
+        indptr = np.zeros(self.seen.user_count + 1, dtype=np.int64)
+        indptr[user + 1 :] = len(delisted)
+        return self.seen, Interactions(indptr, delisted, self.seen.item_count)
 
     @property
     def user_ids(self) -> StringColumn:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.tensors import write_tensors
 from glta_cli.plugin.interactions import Interactions
-from glta_cli.serving.index import VECTORS
+from glta_cli.serving.index import DELISTED, VECTORS
 from glta_cli.serving.language_scores import LanguageScores
 from glta_cli.serving.linear_term import LINEAR
 from glta_cli.serving.string_column import StringColumn
@@ -30,13 +30,15 @@ def write_index(
     *,
     linear: Interactions | None = None,
     seen: Interactions | None = None,
+    delisted: NDArray[np.int64] | None = None,
     user_ids: list[str],
     item_ids: list[str],
     titles: list[str],
 ) -> None:
     """Write an index's vectors, histories and names; a linear term's weights are another file.
 
-    Of the history, `seen` alone is masked; None masks all of it. Item vectors are stored as columns, [D, I], the order
+    Of the history, `seen` alone is masked; None masks all of it. Items of `delisted` [n] are masked for everyone. Item
+    vectors are stored as columns, [D, I], the order
     in which a product with a block of users reads them.
 
     Args:
@@ -64,6 +66,8 @@ def write_index(
     }
     if seen is not None and len(seen) < len(history):
         tensors |= {"seen_indptr": seen.indptr, "seen_items": seen.items}
+    if delisted is not None and len(delisted):
+        tensors[DELISTED] = delisted
     if linear is not None:
         name = "history" if linear is history else "linear"
         tensors |= {f"{name}_indptr": linear.indptr, f"{name}_items": linear.items}

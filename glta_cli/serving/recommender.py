@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
@@ -39,7 +40,9 @@ class AskedRun:
 
 
 def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = None) -> dict[str, Any]:
-    """The k best items for a user, with original ids and titles; those of the history that count as seen are left out.
+    """The k best items for a user, with original ids and titles.
+
+    Those of the history that count as seen are left out, and what a list of items names no more (`glta update`).
 
     Args:
         asked: the run to name in errors.
@@ -85,9 +88,11 @@ def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str
         raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE, asked)
     users = np.array([position])
     met = index.history.of(position)
-    scores = index.scorer(index.seen)(users)
-    mask_seen(scores, users, index.seen)
-    available = index.seen.item_count - len(index.seen.of(position))
+    left_out = index.left_out(position)
+    scores = index.scorer(*left_out)(users)
+    mask_seen(scores, users, *left_out)
+    masked = np.unique(np.concatenate([each.of(position) for each in left_out]))
+    available = index.seen.item_count - len(masked)
     ranked = top_k(scores, min(k, available))[0] if available else np.empty(0, dtype=np.int64)
 
     def shown(item: int) -> dict[str, str]:
@@ -134,8 +139,9 @@ def unknown_user(user: str, ids: Sequence[str], path: Path, asked: AskedRun | No
     """The error of an id no user has: how many there are, which ids are near, and where all of them are listed."""
     near = ", ".join(map(visible, nearest_ids(user, ids)))
     where = f" in run {asked.name} (dataset {asked.dataset})" if asked else ""
+    there = f"there {agreeing(len(ids), 'is', 'are')} {counted(len(ids), 'user')}"
     return InputError(
-        f"no user is called '{visible(user)}'{where}; there are {len(ids):,} users",
+        f"no user is called '{visible(user)}'{where}; {there}",
         location="--user",
         hint=f"{f'the nearest ids are {near}; ' if near else ''}all of them are in {path}",
     )

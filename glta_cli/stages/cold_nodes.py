@@ -27,7 +27,12 @@ PRIORS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
 def with_cold_nodes(
-    context: StageContext, found: Embeddings, histories: Interactions, *, parameters: str = FULL_PARAMETERS
+    context: StageContext,
+    found: Embeddings,
+    histories: Interactions,
+    *,
+    parameters: str = FULL_PARAMETERS,
+    texts: Vectors | None = None,
 ) -> Embeddings:
     """What is known of all users and items of a split that hides some of either; of any other split, what was found.
 
@@ -39,13 +44,14 @@ def with_cold_nodes(
         found: by the graph of training interactions.
         histories: what is known of each user now.
         parameters: FULL_PARAMETERS, or those of the encoder behind stages 2 and 3.
+        texts: the vectors of the item texts by now, [I, D]; None takes those of the training.
     """
     if context.prepared.hides is None:
         return found
     known = context.train.counts > 0
     if not learns_users(context, parameters):
-        found = embeddings_on(context, histories, parameters=parameters)
-    items = with_texts_foretold(context, found.items, met_items(context.train), parameters)
+        found = embeddings_on(context, histories, parameters=parameters, texts=texts)
+    items = with_texts_foretold(context, found.items, met_items(context.train), parameters, texts)
     if not learns_users(context, parameters):
         return Embeddings(found.users, items)
     return Embeddings(with_unmet_users(found.users, items, histories, known), items)
@@ -61,15 +67,20 @@ def aligned_parameters(context: StageContext) -> str:
     return ALIGNMENT_PARAMETERS if context.artefacts["pretrain-graph"].has(ALIGNMENT_GRAPH) else FULL_PARAMETERS
 
 
-def with_texts_foretold(context: StageContext, items: Vectors, met: NDArray[np.bool_], parameters: str) -> Vectors:
+def with_texts_foretold(
+    context: StageContext, items: Vectors, met: NDArray[np.bool_], parameters: str, texts: Vectors | None = None
+) -> Vectors:
     """Item vectors [I, d] in which those of items nobody met are foretold, where an encoder learns something of each.
 
     Args:
         met: which items anybody met, [I].
+        texts: as those of `with_cold_nodes`.
     """
     if met.all() or not learns_items(context, parameters):
         return items
-    return with_unmet_foretold(items, context.text_vectors() if "encode-items" in context.artefacts else None, met)
+    if texts is None and "encode-items" in context.artefacts:
+        texts = context.text_vectors()
+    return with_unmet_foretold(items, texts, met)
 
 
 def met_items(history: Interactions) -> NDArray[np.bool_]:

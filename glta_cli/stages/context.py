@@ -21,6 +21,7 @@ from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin import LanguageModel
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import head_takes_texts
 from glta_cli.stages.backbone import backbone_of
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS as ALIGNMENT_PARAMETERS
 from glta_cli.stages.parameter_files import FULL_PARAMETERS as FULL_PARAMETERS
@@ -179,11 +180,6 @@ class StageContext:
         """Whose token stands in each user's prompt, [U]: the user's own, or another's where they are shuffled."""
         count = self.prepared.user_count
         return derangement(count, (self.recipe.seed, 1)) if self.recipe.finetune.shuffled_users else np.arange(count)
-
-
-def head_takes_texts(recipe: Recipe) -> bool:
-    """Whether the head knows items by their texts too, where they have any."""
-    return recipe.finetune.head == "tied" and recipe.text.vectors
 
 
 def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from glta_cli.stages.lineage import SERVING, lineage_of
 from glta_cli.stages.linear_rows import may_read_texts
 from glta_cli.stages.schedule import Schedule
 from glta_cli.stages.workloads import WORKLOADS
-from glta_cli.training.loop import pick_device
+from glta_cli.training.devices import pick_device
 from glta_cli.workspace.workspace import Workspace
 
 # What the split takes of each user's items: one for validation, one for the test.

@@ -13,7 +13,11 @@ from glta_cli.plugin import LinearTerm
 from glta_cli.stages.kept_weights import BLOCK, FLOAT, MOST_BYTES, largest_of, room_a_row
 
 # Of the map from texts to weights, in units of the mean variance of the text vectors.
-PENALTY: Final = 1.0
+PENALTY: Final = 0.3
+# What an item is taken to say of itself, of which its weights say nothing: who has it likes what reads alike. On
+# amazon-scientific-2018, a fifth of its items hidden, NDCG@10 among those was .175 with it and .126 without, by texts
+# alone .173; at 1 they would stand before most others.
+OF_ITSELF: Final = 0.3
 
 
 def grown_linear(term: LinearTerm, item_count: int, texts: NDArray[np.float32] | None) -> LinearTerm:
@@ -74,7 +78,8 @@ def _shares(texts: NDArray[np.float32], blank: NDArray[np.bool_], count: int) ->
 def _rows(weights: Any, blank: NDArray[np.bool_], shares: NDArray[np.float32] | None) -> Iterator[NDArray[np.float32]]:
     """The rows of all items in blocks, [B, I']."""
     count = weights.shape[0]
-    said = None if shares is None else weights.T @ shares  # [I, N], what each item without weights says of others
+    # What each item without weights says of others, [I, N].
+    said = None if shares is None else weights.T @ shares + OF_ITSELF * shares
     place = np.cumsum(blank) - 1  # of an item without weights, its column of `shares`
     for start in range(0, len(blank), BLOCK):
         items = np.arange(start, min(start + BLOCK, len(blank)))
@@ -83,6 +88,7 @@ def _rows(weights: Any, blank: NDArray[np.bool_], shares: NDArray[np.float32] | 
         rows[: block.shape[0], :count] = block if isinstance(block, np.ndarray) else block.toarray()
         if shares is not None and said is not None:
             rows[:, blank] = rows[:, :count] @ shares
+            rows[: block.shape[0], blank] += OF_ITSELF * shares[start : start + block.shape[0]]
             own = np.flatnonzero(blank[items])
             rows[own] = 0
             rows[own, :count] = said[:, place[items[own]]].T

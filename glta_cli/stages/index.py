@@ -12,7 +12,7 @@ from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, LINEAR, terms_of
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import encoder_dimension
+from glta_cli.recipe.selection import encoder_dimension, head_takes_texts
 from glta_cli.serving.fusion import choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, PAIR_LAYOUT, LanguageScores
 from glta_cli.serving.index_file import share_linear_term, write_index
@@ -21,7 +21,7 @@ from glta_cli.serving.linear_term import item_weights, linear_scorer
 from glta_cli.serving.served_row import LANGUAGE_ROW, alone_details, chosen_details
 from glta_cli.serving.term_weights import choose_terms
 from glta_cli.stages.cold_nodes import aligned_parameters, fair_to_unmet, foretells_hidden, with_cold_nodes
-from glta_cli.stages.context import StageContext, head_takes_texts, read_embeddings
+from glta_cli.stages.context import StageContext, read_embeddings
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.read_out import read_out, rows_read
 from glta_cli.stages.stage import FLOAT, ModelStage

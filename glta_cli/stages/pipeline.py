@@ -16,7 +16,7 @@ from glta_cli.stages.known_at_test import knows_all_at_test
 from glta_cli.stages.lineage import LANGUAGE_STAGES, SERVING, STAGES, lineage_of
 from glta_cli.stages.published_run import published_stages
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
-from glta_cli.stages.run_so_far import dataset_so_far, run_so_far
+from glta_cli.stages.run_so_far import dataset_of, run_so_far
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
@@ -52,6 +52,7 @@ class Pipeline:
         self.named_after: tuple[str, ...] = ()
         self.recorded = True
         self.as_published = False
+        self.source: str | None = None  # read in place of the recipe's
         self._published_own = False
         self._texts_told = False
         self._sources: dict[str, list[Any]] = {}
@@ -245,21 +246,18 @@ class Pipeline:
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
         """The prepared dataset, prepared now where it is not."""
-        from glta_cli.data.preparation import prepare, source_files
-
         if "prepare" not in self._artefacts:
             self.workspace.remove_leftovers()
             _ = self.loggers  # one that cannot be had is said before anything runs
             from glta_cli.stages.prepared_remarks import tell_prepared
 
             with self.profiled("prepare") as profile:
-                kept = dataset_so_far(self.name, self.recipe, self.workspace)
-                prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
+                prepared, was_there, sources = dataset_of(self.name, self.recipe, self.source, self.workspace)
                 if profile is not None:
                     profile.nothing_ran = was_there
             tell_prepared(prepared, up_to_date=was_there)
             self._artefacts["prepare"] = prepared.artefact
-            self._sources = source_files(prepared, self.recipe.dataset, self.workspace)
+            self._sources = sources
             if not was_there:
                 # A run that only found what another prepared has nothing of its own yet to be known by.
                 self._published_own = True

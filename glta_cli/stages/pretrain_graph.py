@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from torch import nn
 
 from glta_cli.core.tensors import read_tensors, write_tensors
+from glta_cli.core.terminal import say
 from glta_cli.data.splits import holdout_targets
 from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
@@ -87,6 +89,7 @@ class PretrainGraph(Stage):
         return times * (prepared.user_count + prepared.item_count) * encoder_dimension(recipe) * FLOAT
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
+        _tell_of_order(context)
         start = earlier(context, "pretrain-graph")
         details = self._on_whole_graph(context, start, state_folder, folder)
         if targets_share(context.recipe):
@@ -209,6 +212,13 @@ class PretrainGraph(Stage):
             fixed_epochs=fixed_epochs,
             catalogue=context.prepared.items_to_learn,
         )
+
+
+def _tell_of_order(context: StageContext) -> None:
+    """Say by what order an encoder of histories reads them where there are no times."""
+    name = context.recipe.graph.encoder
+    if installed().find("encoder", name).reads_histories() and context.prepared.newest is None:
+        say(f"  [yellow]note[/]: no times: {escape(name)} reads each user's items in the order of the source")
 
 
 def _write_embeddings(path: Path, embeddings: Embeddings) -> None:

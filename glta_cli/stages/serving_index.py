@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.cold_start import Vectors
@@ -140,6 +142,7 @@ def write_known(
         history,
         linear=history if LINEAR in terms else None,
         seen=prepared.seen(),
+        delisted=np.flatnonzero(prepared.delisted),
         user_ids=prepared.user_ids,
         item_ids=prepared.item_ids,
         titles=prepared.titles,
@@ -151,8 +154,13 @@ def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str,
     return {"interactions": len(history), "newest": prepared.newest, "unmet": int((~met_items(history)).sum())}
 
 
-def served_embeddings(context: StageContext, history: Interactions) -> tuple[Embeddings, Embeddings, bool]:
+def served_embeddings(
+    context: StageContext, history: Interactions, texts: Vectors | None = None
+) -> tuple[Embeddings, Embeddings, bool]:
     """The encoder's vectors on the graph of all interactions, and whether it could be propagated over that.
+
+    Args:
+        texts: vectors of what is written about the items by now, [I, D]; None takes those of the training.
 
     Returns:
         Those the graph's own ranking is made of, those behind the language model's tokens, and false where the
@@ -165,15 +173,17 @@ def served_embeddings(context: StageContext, history: Interactions) -> tuple[Emb
             "all interactions, the vectors stay those of the training graph"
         )
         return read_embeddings(encoder), context.embeddings(serving=True), False
-    full = _with_cold_items(context, FULL_PARAMETERS, history)
+    full = _with_cold_items(context, FULL_PARAMETERS, history, texts)
     own = encoder.has(ALIGNMENT_PARAMETERS)
-    return full, _with_cold_items(context, ALIGNMENT_PARAMETERS, history) if own else full, True
+    return full, _with_cold_items(context, ALIGNMENT_PARAMETERS, history, texts) if own else full, True
 
 
-def _with_cold_items(context: StageContext, parameters: str, history: Interactions) -> Embeddings:
-    found = embeddings_on(context, history, parameters=parameters)
+def _with_cold_items(
+    context: StageContext, parameters: str, history: Interactions, texts: Vectors | None
+) -> Embeddings:
+    found = embeddings_on(context, history, parameters=parameters, texts=texts)
     hides = context.prepared.hides
     if hides == "users" or (hides == "items" and "encode-items" in context.artefacts):
         # What was hidden has no vector of its own, however many interactions of it are known by now.
-        return with_cold_nodes(context, found, history, parameters=parameters)
-    return Embeddings(found.users, with_texts_foretold(context, found.items, met_items(history), parameters))
+        return with_cold_nodes(context, found, history, parameters=parameters, texts=texts)
+    return Embeddings(found.users, with_texts_foretold(context, found.items, met_items(history), parameters, texts))

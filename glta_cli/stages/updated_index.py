@@ -18,9 +18,11 @@ from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
+from glta_cli.recipe.selection import head_takes_texts
 from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
-from glta_cli.stages.context import WORDS, StageContext, head_takes_texts
+from glta_cli.stages.context import WORDS, StageContext
 from glta_cli.stages.encode_items import later_text_vectors
 from glta_cli.stages.read_out import fine_tuned, read_rows
 from glta_cli.stages.serving_index import (
@@ -28,6 +30,7 @@ from glta_cli.stages.serving_index import (
     biases,
     kept_details,
     known_details,
+    met_items,
     served_embeddings,
     write_known,
     write_served_linear,
@@ -39,10 +42,10 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     """Write the index of a dataset that grew, and return what its manifest says.
 
     Nothing is trained. Parameters are propagated over all edges among the users and items a training knew; of the
-    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`). A
-    linear term scores everyone by the items they have now. Users whose history is another than in `base`, and new ones,
-    are read out of the language model where it takes part; the others keep the rows they had. Nobody wrote words about
-    new users.
+    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`); but an
+    encoder that reads histories encodes new users like any other. A linear term scores everyone by the items they have
+    now. Users whose history is another than in `base`, and new ones, are read out of the language model where it takes
+    part; the others keep the rows they had. Nobody wrote words about new users.
 
     Args:
         context: of the stages that were trained.
@@ -54,11 +57,16 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     graph = language = propagated = None
     read = 0
     if {ENCODER, LANGUAGE} & set(terms):
-        known = _among_known(history, context.prepared.user_count, context.prepared.item_count)
-        trained, aligned, propagated = served_embeddings(context, known)
-        graph = _extended(trained, history, texts)
+        users = context.prepared.user_count
+        in_order = installed().find("encoder", context.recipe.graph.encoder).reads_histories()
+        known = _among_known(history, grown.user_count if in_order else users, context.prepared.item_count)
+        encoded = users + np.flatnonzero(known.counts[users:])
+        met = met_items(known)
+        told = None if texts is None else texts[: len(met)]
+        trained, aligned, propagated = served_embeddings(context, known, told)
+        graph = _extended(trained, users, encoded, met, history, texts)
         if LANGUAGE in terms:
-            nodes = graph if aligned is trained else _extended(aligned, history, texts)
+            nodes = graph if aligned is trained else _extended(aligned, users, encoded, met, history, texts)
             model = fine_tuned(context, aligned)
             _take_in(context, model, nodes, history, texts)
             language, read = _language_scores(context, model, base, grown)
@@ -101,11 +109,28 @@ def _among_known(history: Interactions, users: int, items: int) -> Interactions:
     )
 
 
-def _extended(known: Embeddings, history: Interactions, texts: Vectors | None) -> Embeddings:
-    """Vectors of all users and items of a history: of known ones, and of those behind them."""
-    items = with_new_items(known.items, texts, history.item_count)
-    users = with_new_users(known.users, items, history)
-    return Embeddings(users, with_met_items(items, len(known.items), users, history))
+def _extended(
+    known: Embeddings,
+    trained: int,
+    encoded: NDArray[np.int64],
+    met: NDArray[np.bool_],
+    history: Interactions,
+    texts: Vectors | None,
+) -> Embeddings:
+    """Vectors of all users and items of a history: of known ones, and of those behind them.
+
+    Args:
+        trained: how many users a training knew, which are the first.
+        encoded: new users whose vectors are known all the same.
+        met: which of the known items such a user met, [I]; what is said of the others is what their texts foretell,
+            until new users met them.
+    """
+    items = with_new_items(known.items, texts, history.item_count, met)
+    users = with_new_users(known.users[:trained], items, history)
+    users[encoded] = known.users[encoded]
+    placed = np.zeros(history.item_count, dtype=bool)
+    placed[: len(met)] = met
+    return Embeddings(users, with_met_items(items, placed, users, history))
 
 
 def _text_vectors(context: StageContext, grown: PreparedDataset) -> Vectors | None:
@@ -134,7 +159,9 @@ def _take_in(
     matrix, bias = scoring_arrays(head)
     head.bias = nn.Parameter(torch.from_numpy(biases(context, bias, history.item_count)).to(device))
     if isinstance(head, LinearHead):
-        head.weight = nn.Parameter(torch.from_numpy(with_new_items(matrix, texts, history.item_count)).to(device))
+        trained = met_items(context.train)
+        weight = with_new_items(matrix, texts, history.item_count, trained)
+        head.weight = nn.Parameter(torch.from_numpy(weight).to(device))
         return
     assert isinstance(head, TiedHead)
     takes_texts = texts is not None and head_takes_texts(context.recipe)

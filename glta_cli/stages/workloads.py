@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from glta_cli.data.prepared import SplitName
-from glta_cli.graph.pretraining_work import PER_LOGIT, training_operations
+from glta_cli.graph.pretraining_work import PER_LOGIT, next_item_operations, training_operations
 from glta_cli.language.model_work import ModelWork, mean_tokens, model_work, word_tokens
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import component_options, encoder_dimension, text_reader
+from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, text_reader
 from glta_cli.serving.fusion import MOST_USERS
-from glta_cli.stages.context import head_takes_texts
 from glta_cli.stages.linear_rows import SOLVED, candidates_of, tried_rows
 from glta_cli.stages.pretrain_graph import targets_share
 from glta_cli.training.work import Part
@@ -26,13 +26,15 @@ from glta_cli.training.work import Part
 AGAIN = "refit-"
 # Of an encoder that does not say how often it propagates.
 PROPAGATIONS = 3
+# Of a sequence encoder whose settings do not say how much it reads.
+HISTORY_READ = 50
 # Chat marks and line ends around a wording.
 MARKS = 12
 # Frozen weights pass a gradient on and take none: the way back costs as much as the way there. With adapters every
 # layer's input is kept too, and two small products more; with checkpointing the way there is gone twice.
 FORWARD_AND_BACK, WITH_ADAPTERS, RECOMPUTED = 2.0, 2.3, 1.0
 # Rankings of the users that weights are chosen on: what that takes, scores included, as so many of those it counts.
-CHOICES_OF_PAIR, CHOICES = 2.0, 12.0
+CHOICES_OF_PAIR, CHOICES = 2.0, 16.0
 # A token that is written waits for all weights to come from memory, whatever the batch.
 WRITTEN_TOKEN = 2.5
 # A Cholesky decomposition and the inverse of it, in double precision: I³ operations that take twice as long.
@@ -108,9 +110,21 @@ def encoded_items(counted: Counted) -> list[Part]:
 
 def pretrained_graph(counted: Counted) -> list[Part]:
     recipe, graph = counted.recipe, counted.recipe.graph
-    layers = getattr(component_options(recipe, "encoder"), "layers", PROPAGATIONS)
+    options = component_options(recipe, "encoder")
+    layers = getattr(options, "layers", PROPAGATIONS)
+    in_order = installed().find("encoder", graph.encoder).reads_histories()
 
     def training(share: float) -> tuple[float, float]:
+        if in_order:
+            return next_item_operations(
+                graph,
+                histories=np.rint(counted.train.counts * share).astype(np.int64),
+                items=counted.prepared.item_count,
+                ranked=min(counted.validated, graph.validation_users),
+                layers=layers,
+                dimension=encoder_dimension(recipe),
+                longest=getattr(options, "longest_history", HISTORY_READ),
+            )
         return training_operations(
             graph,
             users=counted.prepared.user_count,

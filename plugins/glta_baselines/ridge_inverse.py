@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsymm
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from glta_baselines.histories import histories_of
-from glta_cli.plugin import GltaError, Interactions, Scorer
+from glta_cli.plugin import GltaError, Interactions, Scorer, counted
 
 # Rows of a Gram matrix that are worked on at once, so that little stands beside it.
 BLOCK = 256
@@ -58,18 +57,20 @@ class RidgeInverse:
     other. What is made of P takes 4 bytes a pair of items more.
 
     Args:
-        gram: G, symmetric [I, I]; taken over.
+        gram: G, symmetric [I, I], of double or single precision, which all that is computed has; taken over.
     """
 
-    def __init__(self, gram: NDArray[np.float64]) -> None:
+    def __init__(self, gram: NDArray[Any]) -> None:
         self._matrix = gram  # G below the diagonal, and above it G or P
         self._upper = gram
         self._diagonal = gram.diagonal().copy()  # of G
         self._overwritten = False
         self._regularization: float | None = None
         self._product: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._factorise, self._invert = get_lapack_funcs(("potrf", "potri"), (gram,))
+        [self._multiply] = get_blas_funcs(("symm",), (gram,))
 
-    def restored(self) -> NDArray[np.float64]:
+    def restored(self) -> NDArray[Any]:
         """G in its place again; P is lost."""
         if self._overwritten:
             for start in range(0, len(self._matrix), BLOCK):
@@ -85,7 +86,7 @@ class RidgeInverse:
         """Put P of that λ in the place of G, unless it is there.
 
         Raises:
-            GltaError: with so little regularization the matrix cannot be inverted in double precision.
+            GltaError: with so little regularization the matrix cannot be inverted in this precision.
         """
         if regularization == self._regularization:
             return
@@ -93,12 +94,12 @@ class RidgeInverse:
         gram[np.diag_indices_from(gram)] += regularization
         self._overwritten = True
         # LAPACK counts by columns: the transpose of a symmetric matrix is itself, and is taken without a copy.
-        factor, failed = dpotrf(gram.T, lower=True, clean=False, overwrite_a=True)
+        factor, failed = self._factorise(gram.T, lower=True, clean=False, overwrite_a=True)
         if not failed:
-            inverse, failed = dpotri(factor, lower=True, overwrite_c=True)
+            inverse, failed = self._invert(factor, lower=True, overwrite_c=True)
         if failed:
             raise GltaError(
-                f"EASE's item-item matrix of {len(gram):,} items cannot be inverted with regularization "
+                f"EASE's item-item matrix of {counted(len(gram), 'item')} cannot be inverted with regularization "
                 f"{regularization:g}",
                 hint="set a larger regularization",
             )
@@ -108,14 +109,14 @@ class RidgeInverse:
     @property
     def diagonal(self) -> NDArray[np.float64]:
         """Of P, [I]."""
-        found: NDArray[np.float64] = self._upper.diagonal().copy()
+        found: NDArray[np.float64] = self._upper.diagonal().astype(np.float64)
         return found
 
     def times(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """P times vectors [I, D]; computed once for each P and the same vectors."""
         if self._product is None or self._product[0] is not vectors:
-            product = dsymm(1.0, self._upper.T, np.asfortranarray(vectors), lower=1)
-            self._product = vectors, np.ascontiguousarray(product)
+            own = np.asfortranarray(vectors, dtype=self._upper.dtype)
+            self._product = vectors, np.ascontiguousarray(self._multiply(1.0, self._upper.T, own, lower=1), np.float64)
         return self._product[1]
 
     def weights(self, correction: Correction | None = None, dtype: Any = np.float32) -> NDArray[Any]:

@@ -34,7 +34,7 @@ from glta_cli.workspace.workspace import Workspace
 
 IN_TIME = "dataset.split.strategy=leave-last-out"
 LINEAR = ("item-knn", "text-only", "ease", "ease-text", "ials")
-ENCODERS = ("lightgcn-softmax", "alpharec")
+ENCODERS = ("lightgcn-softmax", "alpharec", "sasrec")
 
 
 def split_of(strategy: str) -> str:

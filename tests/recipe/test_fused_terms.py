@@ -22,6 +22,8 @@ from glta_cli.workspace.run import Run
         (["finetune.enabled=false", "graph.refit=true"], ("encoder",), ()),
         (["fusion.terms=[encoder, llm]"], ("encoder", "llm"), ()),
         (["fusion.terms=[encoder, llm]", "finetune.fusion=false"], ("llm",), ()),
+        (["fusion.terms=[encoder, llm]", "finetune.enabled=false"], ("encoder",), ()),
+        (["fusion.terms=[encoder, llm]", "finetune.enabled=false", "graph.refit=true"], ("encoder",), ()),
         (["fusion.terms=[llm, ease, item-knn]"], ("linear", "llm"), ("ease", "item-knn")),
         (["fusion.terms=[ease-text]"], ("linear",), ("ease-text",)),
     ],

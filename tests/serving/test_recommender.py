@@ -148,7 +148,7 @@ def test_an_index_of_an_older_layout_is_built_again(
 ) -> None:
     serving = run_toy(stage="serving-index")
     workspace = serving.workspace
-    monkeypatch.setattr("glta_cli.serving.index.LAYOUT", 1)
+    monkeypatch.setattr("glta_cli.serving.index.PAIR_LAYOUT", 1)
     assert published_index("toy", workspace.root) is None
     monkeypatch.undo()
     asked, found = published_index("toy", workspace.root)

@@ -40,7 +40,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def pipeline_of(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> Callable[..., Pipeline]:
     def make(*overrides: str) -> Pipeline:
-        return Pipeline("toy", tiny_recipe(*overrides), Workspace(tmp_path / "w"), device="cpu")
+        return Pipeline("toy", tiny_recipe("fusion.terms=auto", *overrides), Workspace(tmp_path / "w"), device="cpu")
 
     return make
 

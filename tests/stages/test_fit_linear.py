@@ -34,7 +34,7 @@ def pipeline_of(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> Callable[
     """A pipeline of the toy recipe with overrides, in a workspace of this test."""
 
     def make(*overrides: str) -> Pipeline:
-        return Pipeline("toy", tiny_recipe(*overrides), Workspace(tmp_path / "w"), device="cpu")
+        return Pipeline("toy", tiny_recipe("fusion.terms=auto", *overrides), Workspace(tmp_path / "w"), device="cpu")
 
     return make
 

@@ -51,6 +51,17 @@ def test_new_items_are_recommended_as_those_with_like_texts_are(sparse: bool) ->
     assert found[:KNOWN, KNOWN:][same].min() > found[:KNOWN, KNOWN:][other].max()
 
 
+def test_an_item_like_one_alone_is_recommended_to_who_has_that_one() -> None:
+    generator = np.random.default_rng(3)
+    texts = generator.normal(size=(41, 64)).astype(np.float32)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    texts[40] = texts[5]
+    weights = generator.uniform(0, 0.01, (40, 40)).astype(np.float32)
+    np.fill_diagonal(weights, 0)
+    found = grown_linear(LinearTerm(weights), 41, texts).weights
+    assert found[:40, 40].argmax() == found[40, :40].argmax() == 5
+
+
 def test_a_known_item_nobody_met_goes_by_its_text_too() -> None:
     topic, texts = topics(KNOWN)
     weights = weights_of(topic)

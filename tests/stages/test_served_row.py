@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ Run = Callable[..., Pipeline]
 EASE = "fusion.terms=[ease, encoder, llm]"
 WITHOUT_LANGUAGE = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
 VECTORS = "vectors.safetensors"
+HEAVY = {"torch", "transformers", "accelerate", "peft", "torch_geometric", "polars", "pydantic", "rich", "scipy"}
 
 
 def glta(*arguments: str) -> Any:
@@ -78,7 +82,7 @@ def test_the_encoder_and_the_language_model_are_what_they_were_before_there_was_
     alone = tiny_recipe("finetune.fusion=false")
     assert stage.settings(alone) == {**stage.settings(pair), "fusion": False}
     assert stage.settings(tiny_recipe("fusion.terms=[llm]")) == stage.settings(alone)
-    pipeline = run_toy("fusion.terms=[encoder, llm]", stage=SERVING, name="pair")
+    pipeline = run_toy(stage=SERVING, name="pair")
     assert "fit-linear" not in dict(pipeline.reached())
     index = Index(pipeline.ensure("index"))
     assert set(index.artefact.manifest["details"]) == {"dataset", "users", "items", "encoder", "readout", "fusion"}
@@ -127,6 +131,7 @@ def test_what_answers_holds_the_terms_that_take_part_and_no_others(run_toy: Run)
         ("fusion.terms=[encoder]",),
         ("finetune.fusion=false",),
         (EASE, "dataset.split.strategy=leave-last-out"),
+        ("fusion.terms=auto", "dataset.split.strategy=leave-last-out"),
     ],
 )
 def test_the_list_is_that_of_the_evaluated_model_for_every_user(run_toy: Run, overrides: tuple[str, ...]) -> None:
@@ -167,6 +172,44 @@ def test_an_answer_names_the_row_its_terms_and_their_weights(run_toy: Run, toy_r
     names = " + ".join({"linear": "ease", "encoder": "lightgcn", "llm": "tiny"}[term] for term in row.terms)
     assert f"\nby {names}, the best of 4 on validation\n" in shown
     assert answer["answered_by"] == f"{names}, the best of 4 on validation"
+
+
+def test_answering_from_a_linear_term_imports_nothing_heavy_but_numpy(run_toy: Run, toy_root: Path) -> None:
+    run_toy("fusion.terms=[ease]", stage=SERVING, name="ease")
+    code = (
+        "import sys; from glta_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        f"print('loaded:', sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "recommend", "--user", "u7", "--run", "ease"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GLTA_DATA_DIR": str(toy_root)},
+        cwd=toy_root,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "loaded: []" in finished.stderr
+    assert "\nby ease\n" in finished.stdout
+
+
+def test_with_a_refit_the_linear_term_knows_everything(run_toy: Run) -> None:
+    pipeline = run_toy("fusion.terms=[ease, llm]", "finetune.refit=true", stage=SERVING, name="refitted")
+    artefacts = dict(pipeline.reached())
+    weights = {
+        stage: load_file(artefacts[stage].file("linear.safetensors"))["weights"]
+        for stage in ("fit-linear", "refit-fit-linear", "index")
+    }
+    assert_array_equal(weights["index"], weights["fit-linear"])
+    assert not np.array_equal(weights["fit-linear"], weights["refit-fit-linear"])
+    answering = Index(artefacts[SERVING])
+    assert answering.row.weights == Index(artefacts["index"]).row.weights
+    if "linear" in answering.terms:
+        served = load_file(answering.artefact.file("linear.safetensors"))["weights"]
+        # But for the item that only the test knows, if any: its weights are those of its text.
+        kept = np.flatnonzero(weights["refit-fit-linear"].any(axis=0))
+        assert_array_equal(served[np.ix_(kept, kept)], weights["refit-fit-linear"][np.ix_(kept, kept)])
 
 
 # ------------------------------------------------------------------------------- without a language model
