@@ -268,6 +268,21 @@ class FinetuneSettings(Settings):
     target_share: float = Field(
         0.3, gt=0, lt=1, description="share of training items predicted, where no holdout fixes the targets"
     )
+    item_tokens: Literal["graph", "graph+text"] = Field(
+        "graph", description="what an item's token is projected from: E_i, or E_i and its text vector together"
+    )
+    targets: Literal["share", "latest", "folds"] = Field(
+        "share",
+        description="training items that are predicted: a share of each user's drawn at random; as many of the latest; "
+        "or all in turn, a fold an epoch, each fold hidden from a graph encoder of its own",
+    )
+    popularity_adjustment: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="trained with this times the log of an item's popularity added to its logit, served without; at 1 "
+        "what is learnt is who likes an item beyond how many do",
+    )
     fusion: bool = Field(True, description="add the graph encoder's scores, weighted on validation")
     refit: bool = Field(
         False,

@@ -18,13 +18,13 @@ from glta_cli.language.whitening import Whitening
 from glta_cli.recipe.schema import GraphSettings, Recipe
 from glta_cli.recipe.selection import encoder_needs_text_vectors, require_reader, text_reader
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
-from glta_cli.stages.context import VECTORS, WHITENING, StageContext, head_takes_texts
+from glta_cli.stages.context import VECTORS, WHITENING, StageContext, model_takes_texts, tokens_take_texts
 from glta_cli.stages.stage import Stage, dealt_texts, require_text
 from glta_cli.workspace.artefact import Artefact
 
 
 class EncodeItems(Stage):
-    """Item texts to whitened vectors, for the tied head and whoever else asks for them."""
+    """Item texts to whitened vectors, for the tied head, item tokens and whoever else asks for them."""
 
     name = "encode-items"
     inputs = ("prepare",)
@@ -32,13 +32,15 @@ class EncodeItems(Stage):
     shortening = ("text.tokens",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        """Whether the head or the encoder takes them.
+        """Whether the head, item tokens or the encoder take them.
 
         Raises:
-            InputError: the encoder needs item texts, and the dataset has none or the backbone reads none.
+            InputError: item tokens or the encoder need item texts, and the dataset has none or the backbone reads none.
         """
+        if recipe.finetune.enabled and tokens_take_texts(recipe):
+            require_text(prepared, "finetune.item_tokens=graph+text", "finetune.item_tokens=graph")
         if not encoder_needs_text_vectors(recipe):
-            return recipe.finetune.enabled and head_takes_texts(recipe) and prepared.has_text
+            return recipe.finetune.enabled and model_takes_texts(recipe) and prepared.has_text
         encoder, switch = f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}"
         require_text(prepared, encoder, switch)
         require_reader(recipe, encoder, f"leave it out: --set {switch}")

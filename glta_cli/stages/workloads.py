@@ -15,6 +15,7 @@ from glta_cli.language.model_work import ModelWork, mean_tokens, model_work, wor
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, text_reader
+from glta_cli.recipe.target_folds import fold_count
 from glta_cli.serving.fusion import MOST_USERS
 from glta_cli.stages.context import head_takes_texts
 from glta_cli.training.work import Part
@@ -115,6 +116,11 @@ def pretrained_graph(counted: Counted) -> list[Part]:
         parts.append(Part(f"{graph.encoder} on training and validation", training(1.0)[0]))
     if graph.alignment_holdout:
         parts.append(Part(f"{graph.encoder} without stage 3's targets", *training(1 - graph.alignment_holdout)))
+    count = fold_count(recipe)
+    parts += [
+        Part(f"{graph.encoder} without fold {fold} of {count}", *training(1 - 1 / count))
+        for fold in range(2, count + 1)
+    ]
     return parts
 
 
