@@ -120,6 +120,8 @@ def tiny_settings(toy_table: Path) -> dict[str, Any]:
         },
         "interests": {"profile": False, "prediction": False},
         "finetune": {"positions": 4, "training": {"epochs": 2, "batch_size": 16, "warmup_steps": 2}},
+        # The two terms whose stages most tests are about; those of linear ones say so.
+        "fusion": {"terms": ["encoder", "llm"]},
         "evaluate": {"bootstrap": 20},
     }
 

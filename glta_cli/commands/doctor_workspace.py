@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from glta_cli.commands.doctor_findings import Finding
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import cache_root
 from glta_cli.core.storage import free_bytes, shown_bytes
@@ -62,7 +63,7 @@ def _lock_findings(workspace: Workspace) -> Iterator[Finding]:
     if held:
         yield Finding("workspace", "locks", f"another process is working on {', '.join(held)}")
     elif files:
-        yield Finding("workspace", "locks", f"{files} files, none of them held")
+        yield Finding("workspace", "locks", f"{counted(files, 'file')}, none of them held")
     left = list(leftovers(workspace.folders_of_temporaries()))
     if left:
         taken = shown_bytes(sum(map(size_of, left)))

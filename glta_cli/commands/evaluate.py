@@ -55,6 +55,10 @@ def evaluate(
         bool | None,
         typer.Option("--tune/--no-tune", help="Choose the rows' settings from their grids, on validation."),
     ] = None,
+    ladder: Annotated[
+        bool,
+        typer.Option("--ladder", help="Show what each part adds, the language model above all, with paired tests."),
+    ] = False,
     report_path: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE.html", help="Write the evaluation as one self-contained HTML page."),
@@ -80,28 +84,34 @@ def evaluate(
     )
     settings = changed_settings(pipeline.recipe.evaluate, seeds=seeds, tune=tune)
     # All of them, before anything is trained for hours that they are to be compared with.
-    compared = rows_named(baselines, pipeline.recipe)
+    # Beside the ladder stands what is named, and nothing else.
+    compared = [] if ladder and baselines is None else rows_named(baselines, pipeline.recipe)
 
     from glta_cli.evaluation.evaluate import evaluate_run
+    from glta_cli.evaluation.ladder import evaluate_ladder
+    from glta_cli.evaluation.ladder_steps import require_ladder
+    from glta_cli.evaluation.ladder_table import ladder_tables
     from glta_cli.evaluation.listed_rows import require_rows
     from glta_cli.evaluation.tables import report_tables
 
     require_rows(compared, pipeline, tune=settings.tune)
+    climbed = require_ladder(pipeline) if ladder else None
     pipeline.ensure(pipeline.last_stage)
     started = time.monotonic()
     with pipeline.profiled("evaluate"):
         report = evaluate_run(pipeline, compared, settings)
+        if climbed is not None:
+            report["ladder"] = evaluate_ladder(pipeline, climbed, settings)
     seconds = round(time.monotonic() - started, 3)
     if as_json:
         show_json(report)
     else:
-        show_table(report_tables(report))
+        show_table(report_tables(report) if climbed is None else ladder_tables(report, beside=bool(compared)))
     if report_path is not None:
         write_report(pipeline, report, report_path)
     # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)
-    if pipeline.recipe.finetune.enabled:
-        say_next(["recommend", "--user", some_user(pipeline.prepared())], pipeline.name, data_dir)
+    say_next(["recommend", "--user", some_user(pipeline.prepared())], pipeline.name, data_dir)
 
 
 def changed_settings(settings: EvaluateSettings, **given: Any) -> EvaluateSettings:

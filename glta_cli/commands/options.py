@@ -165,6 +165,10 @@ def open_pipeline(
             loaded = stored_recipe(stored.name, without_defaults(stored.recipe), changes, file=file)
             kept = fitted_to_machine(loaded, device)
             pipeline = Pipeline(stored.name, kept, workspace, device=device, profile=profile)
+            if refresh:
+                from glta_cli.stages.run_source import refreshed_source
+
+                pipeline.source = refreshed_source(stored, kept.dataset, workspace)
             if prefer_latest and not refresh and pipeline.answer_from(stored):
                 tell_changed_sources(stored, workspace)
             if prefer_latest and changes:

@@ -51,6 +51,8 @@ def _of_file(file: Mapping[str, Any]) -> Table:
 
 
 def _form(file: Mapping[str, Any]) -> str:
+    from glta_cli.core.counts import counted
+
     form = dict(file["form"])
     told = [form.pop("format", "")]
     if "separator" in form:
@@ -62,7 +64,7 @@ def _form(file: Mapping[str, Any]) -> str:
         told.append("decimal comma" if form.pop("decimal") == "," else "")
     told += form.values()
     if file["rows"] is not None:
-        told.append(f"{file['rows']:,} rows")
+        told.append(counted(file["rows"], "row"))
     return ", ".join(part for part in told if part)
 
 
@@ -108,10 +110,12 @@ def _counts(prepared: PreparedDataset) -> Iterator[tuple[str, str]]:
 
 def _weighing(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is told of events and weights, where the source has any."""
+    from glta_cli.core.counts import counted
+
     for event, rows in summary.get("events", {}).items():
         weight = "left out" if rows["weight"] is None else f"{rows['weight']:g} each"
         seen = ", keeps items out" if "seen" in summary and rows["seen"] else ""
-        yield f"event {event}", f"{rows['rows']:,} rows, {weight}{seen}"
+        yield f"event {event}", f"{counted(rows['rows'], 'row')}, {weight}{seen}"
     if "weights" in summary:
         weights = summary["weights"]
         yield "weight of an interaction", f"{weights['least']:g} to {weights['most']:g}, mean {weights['mean']:.3g}"

@@ -21,6 +21,7 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
+from glta_cli.core.counts import counted
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
@@ -119,7 +120,7 @@ def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, A
 
     workspace = Workspace(data_dir)
     stored = workspace.answering_run(run)
-    if stored is None or "index" not in stored.stages or not stored.finished:
+    if stored is None or not stored.finished:
         return None
     artefact = _readable(workspace, stored, SERVING)
     if artefact is None:
@@ -140,11 +141,11 @@ def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, A
 
 
 def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
-    """What a run published for a stage that answers, in the layout this version reads."""
-    from glta_cli.serving.index import LAYOUT
+    """What a run published for a stage that answers, in a layout this version reads."""
+    from glta_cli.serving.index import readable
 
     artefact = workspace.published(stage, run.stages[stage]) if stage in run.stages else None
-    return None if artefact is None or artefact.manifest["settings"].get("layout") != LAYOUT else artefact
+    return artefact if artefact is not None and readable(artefact.manifest["settings"].get("layout")) else None
 
 
 def announce(pipeline: Pipeline, prepared: PreparedDataset) -> None:
@@ -168,9 +169,11 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         lines += [shortened(f"  {printable(entry['title'])}", width) for entry in answer["history"][:HISTORY_SHOWN]]
         lines.append("")
     lines.append(styled(f"recommended to user {user} by run {run} (dataset {dataset})", BOLD))
+    if "answered_by" in answer:
+        lines.append(styled(shortened(f"by {printable(answer['answered_by'])}", width), DIM))
     if answer["interactions"] is not None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
-        lines.append(styled(f"from {answer['interactions']:,} interactions{until}{trained_on(answer)}", DIM))
+        lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
     print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
 
 

@@ -8,6 +8,7 @@ import typer
 
 from glta_cli.commands import completion
 from glta_cli.commands.options import DataDirOption, JsonOption
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.terminal import printable, say, show_json, show_table
 
@@ -95,11 +96,11 @@ def verify(
     else:
         for problem in found.problems:
             print(f"{printable(str(problem.path))}: {printable(problem.what)}\n  hint: {printable(problem.hint)}")
-    read = f"{found.files:,} files with {found.bytes_read:,} bytes"
+    read = f"{counted(found.files, 'file')} with {counted(found.bytes_read, 'byte')}"
     if found.problems:
-        say(f"{read} were read; {len(found.problems)} of them changed or missing")
+        say(f"{read} {agreeing(found.files, 'was', 'were')} read; {len(found.problems)} of them changed or missing")
         raise typer.Exit(1)
-    say(f"[green]✓[/] {read} are what was written")
+    say(f"[green]✓[/] {read} {agreeing(found.files, 'is', 'are')} what was written")
 
 
 @runs.command()
@@ -213,4 +214,8 @@ def _show_removals(found: Sequence[Removal], busy: Sequence[str], *, dry_run: bo
     if busy:
         say(f"another process is working on {escape(', '.join(busy))}: stages and states stay until it ends")
     done = "dry run: nothing was removed, and would free" if dry_run else "removed:"
-    say(f"{done} {shown_bytes(total)} in {len(found):,} files and folders" if found else "nothing to remove")
+    say(
+        f"{done} {shown_bytes(total)} in {counted(len(found), 'file or folder', 'files and folders')}"
+        if found
+        else "nothing to remove"
+    )

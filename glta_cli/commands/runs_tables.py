@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from glta_cli.core.printable import printable
 from glta_cli.core.storage import shown_bytes
+from glta_cli.core.tables import broken
 
 NOTHING = "-"
+# Columns of the terminal.
+WIDEST_HEADING = 18
 
 
 def run_table(found: Sequence[Mapping[str, Any]]) -> Table:
@@ -70,8 +76,9 @@ def comparison_table(report: Mapping[str, Any]) -> RenderableType:
     for name, values in report["settings"].items():
         settings.add_row(escape(name), *(escape(_shown(value)) for value in values))
     metrics = _table("validation", ("stage", "cyan"), ("metric", ""))
-    for name in (first, second):
-        metrics.add_column(name, justify="right", overflow="fold")
+    for name in report["runs"]:
+        # Broken, so that both stay beside the metric: figures are short, and names may not be.
+        metrics.add_column(escape(_heading(name)), justify="right", overflow="fold")
     for stage, measured in report["metrics"].items():
         for name, values in measured.items():
             shown = [NOTHING if value is None else f"{value:.4f}" for value in values]
@@ -79,6 +86,22 @@ def comparison_table(report: Mapping[str, Any]) -> RenderableType:
     tables = [table for table in (settings, metrics) if table.row_count]
     same = f"the same in both: {', '.join(report['same_stages'])}" if report["same_stages"] else "they share no stage"
     return Group(*tables, escape(same))
+
+
+def _heading(name: str) -> str:
+    """A name over several lines, of which none is wider than a heading may be."""
+    pieces = broken(Text(printable(name)), WIDEST_HEADING).plain.split("\n")
+    return "\n".join(line for piece in pieces for line in _cut(piece))
+
+
+def _cut(piece: str) -> Iterator[str]:
+    line = ""
+    for letter in piece:
+        if cell_len(line + letter) > WIDEST_HEADING:
+            yield line
+            line = ""
+        line += letter
+    yield line
 
 
 def _table(title: str, *columns: tuple[str, str]) -> Table:

@@ -22,11 +22,13 @@ PURPOSES: Mapping[str, str] = {
     "prepare": "read, filter and split the interactions",
     "encode-items": "turn item texts into vectors",
     "pretrain-graph": "embed users and items by the graph encoder",
+    "fit-linear": "fit linear rows and keep the best",
     "align": "align item tokens with the language model",
     "describe-users": "let the language model name each user's interests",
     "finetune": "align users and train the item logits",
-    "index": "score every item for every user",
+    "index": "choose what is served, and keep it to score by",
     "refit-pretrain-graph": "embed them again, from everything known",
+    "refit-fit-linear": "fit the linear row to everything known",
     "refit-align": "align the items as they are embedded now",
     "refit-describe-users": "name interests from everything known",
     "refit-finetune": "train the item logits on everything known",
@@ -142,19 +144,22 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
 
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
     """Name and artefact of every stage that leads to `stage`, without those the recipe leaves out."""
-    from glta_cli.stages.lineage import ENCODER_STAGES, STAGES
+    from glta_cli.recipe.fused_terms import LANGUAGE, linear_names, terms_of
+    from glta_cli.stages.lineage import LANGUAGE_STAGES, SERVING, STAGES, lineage_of
     from glta_cli.stages.refit_names import REFITTED, refit_name
 
     recipe, prepared = pipeline.recipe, _prepared(pipeline)
     has_text = prepared is None or prepared.has_text
+    lineage = lineage_of(stage, recipe)
     left_out = {
-        "encode-items": not _encodes_items(stage, recipe, has_text=has_text),
+        "fit-linear": "fit-linear" not in lineage or linear_names(recipe) == (),
+        "encode-items": "encode-items" not in lineage or not _encodes_items(recipe, has_text=has_text),
         "align": not (recipe.align.enabled and has_text),
         "describe-users": not (has_text and (recipe.interests.profile or recipe.interests.prediction)),
     }
     left_out |= {refit_name(name): left_out.get(name, False) or not recipe.finetune.refit for name in REFITTED}
-    if not recipe.finetune.enabled:
-        left_out |= {name: True for name in STAGES if name not in ENCODER_STAGES}
+    if not recipe.finetune.enabled or (stage in ("index", SERVING) and LANGUAGE not in terms_of(recipe)):
+        left_out |= dict.fromkeys(LANGUAGE_STAGES, True)
     published = dict(pipeline.status())
     if published["prepare"] is None:
         # `glta prepare` belongs to no run, and saves this one the work all the same.
@@ -163,14 +168,12 @@ def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | N
     return [(name, published[name]) for name in wanted if not left_out.get(name, False)]
 
 
-def _encodes_items(stage: str, recipe: Recipe, *, has_text: bool) -> bool:
-    """Whether vectors of item texts are made on the way to `stage`: for the tied head, or for the encoder."""
+def _encodes_items(recipe: Recipe, *, has_text: bool) -> bool:
+    """Whether whoever reads vectors of item texts has any; an encoder that cannot do without says so itself."""
     from glta_cli.recipe.selection import encoder_needs_text_vectors
 
-    head = recipe.finetune.enabled and recipe.finetune.head == "tied"
-    for_head = stage != "pretrain-graph" and head and recipe.text.vectors and has_text
     # The encoder is asked last: it is imported for the answer.
-    return for_head or encoder_needs_text_vectors(recipe)
+    return has_text or encoder_needs_text_vectors(recipe)
 
 
 def state_of(artefact: Artefact | None) -> str:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glta_cli.commands.options import DataDirOption, DeviceOption, JsonOption, RunOption
-from glta_cli.core.terminal import say, show_json
+from glta_cli.commands.options import DataDirOption, DeviceOption, JsonOption, RunOption, local_source
+from glta_cli.core.counts import agreeing, counted
+from glta_cli.core.terminal import say, shortened, show_json
 
 if TYPE_CHECKING:
     from glta_cli.stages.retraining import Retraining
     from glta_cli.stages.update import Update
     from glta_cli.workspace.artefact import Artefact
 
+# Columns of an example, behind a number and within 80.
+EXAMPLE_WIDTH = 66
 LABELS = {
-    "interactions": "new interactions",
-    "weights": "interactions with another weight",
-    "times": "interactions at another time",
-    "seen": "interactions that keep their item out by now, or no more",
-    "users": "new users",
-    "items": "new items",
-    "titles": "items with another title",
-    "texts": "items with another text",
-    "vanished": "interactions that are no more",
+    "interactions": ("new interaction", "new interactions"),
+    "weights": ("interaction with another weight", "interactions with another weight"),
+    "times": ("interaction at another time", "interactions at another time"),
+    "seen": (
+        "interaction that keeps its item out by now, or no more",
+        "interactions that keep their item out by now, or no more",
+    ),
+    "users": ("new user", "new users"),
+    "items": ("new item", "new items"),
+    "titles": ("item with another title", "items with another title"),
+    "untitled": ("item without a title by now", "items without a title by now"),
+    "texts": ("item with another text", "items with another text"),
+    "vanished": ("interaction that is no more", "interactions that are no more"),
 }
 
 
@@ -32,7 +39,11 @@ def update(
     run: RunOption = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="FILE", help="Where the log is by now, if it is not where the run read it."),
+        typer.Option(
+            "--source",
+            metavar="FILE|-",
+            help="Where the log is by now, if not where the run read it; - is piped in.",
+        ),
     ] = None,
     vanished: Annotated[
         bool, typer.Option("--vanished", help="Let go what the log has no more, even if that is more than a third.")
@@ -60,23 +71,36 @@ def update(
     from glta_cli.stages.update import update as bring_up_to_date
     from glta_cli.workspace.workspace import Workspace
 
+    workspace = Workspace(data_dir)
+    named = None if source is None else local_source(source, workspace)
+    once = named != source  # nobody can read again what was piped in
     if train:
         from glta_cli.stages.retraining import train_again
 
-        trained = train_again(run, Workspace(data_dir), device, source=source, vanished=vanished, dry_run=dry_run)
+        trained = train_again(run, workspace, device, source=named, once=once, vanished=vanished, dry_run=dry_run)
         if as_json:
             show_json(trained.as_json())
         else:
-            print("\n".join(training_lines(trained, dry_run=dry_run)))
+            _show(training_lines(trained, dry_run=dry_run))
         return
-    pipeline, stored = published_pipeline(run, Workspace(data_dir), device)
-    found = bring_up_to_date(pipeline, stored, source=source, vanished=vanished, dry_run=dry_run)
+    pipeline, stored = published_pipeline(run, workspace, device)
+    found = bring_up_to_date(pipeline, stored, source=named, once=once, vanished=vanished, dry_run=dry_run)
     if as_json:
         show_json(found.as_json())
     else:
-        print("\n".join(update_lines(found)))
+        _show(update_lines(found))
     if dry_run:
         say("dry run: nothing was taken in")
+
+
+def _show(lines: Iterable[str]) -> None:
+    """Lines on stdout, each as wide as the terminal, whatever letters a name is in."""
+    from rich.console import Group
+    from rich.markup import escape
+
+    from glta_cli.core.terminal import show_table
+
+    show_table(Group(*map(escape, lines)))
 
 
 def update_lines(found: Update) -> Iterator[str]:
@@ -84,31 +108,65 @@ def update_lines(found: Update) -> Iterator[str]:
     from glta_cli.core.printable import printable
 
     about = f"run {printable(found.run)} (dataset {printable(found.dataset)})"
-    new = {name: count for name, count in found.new.items() if count and not (name == "texts" and _only_titles(found))}
-    if not new:
+    new = _told_counts(found)
+    if not new and not found.delisted and not found.relisted:
         yield f"nothing new for {about}"
     else:
         yield f"new for {about}:"
     for name, count in new.items():
-        yield f"  {count:>9,}  {LABELS[name]}"
-        yield from (f"             {printable(example)[:66]}" for example in found.examples.get(name, ()))
+        yield f"  {count:>9,}  {agreeing(count, *LABELS[name])}"
+        yield from map(_example, found.examples.get(name, ()))
     for reason, (count, example) in found.dropped.items():
-        where = f", such as {printable(example)}" if example else ""
-        yield f"  {count:>9,}  rows left out: {printable(reason)}{where}"
-    if found.unlisted:
-        example = printable(found.unlisted[0])[:30]
-        yield f"  {len(found.unlisted):>9,}  items the source names no more, such as {example}"
-        yield "             they stay among the answers until glta update --train"
+        yield f"  {count:>9,}  {agreeing(count, 'row')} left out: {printable(reason)}"
+        if example:
+            yield _example(example)
+    yield from _listing_lines(found)
     if found.served is not None:
         details = found.served.details
         until = f" until {details['newest']}" if details["newest"] else ""
         yield (
-            f"answers from {details['interactions']:,} interactions{until}; {found.read_out:,} of "
-            f"{details['users']:,} users were read out, in {found.seconds:.1f} s"
+            f"answers from {counted(details['interactions'], 'interaction')}{until}; {found.read_out:,} of "
+            f"{counted(details['users'], 'user')} {agreeing(found.read_out, 'was', 'were')} read out, "
+            f"in {found.seconds:.1f} s"
         )
         if new.get("users") and _reads_words(found.served):
             yield "new users have no words of the language model about them until it is trained again"
     yield _advice(found)
+
+
+def _told_counts(found: Update) -> dict[str, int]:
+    """What is new, by what it is called; a title that is gone is told apart from one that is another."""
+    counts = dict(found.new)
+    if _only_titles(found):
+        del counts["texts"]
+    told = {}
+    for name, count in counts.items():
+        told[name] = count - found.untitled if name == "titles" else count
+        if name == "titles":
+            told["untitled"] = found.untitled
+    return {name: count for name, count in told.items() if count}
+
+
+def _listing_lines(found: Update) -> Iterator[str]:
+    """Which items the source names no more, and whether they are answered still."""
+    from glta_cli.core.printable import printable
+
+    told = (
+        (found.delisted, "listed no more", "they are in nobody's answers until they are listed again"),
+        (found.relisted, "listed again", "they are among the answers again"),
+        (found.unlisted, "the source names no more", "they stay among the answers until glta update --train"),
+    )
+    for items, what, so in told:
+        if items:
+            example = shortened(printable(items[0]), 28)
+            yield f"  {len(items):>9,}  {agreeing(len(items), 'item')} {what}, such as {example}"
+            yield f"             {so}"
+
+
+def _example(text: str) -> str:
+    from glta_cli.core.printable import printable
+
+    return f"             {shortened(printable(text), EXAMPLE_WIDTH)}"
 
 
 def training_lines(found: Retraining, *, dry_run: bool) -> Iterator[str]:
@@ -123,7 +181,7 @@ def training_lines(found: Retraining, *, dry_run: bool) -> Iterator[str]:
         return
     verb = "would be" if dry_run else "is"
     yield f"{about} {verb} trained again {how},"
-    yield f"on {now:,} interactions ({before:,} before)"
+    yield f"on {counted(now, 'interaction')} ({before:,} before)"
     if dry_run:
         return
     yield f"  {'training':<24}{'epochs':>8}{'best':>6}{'metric':>9}{'before: epochs':>17}{'best':>6}{'metric':>8}"
@@ -139,7 +197,7 @@ def _reads_words(served: Artefact) -> bool:
 
 
 def _only_titles(found: Update) -> bool:
-    return found.new["texts"] == found.new["titles"]
+    return "texts" in found.new and found.new["texts"] == found.new["titles"]
 
 
 def _advice(found: Update) -> str:

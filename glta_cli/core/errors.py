@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import ClassVar
 
+from glta_cli.core.counts import counted
 from glta_cli.core.printable import bounded, visible
 
 LONGEST_PART = 2_000
@@ -50,13 +51,13 @@ class InputErrors(InputError):  # noqa: N818 (the plural is the point)
     """Every problem of one input, reported together."""
 
     def __init__(self, errors: Sequence[GltaError]) -> None:
-        super().__init__(f"{len(errors)} problems")
+        super().__init__(counted(len(errors), "problem"))
         self.errors = list(errors)
 
     def __str__(self) -> str:
         shown = [str(error) for error in self.errors[:MOST_PROBLEMS]]
         if len(self.errors) > MOST_PROBLEMS:
-            shown.append(f"and {len(self.errors) - MOST_PROBLEMS:,} more problems")
+            shown.append(f"and {counted(len(self.errors) - MOST_PROBLEMS, 'more problem')}")
         return "\n".join(shown)
 
 

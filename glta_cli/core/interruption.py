@@ -104,7 +104,6 @@ def _entered(section: _Section) -> Iterator[None]:
         else:
             with _Watch():
                 yield
-                stop_if_asked()
     finally:
         _sections.pop()
 
@@ -131,8 +130,20 @@ class _Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        try:
+            for number, handler in self.before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        finally:
+            self._end_speaking()
+        try:
+            # Only now can none be noted that nobody would look for any more. What is tried again when something fails
+            # is not when somebody stops it.
+            if error is None or isinstance(error, Exception):
+                stop_if_asked()
+        finally:
+            _received.clear()
+
+    def _end_speaking(self) -> None:
         signal.set_wakeup_fd(self.wakeup_before)
         # What is to be said is said before whoever is told of the end says more.
         self.writing.setblocking(True)
@@ -140,7 +151,6 @@ class _Watch:
         self.thread.join()
         self.reading.close()
         self.writing.close()
-        _received.clear()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not _received and _sections[-1].step is not None:

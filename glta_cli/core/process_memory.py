@@ -1,4 +1,4 @@
-"""Memory of this process, as the kernel counts it."""
+"""Memory of this process and what is left for it, as the kernel counts it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")
+MACHINE = Path("/proc/meminfo")
+# Of the container, where it has a limit of its own: what it may take, what it has, and what that consists of.
+CONTAINER = Path("/sys/fs/cgroup")
 
 
 # What the kernel had counted whenever the count was reset.
@@ -38,9 +41,30 @@ def peak_memory(since: int = sys.maxsize) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _status(name: str) -> int | None:
-    if not STATUS.is_file():
+def available_memory() -> int | None:
+    """Bytes a process may still take, of the machine and of its container; None where the system does not say."""
+    left = (_field(MACHINE, "MemAvailable"), _left_in_container())
+    return min((each for each in left if each is not None), default=None)
+
+
+def _left_in_container() -> int | None:
+    try:
+        limit, taken = (int((CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
+        parts = dict(line.split() for line in (CONTAINER / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # without a limit it says `max`
         return None
-    lines = (line for line in STATUS.read_text().splitlines() if line.startswith(name))
+    # Files that were read some time ago make room for whoever asks for it.
+    return max(0, limit - taken + int(parts.get("inactive_file", 0)))
+
+
+def _status(name: str) -> int | None:
+    return _field(STATUS, name)
+
+
+def _field(file: Path, name: str) -> int | None:
+    """Bytes that stand behind a name in a file of the kernel's, in KiB there."""
+    if not file.is_file():
+        return None
+    lines = (line for line in file.read_text().splitlines() if line.startswith(name))
     found = next(lines, None)  # not every system that has the file counts a peak
     return None if found is None else int(found.split()[1]) * 1024

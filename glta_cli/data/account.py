@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from glta_cli.core.counts import counted
 from glta_cli.data.cleaning import DUPLICATE, LOW_RATING, CleanTable
 from glta_cli.data.time_span import TimeSpan, day, moment, time_span
 from glta_cli.plugin import RawDataset, SeenFile
@@ -46,7 +47,8 @@ def far_warnings(raw: RawDataset, span: TimeSpan | None) -> list[str]:
         for row in span.far_rows
     ]
     return [
-        f"{span.far:,} times lie far from the others, which are {day(span.first)} to {day(span.last)}: "
+        f"{counted(span.far, 'time lies', 'times lie')} far from the others, "
+        f"which are {day(span.first)} to {day(span.last)}: "
         f"{', '.join(shown)}{' and so on' if span.far > len(shown) else ''}; they are kept as they are"
     ]
 
@@ -76,7 +78,7 @@ def account_of(
 def in_one_line(account: Mapping[str, Any]) -> str:
     """Rows read and kept, the share that is lost, and from when to when: for the log of a run."""
     rows, times = account["rows"], account["times"]
-    told = f"{rows['read']:,} rows read, {rows['kept']:,} kept"
+    told = f"{counted(rows['read'], 'row')} read, {rows['kept']:,} kept"
     if rows["lost"]:
         told += f", {rows['lost'] / rows['read']:.1%} could not be used"
     if times is not None:

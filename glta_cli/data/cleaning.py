@@ -35,6 +35,7 @@ class CleanTable:
         first_dropped: for reasons of incomplete rows, which row of the source is the first of them.
         first_repeated: user and item of the first duplicate; None where there is none.
         added_up: rows that are no interaction of their own, since their weight was added to another one's.
+        weight_of_all: what every interaction counts for where `weight` is left out, being the same everywhere.
     """
 
     interactions: pl.DataFrame
@@ -44,6 +45,7 @@ class CleanTable:
     first_dropped: dict[str, int] = field(default_factory=dict)
     first_repeated: tuple[str, str] | None = None
     added_up: int = 0
+    weight_of_all: float = 1.0
 
 
 def clean(
@@ -110,14 +112,16 @@ def clean(
     by_time = by_time[kept[by_time]]
     order = by_time[stable_order(users[by_time])]
     indices = {"user": users[order].astype(np.int32), "item": items[order].astype(np.int32)}
+    table = pl.DataFrame(indices).hstack(rows.drop("user", "item")[order])
     return CleanTable(
-        _without_what_says_nothing(pl.DataFrame(indices).hstack(rows.drop("user", "item")[order])),
+        _without_what_says_nothing(table),
         rows["user"][left[first_of_users]].to_list(),
         rows["item"][left[first_of_items]].to_list(),
         dropped,
         first_dropped=first_dropped,
         first_repeated=None if again is None else (rows["user"][again], rows["item"][again]),
         added_up=repeated if "weight" in rows.columns else 0,
+        weight_of_all=_weight_of_all(table),
     )
 
 
@@ -264,6 +268,14 @@ def _sums_of_equal(keys: NDArray[np.int64], values: NDArray[np.float64]) -> NDAr
     groups[order] = np.cumsum(np.diff(ordered, prepend=ordered[:1]) != 0)
     sums = np.asarray(np.bincount(groups, weights=values), dtype=np.float64)
     return sums[groups]
+
+
+def _weight_of_all(rows: pl.DataFrame) -> float:
+    """What every row counts for; one where there are no weights, or no one weight of all."""
+    if "weight" not in rows.columns or rows.is_empty():
+        return 1.0
+    weights = rows["weight"].to_numpy()
+    return float(weights[0]) if weights.min() == weights.max() else 1.0
 
 
 def _without_what_says_nothing(rows: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.downloads import shown_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.parquet import write_table
@@ -20,7 +21,8 @@ from glta_cli.data.item_matches import match_warnings
 from glta_cli.data.item_text import item_text, plain
 from glta_cli.data.loader_outputs import check_account, check_raw
 from glta_cli.data.losses import loss_warnings, lost
-from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE
+from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, LISTED_FILE, NO_TEXTS, USERS_FILE
+from glta_cli.data.repeated_items import repeat_warnings
 from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
 from glta_cli.data.time_order import order_warnings
 from glta_cli.data.unmet_items import unmet_items
@@ -86,12 +88,13 @@ def write_dataset(
 
     sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
     warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
-    unknown = 0
+    unknown, told_listed = 0, {}
     if raw.items is not None:
         name = files["items"].name if "items" in files else "the item file"
         described = raw.items.select(pl.col("item").cast(pl.String)).collect()["item"]
         unknown = len(set(described.drop_nulls()).difference(item_ids))
-        warnings += [*match_warnings(table.item_ids, described.to_list(), name), *_title_warnings(raw.items, name)]
+        told_listed = _write_listed(folder, items, described) if raw.catalogue else {}
+        warnings += [*match_warnings(table.item_ids, described.to_list(), name), *repeat_warnings(raw.items, name)]
     if not sizes["test"] and settings.split.strategy != "given":
         warnings.append(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
@@ -110,8 +113,22 @@ def write_dataset(
         "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,
+        **told_listed,
         **_weighing(raw, table),
     }
+
+
+def _write_listed(folder: Path, items: pl.DataFrame, named: pl.Series) -> dict[str, Any]:
+    """Write which items of the catalogue the item file lists, unless those are the ones with a text; how many it does.
+
+    Args:
+        items: of the catalogue.
+        named: the ids of the item file.
+    """
+    listed = items.select(listed=pl.col("item").is_in(named.drop_nulls().unique().implode()))
+    if not listed["listed"].equals(items["text"].is_not_null().alias("listed")):
+        write_table(folder / LISTED_FILE, listed)
+    return {"listed": int(listed["listed"].sum())}
 
 
 def _weighing(raw: RawDataset, table: CleanTable) -> dict[str, Any]:
@@ -124,6 +141,8 @@ def _weighing(raw: RawDataset, table: CleanTable) -> dict[str, Any]:
     if "weight" in table.interactions.columns:
         weights = table.interactions["weight"].cast(pl.Float64)
         told["weights"] = {"least": weights.min(), "mean": weights.mean(), "most": weights.max()}
+    if table.weight_of_all != 1:
+        told["weight_of_all"] = table.weight_of_all
     if "seen" in table.interactions.columns:
         told["seen"] = int(table.interactions["seen"].sum())
     return told
@@ -160,7 +179,8 @@ def _split_warnings(table: CleanTable, sizes: Mapping[str, int]) -> list[str]:
     warnings = []
     if "valid" not in parts:
         warnings.append(
-            f"the given split has no validation part: {sizes['valid']:,} of its training interactions were drawn for it"
+            "the given split has no validation part: "
+            f"{counted(sizes['valid'], 'training interaction was', 'of its training interactions were')} drawn for it"
         )
     if "test" not in parts:
         warnings.append("the given split has no test part: nothing is left to test on")
@@ -196,30 +216,14 @@ def _items(raw: RawDataset, item_ids: list[str]) -> pl.DataFrame:
     return catalogue.join(known, on="item", how="left", maintain_order="left")
 
 
-def _title_warnings(items: pl.LazyFrame, name: str) -> list[str]:
-    """A sentence where items stand in the item file several times, with titles that differ."""
-    titled = (
-        items.select(pl.col("item").cast(pl.String), pl.col("title").cast(pl.String).str.strip_chars())
-        .filter(pl.col("title") != "", pl.col("item") != "")
-        .unique(maintain_order=True)
-        .collect()
-    )
-    repeated = titled.filter(titled["item"].is_duplicated())
-    if repeated.is_empty():
-        return []
-    item = repeated["item"][0]
-    first, second = repeated.filter(pl.col("item") == item)["title"][:2]
-    return [
-        f"items with several titles in {name}: {repeated['item'].n_unique():,}, such as {item}: "
-        f"'{plain(first)}' and '{plain(second)}'; the first counts"
-    ]
-
-
 def _text_warnings(items: pl.DataFrame) -> list[str]:
     without = items["text"].null_count()
     if without == items.height:
-        return ["no item has a text: `align` and `describe-users` need titles or descriptions"]
-    return [f"{without:,} of {items.height:,} items have neither title nor description"] if without else []
+        return [NO_TEXTS]
+    if not without:
+        return []
+    have = agreeing(without, "has", "have")
+    return [f"{without:,} of {counted(items.height, 'item')} {have} neither title nor description"]
 
 
 def _merged(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import polars as pl
 import yaml
 
+from glta_cli.core.counts import counted
 from glta_cli.core.downloads import Downloads, is_url
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import bounded, shell_word, visible
@@ -141,10 +142,12 @@ def _events(look: DatasetLook) -> Iterator[str]:
         for event, weight in look.options["events"].items():
             rows = look.raw.events[event].rows if event in look.raw.events else 0
             remark = look.remarks.get(event)
-            yield _line(f"      {_scalar(event)}", _whole(weight), f"{rows:,} rows" + (f"; {remark}" if remark else ""))
+            yield _line(
+                f"      {_scalar(event)}", _whole(weight), counted(rows, "row") + (f"; {remark}" if remark else "")
+            )
     for event, rows_of in look.raw.events.items():
         if rows_of.weight is None:
-            yield f"{f'      # {_scalar(event)}':<{_COMMENT_AT}} # {rows_of.rows:,} rows, left out"
+            yield f"{f'      # {_scalar(event)}':<{_COMMENT_AT}} # {counted(rows_of.rows, 'row')}, left out"
     if "keep" in look.options:
         yield _line("    keep", look.options["keep"], "the events whose rows are kept")
     if "seen" in look.options:

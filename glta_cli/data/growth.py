@@ -5,7 +5,7 @@ Vectors and parameters are stored by index, so a user and an item keep theirs fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from glta_cli.core.files import fingerprint
 from glta_cli.core.parquet import write_table
-from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
+from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, LISTED_FILE, USERS_FILE, PreparedDataset
 from glta_cli.data.splits import SPLITS
 from glta_cli.recipe.schema import DatasetSettings
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
@@ -41,8 +42,11 @@ class Growth:
         retimed: known interactions at another time by now.
         turned: known interactions that keep their item out of the answers by now and did not, or the other way round.
         users, new_items: how many are new.
-        retitled: `item`, `before` and `now` of known items with another title.
+        retitled: `item`, `before` and `now` of known items with another title, or none by now.
         rewritten: known items with another text, those with another title among them.
+        listed: which of the items the item file lists now, [I].
+        delisted: which it listed once and lists no more, [I], unless somebody new met them: nobody is answered them.
+        delisted_before: which of them were so before, [I].
     """
 
     known: PreparedDataset
@@ -59,11 +63,14 @@ class Growth:
     new_items: int
     retitled: pl.DataFrame
     rewritten: pl.DataFrame
+    listed: NDArray[np.bool_]
+    delisted: NDArray[np.bool_]
+    delisted_before: NDArray[np.bool_]
 
     @property
     def nothing(self) -> bool:
         """Whether there is nothing new at all."""
-        return not any(self.counts().values())
+        return not any(self.counts().values()) and np.array_equal(self.delisted, self.delisted_before)
 
     def counts(self) -> dict[str, int]:
         """How many interactions, users, items, titles and texts are new, and how many interactions are gone."""
@@ -81,9 +88,28 @@ class Growth:
 
     @property
     def unlisted(self) -> list[str]:
-        """Ids of known items that the source names no more; their places stay: the model knows items by them."""
+        """Ids of known items that the source names no more, and may be answered still.
+
+        Their places stay, as those of delisted ones: the model knows items by them.
+        """
         named = set(self.fresh.item_ids)
-        return [item for item in self.known.item_ids if item not in named]
+        known = zip(self.known.item_ids, self.delisted, strict=False)
+        return [item for item, delisted in known if not delisted and item not in named]
+
+    @property
+    def newly_delisted(self) -> list[str]:
+        """Ids of the items that leave the answers."""
+        return self.items["item"].filter(pl.Series(self.delisted & ~self.delisted_before)).to_list()
+
+    @property
+    def relisted(self) -> list[str]:
+        """Ids of the items that had left the answers and are back."""
+        return self.items["item"].filter(pl.Series(self.delisted_before & ~self.delisted)).to_list()
+
+    @property
+    def untitled(self) -> int:
+        """How many known items have no title by now."""
+        return int(self.retitled["now"].null_count())
 
     def examples(self) -> dict[str, list[str]]:
         """A few of what is new, as a person calls them; nothing of what is not."""
@@ -91,24 +117,28 @@ class Growth:
         new = self.rows.head(EXAMPLES)
         pairs = zip(new["user"].to_list(), new["item"].to_list(), strict=True)
         items = range(self.known.item_count, self.known.item_count + self.new_items)
-        renamed = self.retitled.head(EXAMPLES).iter_rows(named=True)
+        with_title = pl.col("now").is_not_null()
+        renamed = self.retitled.filter(with_title).head(EXAMPLES).iter_rows(named=True)
+        bare = self.retitled.filter(~with_title).head(EXAMPLES).iter_rows(named=True)
         found = {
             "interactions": [f"{self.user_ids[user]}: {titles[item]}" for user, item in pairs],
             "users": self.user_ids[self.known.user_count :][:EXAMPLES],
             "items": [
                 f"{item_ids[i]}: {titles[i]}" if titles[i] != item_ids[i] else titles[i] for i in items[:EXAMPLES]
             ],
-            "titles": [f"{each['item']}: '{each['before'] or ''}' is '{each['now'] or ''}'" for each in renamed],
+            "titles": [f"{each['item']}: '{each['before'] or ''}' is '{each['now']}'" for each in renamed],
+            "untitled": [f"{each['item']}: was '{each['before']}'" for each in bare],
         }
         return {name: examples for name, examples in found.items() if examples}
 
 
-def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
+def growth_of(known: PreparedDataset, fresh: PreparedDataset, *, delisted: Collection[str] = ()) -> Growth:
     """What is new in a dataset that was prepared from the same source again.
 
     Args:
         known: with the indices that stay.
         fresh: prepared from the source as it is now, with indices of its own.
+        delisted: ids of items the source listed once, besides those `known` knows of.
     """
     user_ids, users = _appended(known.user_ids, fresh.user_ids)
     item_ids, items = _appended(known.item_ids, fresh.item_ids)
@@ -123,7 +153,7 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
             "user",
             "item",
             known_split=pl.col("split").cast(pl.String),
-            known_weight=_weight(before),
+            known_weight=_weight(known, before),
             known_seen=_seen(before),
             known_time=_time(before),
         ),
@@ -132,15 +162,18 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
         maintain_order="left",
     )
     was_known = pl.col("known_split").is_not_null()
-    heavier = joined.filter(was_known & (pl.col("known_weight") != _weight(joined))).height
+    # Where all count for the same, before and now, it says nothing how much that is.
+    weighted = "weight" in before.columns or "weight" in joined.columns
+    heavier = joined.filter(was_known & (pl.col("known_weight") != _weight(fresh, joined))).height if weighted else 0
     retimed = joined.filter(was_known & pl.col("known_time").ne_missing(_time(joined))).height
     turned = joined.filter(was_known & (pl.col("known_seen") != _seen(joined))).height
     rows = joined.filter(~was_known).select("user", "item")
     # A known interaction stays in its part, so that nothing that was measured by becomes something that was learnt.
     split = pl.col("known_split").fill_null("train").cast(pl.Enum(SPLITS))
     interactions = joined.with_columns(split=split).drop("known_split", "known_weight", "known_seen", "known_time")
-    described = _described(known.items(), fresh.items(), item_ids)
-    changes = known.items().join(fresh.items(), on="item", suffix="_now", maintain_order="left")
+    listing = _Listing.of(known, fresh, items, len(item_ids), rows, delisted)
+    described = _described(known.items(), _told_items(fresh), item_ids)
+    changes = known.items().join(described, on="item", suffix="_now", maintain_order="left")
     other = [pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in ("title", "text")]
     return Growth(
         known,
@@ -157,6 +190,9 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset) -> Growth:
         len(item_ids) - known.item_count,
         changes.filter(other[0]).select("item", before="title", now="title_now"),
         changes.filter(other[0] | other[1]).select("item"),
+        listing.listed,
+        listing.delisted,
+        listing.delisted_before,
     )
 
 
@@ -167,7 +203,10 @@ def publish_growth(growth: Growth, settings: DatasetSettings, workspace: Workspa
         settings: as it was prepared now, with the source where it is now.
     """
     known, fresh = growth.known.artefact, growth.fresh.artefact
-    identity = fingerprint([SCHEMA_VERSION, "growth", known.fingerprint, fresh.fingerprint])
+    # What is delisted follows from the two, unless that was known of items from elsewhere.
+    carried = growth.items["item"].filter(pl.Series(growth.delisted)).to_list() if known == fresh else []
+    told = [carried] if carried else []
+    identity = fingerprint([SCHEMA_VERSION, "growth", known.fingerprint, fresh.fingerprint, *told])
     inputs: Mapping[str, Any] = fresh.manifest["inputs"]
 
     def publish() -> Artefact:
@@ -188,7 +227,9 @@ def grown_source(prepared: PreparedDataset) -> Path | None:
     """Where a dataset that grew was read from; None for one that was prepared as it is."""
     manifest = prepared.artefact.manifest
     source = manifest["settings"].get("source")
-    return Path(source) if GROWN_FROM in manifest["inputs"] and source is not None else None
+    if GROWN_FROM not in manifest["inputs"] or source is None or not Path(source).is_absolute():
+        return None
+    return Path(source)
 
 
 def same_source(known: PreparedDataset, fresh: PreparedDataset) -> bool:
@@ -209,9 +250,9 @@ def _appended(known: Sequence[str], fresh: Sequence[str]) -> tuple[list[str], np
     return list(places), np.array(found, dtype=np.int64)
 
 
-def _weight(table: pl.DataFrame) -> pl.Expr:
-    """What each interaction counts for: one where none counts for more than another."""
-    return pl.col("weight") if "weight" in table.columns else pl.lit(1.0)
+def _weight(prepared: PreparedDataset, table: pl.DataFrame) -> pl.Expr:
+    """What each interaction of a table counts for, in the units of its source."""
+    return pl.col("weight") if "weight" in table.columns else pl.lit(prepared.weight_of_all, pl.Float32)
 
 
 def _time(table: pl.DataFrame) -> pl.Expr:
@@ -222,6 +263,51 @@ def _time(table: pl.DataFrame) -> pl.Expr:
 def _seen(table: pl.DataFrame) -> pl.Expr:
     """Whether each interaction keeps its item out of the answers: all do where nothing else is said."""
     return pl.col("seen") if "seen" in table.columns else pl.lit(True)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """What the item file lists, and what it does no more: bool [I] each, of known items and those behind them."""
+
+    listed: NDArray[np.bool_]
+    delisted: NDArray[np.bool_]
+    delisted_before: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        known: PreparedDataset,
+        fresh: PreparedDataset,
+        places: NDArray[np.int64],
+        count: int,
+        rows: pl.DataFrame,
+        delisted: Collection[str],
+    ) -> _Listing:
+        """What it was, and what it is by what is new.
+
+        A source that lists nothing takes nothing away: it has no list of what there is, or an empty one.
+
+        Args:
+            places: of the fresh items among all `count`.
+            rows: interactions nobody knew: who was met by somebody new is there, whatever the list says.
+            delisted: as those of `growth_of`.
+        """
+        listed, was_listed, before = (np.zeros(count, dtype=bool) for _ in range(3))
+        listed[places] = fresh.listed
+        before[: known.item_count] = known.delisted
+        once = set(delisted)
+        was_listed[: known.item_count] = known.listed | known.delisted
+        was_listed[: known.item_count] |= np.fromiter((item in once for item in known.item_ids), dtype=bool)
+        if not fresh.lists_items:
+            return cls(listed, before, before)
+        met_anew = np.zeros(count, dtype=bool)
+        met_anew[rows["item"].to_numpy()] = True
+        return cls(listed, was_listed & ~listed & ~met_anew, before)
+
+
+def _told_items(fresh: PreparedDataset) -> pl.DataFrame:
+    """Title and text of the items the source says anything of: a list of items says nothing of those it lacks."""
+    return fresh.items().filter(pl.Series(fresh.listed)) if fresh.lists_items else fresh.items()
 
 
 def _described(known: pl.DataFrame, fresh: pl.DataFrame, item_ids: list[str]) -> pl.DataFrame:
@@ -235,6 +321,8 @@ def _write(growth: Growth, folder: Path) -> dict[str, Any]:
     write_table(folder / INTERACTIONS_FILE, growth.interactions)
     write_table(folder / USERS_FILE, pl.DataFrame({"user": growth.user_ids}, schema={"user": pl.String}))
     write_table(folder / ITEMS_FILE, growth.items)
+    if growth.fresh.lists_items or growth.delisted.any():
+        write_table(folder / LISTED_FILE, pl.DataFrame({"listed": growth.listed, "delisted": growth.delisted}))
     users, items, count = len(growth.user_ids), growth.items.height, growth.interactions.height
     sizes = dict(growth.interactions["split"].value_counts().iter_rows())
     return {

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from glta_cli.core.counts import agreeing, counted
+
+# What stands between groups of three digits.
+_GROUPED: Final = re.compile(r"(?<=[0-9])[,.'\u00a0\u2009\u202f ](?=[0-9]{3}(?![0-9]))")
 # What two writings of one id may differ in, the least first.
 _SAME_BUT_FOR: Final[Mapping[str, Callable[[str], str]]] = {
     "leading zeros": lambda text: text.lstrip("0") or "0",
     "blanks": lambda text: "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cf"),
     "case": str.casefold,
+    "thousands separators": lambda text: _GROUPED.sub("", text),
     "Unicode form": lambda text: unicodedata.normalize("NFKC", text),
 }
 _SHOWN: Final = 3
@@ -37,7 +43,7 @@ def match_warnings(log: Iterable[str], described: Iterable[str | None], name: st
         return _told_of_some(missing, alike, name)
     found = len(wanted) - len(missing)
     told = (
-        f"{found:,} of {len(wanted):,} items of the log are in {name}; "
+        f"{found:,} of {counted(len(wanted), 'item')} of the log {agreeing(found, 'is', 'are')} in {name}; "
         f"log: {', '.join(missing[:_SHOWN])}; items: {', '.join(others[:_SHOWN])}"
     )
     reasons = {reason for _, reason in alike.values()}
@@ -68,8 +74,8 @@ def _told_of_some(missing: list[str], alike: Mapping[str, tuple[str, str]], name
     shown = ", ".join(f"{item} (there: {other})" for item, (other, _) in list(alike.items())[:_SHOWN])
     reasons = _listed({reason for _, reason in alike.values()})
     return [
-        f"{len(missing):,} items of the log are not in {name}, such as {shown}: "
-        f"{len(alike):,} differ in {reasons} alone, so write them alike"
+        f"{counted(len(missing), 'item of the log is', 'items of the log are')} not in {name}, such as {shown}: "
+        f"{counted(len(alike), 'differs', 'differ')} in {reasons} alone, so write them alike"
     ]
 
 

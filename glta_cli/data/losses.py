@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from glta_cli.core.counts import counted
 from glta_cli.core.downloads import shown_url
 from glta_cli.core.errors import InputError
 from glta_cli.data.cleaning import DUPLICATE, EARLIER_PART, LOW_RATING, OUTSIDE_CORE
@@ -38,7 +39,7 @@ def loss_warnings(
     count = sum(losses.values())
     if count <= _MOST_UNTOLD * read:
         return []
-    told = f"{count:,} of {read:,} rows ({count / read:.1%}) cannot be used: " + "; ".join(
+    told = f"{count:,} of {counted(read, 'row')} ({count / read:.1%}) cannot be used: " + "; ".join(
         f"{reason} {number:,}" + (f", such as {examples[reason]}" if reason in examples else "")
         for reason, number in losses.items()
     )

@@ -17,6 +17,10 @@ from glta_cli.workspace.artefact import Artefact
 INTERACTIONS_FILE: Final = "interactions.parquet"
 USERS_FILE: Final = "users.parquet"
 ITEMS_FILE: Final = "items.parquet"
+LISTED_FILE: Final = "listed.parquet"
+# What is said of a dataset without texts; as it begins in every version.
+_NO_TEXTS_BEGIN: Final = "no item has a text"
+NO_TEXTS: Final = f"{_NO_TEXTS_BEGIN}: runs go without what needs titles or descriptions"
 
 SplitName = Literal["train", "valid", "test"]
 
@@ -30,6 +34,8 @@ class PreparedDataset:
             rows in order of time.
         users.parquet: `user`, the original id at each user index.
         items.parquet: `item`, the original id at each item index, with `title` and `text` or null.
+        listed.parquet: `listed`, whether the item file lists each item, where those are others than the items with a
+            text; and in a dataset that grew `delisted`, whether it did and does no more.
     """
 
     def __init__(self, artefact: Artefact) -> None:
@@ -60,7 +66,14 @@ class PreparedDataset:
     @property
     def warnings(self) -> list[str]:
         """What the loader found worth telling."""
-        return list(self.artefact.details["warnings"])
+        told = self.artefact.details["warnings"]
+        # 0.1 named stages that such a run does without.
+        return [NO_TEXTS if warning.startswith(_NO_TEXTS_BEGIN) else warning for warning in told]
+
+    @property
+    def warnings_beside_texts(self) -> list[str]:
+        """The same for whoever says by itself what is left out where there are no texts."""
+        return [warning for warning in self.warnings if warning != NO_TEXTS]
 
     @cached_property
     def user_ids(self) -> list[str]:
@@ -86,6 +99,29 @@ class PreparedDataset:
     def described(self) -> NDArray[np.bool_]:
         """Which items have a title or a description, [I]."""
         return self._items["text"].is_not_null().to_numpy()
+
+    @property
+    def lists_items(self) -> bool:
+        """Whether it came with a list of what there is, with an item of the catalogue in it; 0.1 kept no note of it."""
+        return bool(self.artefact.details.get("listed", 0))
+
+    @cached_property
+    def listed(self) -> NDArray[np.bool_]:
+        """Which items that list names, [I]."""
+        if not self.artefact.has(LISTED_FILE):
+            return self.described
+        return self._read(LISTED_FILE, "listed")["listed"].to_numpy()
+
+    @cached_property
+    def delisted(self) -> NDArray[np.bool_]:
+        """Which items it named once and names no more, [I]: they are in nobody's answers."""
+        stored = self._read(LISTED_FILE) if self.artefact.has(LISTED_FILE) else pl.DataFrame()
+        return stored["delisted"].to_numpy() if "delisted" in stored.columns else np.zeros(self.item_count, dtype=bool)
+
+    @property
+    def weight_of_all(self) -> float:
+        """What each interaction counts for where all count for the same, in the units of the source."""
+        return float(self.artefact.details.get("weight_of_all", 1.0))
 
     def split(self, *names: SplitName) -> Interactions:
         """The interactions of one split, or of several together; user and item indices are the same in all."""

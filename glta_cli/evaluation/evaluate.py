@@ -26,6 +26,7 @@ from glta_cli.ranking.metrics import bootstrap_intervals, ranking_metrics
 from glta_cli.ranking.significance import compare_with_best
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import EvaluateSettings, Recipe
+from glta_cli.serving.served_row import ServedRow
 
 if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
@@ -60,10 +61,14 @@ class RowResults:
     """
 
     settings: dict[str, Any]
+    chosen: dict[str, Any] = field(default_factory=dict)
     artefacts: list[Artefact] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     peaks: list[int | None] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
+    called: set[str | None] = field(default_factory=set)
+    served: list[ServedRow] = field(default_factory=list)
+    ranks_by: list[str | None] = field(default_factory=list)
 
     def add(self, fitted: FittedRow, measured: Callable[[Scorer], Measured]) -> None:
         """One more seed; what was learnt from an earlier one too is not ranked again."""
@@ -72,6 +77,9 @@ class RowResults:
         self.artefacts.append(fitted.artefact)
         self.seconds.append(fitted.seconds)
         self.peaks.append(fitted.peak)
+        self.called.add(fitted.called)
+        self.ranks_by.append(fitted.ranks_by)
+        self.served += [] if fitted.served is None else [fitted.served]
 
     def values(self) -> Values:
         """Each user's metrics, means over the seeds: [n]."""
@@ -101,7 +109,9 @@ def evaluate_run(
         `curves`: {row: {"ndcg": [at K = 1, 2, ...]}};
         `slices`: {slice: {"users", "about", "models": {row: {"ndcg@20", "recall@20"}}}};
         `costs`: {row: {"fit_seconds", "peak_mib", "users_per_second"}}, means over seeds, the largest peak;
+        `served`: of each seed, the `row` validation found best among `chosen_among`, its `terms`, and the figure;
         `settings` and `tuning`: {row: its own settings}, {row: [{"settings", "ndcg@10", "seconds"}]};
+        `chosen`: {row: those of its settings that it chose itself on validation, while it was fitted};
         `comparison`: the model with the best of the others, its encoder among them; `comparisons`: each row of a
         variant of the model with the model's own row of the same kind, fused or the language model's alone.
 
@@ -130,7 +140,7 @@ def evaluate_run(
         "run": pipeline.name,
         "users": int((test.counts > 0).sum()),
         "left_out": int((test.counts == 0).sum()),
-        "seeds": list(_seeds(recipe, settings)),
+        "seeds": list(seeds_of(recipe, settings)),
         "histories": list(prepared.parts_known_at_test),
         "refit": recipe.graph.refit,
         "models": {name: _means(row) for name, row in values.items()},
@@ -139,7 +149,9 @@ def evaluate_run(
         "curves": {name: _curves(row) for name, row in results.items()},
         "slices": _slices(results, slices_of(prepared.split("train"), test)),
         "costs": {name: _costs(row) for name, row in results.items()},
+        "served": _served(results, seeds_of(recipe, settings)),
         "settings": {name: row.settings for name, row in results.items()},
+        "chosen": {name: row.chosen for name, row in results.items() if row.chosen},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
         **_comparisons(values, variants, recipe, settings),
     }
@@ -157,7 +169,7 @@ def _results(
         return measure(score, test, settings, slices, train, validation)
 
     results: dict[str, RowResults] = {}
-    seeds = _seeds(pipeline.recipe, settings)
+    seeds = seeds_of(pipeline.recipe, settings)
     with progress_bar(
         len(seeds) * (len(rows) + 1),
         "evaluate",
@@ -167,11 +179,24 @@ def _results(
         kept="what was trained and fitted is kept",
     ) as bar:
         for place, seed in enumerate(seeds):
-            seeded = _seeded(pipeline, seed)
+            own = seeded(pipeline, seed)
             for make in [*(row.fitted for row in rows), model_rows]:
-                _add(results, make(seeded), place, measured)
+                _add(results, make(own), place, measured)
                 bar.update(1)
-    return results
+    return _called_by_name(results)
+
+
+def _called_by_name(results: dict[str, RowResults]) -> dict[str, RowResults]:
+    """Rows that may be called otherwise, such as the linear term after its baseline, where all seeds agree on a free
+    name; where a row that ranks alike has it, that one is left.
+    """
+    named = {}
+    for name, row in results.items():
+        called = next(iter(row.called)) if len(row.called) == 1 else None
+        if called in results and None not in row.ranks_by and row.ranks_by == results[called].ranks_by:
+            continue
+        named[name if called is None or called in results else called] = row
+    return named
 
 
 def _add(
@@ -179,17 +204,18 @@ def _add(
 ) -> None:
     """The rows of one seed, which has that place among the seeds."""
     for fitted in rows:
-        row = results.setdefault(fitted.name, RowResults(fitted.settings))
+        row = results.setdefault(fitted.name, RowResults(fitted.settings, fitted.chosen))
         if len(row.measured) > place:
             raise GltaError(f"two rows are called '{fitted.name}'", hint="rename the variant")
         row.add(fitted, measured)
 
 
-def _seeds(recipe: Recipe, settings: EvaluateSettings) -> range:
+def seeds_of(recipe: Recipe, settings: EvaluateSettings) -> range:
+    """The seeds every row is trained from."""
     return range(recipe.seed, recipe.seed + settings.seeds)
 
 
-def _seeded(pipeline: Pipeline, seed: int) -> Pipeline:
+def seeded(pipeline: Pipeline, seed: int) -> Pipeline:
     """The same run from another seed; the run itself for its own."""
     if seed == pipeline.recipe.seed:
         return pipeline
@@ -252,6 +278,22 @@ def _costs(row: RowResults) -> dict[str, float | None]:
         "peak_mib": round(max(peaks) / 2**20) if peaks else None,
         "users_per_second": round(float(np.mean([each.users_per_second for each in row.measured])), 1),
     }
+
+
+def _served(results: Mapping[str, RowResults], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Which row validation found best, by seed; nothing where the encoder is the one row."""
+    if MODEL_ROW not in results:
+        return []
+    return [
+        {
+            "seed": seed,
+            "row": row.name,
+            "terms": [row.rows[term] for term in row.terms],
+            "chosen_among": row.tried,
+            "validation_ndcg@10": row.figure,
+        }
+        for seed, row in zip(seeds, results[MODEL_ROW].served, strict=True)
+    ]
 
 
 def _comparisons(

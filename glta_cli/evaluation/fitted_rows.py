@@ -6,14 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, deferred_scorer
+from glta_cli.core.files import fingerprint
+from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
 from glta_cli.plugin.scorer import Scorer
+from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR
 from glta_cli.serving.index import Index
+from glta_cli.serving.served_row import ServedRow
+from glta_cli.stages.fitted_baselines import deferred_scorer
 from glta_cli.workspace.details import numbers
 
 if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.artefact import Artefact
+
+# The linear term's, where another row has the name of its baseline.
+LINEAR_ROW = "glta-linear"
+FIT_LINEAR = "fit-linear"
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,10 @@ class FittedRow:
         settings: its own, as they were in the end.
         was_there: whether it was learnt before.
         validation_score: by training histories, to choose settings by; None for what has none to choose.
+        chosen: of its settings those it chose itself while it was fitted.
+        called: what it may be called in place of its name, where nothing else is.
+        served: of the row that is served, which one validation found it to be.
+        ranks_by: what was learnt and the settings it scores with: rows of the same rank alike; None where not known.
     """
 
     name: str
@@ -38,20 +50,27 @@ class FittedRow:
     settings: dict[str, Any] = field(default_factory=dict)
     was_there: bool = True
     validation_score: Scorer | None = None
+    chosen: dict[str, Any] = field(default_factory=dict)
+    called: str | None = None
+    served: ServedRow | None = None
+    ranks_by: str | None = None
 
 
 def model_rows(pipeline: Pipeline) -> list[FittedRow]:
-    """The encoder, the language model's own ranking and the fused one, of a run that is trained now where it is not.
+    """The terms of a run, each alone, and what is served of them; trained now where it is not.
 
-    A run that stops after stage 1 is its encoder.
+    They are the encoder, the linear term and the language model's own ranking. Where the encoder is the only term it is
+    the one row.
     """
     pipeline.ensure(pipeline.last_stage)
     encoder = encoder_row(pipeline.recipe.graph.encoder, pipeline)
-    return [encoder, *(language_rows(pipeline, MODEL_ROW, LANGUAGE_ROW) if pipeline.recipe.finetune.enabled else [])]
+    if pipeline.last_stage != "index":
+        return [encoder]
+    return [encoder, *_linear_rows(pipeline), *language_rows(pipeline, MODEL_ROW, LANGUAGE_ROW)]
 
 
 def language_rows(pipeline: Pipeline, model: str, language: str) -> list[FittedRow]:
-    """The language model's own ranking and the fused one; without fusion the former is the model's.
+    """The language model's own ranking and what is served; without fusion the former is the latter.
 
     Args:
         model, language: what the rows are called.
@@ -62,10 +81,24 @@ def language_rows(pipeline: Pipeline, model: str, language: str) -> list[FittedR
     stages = [artefact for name, artefact in pipeline.reached() if name != "prepare"]
     seconds, peak = seconds_of(stages), peak_of(stages)
     rows = []
-    if index.fused:
+    if LANGUAGE in index.terms and (index.row.weights is not None or index.row.tried):
         rows.append(FittedRow(language, index.language_scorer(*seen), index.artefact, seconds, peak))
-    rows.append(FittedRow(model, index.scorer(*seen), index.artefact, seconds, peak))
+    rows.append(FittedRow(model, index.scorer(*seen), index.artefact, seconds, peak, served=index.row))
     return rows
+
+
+def _linear_rows(pipeline: Pipeline) -> list[FittedRow]:
+    """The linear term alone, where the run has one."""
+    index = Index(pipeline.ensure("index"))
+    if LINEAR not in index.terms:
+        return []
+    fit = pipeline.ensure(FIT_LINEAR)
+    fits = [fit, *([pipeline.ensure("encode-items")] if "encode-items" in fit.manifest["inputs"] else [])]
+    seconds, peak = seconds_of(fits), peak_of(fits)
+    found, called = fit.details, index.row.rows[LINEAR]
+    # Of a term that was cut the row of its baseline is another one.
+    ranks_by = None if "kept" in found else fingerprint([found["learnt"], found["settings"]])
+    return [FittedRow(LINEAR_ROW, index.linear_scorer(), fit, seconds, peak, called=called, ranks_by=ranks_by)]
 
 
 def encoder_row(name: str, pipeline: Pipeline, settings: dict[str, Any] | None = None) -> FittedRow:

@@ -10,10 +10,11 @@ from rich.markup import escape
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.terminal import say
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, made_baseline, tell_of_unused_weights
+from glta_cli.evaluation.fitted_rows import LINEAR_ROW
 from glta_cli.evaluation.rows import BaselineRow, EncoderRow, Row, TunableRow, VariantRow
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import GraphSettings, Recipe
-from glta_cli.recipe.selection import own_settings, row_kind
+from glta_cli.recipe.selection import component_options, own_settings, row_kind
 from glta_cli.recipe.shipped_variants import GRIDS, VARIANTS
 from glta_cli.recipe.variants import is_encoder_alone, variant_of
 
@@ -32,9 +33,9 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
         GltaError: a baseline cannot be imported or made.
     """
     rows: list[Row] = []
-    taken = {recipe.graph.encoder, LANGUAGE_ROW, MODEL_ROW}
+    taken = {recipe.graph.encoder, LANGUAGE_ROW, LINEAR_ROW, MODEL_ROW}
     for name, options in listed.items():
-        if name == recipe.graph.encoder and not options and row_kind(name) == "encoder":
+        if name == recipe.graph.encoder and row_kind(name) == "encoder" and _are_own(options, recipe):
             say(f"{escape(name)} is the run's own graph encoder: it has a row already, which is not tuned")
             continue
         row = _row(name, options, recipe)
@@ -44,6 +45,13 @@ def compared_rows(listed: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> li
         taken |= names
         rows.append(row)
     return rows
+
+
+def _are_own(options: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether these settings of the run's own encoder, or none, are those it has."""
+    name = recipe.graph.encoder
+    given = own_settings("encoder", name, options, ("evaluate", "baselines", name))
+    return not options or given == component_options(recipe, "encoder")
 
 
 def _called_alike(row: Row) -> InputError:

@@ -11,10 +11,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.evaluation.baselines import MODEL_ROW
 from glta_cli.evaluation.published import ABLATIONS, LANGUAGE_MODEL, METRICS, PublishedTable
-from glta_cli.evaluation.tables import tuned_lines
+from glta_cli.evaluation.tables import chosen_lines, tuned_lines
 from glta_cli.plugin.settings import BackboneSettings
 from glta_cli.recipe.schema import EvaluateSettings, Recipe
 from glta_cli.recipe.variants import variant_of
@@ -98,7 +99,7 @@ def _data(table: PublishedTable, pipeline: Pipeline) -> Iterator[str]:
     ours = prepared.user_count, prepared.item_count, sum(sizes)
     theirs = table.users, table.items, table.interactions
     compared = "as in the paper" if ours == theirs else "the paper has {:,}, {:,} and {:,}".format(*theirs)
-    yield "data: {:,} users, {:,} items, {:,} interactions; ".format(*ours) + compared
+    yield f"data: {', '.join(map(counted, ours, ('user', 'item', 'interaction')))}; {compared}"
 
 
 def _encoders(recipe: Recipe) -> Iterator[str]:
@@ -156,6 +157,7 @@ def _model(recipe: Recipe) -> Iterator[str]:
         yield f"GLTA: {here}; the paper has {there}"
     controls = {
         "texts dealt out at random": recipe.text.shuffled,
+        "texts read with random weights": recipe.text.weights == "random",
         "user tokens of other users": finetune.shuffled_users,
     }
     yield from (f"control: {name}" for name, on in controls.items() if on)
@@ -198,10 +200,11 @@ def reproduction_table(table: PublishedTable, report: Mapping[str, Any], notes: 
     width = ", ± half of the 95% bootstrap interval over users" if any(report["intervals"].values()) else ""
     about = [
         f"upper line: measured{width}; lower line: as published",
-        f"{report['users']:,} test users, "
+        f"{counted(report['users'], 'test user')}, "
         + (f"means of {len(seeds)} seeds, {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"),
         *notes,
         *tuned_lines(report),
+        *chosen_lines(report),
     ]
     shown = Table(
         title=escape(f"{report['dataset']}, run {report['run']}: measured and published"),

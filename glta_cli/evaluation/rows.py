@@ -7,25 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from glta_cli.evaluation.baselines import (
-    LANGUAGE_ROW,
-    MODEL_ROW,
-    MadeBaseline,
-    fitted_baseline,
-    fitting_settings,
-    made_baseline,
-    needs_text_vectors,
-    require_texts,
-    without_scoring_defaults,
-)
+from glta_cli.core.files import fingerprint
+from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW, fitted_baseline, made_baseline, require_texts
 from glta_cli.evaluation.fitted_rows import FittedRow, encoder_row, language_rows, peak_of, seconds_of
 from glta_cli.plugin.grids import combinations
 from glta_cli.plugin.identity import component_identity
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.selection import component_options, encoder_needs_text_vectors
 from glta_cli.recipe.variants import merged, variant_of
+from glta_cli.stages.fitted_baselines import (
+    FittedBaseline,
+    MadeBaseline,
+    fitting_settings,
+    needs_text_vectors,
+    without_scoring_defaults,
+)
 
 if TYPE_CHECKING:
+    from glta_cli.recipe.schema import Recipe
     from glta_cli.stages.pipeline import Pipeline
 
 
@@ -97,9 +96,13 @@ class BaselineRow(TunableRow):
         require_texts(self.made, pipeline)
 
     def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
-        fitted = fitted_baseline(self.made, pipeline)
+        return self.as_fitted(fitted_baseline(self.made, pipeline))
+
+    def as_fitted(self, fitted: FittedBaseline) -> list[FittedRow]:
+        """Its row, of what it learnt."""
         made_of = [fitted.artefact, *fitted.parents]
         seconds, peak = seconds_of(made_of), peak_of(made_of)
+        scores_with = self.made.settings.model_dump(mode="json") | fitted.chosen
         return [
             FittedRow(
                 self.name,
@@ -107,9 +110,11 @@ class BaselineRow(TunableRow):
                 fitted.artefact,
                 seconds,
                 peak,
-                self.settings(),
+                self.settings() | fitted.chosen,
                 fitted.was_there,
                 fitted.validation_score,
+                fitted.chosen,
+                ranks_by=fingerprint([fitted.artefact.fingerprint, scores_with]),
             )
         ]
 
@@ -124,6 +129,10 @@ class BaselineRow(TunableRow):
         return [
             BaselineRow(made_baseline(self.name, merged(given, each)), in_time=self.in_time) for each in tried if each
         ]
+
+    def by_time_alone(self) -> BaselineRow:
+        """Itself with nothing left to choose but, where the split is in time, what older items weigh."""
+        return replace(self, grid={})
 
     def settings(self) -> dict[str, Any]:
         settings = self.made.settings.model_dump(mode="json")
@@ -176,7 +185,7 @@ class EncoderRow(TunableRow):
         return dict(self.changes)
 
     def identity(self, pipeline: Pipeline) -> Any:
-        sibling = self._sibling(pipeline)
+        sibling = self._alone(pipeline)
         recipe = sibling.recipe
         component = installed().find("encoder", recipe.graph.encoder)
         options = component_options(recipe, "encoder").model_dump(mode="json")
@@ -187,6 +196,12 @@ class EncoderRow(TunableRow):
         return replace(self, changes={**self.changes, "refit": False})
 
     def _sibling(self, pipeline: Pipeline) -> Pipeline:
+        """Who trains it: the run itself, where it is the run's own encoder under another name."""
+        if _encoder_content(variant_of(pipeline.recipe, {"graph": self.changes})) == _encoder_content(pipeline.recipe):
+            return pipeline
+        return self._alone(pipeline)
+
+    def _alone(self, pipeline: Pipeline) -> Pipeline:
         # No stage reads the second encoder, the one on the graph without targets.
         changes = {"graph": {"alignment_holdout": 0.0, **self.changes}}
         return pipeline.sibling(self.name, variant_of(pipeline.recipe, changes))
@@ -216,6 +231,12 @@ class VariantRow(Row):
 
     def _sibling(self, pipeline: Pipeline) -> Pipeline:
         return pipeline.sibling(self.name, variant_of(pipeline.recipe, self.changes))
+
+
+def _encoder_content(recipe: Recipe) -> list[Any]:
+    """Plain values that change with whatever an encoder is, but for the seed and the texts."""
+    options = component_options(recipe, "encoder").model_dump(mode="json")
+    return [recipe.graph.model_dump(mode="json", exclude={"options"}), options]
 
 
 def _free(candidates: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from glta_cli.core.counts import counted
+
 SHOWN_METRICS = ("ndcg", "recall", "precision")
 SPREAD_METRIC = "ndcg@10"
 
@@ -25,7 +27,7 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     names = list(next(iter(report["models"].values())))
     shown = [name for name in names if name.split("@")[0] in SHOWN_METRICS and not name.endswith("@5")]
     seeds = len(report["seeds"])
-    about = ["± half of the 95% bootstrap interval over users", *_compared(report)]
+    about = ["± half of the 95% bootstrap interval over users", *served_in_words(report), *_compared(report)]
     if seeds > 1:
         about.insert(0, f"means of {seeds} seeds, {report['seeds'][0]} to {report['seeds'][-1]}")
     if "valid" in report["histories"]:
@@ -33,7 +35,8 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     if report["refit"]:
         about.append("graph encoders were trained again on training and validation interactions, baselines were not")
     table = _table(
-        f"{report['dataset']}, run {report['run']}: full ranking for {report['users']:,} test users", "\n".join(about)
+        f"{report['dataset']}, run {report['run']}: full ranking for {counted(report['users'], 'test user')}",
+        "\n".join(about),
     )
     # Names broken at the @ and intervals on a line of their own: all of it fits into 80 columns.
     for name in shown:
@@ -51,7 +54,7 @@ def slices_table(report: Mapping[str, Any]) -> Table:
     """NDCG of each slice of the test interactions."""
     slices = report["slices"]
     metric = next(iter(next(iter(next(iter(slices.values()))["models"].values()))))
-    about = [f"{name}: {part['about']}; {part['users']:,} users" for name, part in slices.items()]
+    about = [f"{name}: {part['about']}; {counted(part['users'], 'user')}" for name, part in slices.items()]
     table = _table(f"{metric.replace('ndcg', 'NDCG')} by slice", "\n".join(about))
     for name in slices:
         table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
@@ -68,6 +71,7 @@ def costs_table(report: Mapping[str, Any]) -> Table:
     about = [
         "fit: training with all it needs but the prepared data; peak: of the whole process meanwhile",
         *tuned_lines(report),
+        *chosen_lines(report),
     ]
     table = _table("cost", "\n".join(about))
     for name in ("fit\nseconds", "peak\nMiB", "users ranked\na second"):
@@ -113,9 +117,18 @@ def tuned_lines(report: Mapping[str, Any]) -> Iterator[str]:
         candidates = [dict(_leaves(each["settings"])) for each in tried]
         keys = list(dict.fromkeys(key for candidate in candidates for key in candidate))
         varied = [key for key in keys if any(each.get(key) != candidates[0].get(key) for each in candidates)]
+        varied += [key for key in report.get("chosen", {}).get(name, {}) if key not in varied]
         shown = dict(_leaves(report["settings"][name]))
         chosen = ", ".join(f"{_shortest(key, varied)} {shown[key]}" for key in varied if key in shown)
         yield f"{name}, tuned on validation: {chosen or 'one setting'} (best of {len(tried)})"
+
+
+def chosen_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """What rows chose themselves while they were fitted, but for those whose tuning tells it."""
+    for name, chosen in report.get("chosen", {}).items():
+        if name not in report["tuning"]:
+            shown = ", ".join(f"{key} {value:g}" for key, value in chosen.items())
+            yield f"{name}, chosen on validation while fitted: {shown}"
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -130,6 +143,17 @@ def _shortest(key: str, keys: Sequence[str]) -> str:
     """The last part of a dotted key, where no other one ends so."""
     last = key.rpartition(".")[2]
     return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
+
+
+def served_in_words(report: Mapping[str, Any]) -> Iterator[str]:
+    """Which row validation found best, where it chose among several; of seeds that found others, each its own."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for each in report["served"]:
+        if each["chosen_among"]:
+            found.setdefault((" + ".join(each["terms"]), each["chosen_among"]), []).append(str(each["seed"]))
+    for (terms, among), seeds in found.items():
+        where = "" if len(found) == 1 else f"seed{'s' if seeds[1:] else ''} {', '.join(seeds)}: "
+        yield f"{where}glta is {terms}, the best of {among} on validation"
 
 
 def _compared(report: Mapping[str, Any]) -> Iterator[str]:

@@ -80,23 +80,27 @@ def with_new_users(users: Vectors, items: Vectors, history: Interactions) -> Vec
     return np.concatenate([users, new]).astype(np.float32)
 
 
-def with_new_items(items: Vectors, texts: Vectors | None, count: int) -> Vectors:
+def with_new_items(items: Vectors, texts: Vectors | None, count: int, met: NDArray[np.bool_]) -> Vectors:
     """Vectors of all items: those that are known, [I, d], and behind them what the texts of the others foretell.
+
+    What stands for an item nobody met has learnt nothing, and teaches nothing.
 
     Args:
         texts: vectors of all item texts, [I', D]; None where there are none: then a new item is as the mean of all.
         count: I', of all items.
+        met: which of the known ones anybody had met when they were learnt, [I]; where none is, all count.
     """
     new = count - len(items)
     if not new:
         return items
+    learnt = np.flatnonzero(met) if met.any() else np.arange(len(items))
     if texts is None:
-        return np.concatenate([items, np.tile(items.mean(axis=0), (new, 1))])
-    return np.concatenate([items, foretold(texts[: len(items)], items, texts[len(items) :])])
+        return np.concatenate([items, np.tile(items[learnt].mean(axis=0), (new, 1))])
+    return np.concatenate([items, foretold(texts[learnt], items[learnt], texts[len(items) :])])
 
 
-def with_met_items(items: Vectors, count: int, users: Vectors, history: Interactions) -> Vectors:
-    """Item vectors, [I, d], in which those behind the first `count` go by who met them, the more the more did.
+def with_met_items(items: Vectors, known: NDArray[np.bool_], users: Vectors, history: Interactions) -> Vectors:
+    """Item vectors, [I, d], in which those that are not known go by who met them, the more the more did.
 
     What a linear map, found among known items, makes of the mean of an item's users stands beside what its text
     foretold, which counts as `WORTH_OF_A_TEXT` users do.
@@ -105,12 +109,11 @@ def with_met_items(items: Vectors, count: int, users: Vectors, history: Interact
     ICDM 2007, section 3: estimates of few observations shrink towards what is known without them.
 
     Args:
+        known: which items have a vector that knows who met them, [I].
         users: of all users of the history, [U, d].
     """
     means, met = _means(users, _by_item(history))
-    learnt = np.flatnonzero(met[:count])[:MOST_LEARNT]
-    new = np.arange(count, len(items))
-    new = new[met[new]]
+    learnt, new = np.flatnonzero(met & known)[:MOST_LEARNT], np.flatnonzero(met & ~known)
     if not len(new) or not len(learnt):
         return items
     seen = np.bincount(history.items, minlength=len(items))[new][:, None]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glta_cli.core.errors import PluginError
+from glta_cli.graph.histories import PADDING, reads_histories
 from glta_cli.plugin.interaction_graph import InteractionGraph
 
 
@@ -18,12 +19,15 @@ def checked_encoder(encoder: Any, graph: InteractionGraph, dimension: int) -> nn
         dimension: d, as the encoder's settings have it.
 
     Raises:
-        PluginError: it is no module, or `forward` or `extra_loss` return something else than they have to.
+        PluginError: it is no module, or what it is asked for returns something else than it has to.
     """
     module: Any = encoder
     if not isinstance(encoder, nn.Module):
         raise PluginError(f"it makes a {type(encoder).__name__}, not a torch.nn.Module")
     with torch.random.fork_rng(), torch.no_grad():
+        if reads_histories(encoder):
+            check_sequences(module, graph.item_count, dimension)
+            return encoder
         check_outputs(module(), graph, dimension)
         # Node 0 of either kind: a loss of its embedding is as good as any to see what comes back.
         users, items = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
@@ -40,6 +44,23 @@ def check_outputs(outputs: Any, graph: InteractionGraph, dimension: int) -> None
         right = isinstance(vectors, Tensor) and vectors.dtype == torch.float32
         if not right or tuple(vectors.shape) != (count, dimension):
             raise PluginError(f"forward() returns {name} that are {_described(vectors)}, not {wanted}")
+
+
+def check_sequences(module: Any, item_count: int, dimension: int) -> None:
+    """Raise `PluginError` unless a sequence encoder gives items [I, d] and states [B, L, d], float32."""
+    longest = module.longest_history()
+    if type(longest) is not int or longest < 1:
+        raise PluginError(f"longest_history() returns {longest!r}, not a number of items from 1 on")
+    # Item 0 is as good as any to see what comes back.
+    histories = torch.zeros(2, min(longest, 2), dtype=torch.int64)  # [B, L]
+    histories[0, :-1] = PADDING
+    for call, vectors, shape in (
+        ("items()", module.items(), (item_count, dimension)),
+        (f"encode() of histories {list(histories.shape)}", module.encode(histories), (*histories.shape, dimension)),
+    ):
+        right = isinstance(vectors, Tensor) and vectors.dtype == torch.float32
+        if not right or tuple(vectors.shape) != shape:
+            raise PluginError(f"{call} returns {_described(vectors)}, not {list(shape)}, float32")
 
 
 def check_extra_loss(loss: Any) -> None:

@@ -14,31 +14,23 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from glta_cli.core.errors import GltaError
 from glta_cli.core.interruption import stops_after
+from glta_cli.graph.embeddings import Embeddings as Embeddings
+from glta_cli.graph.embeddings import embeddings_of as embeddings_of
+from glta_cli.graph.embeddings import scaled_items
+from glta_cli.graph.encoder_task import EncoderTask
+from glta_cli.graph.encoder_task import validation_users as validation_users
+from glta_cli.graph.histories import reads_histories
 from glta_cli.graph.negatives import NegativeSampler
+from glta_cli.graph.next_item import NextItemBprTask, NextItemSoftmaxTask
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
-from glta_cli.plugin.scorer import Scorer, product_scorer
-from glta_cli.ranking.metrics import ranking_metrics
-from glta_cli.ranking.top_k import rank_users
+from glta_cli.ranking.selection import SELECTION_METRIC as SELECTION_METRIC
 from glta_cli.recipe.schema import GraphSettings
 from glta_cli.training.loop import TrainingProgress, train
 from glta_cli.training.losses import Positives, bpr_loss, catalogue_softmax_loss
 
-SELECTION_METRIC = "ndcg@10"
 EncoderFactory = Callable[[InteractionGraph], nn.Module]
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """What an encoder publishes: float32 users [U, d] and items [I, d]; their dot product is the score."""
-
-    users: NDArray[np.float32]
-    items: NDArray[np.float32]
-
-    def scorer(self) -> Scorer:
-        return product_scorer(self.users, self.items)
 
 
 @dataclass(frozen=True)
@@ -63,10 +55,10 @@ def pretrain(
     description: str,
     fixed_epochs: int | None = None,
 ) -> PretrainedEncoder:
-    """Train one encoder.
+    """Train one encoder: of graphs by every item of each user, one that reads histories by the next item of each place.
 
     Args:
-        graph_interactions: the edges of the graph and the positives of the loss.
+        graph_interactions: the edges of the graph, or the histories, and the positives of the loss.
         seen: items masked when ranking for validation; a superset of the edges.
         validation: the items to find.
         fixed_epochs: train as many epochs and select none, whatever `validation` holds; None selects one by it.
@@ -75,87 +67,27 @@ def pretrain(
     # One that follows from the graph alone is computed here, which cannot be cut short.
     with stops_after("this step", kept="the encoder starts again, the stages before it are kept"):
         encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
-    task = _task_type(settings)(encoder, settings, graph_interactions, seen, validation, seed)
+    task = _task_type(encoder, settings)(encoder, settings, graph_interactions, seen, validation, seed)
     progress = train(
         task, settings.training, state_folder=state_folder, description=description, fixed_epochs=fixed_epochs
     )
-    return PretrainedEncoder(encoder, embeddings_of(encoder, settings), progress)
+    return PretrainedEncoder(encoder, embeddings_of(encoder, settings, graph_interactions), progress)
 
 
-def _task_type(settings: GraphSettings) -> type[SoftmaxTask] | type[BprTask]:
+def _task_type(
+    encoder: nn.Module, settings: GraphSettings
+) -> type[SoftmaxTask | BprTask | NextItemSoftmaxTask | NextItemBprTask]:
+    in_order = reads_histories(encoder)
     match settings.loss:
         case "softmax":
-            return SoftmaxTask
+            return NextItemSoftmaxTask if in_order else SoftmaxTask
         case "bpr":
-            return BprTask
+            return NextItemBprTask if in_order else BprTask
         case other:
             assert_never(other)
 
 
-def embeddings_of(encoder: nn.Module, settings: GraphSettings) -> Embeddings:
-    """Embeddings in the geometry the loss was trained in: scaled as the softmax has them, as they are for bpr."""
-    with torch.no_grad():
-        users, items = encoder()
-        if settings.loss == "softmax":
-            users, items = F.normalize(users, dim=-1), _scaled_items(items, settings)
-    # An encoder may return its parameters themselves.
-    return Embeddings(users.detach().float().cpu().numpy(), items.detach().float().cpu().numpy())
-
-
-def _scaled_items(items: Tensor, settings: GraphSettings) -> Tensor:
-    return F.normalize(items, dim=-1) if settings.unit_length == "both" else items
-
-
-def validation_users(validation: Interactions) -> NDArray[np.int64]:
-    """Users with something to find.
-
-    Raises:
-        GltaError: there is none.
-    """
-    users = np.flatnonzero(validation.counts)
-    if not len(users):
-        raise GltaError(
-            "no user has a validation item, so no epoch can be selected",
-            hint="prepare with a larger validation share",
-        )
-    return users
-
-
-class _EncoderTask:
-    """What both losses share: the encoder, its data, and validation by full ranking."""
-
-    metric = SELECTION_METRIC
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        settings: GraphSettings,
-        interactions: Interactions,
-        seen: Interactions,
-        validation: Interactions,
-        seed: int,
-    ) -> None:
-        self.module: Any = encoder
-        self.settings = settings
-        self.interactions = interactions
-        self.seen = seen
-        self.validation = validation
-        users = np.random.default_rng((seed, 0, 1)).permutation(validation_users(validation))
-        self.validation_users = np.sort(users[: settings.validation_users])
-        self.seed = seed
-        self.device = next(encoder.parameters()).device
-
-    def generator(self, epoch: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, epoch))
-
-    def validate(self) -> dict[str, float]:
-        score = embeddings_of(self.module, self.settings).scorer()
-        ranked = rank_users(score, self.validation_users, 10, self.seen)
-        values = ranking_metrics(ranked, self.validation_users, self.validation, [10])
-        return {name: float(values[name].mean()) for name in (SELECTION_METRIC, "recall@10")}
-
-
-class SoftmaxTask(_EncoderTask):
+class SoftmaxTask(EncoderTask):
     """Every item of a user against the catalogue, or a sample of it, at a temperature.
 
     The logits of a user are <u/|u|, i/|i|> / τ or, where `unit_length` names users alone, <u/|u|, i> / τ.
@@ -171,7 +103,7 @@ class SoftmaxTask(_EncoderTask):
         user_vectors, item_vectors = self.module()  # [U, d], [I, d]
         chosen = torch.from_numpy(batch).to(self.device)
         users = F.normalize(F.embedding(chosen, user_vectors), dim=-1)  # [B, d]
-        items = _scaled_items(item_vectors, self.settings)
+        items = scaled_items(item_vectors, self.settings)
         positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self._pairs(batch)))  # [P] each
         loss = catalogue_softmax_loss(
             users / self.settings.temperature, items, positives, sample=self.settings.softmax_items
@@ -190,7 +122,7 @@ class SoftmaxTask(_EncoderTask):
         return rows, self.interactions.items[places], *([] if weights is None else [weights[places]])
 
 
-class BprTask(_EncoderTask):
+class BprTask(EncoderTask):
     """Each interaction against one item the user did not interact with."""
 
     @cached_property

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from glta_cli.recipe.schema import GraphSettings
 
 # What fetches numbers from memory and does little with each, as so many operations of a matrix product, which does
 # much: measured at d = 64. Of an edge and column of a propagation, of a logit's softmax, of a parameter's Adam step.
 PER_EDGE, PER_LOGIT, PER_PARAMETER = 24.0, 400.0, 100.0
+# Of a number of a sequence encoder's state and layer, forward and backward: norms, dropout, attention's softmax.
+PER_STATE = 400.0
+# Products of a state with d × d in a layer: queries, keys, values, and the two of the feed-forward network.
+PRODUCTS = 5
 
 
 def training_operations(
@@ -35,3 +42,39 @@ def training_operations(
     validations = 1 + math.ceil(training.epochs / training.validate_every)
     ranking = ranked * items * (2 * dimension + PER_LOGIT) + propagation / 2
     return steps * step, validations * ranking
+
+
+def next_item_operations(
+    settings: GraphSettings,
+    *,
+    histories: NDArray[np.int64],
+    items: int,
+    ranked: int,
+    layers: int,
+    dimension: int,
+    longest: int,
+) -> tuple[float, float]:
+    """Operations of all steps of one training of a sequence encoder with all its epochs, and of its validations.
+
+    Args:
+        histories: items of each user, [U].
+        ranked: users of a validation.
+        layers: of the encoder.
+        dimension: d of its states.
+        longest: items of a history it reads at once.
+    """
+    training = settings.training
+    predicted = np.maximum(histories - 1, 0)
+    places, stretches = float(predicted.sum()), float((-(-predicted // longest)).sum())
+    steps = math.ceil(stretches / training.batch_size)
+    length = places / max(1.0, stretches)
+    # A way there; the way back is twice as long.
+    state = layers * (2 * PRODUCTS * dimension**2 + 4 * length * dimension + PER_STATE * dimension / 3)
+    scored = min(items, settings.softmax_items or items) if settings.loss == "softmax" else 1
+    logits = scored * (6 * dimension + PER_LOGIT)
+    parameters = items * dimension + layers * PRODUCTS * dimension**2
+    epoch = places * (3 * state + logits) + steps * parameters * PER_PARAMETER
+    validations = 1 + math.ceil(training.epochs / training.validate_every)
+    read = float(np.minimum(histories, longest).mean()) if len(histories) else 0.0
+    ranking = ranked * (read * state + items * (2 * dimension + PER_LOGIT))
+    return training.epochs * epoch, validations * ranking

@@ -38,6 +38,8 @@ def generate_interests(
     prompts: PromptSettings,
     settings: InterestSettings,
     cache: Path,
+    *,
+    tell_found: Callable[[int], object] = lambda count: None,
 ) -> tuple[list[str], list[str]]:
     """Profile and prediction words of every user, generated where the cache does not hold them yet.
 
@@ -46,6 +48,7 @@ def generate_interests(
         identity: of the model's weights, dtype and tokenizer; answers of another model are never used.
         descriptions: of each user's training items, whole texts; beyond the first `settings.items` ignored.
         cache: folder of the generated answers, shared by all runs of a workspace.
+        tell_found: called with the number of answers the cache holds already.
 
     Returns:
         Profiles and predictions, one text per user: words joined by ", "; "" where the setting is off, the
@@ -69,7 +72,7 @@ def generate_interests(
             if key is not None:
                 questions[key] = (template, texts)
 
-    answers = _answers(load_model, identity, questions, prompts.system, settings, cache)
+    answers = _answers(load_model, identity, questions, prompts.system, settings, cache, tell_found)
     profiles, predictions = (
         [", ".join(clean_words(answers[key], settings.words)) if key else "" for key in keys[name]] for name in asked
     )
@@ -101,10 +104,12 @@ def _answers(
     system: str,
     settings: InterestSettings,
     cache: Path,
+    tell_found: Callable[[int], object],
 ) -> Mapping[str, str]:
     """The raw answer to each question, by key; what is missing is generated and stored batch by batch."""
     path = cache / f"{fingerprint(identity)}.jsonl"
     stored = read_answers(path).answers
+    tell_found(len(questions.keys() & stored.keys()))
     if questions.keys() <= stored.keys():
         return stored
     with alone(path):

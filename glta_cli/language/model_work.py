@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from glta_cli.language.memory_plan import architecture_of
-from glta_cli.language.model_memory import meta_model, parameter_count
-from glta_cli.plugin.architecture import exit_after
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import generates, reads_text
+from glta_cli.recipe.selection import component_options, generates
 
 # Of titles and short descriptions in the languages subword vocabularies are made for.
 CHARACTERS_PER_TOKEN = 3.5
@@ -41,18 +37,20 @@ def model_work(recipe: Recipe, *, full_depth: bool = False) -> ModelWork:
     Args:
         full_depth: as writing words takes all layers.
     """
-    config = architecture_of(recipe)
-    text = config.get_text_config()
-    if not reads_text(recipe):
-        return ModelWork(0.0, 0.0, text.hidden_size)
-    if recipe.backbone.layers is not None and not full_depth:
-        exit_after(config, recipe.backbone.layers)
-    writes = generates(installed().find("backbone", recipe.backbone.name).declaration)
-    model = meta_model(config, torch.float32, generates=False)
-    embedded = sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Embedding))
-    # Every weight of a layer takes one multiplication and one addition.
-    layers = 2.0 * (parameter_count(model) - embedded)
-    return ModelWork(layers, 2.0 * text.vocab_size * text.hidden_size if writes else 0.0, text.hidden_size)
+    component = installed().find("backbone", recipe.backbone.name)
+    layers = None if full_depth else recipe.backbone.layers
+    size = component.size(recipe.backbone, component_options(recipe, "backbone"))
+    if size is None or (layers or 0) > size.layers:
+        # With it come the libraries of language models.
+        from glta_cli.language.counted_model import counted_model
+
+        return ModelWork(*counted_model(recipe, layers))
+    return ModelWork(
+        # Every weight of a layer takes one multiplication and one addition.
+        2.0 * ((layers or size.layers) * size.layer_parameters + size.other_parameters),
+        2.0 * size.vocabulary * size.hidden if generates(component.declaration) else 0.0,
+        size.hidden,
+    )
 
 
 def mean_tokens(texts: Sequence[str], most: int) -> float:

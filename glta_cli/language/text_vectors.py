@@ -41,6 +41,8 @@ def text_vectors(
     texts: Sequence[str],
     settings: TextSettings,
     cache: Path,
+    *,
+    tell_found: Callable[[int], object] = lambda count: None,
 ) -> NDArray[np.float32]:
     """`encode_texts`, but for the texts whose vectors the cache holds: [n] -> [n, h].
 
@@ -52,12 +54,14 @@ def text_vectors(
         load_model: called only when a vector is missing.
         identity: of the model's weights, dtype, depth and tokenizer; vectors of another model are never used.
         cache: folder of the vectors, shared by all runs of a workspace; a file holds at most `MOST_STORED_BYTES`.
+        tell_found: called with the number of distinct texts whose vectors the cache holds already.
     """
     path = cache / f"{fingerprint([ENCODING_FORM, identity, settings.tokens])}.safetensors"
     distinct = list(dict.fromkeys(texts))
     known = read_vectors(path)
     keys = [hashlib.sha256(text.encode()).digest() for text in distinct]
     missing = [row for row, key in enumerate(keys) if key not in known]
+    tell_found(len(distinct) - len(missing))
     if missing:
         # These texts first: what does not fit are vectors this run has no use for.
         stored = {key: known[key] for key in keys if key in known} | known

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glta_cli.core.counts import counted as counted
     from glta_cli.core.downloads import Downloads as Downloads
     from glta_cli.core.errors import GltaError as GltaError
     from glta_cli.core.errors import InputError as InputError
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from glta_cli.plugin.backbone_demand import CheckedBackbone as CheckedBackbone
     from glta_cli.plugin.backbone_demand import Demand as Demand
     from glta_cli.plugin.backbone_demand import LongPrompt as LongPrompt
+    from glta_cli.plugin.backbone_size import BackboneSize as BackboneSize
     from glta_cli.plugin.baseline import Baseline as Baseline
     from glta_cli.plugin.baseline import BaselineData as BaselineData
+    from glta_cli.plugin.baseline import chosen_settings as chosen_settings
     from glta_cli.plugin.dataset import DatasetLoader as DatasetLoader
     from glta_cli.plugin.dataset import EventRows as EventRows
     from glta_cli.plugin.dataset import Fetch as Fetch
@@ -55,7 +58,9 @@ if TYPE_CHECKING:
     from glta_cli.plugin.declarations import LoggerDeclaration as LoggerDeclaration
     from glta_cli.plugin.declarations import TunableDeclaration as TunableDeclaration
     from glta_cli.plugin.encoder import GraphEncoder as GraphEncoder
+    from glta_cli.plugin.encoder import SequenceEncoder as SequenceEncoder
     from glta_cli.plugin.encoder import TextGraphEncoder as TextGraphEncoder
+    from glta_cli.plugin.encoder import TextSequenceEncoder as TextSequenceEncoder
     from glta_cli.plugin.hooks import API_VERSION as API_VERSION
     from glta_cli.plugin.hooks import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
     from glta_cli.plugin.hooks import HOOK_OF_KIND as HOOK_OF_KIND
@@ -84,6 +89,7 @@ if TYPE_CHECKING:
 # The same names by where they stand. Each is imported when asked for: a declaration needs neither pydantic nor torch,
 # and `glta recommend`, which asks for two of them, does not wait for the others.
 _HOMES = {
+    "glta_cli.core.counts": ("counted",),
     "glta_cli.core.downloads": ("Downloads",),
     "glta_cli.core.errors": (
         "GltaError",
@@ -115,9 +121,11 @@ _HOMES = {
         "LanguageModel",
         "SentenceEncoder",
     ),
+    "glta_cli.plugin.backbone_size": ("BackboneSize",),
     "glta_cli.plugin.baseline": (
         "Baseline",
         "BaselineData",
+        "chosen_settings",
     ),
     "glta_cli.plugin.dataset": (
         "DatasetLoader",
@@ -142,7 +150,9 @@ _HOMES = {
     ),
     "glta_cli.plugin.encoder": (
         "GraphEncoder",
+        "SequenceEncoder",
         "TextGraphEncoder",
+        "TextSequenceEncoder",
     ),
     "glta_cli.plugin.hooks": (
         "API_VERSION",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +28,8 @@ class BaselineData:
         device: where to compute, for baselines on torch.
         text_vectors: what the recipe's `text.backbone`, or else its language model, makes of each text, whitened and of
             unit length, float32 [I, D]; None but for baselines that ask for it.
+        quality: validation NDCG@10 of a scorer that was given the training histories, to choose settings by while
+            fitting; None where there is nothing to choose by.
     """
 
     train: Interactions
@@ -36,6 +38,17 @@ class BaselineData:
     seed: int
     device: torch.device
     text_vectors: NDArray[np.float32] | None = None
+    quality: Callable[[Scorer], float] | None = None
+
+
+def chosen_settings(settings: BaseModel, learnt: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Of a baseline's settings those that are `auto`, with the numbers that `fit` chose.
+
+    Args:
+        learnt: what `fit` returned: an array of no dimensions of a setting's name is the number chosen for it.
+    """
+    automatic = [name for name, value in settings if value == "auto" and name in learnt]
+    return {name: learnt[name].item() for name in automatic if learnt[name].ndim == 0}
 
 
 class Baseline(Protocol):
@@ -55,9 +68,13 @@ class Baseline(Protocol):
     vector, may have a method `fold_in(learnt, train, histories)`: it returns what was learnt, with what follows from
     `histories` for users who have others there than in `train`. It is called before `scorer` is given those histories.
 
-    One that can be part of what a run answers from has a method `term(learnt, histories)`, which returns the same scores
-    in a form an index can keep, a `LinearTerm` or a `VectorTerm`: an answer then needs neither the plugin nor what it
-    was fitted on.
+    One that chooses settings itself, such as those a recipe leaves `auto`, asks `data.quality` how well a scorer ranks
+    validation items, and leaves in what it learnt each number it chose, as an array of no dimensions of the setting's
+    name: `glta evaluate` shows it. Where `quality` is None there is nothing to choose by, and it says what it takes.
+
+    One that can be part of what a run answers from has a method `term(learnt, histories)`, which returns the same
+    scores in a form an index can keep, a `LinearTerm` or a `VectorTerm`: an answer then needs neither the plugin nor
+    what it was fitted on.
 
     Example:
         import numpy as np

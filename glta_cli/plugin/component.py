@@ -19,6 +19,8 @@ from glta_cli.plugin.grids import combinations
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from glta_cli.plugin.backbone_size import BackboneSize
+
 OWN_DISTRIBUTION = "glta"
 LONGEST_REASON = 240
 # What a person or the system ends a process with; everything else a plugin raises is its own.
@@ -73,6 +75,16 @@ class Component:
     def needs_text_vectors(self) -> bool:
         """Whether its target asks for the vectors of item texts; imports it."""
         return bool(getattr(self.target(), "needs_text_vectors", False))
+
+    def size(self, *settings: Any) -> BackboneSize | None:
+        """What a backbone's plugin says of its size under these settings; None where it says nothing."""
+        path = getattr(self.declaration, "size", None)
+        size: BackboneSize | None = None if path is None else self._imported(path)(*settings)
+        return size
+
+    def reads_histories(self) -> bool:
+        """Whether its target embeds users by what they met, in order, and not by a graph; imports it."""
+        return bool(getattr(self.target(), "reads_histories", False))
 
     def config(self) -> type[BaseModel]:
         """Import and return the pydantic model of the component's settings.

@@ -55,7 +55,8 @@ class RawDataset:
         no_loss: reasons of `dropped` under which nothing is lost, such as what the settings leave out; of the others
             a warning tells above 1 %, and above `dataset.most_dropped` nothing is prepared.
         catalogue: whether `items` lists what there is: products nobody met yet then stay, to be recommended by their
-            texts. Else items without an interaction are left out.
+            texts, and what is listed no more leaves the answers with an update. Else items without an interaction are
+            left out.
         keeps_unrated: whether a row without a rating is an interaction like any other, where others have one.
         events: where the source tells kinds of events apart, what became of each, the most frequent first.
     """

@@ -52,7 +52,7 @@ class TunableDeclaration(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderDeclaration(TunableDeclaration):
-    """A graph encoder; its target satisfies `GraphEncoder` or `TextGraphEncoder`.
+    """A graph encoder; its target satisfies `GraphEncoder`, `SequenceEncoder`, or the like with item texts.
 
     Its `config` has an integer field `dimension`, the d of the embeddings: `--dry-run` counts with it.
     """
@@ -70,12 +70,16 @@ class BackboneDeclaration(Declaration):
             or write words is refused.
         generates: False for one that reads texts into vectors and does nothing else: its `load` gives a
             `SentenceEncoder`, and a recipe selects it by `text.backbone` alone.
+        size: `module:function` of the section `backbone` and the component's own settings that returns the
+            `BackboneSize`, or None where they do not say it, so that `glta init` need not import what makes the model;
+            None for one whose model is always counted itself.
     """
 
     kind: ClassVar[Kind] = "backbone"
 
     reads_text: bool = True
     generates: bool = True
+    size: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ class GraphEncoder(Protocol):
     is trained on a graph without its targets, measured on the whole training graph and served on the graph of all
     interactions, with the same parameters.
     What follows from the edges is a buffer that is not saved: `register_buffer(..., persistent=False)`.
-    An encoder that takes the item texts as well is a `TextGraphEncoder`.
+    An encoder that takes the item texts as well is a `TextGraphEncoder`, one whose users are what they met, in order, a
+    `SequenceEncoder`.
 
     Example:
         import torch
@@ -83,6 +84,123 @@ class TextGraphEncoder(GraphEncoder, Protocol):
 
             def extra_loss(self, users, items):
                 return 1e-4 * self.users[users].square().mean()
+    """
+
+    needs_text_vectors: ClassVar[bool]
+
+    def __init__(self, graph: InteractionGraph, settings: BaseModel, text_vectors: Tensor) -> None:
+        """`text_vectors` are float32 [I, D]."""
+        ...
+
+
+class SequenceEncoder(Protocol):
+    """A `torch.nn.Module` that embeds users by what they met in order: its class has a true `reads_histories`.
+
+    A user's vector is the state at the newest item, an item's score its product with that; both are scaled to unit
+    length where `graph.unit_length` says so. Trained is the next item at every place of the training histories, against
+    the catalogue (`graph.loss` softmax) or one item drawn (bpr); histories are in order of time, or of the source where
+    it has no times. An interaction that counts for more weighs more in the loss. One such model serves whatever the
+    history is: users are encoded by the training items to choose an epoch, by what is known when the test is ranked,
+    and by everything known to answer.
+
+    Its parameters must not depend on the edges of the graph, nor on the number of users: a user who is new is encoded
+    like any other. One that takes the item texts as well is a `TextSequenceEncoder`.
+
+    Example:
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+
+        from glta_cli.plugin import Settings
+
+        class DecayingMeanSettings(Settings):
+            dimension: int = 64
+            longest_history: int = 50
+
+        class DecayingMean(nn.Module):
+            reads_histories = True
+
+            def __init__(self, graph, settings):
+                super().__init__()
+                self.settings = settings
+                self.item_vectors = nn.Parameter(0.1 * torch.randn(graph.item_count, settings.dimension))
+                self.decay = nn.Parameter(torch.zeros(()))
+
+            def longest_history(self):
+                return self.settings.longest_history
+
+            def items(self):  # -> [I, d]
+                return self.item_vectors
+
+            def encode(self, histories):  # [B, L] -> [B, L, d]
+                held = (histories >= 0)[:, :, None]
+                vectors = F.embedding(histories.clamp(min=0), self.item_vectors) * held
+                state, states = torch.zeros_like(vectors[:, 0]), []
+                for place in range(histories.shape[1]):
+                    state = torch.sigmoid(self.decay) * state + vectors[:, place]
+                    states.append(state)
+                return torch.stack(states, dim=1)
+    """
+
+    reads_histories: ClassVar[bool]
+
+    def __init__(self, graph: InteractionGraph, settings: BaseModel) -> None: ...
+
+    def longest_history(self) -> int:
+        """How many items of a history it reads at most: the newest. It is never given more at once."""
+        ...
+
+    def items(self) -> Tensor:
+        """Return item embeddings [I, d], float32."""
+        ...
+
+    def encode(self, histories: Tensor) -> Tensor:
+        """Return the states at every place of histories [B, L]: [B, L, d], float32.
+
+        A state follows from the items at its own place and before it alone, and is what the next item is predicted
+        from. How much padding a row has, and which rows stand beside it, makes no difference.
+
+        Args:
+            histories: item indices int64, the newest item of each row last; -1 pads shorter ones on the left. Each row
+                has an item. States at padding are finite numbers that nobody reads.
+        """
+        ...
+
+
+class TextSequenceEncoder(SequenceEncoder, Protocol):
+    """A sequence encoder that is given the vectors of the item texts: its class has a true `needs_text_vectors` too.
+
+    The vectors are those a `TextGraphEncoder` is given, and are kept in the same manner.
+
+    Example:
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+
+        from glta_cli.plugin import Settings
+
+        class NewestTextSettings(Settings):
+            dimension: int = 64
+            longest_history: int = 1
+
+        class NewestText(nn.Module):
+            reads_histories = True
+            needs_text_vectors = True
+
+            def __init__(self, graph, settings, text_vectors):
+                super().__init__()
+                self.settings = settings
+                self.register_buffer("texts", text_vectors, persistent=False)  # [I, D]
+                self.project = nn.Linear(text_vectors.shape[1], settings.dimension)
+
+            def longest_history(self):
+                return self.settings.longest_history
+
+            def items(self):  # -> [I, d]
+                return self.project(self.texts)
+
+            def encode(self, histories):  # [B, L] -> [B, L, d]
+                return F.embedding(histories.clamp(min=0), self.items())
     """
 
     needs_text_vectors: ClassVar[bool]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from glta_cli.core.errors import GltaError, InputError, InputErrors
-from glta_cli.recipe.limits import MOST_ERRORS_TOLD, in_file_order
+from glta_cli.core.errors import GltaError, InputError, InputErrors, did_you_mean
+from glta_cli.recipe.fused_terms import AUTO, ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
+from glta_cli.recipe.limits import MOST_ERRORS_TOLD, cut, in_file_order
 from glta_cli.recipe.positioned_yaml import Key, Position
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import reads_text, selection_errors, selections
@@ -53,7 +54,9 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         location = place(("finetune", "readout"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
     if finetune.refit and not finetune.enabled:
-        problem = "finetune.refit: a recipe that stops after the graph encoder serves nothing to be trained for again"
+        problem = (
+            "finetune.refit: a recipe that stops after the graph encoder has no language model to be trained again"
+        )
         location = place(("finetune", "refit"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.enabled=true"))
     if finetune.shuffled_users and not finetune.user_token:
@@ -82,6 +85,38 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         found.append(
             InputError(problem, location=location, hint="set finetune.enabled=false, or leave out graph.refit")
         )
+    return [*found, *_wrong_terms(recipe, positions)]
+
+
+def _wrong_terms(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
+    """What is wrong with the terms a recipe names, one by one and beside its other settings."""
+    from glta_cli.plugin.registry import installed
+
+    terms, finetune = recipe.fusion.terms, recipe.finetune
+    if terms == AUTO:
+        return []
+    found: list[GltaError] = []
+
+    def wrong(problem: str, hint: str | None, *key: str | int) -> None:
+        where = place(("fusion", "terms", *key), positions)
+        found.append(InputError(f"fusion.terms: {problem}", location=where, hint=hint))
+
+    for number, term in enumerate(terms):
+        if term in terms[:number]:
+            wrong(f"'{cut(term)}' stands there twice", None, number)
+        elif term not in ENCODER_AND_LANGUAGE:
+            baselines = [each.name for each in installed().of_kind("baseline")]
+            if term not in baselines:
+                hint = did_you_mean(term, [*ENCODER_AND_LANGUAGE, *baselines])
+                listed = "`glta plugins` lists the baselines; beside them there are `encoder` and `llm`"
+                wrong(f"there is no baseline '{cut(term)}'", hint or listed, number)
+    if LANGUAGE in terms and not finetune.enabled and set(terms) != set(ENCODER_AND_LANGUAGE):
+        wrong("llm is no term of a recipe that trains no language model", "set finetune.enabled=true, or leave it out")
+    if not finetune.fusion and finetune.enabled and not {LANGUAGE} <= set(terms) <= set(ENCODER_AND_LANGUAGE):
+        wrong("finetune.fusion is false, so that the language model ranks alone", "set finetune.fusion=true")
+    if recipe.graph.refit and not finetune.enabled and terms_of(recipe) != (ENCODER,):
+        hint = "set fusion.terms=[encoder], or leave out graph.refit"
+        wrong("weights are chosen on validation, which a refitted encoder has seen", hint)
     return found
 
 

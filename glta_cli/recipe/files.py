@@ -103,9 +103,21 @@ def stored_recipe(
     try:
         return LoadedRecipe(name, _checked(merged, positions), file, automatic)
     except InputErrors as several:
+        at = stored_at
+        if overrides and stored_at is not None and _holds_without(values):
+            at = ", ".join(cut(f"--set {each.partition('=')[0]}", LONGEST_NAME_SHOWN) for each in overrides)
         for error in several.errors:
-            error.location = error.location or stored_at
+            error.location = error.location or at
         raise
+
+
+def _holds_without(values: Mapping[str, Any]) -> bool:
+    """Whether stored values are a recipe by themselves, so that what was set is to blame."""
+    try:
+        _checked(without_automatic(dict(values), unsaid=False)[0], {})
+    except InputErrors:
+        return False
+    return True
 
 
 def _checked(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:

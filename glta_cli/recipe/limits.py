@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.terminal import printable
 
@@ -63,7 +64,7 @@ class _UntoldError(InputError):
     """How many errors there are beside those told."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"and {count:,} more problem{'s' if count > 1 else ''}")
+        super().__init__(f"and {counted(count, 'more problem')}")
         self.count = count
 
 

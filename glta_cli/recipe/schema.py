@@ -117,7 +117,7 @@ class TrainingSettings(Settings):
     epochs: int = Field(
         10, ge=1, le=MOST_EPOCHS, description="passes over the training users or prompts, at most; up to a million"
     )
-    batch_size: int = Field(32, ge=1, le=MOST_COUNT, description="users, interactions or prompts a step")
+    batch_size: int = Field(32, ge=1, le=MOST_COUNT, description="users, histories, interactions or prompts a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, after warm-up")
     warmup_steps: int = Field(0, ge=0, le=MOST_COUNT, description="steps over which the learning rate rises linearly")
     decay: Literal["none", "cosine"] = Field("none", description="of the learning rate, to zero at the last epoch")
@@ -196,6 +196,9 @@ class TextSettings(Settings):
         None, description="the backbone whose vectors stand for item texts; null takes the language model itself"
     )
     options: dict[str, Any] = Field({}, description="own settings of text.backbone")
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="of whichever reads item texts; random is the control: the same reader, untrained"
+    )
     tokens: int = Field(48, ge=4, le=MOST_COUNT, description="an item's text is cut to this many tokens")
     dimensions: int = Field(256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening")
     batch_size: int = Field(
@@ -238,7 +241,7 @@ class InterestSettings(Settings):
 class FinetuneSettings(Settings):
     """Stage 3, user-item alignment and the GLLM head."""
 
-    enabled: bool = Field(True, description="false stops after stage 1: the graph encoder is the model")
+    enabled: bool = Field(True, description="false stops after stage 1: no language model is among the terms")
     head: Literal["tied", "linear"] = Field(
         "tied", description="tied scores items by E_i and text vectors; linear is the paper's h x I layer"
     )
@@ -283,7 +286,7 @@ class FinetuneSettings(Settings):
         description="trained with this times the log of an item's popularity added to its logit, served without; at 1 "
         "what is learnt is who likes an item beyond how many do",
     )
-    fusion: bool = Field(True, description="add the graph encoder's scores, weighted on validation")
+    fusion: bool = Field(True, description="false: the language model ranks alone, whatever fusion.terms would add")
     refit: bool = Field(
         False,
         description="train all stages again on everything known, for the epochs chosen on validation, and serve that; "
@@ -291,6 +294,16 @@ class FinetuneSettings(Settings):
     )
     training: TrainingSettings = TrainingSettings(
         epochs=5, batch_size=32, learning_rate=1e-4, warmup_steps=20, clip_norm=1.0, patience=2
+    )
+
+
+class FusionSettings(Settings):
+    """Of which terms the score that is served is made; validation weighs them, and each may come to nothing."""
+
+    terms: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_ROWS)] = Field(
+        "auto",
+        description="auto: the best linear row, the encoder and the language model; or a list of `encoder`, `llm` and "
+        "linear baselines of `glta plugins`, of which the best takes part; [encoder, llm] is the fusion of 0.1",
     )
 
 
@@ -352,7 +365,7 @@ class EvaluateSettings(Settings):
 
 
 class Recipe(Settings):
-    """A whole run: nine sections, the seed, and who is told."""
+    """A whole run: ten sections, the seed, and who is told."""
 
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of initialisation, sampling and prompts, below 2^63")
     dataset: DatasetSettings = DatasetSettings()
@@ -363,6 +376,7 @@ class Recipe(Settings):
     align: AlignSettings = AlignSettings()
     interests: InterestSettings = InterestSettings()
     finetune: FinetuneSettings = FinetuneSettings()
+    fusion: FusionSettings = FusionSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     loggers: Components = Field(
         {},

@@ -39,6 +39,21 @@ def encoder_dimension(recipe: Recipe) -> int:
     return dimension
 
 
+def head_takes_texts(recipe: Recipe) -> bool:
+    """Whether the head knows items by their texts too, where they have any."""
+    return recipe.finetune.head == "tied" and recipe.text.vectors
+
+
+def tokens_take_texts(recipe: Recipe) -> bool:
+    """Whether item tokens are projected from their texts too."""
+    return recipe.finetune.item_tokens == "graph+text"
+
+
+def model_takes_texts(recipe: Recipe) -> bool:
+    """Whether anything of the model, its head or its item tokens, knows items by their text vectors."""
+    return head_takes_texts(recipe) or tokens_take_texts(recipe)
+
+
 def reads_text(recipe: Recipe) -> bool:
     """Whether the recipe's backbone knows words, as its declaration says."""
     from glta_cli.plugin import BackboneDeclaration
@@ -205,8 +220,15 @@ def generates(declaration: Declaration) -> bool:
 
 
 def text_reader(recipe: Recipe) -> Recipe:
-    """The recipe with the backbone that reads item texts as its backbone: all layers of it, as it was trained."""
-    if recipe.text.backbone is None:
+    """The recipe with the backbone that reads item texts as its backbone: the language model itself, or another.
+
+    The other one has all its layers, and either has the weights it was trained to unless `text.weights` is random.
+    """
+    text = recipe.text
+    if text.backbone is not None:
+        backbone = BackboneSettings(name=text.backbone, options=text.options, weights=text.weights)
+    elif text.weights == "random":
+        backbone = recipe.backbone.model_copy(update={"weights": "random"})
+    else:
         return recipe
-    backbone = BackboneSettings(name=recipe.text.backbone, options=recipe.text.options)
     return recipe.model_copy(update={"backbone": backbone})

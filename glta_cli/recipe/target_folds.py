@@ -9,7 +9,7 @@ FEWEST_FOLDS, MOST_FOLDS = 2, 100
 
 def in_folds(recipe: Recipe) -> bool:
     """Whether stage 3's targets are dealt out to folds."""
-    return recipe.finetune.targets == "folds" and recipe.graph.alignment_holdout > 0
+    return recipe.finetune.enabled and recipe.finetune.targets == "folds" and recipe.graph.alignment_holdout > 0
 
 
 def fold_count(recipe: Recipe) -> int:

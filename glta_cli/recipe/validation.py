@@ -49,12 +49,15 @@ def validated(model: type[M], values: Mapping[str, Any], prefix: Key, positions:
 
 
 def place(path: Key, positions: Mapping[Key, Position]) -> str | None:
-    """The position of the key, or of the nearest one above it that the file holds."""
+    """The position of the key, or of the nearest one above it that the file holds.
+
+    A section that is in no file is there by what was set within it.
+    """
     for length in range(len(path), 0, -1):
         found = positions.get(path[:length])
         if found:
             return found.file if found.file.startswith("--set") else str(found)
-    return None
+    return next((found.file for key, found in positions.items() if path and key[: len(path)] == path), None)
 
 
 def spelling(name: str, field: FieldInfo) -> str:

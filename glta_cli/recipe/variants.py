@@ -63,7 +63,7 @@ def variant_of(
 def is_encoder_alone(changes: Mapping[str, Any], recipe: Recipe) -> bool:
     """Whether a variant ranks by its graph encoder, and not by the whole model."""
     enabled = changes.get("finetune", {}).get("enabled", recipe.finetune.enabled)
-    return not enabled or set(changes) == {"graph"}
+    return set(changes) == {"graph"} or (not enabled and "fusion" not in changes)
 
 
 def _located(error: GltaError, key: Key) -> GltaError:

@@ -1,12 +1,14 @@
-"""Late fusion of the graph encoder's scores with the language model's.
+"""Late fusion: the scores of several terms added up, each z-scored per user over the catalogue.
 
-score = z(CF) + w·z(LLM), z-scored per user over the catalogue. The weight w ≥ 0 is a step function of the length
-of the user's history, chosen by validation NDCG; w = 0 is the graph encoder itself, so the language model has
-to earn every change.
+score = Σ w_t·z(term_t), with weights w_t ≥ 0 that are step functions of the length of the user's history. How they are
+found for any terms stands in `term_weights.py`; here, for a recipe that names the encoder and the language model:
+score = z(CF) + w·z(LLM), where w is chosen by validation NDCG; w = 0 is the graph encoder itself, so the language model
+has to earn every change.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +31,13 @@ KEPT_BEFORE_INDEX = "the index starts again, the stages before it are kept"
 
 @dataclass(frozen=True)
 class FusionWeights:
-    """w by history length: `weights[s]` for lengths from `starts[s]` up to the next start."""
+    """w by history length: `weights[s]` for lengths from `starts[s]` up to the next start; one, or one a term, [T]."""
 
     starts: list[int]
-    weights: list[float]
+    weights: list[float] | list[list[float]]
 
     def of_lengths(self, lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The weight of each history length: [n] -> [n]."""
+        """The weight of each history length: [n] -> [n], or [n, T] of T terms."""
         step = np.searchsorted(self.starts, lengths, side="right") - 1
         return np.asarray(self.weights, dtype=np.float32)[np.maximum(step, 0)]
 
@@ -51,13 +53,13 @@ def z_scores(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return centred
 
 
-def fuse(
-    graph: NDArray[np.float32], language: NDArray[np.float32], weights: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """z(CF) + w·z(LLM): scores [B, I] each and weights [B] -> [B, I]."""
-    fused, added = z_scores(graph), z_scores(language)
-    added *= weights[:, None]
-    fused += added
+def fuse_terms(scores: Sequence[NDArray[np.float32]], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Σ w_t·z(term_t): scores [B, I] of each of T terms and weights [B, T] -> [B, I]."""
+    fused = np.zeros_like(scores[0])
+    for term, own in zip(scores, weights.T, strict=True):
+        standardised = z_scores(term)
+        standardised *= own[:, None]
+        fused += standardised
     return fused
 
 
@@ -73,7 +75,7 @@ def choose_weights(
     """
     users = fusion_users(validation, seed=seed)
     lengths = train.counts[users]
-    starts = _step_starts(lengths)
+    starts = step_starts(lengths)
     quality = _quality_by_weight(graph, language, users, train, validation)  # [W, n]
     step = np.searchsorted(starts, lengths, side="right") - 1
     # The first of equal weights wins, so the language model has to improve the ranking to be heard.
@@ -89,7 +91,8 @@ def fusion_users(validation: Interactions, *, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(users, MOST_USERS, replace=False))
 
 
-def _step_starts(lengths: NDArray[np.int64]) -> list[int]:
+def step_starts(lengths: NDArray[np.int64]) -> list[int]:
+    """The history lengths at which weights may change, ascending from 0: thirds of the users, none too small."""
     if len(lengths) < STEPS * LEAST_USERS_A_STEP:
         return [0]
     edges = np.quantile(lengths, np.arange(1, STEPS) / STEPS).astype(int) + 1

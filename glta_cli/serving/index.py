@@ -1,6 +1,8 @@
-"""The published index: all that is needed to rank the catalogue for any user, as vectors whose products are scores.
+"""The published index: all that is needed to rank the catalogue for any user.
 
-One safetensors file, mapped into memory: an answer for one user reads that user's rows and the item vectors.
+One safetensors file, mapped into memory, holds vectors whose products are scores: an answer for one user reads that
+user's rows and the item vectors. The weights of a linear term lie in a file beside it, of which the rows of the user's
+items are read.
 """
 
 from __future__ import annotations
@@ -12,80 +14,38 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.tensors import damaged, header_of, write_tensors
+from glta_cli.core.tensors import damaged
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer, product_scorer
-from glta_cli.ranking.top_k import mask_seen
-from glta_cli.serving.fusion import FusionWeights, fuse
+from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, LINEAR
+from glta_cli.serving.fusion import fuse_terms
+from glta_cli.serving.language_scores import LanguageScores as LanguageScores
+from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
+from glta_cli.serving.linear_term import item_weights, linear_scorer
+from glta_cli.serving.mapped_tensors import tensors_in
+from glta_cli.serving.served_row import ServedRow, served_row
 from glta_cli.serving.string_column import StringColumn
 from glta_cli.workspace.artefact import Artefact
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Part of the settings of the stage: an index of another layout is built again."""
 
+PAIR_LAYOUT: Final = 2
+"""Of an index of the encoder and the language model alone, as it was before other terms could take part."""
+
 VECTORS = "vectors.safetensors"
-TENSORS = {
-    *(
-        "rows",
-        "items",
-        "bias",
-        "graph_users",
-        "graph_items",
-        "lengths",
-        "history_indptr",
-        "history_items",
-        "user_order",
-    ),
-    *(f"{column}{part}" for column in ("user_ids", "item_ids", "titles") for part in ("", "_offsets")),
-}
-# Beside them where less than the history is masked.
-SEEN_TENSORS = {"seen_indptr", "seen_items"}
-DTYPES = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
+TENSORS_OF_TERM = {ENCODER: {"graph_users", "graph_items"}, LANGUAGE: {"rows", "items", "bias"}, LINEAR: set[str]()}
+STRINGS = {f"{column}{part}" for column in ("user_ids", "item_ids", "titles") for part in ("", "_offsets")}
+DELISTED = "delisted"
+TENSORS = {"lengths", "history_indptr", "history_items", "user_order", *STRINGS}
+"""Those of every index. Beside them: of each term that takes part, its own; `history_weights` where interactions have
+weights; `seen_indptr` and `seen_items` where less than the history is masked; `delisted` where items are in nobody's
+answers; `linear_indptr`, `linear_items` and `linear_weights` where a linear term scores by less than the history."""
 
 
-class LanguageScores:
-    """Item scores from the rows read out of the language model.
-
-    Args:
-        rows: [U, R, D], one query for each row of the list; R = 1 ranks the catalogue by the first row.
-        items: [I, D].
-        bias: [I].
-    """
-
-    def __init__(self, rows: NDArray[np.float32], items: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-        self.rows = rows
-        self.columns = np.ascontiguousarray(items.T)  # [D, I], read in order by the product of a block
-        self.bias = bias
-
-    def scorer(self, *seen: Interactions) -> Scorer:
-        """Scores of the first row; with several rows, row t's best item not in `seen` and not yet taken is t-th."""
-
-        def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
-            first = self._scores(users, 0)
-            return first if self.rows.shape[1] == 1 else self._with_rows_on_top(first, users, seen)
-
-        return score
-
-    def _scores(self, users: NDArray[np.int64], row: int) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = self.rows[users, row] @ self.columns
-        scores += self.bias
-        return scores
-
-    def _with_rows_on_top(
-        self, first: NDArray[np.float32], users: NDArray[np.int64], seen: tuple[Interactions, ...]
-    ) -> NDArray[np.float32]:
-        everyone = np.arange(len(users))
-        result = first.copy()
-        ceiling = first.max(axis=1)
-        count = min(self.rows.shape[1], len(self.bias))
-        taken = np.empty((len(users), count), dtype=np.int64)
-        for row in range(count):
-            scores = self._scores(users, row) if row else first
-            mask_seen(scores, users, *seen)
-            scores[everyone[:, None], taken[:, :row]] = -np.inf
-            taken[:, row] = scores.argmax(axis=1)
-            result[everyone, taken[:, row]] = ceiling + count - row
-        return result
+def readable(layout: Any) -> bool:
+    """Whether this version reads an index of that layout."""
+    return layout in (PAIR_LAYOUT, LAYOUT)
 
 
 class Index:
@@ -95,22 +55,39 @@ class Index:
         self.artefact = artefact
 
     @cached_property
+    def row(self) -> ServedRow:
+        """The row it answers from."""
+        return served_row(self.artefact.details)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The terms it holds: those it answers from and, of one that is measured, those that are rows beside them."""
+        # Before there was a choice, both were there whatever took part.
+        return tuple(self.artefact.manifest["details"].get("terms", ENCODER_AND_LANGUAGE))
+
+    @cached_property
     def _tensors(self) -> dict[str, NDArray[Any]]:
-        return mapped_tensors(self.artefact.mapped_file(VECTORS))
+        required = TENSORS.union(*(TENSORS_OF_TERM[term] for term in self.terms))
+        return tensors_in(self.artefact.mapped_file(VECTORS), required)
 
     @cached_property
     def history(self) -> Interactions:
         """Every known interaction of every user."""
-        tensors = self._tensors
-        return Interactions(tensors["history_indptr"], tensors["history_items"], len(tensors["bias"]))
+        return self._interactions("history")
 
     @cached_property
     def seen(self) -> Interactions:
         """What is never recommended again: the history, unless only some of it keeps an item out."""
-        tensors = self._tensors
-        if not tensors.keys() >= SEEN_TENSORS:
-            return self.history
-        return Interactions(tensors["seen_indptr"], tensors["seen_items"], len(tensors["bias"]))
+        return self._interactions("seen") if "seen_indptr" in self._tensors else self.history
+
+    def left_out(self, user: int) -> tuple[Interactions, ...]:
+        """What is masked for one user: what counts as seen, and as if it was seen what is in nobody's answers."""
+        delisted = self._tensors.get(DELISTED)
+        if delisted is None:
+            return (self.seen,)
+        indptr = np.zeros(self.seen.user_count + 1, dtype=np.int64)
+        indptr[user + 1 :] = len(delisted)
+        return self.seen, Interactions(indptr, delisted, self.seen.item_count)
 
     @property
     def user_ids(self) -> StringColumn:
@@ -136,11 +113,6 @@ class Index:
         """The name of the graph encoder."""
         return str(self.artefact.details["encoder"])
 
-    @property
-    def fused(self) -> bool:
-        """Whether the graph encoder's scores take part."""
-        return self.artefact.details["fusion"] is not None
-
     def graph_scorer(self) -> Scorer:
         """The graph encoder alone."""
         return product_scorer(self._tensors["graph_users"], self._tensors["graph_items"].T)
@@ -150,14 +122,40 @@ class Index:
         tensors = self._tensors
         return LanguageScores(tensors["rows"], tensors["items"].T, tensors["bias"]).scorer(*seen)
 
+    def linear_scorer(self) -> Scorer:
+        """The linear term alone, by the histories the index is to rank by."""
+        histories = self._interactions("linear") if "linear_indptr" in self._tensors else self.history
+        path = self.artefact.mapped_file(LINEAR_FILE)
+        weights = item_weights(path)
+        if weights.item_count != histories.item_count:
+            problem = f"item-item weights of {weights.item_count:,} items for a catalogue of {histories.item_count:,}"
+            raise damaged(path, problem)
+        return linear_scorer(weights, float(self.artefact.details["recency"]), histories)
+
+    def term_scorer(self, term: str, *seen: Interactions) -> Scorer:
+        """One term alone."""
+        if term == LANGUAGE:
+            return self.language_scorer(*seen)
+        return self.graph_scorer() if term == ENCODER else self.linear_scorer()
+
     def scorer(self, *seen: Interactions) -> Scorer:
-        """The model: fused where the recipe says so."""
-        language = self.language_scorer(*seen)
-        if not self.fused:
-            return language
-        graph = self.graph_scorer()
-        weights, lengths = FusionWeights(**self.artefact.details["fusion"]), self._tensors["lengths"]
-        return lambda batch: fuse(graph(batch), language(batch), weights.of_lengths(lengths[batch]))
+        """The row it answers from: one term as it is, or several weighted and added up."""
+        scorers = [self.term_scorer(term, *seen) for term in self.row.terms]
+        weights, lengths = self.row.weights, self._tensors["lengths"]
+        if weights is None:
+            return scorers[0]
+        return lambda batch: fuse_terms([score(batch) for score in scorers], weights.of_lengths(lengths[batch]))
+
+    def length(self, user: int) -> int:
+        """The length of a user's history by which terms are weighted."""
+        return int(self._tensors["lengths"][user])
+
+    def _interactions(self, name: str) -> Interactions:
+        tensors = self._tensors
+        items = len(tensors["item_ids_offsets"]) - 1
+        return Interactions(
+            tensors[f"{name}_indptr"], tensors[f"{name}_items"], items, weights=tensors.get(f"{name}_weights")
+        )
 
     def _strings(self, name: str) -> StringColumn:
         return StringColumn(self._tensors[name], self._tensors[f"{name}_offsets"])
@@ -169,58 +167,4 @@ def mapped_tensors(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         GltaError: the file is damaged, or lacks a tensor of `TENSORS`.
     """
-    start, header = header_of(path)
-    try:
-        content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-        tensors = {
-            name: content[start + first : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-            for name, entry in header.items()
-            if name != "__metadata__"
-            for first, end in [entry["data_offsets"]]
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(path, f"its header cannot be true: {error}") from error
-    missing = TENSORS - tensors.keys()
-    if missing:
-        raise damaged(path, f"without the tensor {', '.join(sorted(missing))}")
-    return tensors
-
-
-def write_index(
-    folder: Path,
-    language: LanguageScores,
-    graph_users: NDArray[np.float32],
-    graph_items: NDArray[np.float32],
-    lengths: NDArray[np.int64],
-    history: Interactions,
-    *,
-    seen: Interactions | None = None,
-    user_ids: list[str],
-    item_ids: list[str],
-    titles: list[str],
-) -> None:
-    """Write an index's file; `lengths` are the users' history lengths that fusion looks at.
-
-    Of the history, `seen` alone is masked; None masks all of it. Item vectors are stored as columns, [D, I], the order
-    in which a product with a block of users reads them.
-    """
-    columns = {
-        name: StringColumn.of(strings)
-        for name, strings in {"user_ids": user_ids, "item_ids": item_ids, "titles": titles}.items()
-    }
-    tensors: dict[str, NDArray[Any]] = {
-        "rows": language.rows,
-        "items": language.columns,
-        "bias": language.bias,
-        "graph_users": graph_users,
-        "graph_items": np.ascontiguousarray(graph_items.T),
-        "lengths": lengths,
-        "history_indptr": history.indptr,
-        "history_items": history.items,
-        "user_order": columns["user_ids"].order(),
-        **{name: column.text for name, column in columns.items()},
-        **{f"{name}_offsets": column.offsets for name, column in columns.items()},
-    }
-    if seen is not None and len(seen) < len(history):
-        tensors |= {"seen_indptr": seen.indptr, "seen_items": seen.items}
-    write_tensors(folder / VECTORS, tensors)
+    return tensors_in(path, TENSORS)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
@@ -39,14 +40,17 @@ class AskedRun:
 
 
 def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = None) -> dict[str, Any]:
-    """The k best items for a user, with original ids and titles; those of the history that count as seen are left out.
+    """The k best items for a user, with original ids and titles.
+
+    Those of the history that count as seen are left out, and what a list of items names no more (`glta update`).
 
     Args:
         asked: the run to name in errors.
 
     Returns:
-        `{"user", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
-        the history's latest item first, at most ten.
+        `{"user", "row", "terms": {row: weight}, "answered_by", "history": [{"item", "title"}], "recommendations":
+        [{"rank", "item", "title", "score"}]}`; `row` is what validation found best, `terms` those it is made of with
+        their weights for this user, `answered_by` the same in words; the history's latest item first, at most ten.
 
     Raises:
         InputError: the user is unknown, or k is less than 1.
@@ -84,9 +88,11 @@ def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str
         raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE, asked)
     users = np.array([position])
     met = index.history.of(position)
-    scores = index.scorer(index.seen)(users)
-    mask_seen(scores, users, index.seen)
-    available = index.seen.item_count - len(index.seen.of(position))
+    left_out = index.left_out(position)
+    scores = index.scorer(*left_out)(users)
+    mask_seen(scores, users, *left_out)
+    masked = np.unique(np.concatenate([each.of(position) for each in left_out]))
+    available = index.seen.item_count - len(masked)
     ranked = top_k(scores, min(k, available))[0] if available else np.empty(0, dtype=np.int64)
 
     def shown(item: int) -> dict[str, str]:
@@ -94,6 +100,9 @@ def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str
 
     return {
         "user": user,
+        "row": index.row.name,
+        "terms": index.row.of_length(index.length(position)),
+        "answered_by": index.row.sentence(),
         "history": [shown(item) for item in met[::-1][:RECENT_ITEMS]],
         "recommendations": [
             {"rank": rank, **shown(item), "score": round(float(scores[0, item]), 4)}
@@ -130,8 +139,9 @@ def unknown_user(user: str, ids: Sequence[str], path: Path, asked: AskedRun | No
     """The error of an id no user has: how many there are, which ids are near, and where all of them are listed."""
     near = ", ".join(map(visible, nearest_ids(user, ids)))
     where = f" in run {asked.name} (dataset {asked.dataset})" if asked else ""
+    there = f"there {agreeing(len(ids), 'is', 'are')} {counted(len(ids), 'user')}"
     return InputError(
-        f"no user is called '{visible(user)}'{where}; there are {len(ids):,} users",
+        f"no user is called '{visible(user)}'{where}; {there}",
         location="--user",
         hint=f"{f'the nearest ids are {near}; ' if near else ''}all of them are in {path}",
     )

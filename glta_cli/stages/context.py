@@ -21,6 +21,7 @@ from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin import LanguageModel
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import head_takes_texts, model_takes_texts, tokens_take_texts
 from glta_cli.stages.backbone import backbone_of
 from glta_cli.stages.fold_encoders import Folds, read_folds
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS as ALIGNMENT_PARAMETERS
@@ -144,7 +145,7 @@ class StageContext:
         Args:
             texts: the vectors of the items' texts, [I, D]; None for those of the items that were encoded.
         """
-        if texts is None and "encode-items" in self.artefacts:
+        if texts is None and "encode-items" in self.artefacts and model_takes_texts(self.recipe):
             texts = self.text_vectors()
         tied = texts if head_takes_texts(self.recipe) else None
         return NodeTables(
@@ -206,21 +207,6 @@ class StageContext:
         """Whose token stands in each user's prompt, [U]: the user's own, or another's where they are shuffled."""
         count = self.prepared.user_count
         return derangement(count, (self.recipe.seed, 1)) if self.recipe.finetune.shuffled_users else np.arange(count)
-
-
-def head_takes_texts(recipe: Recipe) -> bool:
-    """Whether the head knows items by their texts too, where they have any."""
-    return recipe.finetune.head == "tied" and recipe.text.vectors
-
-
-def tokens_take_texts(recipe: Recipe) -> bool:
-    """Whether item tokens are projected from their texts too."""
-    return recipe.finetune.item_tokens == "graph+text"
-
-
-def model_takes_texts(recipe: Recipe) -> bool:
-    """Whether anything of the model, its head or its item tokens, knows items by their text vectors."""
-    return head_takes_texts(recipe) or tokens_take_texts(recipe)
 
 
 def derangement(count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:

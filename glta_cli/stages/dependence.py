@@ -48,10 +48,13 @@ class Dependence:
                 return same, before.manifest["settings"]
             if before is not None or workspace.published(name, started) is not None:
                 return started, warm
-        identity = self._identity(settings)
-        if workspace.published(name, identity) is None:
-            identity = self._on_same_interactions(workspace, settings) or identity
-        return identity, settings
+        for known in (settings, *self.stage.settings_of_more(self.recipe)):
+            identity = self._identity(known)
+            if workspace.published(name, identity) is not None:
+                return identity, known
+            if same := self._on_same_interactions(workspace, known):
+                return same, known
+        return self._identity(settings), settings
 
     def _identity(self, settings: Mapping[str, Any]) -> str:
         return fingerprint([SCHEMA_VERSION, self.stage.name, settings, self.inputs, self.weights])

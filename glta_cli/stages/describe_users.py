@@ -16,7 +16,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
 from glta_cli.stages.context import WORDS, StageContext
-from glta_cli.stages.stage import Stage, dealt_texts, require_text
+from glta_cli.stages.stage import Stage, dealt_texts, done_before, require_text
 
 
 class DescribeUsers(Stage):
@@ -67,6 +67,7 @@ class DescribeUsers(Stage):
         descriptions = [
             [context.texts[item] for item in visible.of(user)[-shown:]] for user in range(prepared.user_count)
         ]
+        found: list[int] = []
         profiles, predictions = generate_interests(
             partial(backbone.load, context.device, full_depth=True),
             model_identity(recipe, context.device, full_depth=True),
@@ -74,7 +75,8 @@ class DescribeUsers(Stage):
             recipe.prompts,
             recipe.interests,
             context.workspace.folder("generations"),
+            tell_found=found.append,
         )
         words = pl.DataFrame({"user": prepared.user_ids, "profile": profiles, "prediction": predictions})
         write_table(folder / WORDS, words)
-        return {"users": prepared.user_count, "with_profile": sum(map(bool, profiles))}
+        return {"users": prepared.user_count, "with_profile": sum(map(bool, profiles)), **done_before(found)}

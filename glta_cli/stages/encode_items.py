@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,17 @@ from glta_cli.language.prompt_lengths import longest_text
 from glta_cli.language.text_vectors import text_vectors
 from glta_cli.language.whitening import Whitening
 from glta_cli.recipe.schema import GraphSettings, Recipe
-from glta_cli.recipe.selection import encoder_needs_text_vectors, require_reader, text_reader
+from glta_cli.recipe.selection import (
+    encoder_needs_text_vectors,
+    model_takes_texts,
+    require_reader,
+    text_reader,
+    tokens_take_texts,
+)
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
-from glta_cli.stages.context import VECTORS, WHITENING, StageContext, model_takes_texts, tokens_take_texts
-from glta_cli.stages.stage import Stage, dealt_texts, require_text
+from glta_cli.stages.context import VECTORS, WHITENING, StageContext
+from glta_cli.stages.linear_rows import may_read_texts
+from glta_cli.stages.stage import Stage, dealt_texts, done_before, require_text
 from glta_cli.workspace.artefact import Artefact
 
 
@@ -32,7 +39,7 @@ class EncodeItems(Stage):
     shortening = ("text.tokens",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        """Whether the head, item tokens or the encoder take them.
+        """Whether the head, item tokens, the encoder or a linear row take them.
 
         Raises:
             InputError: item tokens or the encoder need item texts, and the dataset has none or the backbone reads none.
@@ -40,7 +47,8 @@ class EncodeItems(Stage):
         if recipe.finetune.enabled and tokens_take_texts(recipe):
             require_text(prepared, "finetune.item_tokens=graph+text", "finetune.item_tokens=graph")
         if not encoder_needs_text_vectors(recipe):
-            return recipe.finetune.enabled and model_takes_texts(recipe) and prepared.has_text
+            for_model = recipe.finetune.enabled and model_takes_texts(recipe)
+            return prepared.has_text and (for_model or may_read_texts(recipe))
         encoder, switch = f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}"
         require_text(prepared, encoder, switch)
         require_reader(recipe, encoder, f"leave it out: --set {switch}")
@@ -52,9 +60,9 @@ class EncodeItems(Stage):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
             "backbone": frozen_backbone_settings(self.loading(recipe)),
-            # Which backbone that is stands in its own settings.
+            # Which backbone that is, and with which weights, stands in its own settings.
             "text": recipe.text.model_dump(
-                mode="json", exclude={"backbone", "options", "batch_size", "shuffled", "vectors"}
+                mode="json", exclude={"backbone", "options", "weights", "batch_size", "shuffled", "vectors"}
             ),
             **dealt_texts(recipe),
         }
@@ -63,17 +71,20 @@ class EncodeItems(Stage):
         return longest_text(tokenizer, lambda: prepared.texts, recipe.text.tokens, most)
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
-        plain = plain_text_vectors(context, context.texts)
+        found: list[int] = []
+        plain = plain_text_vectors(context, context.texts, tell_found=found.append)
         start = context.starts.get("encode-items")
         # What learnt from the vectors of before goes on from them: they stay what they were, turn and scale included.
         whitening = Whitening.of(plain, context.recipe.text.dimensions) if start is None else published_whitening(start)
         vectors = whitening.apply(plain)
         write_tensors(folder / VECTORS, {"vectors": vectors})
         write_tensors(folder / WHITENING, {"mean": whitening.mean, "directions": whitening.directions})
-        return {"items": len(vectors), "dimensions": vectors.shape[1]}
+        return {"items": len(vectors), "dimensions": vectors.shape[1], **done_before(found)}
 
 
-def plain_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[np.float32]:
+def plain_text_vectors(
+    context: StageContext, texts: Sequence[str], *, tell_found: Callable[[int], object] = lambda count: None
+) -> NDArray[np.float32]:
     """What the recipe's reader makes of texts, before they are whitened: [n] -> [n, h]; those read before are kept."""
     recipe = text_reader(context.recipe)
     backbone = backbone_of(recipe)
@@ -83,6 +94,7 @@ def plain_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[n
         texts,
         recipe.text,
         context.workspace.folder("encodings"),
+        tell_found=tell_found,
     )
 
 

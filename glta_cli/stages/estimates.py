@@ -25,6 +25,7 @@ from glta_cli.workspace.workspace import Workspace
 EFFICIENCIES: Final[Mapping[str, float]] = {
     "encode-items": 0.9,
     "pretrain-graph": 1.5,
+    "fit-linear": 0.9,
     "align": 0.9,
     "describe-users": 0.6,
     "finetune": 1.1,
@@ -101,14 +102,23 @@ class Estimator:
                 self._parts[stage] = ()
         return self._parts[stage]
 
-    def record(self, stage: str) -> dict[str, Any]:
-        """What the manifest says for later estimates: how much was computed, by what, and how fast the machine was."""
+    def record(self, stage: str, *, resumed: bool = False) -> dict[str, Any]:
+        """What the manifest says for later estimates: how much was computed, by what, and how fast the machine was.
+
+        Args:
+            resumed: whether an earlier go at the stage did part of it, whose time is not in this one's.
+        """
         parts = self.parts(stage)
         if not parts:
             return {}
         operations = sum(part.total for part in parts)
         rate = round(self.matrix_rate.operations) if operations >= SMALL else None
-        return {"operations": round(operations), "matrix_rate": rate, **self._kind(stage)}
+        return {
+            "operations": round(operations),
+            "matrix_rate": rate,
+            **self._kind(stage),
+            **({"resumed": True} if resumed else {}),
+        }
 
     @cached_property
     def matrix_rate(self) -> MatrixRate:
@@ -138,7 +148,7 @@ class Estimator:
         wanted = self._kind(stage)
         for manifest in self._earlier(stage):
             work = manifest.get("work")
-            if not isinstance(work, dict) or {key: work.get(key) for key in wanted} != wanted:
+            if not isinstance(work, dict) or {key: work.get(key) for key in wanted} != wanted or _in_part(manifest):
                 continue
             seconds = manifest.get("processor_seconds" if self.device.type == "cpu" else "seconds")
             operations, rate = work.get("operations"), work.get("matrix_rate")
@@ -155,6 +165,12 @@ class Estimator:
                 continue
             if isinstance(content, dict):
                 yield content
+
+
+def _in_part(manifest: Mapping[str, Any]) -> bool:
+    """Whether an earlier go at the stage did part of what its operations count, and its time does not."""
+    details = manifest.get("details")
+    return bool(manifest["work"].get("resumed") or (isinstance(details, dict) and details.get("done_before")))
 
 
 def _written(path: Path) -> int:

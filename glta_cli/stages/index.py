@@ -1,33 +1,35 @@
-"""Stage `index`: what the trained model knows of every user and item, as vectors to rank by."""
+"""Stage `index`: what the trained terms know of every user and item, as vectors and weights to rank by."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from glta_cli.core.progress import progress_bar
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
-from glta_cli.language.gllm import scoring_arrays
-from glta_cli.language.model import GraphLanguageModel, load_own_tensors
 from glta_cli.language.prompt_lengths import longest_user_prompt
-from glta_cli.language.readout import UserPrompts, encode_users
-from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
+from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, LINEAR, terms_of
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import encoder_dimension
-from glta_cli.serving.fusion import KEPT_BEFORE_INDEX, FusionWeights, choose_weights, fusion_users
-from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
-from glta_cli.stages.context import MODEL, StageContext, head_takes_texts, read_embeddings
+from glta_cli.recipe.selection import encoder_dimension, head_takes_texts
+from glta_cli.serving.fusion import choose_weights, fusion_users
+from glta_cli.serving.index import LAYOUT, PAIR_LAYOUT, LanguageScores
+from glta_cli.serving.index_file import share_linear_term, write_index
+from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
+from glta_cli.serving.linear_term import item_weights, linear_scorer
+from glta_cli.serving.served_row import LANGUAGE_ROW, alone_details, chosen_details
+from glta_cli.serving.term_weights import choose_terms
+from glta_cli.stages.context import StageContext, read_embeddings
 from glta_cli.stages.known_at_test import known_at_test
+from glta_cli.stages.read_out import read_out, rows_read
 from glta_cli.stages.stage import FLOAT, ModelStage
+
+FIT_LINEAR = "fit-linear"
 
 
 class BuildIndex(ModelStage):
-    """Read every user out of the model once, choose the fusion weights on validation, and publish vectors."""
+    """Read every user out of the model once, choose the row that is served on validation, and publish its terms."""
 
     name = "index"
     inputs: tuple[str, ...] = (
@@ -37,131 +39,142 @@ class BuildIndex(ModelStage):
         "align",
         "describe-users",
         "finetune",
+        FIT_LINEAR,
     )
     shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
-    def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        return recipe.finetune.enabled
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        terms = terms_of(recipe)
+        always = ("prepare", "pretrain-graph")
+        found = super().reads(recipe) if LANGUAGE in terms else tuple(name for name in self.inputs if name in always)
+        without = [name for name in found if name != FIT_LINEAR]
+        return (*without, FIT_LINEAR) if LINEAR in terms else tuple(without)
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        return {
-            "layout": LAYOUT,
-            "readout": recipe.finetune.readout,
-            "fusion": recipe.finetune.fusion,
-            "positions": recipe.finetune.positions,
-            **known_at_test(recipe),
-        }
+        terms, read = terms_of(recipe), {}
+        if LANGUAGE in terms:
+            read = {"readout": recipe.finetune.readout, "positions": recipe.finetune.positions}
+        chosen = {"fusion": ENCODER in terms} if of_pair(terms) else {"terms": list(terms)}
+        layout = PAIR_LAYOUT if of_pair(terms) else LAYOUT
+        return {"layout": layout, **read, **chosen, **known_at_test(recipe)}
 
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
+        if LANGUAGE not in terms_of(recipe):
+            return 0
         return longest_user_prompt(
             tokenizer, recipe, lambda: prepared.user_ids, prepared.histories_at_test, rows_read(recipe), most
         )
 
     def bytes_to_write(self, context: StageContext) -> int:
         recipe, prepared = context.recipe, context.prepared
-        users, items, graph = prepared.user_count, prepared.item_count, encoder_dimension(recipe)
-        rows = rows_read(recipe)
+        users, items, terms = prepared.user_count, prepared.item_count, terms_of(recipe)
+        graph = encoder_dimension(recipe)
         language = 0  # that of a linear head is the language model's, which is not read for this
         if recipe.finetune.head == "tied":
             texts = "encode-items" in context.artefacts and head_takes_texts(recipe)
             language = graph + (int(context.artefacts["encode-items"].details["dimensions"]) if texts else 0)
-        return FLOAT * ((users * rows + items) * language + (users + items) * graph)
+        floats = (users * rows_read(recipe) + items) * language if LANGUAGE in terms else 0
+        # The weights of a linear term are not written a second time.
+        return FLOAT * (floats + ((users + items) * graph if ENCODER in terms or of_pair(terms) else 0))
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
-        settings = context.recipe.finetune
+        recipe, prepared = context.recipe, context.prepared
+        terms = terms_of(recipe)
+        held = ENCODER_AND_LANGUAGE if of_pair(terms) else terms_had(context)
         histories = context.histories_at_test
         graph = read_embeddings(context.artefacts["pretrain-graph"], at_test=True)
-        language = read_out(context, context.embeddings_at_test(), histories)
-        weights = None
-        if settings.fusion:
-            weights = self._fusion_weights(context, graph, language)
-        prepared = context.prepared
+        language = read_out(context, context.embeddings_at_test(), histories) if LANGUAGE in held else None
+        chosen = self._chosen(context, terms, held, graph, language)
         write_index(
             folder,
             language,
-            graph.users,
-            graph.items,
+            (graph.users, graph.items) if ENCODER in held else None,
             histories.counts,
             prepared.history(),
+            linear=histories if LINEAR in held else None,
             seen=prepared.seen(),
             user_ids=prepared.user_ids,
             item_ids=prepared.item_ids,
             titles=prepared.titles,
         )
-        return {
-            "dataset": prepared.name,
-            "users": prepared.user_count,
-            "items": prepared.item_count,
-            "encoder": context.recipe.graph.encoder,
-            "readout": settings.readout,
-            "fusion": None if weights is None else {"starts": weights.starts, "weights": weights.weights},
-        }
+        if LINEAR in held:
+            share_linear_term(context.artefacts[FIT_LINEAR].mapped_file(LINEAR_FILE), folder)
+        sizes = {"dataset": prepared.name, "users": prepared.user_count, "items": prepared.item_count}
+        readout = {"readout": recipe.finetune.readout} if LANGUAGE in held else {}
+        return {**sizes, "encoder": recipe.graph.encoder, **readout, **chosen}
 
-    @staticmethod
-    def _fusion_weights(context: StageContext, graph: Embeddings, language: LanguageScores) -> FusionWeights:
-        """Chosen on validation, by training histories: where those at test time hold more, users are read out again.
+    def _chosen(
+        self,
+        context: StageContext,
+        terms: tuple[str, ...],
+        held: tuple[str, ...],
+        graph: Embeddings,
+        language: LanguageScores | None,
+    ) -> dict[str, Any]:
+        """What the manifest says of the row that is served, chosen on validation where there is a choice.
 
         Args:
             graph, language: by the histories at test time.
         """
-        seed = context.recipe.seed
-        if context.prepared.split_in_time:
-            graph = read_embeddings(context.artefacts["pretrain-graph"])
-            users = fusion_users(context.validation, seed=seed)
-            language = read_out(context, context.embeddings(serving=True), context.train, users)
-        scorer: Scorer = language.scorer(context.train)
-        return choose_weights(graph.scorer(), scorer, context.train, context.validation, seed=seed)
+        recipe = context.recipe
+        if terms == (LANGUAGE,):
+            return {"fusion": None}
+        if of_pair(terms):
+            scorers = _by_training_histories(context, held, graph, language)
+            weights = choose_weights(
+                scorers[ENCODER], scorers[LANGUAGE], context.train, context.validation, seed=recipe.seed
+            )
+            return {"fusion": {"starts": weights.starts, "weights": weights.weights}}
+        rows = rows_of(context, held)
+        about: dict[str, Any] = {"terms": rows}
+        if LANGUAGE in held:
+            about["backbone"] = recipe.backbone.name
+        if LINEAR in held:
+            about["recency"] = float(context.artefacts[FIT_LINEAR].details["recency"])
+        if len(held) == 1:
+            return {**about, **alone_details(held[0], rows)}
+        scorers = _by_training_histories(context, held, graph, language)
+        chosen = choose_terms(scorers, context.train, context.validation, seed=recipe.seed)
+        return {**about, **chosen_details(chosen, rows)}
 
 
-def rows_read(recipe: Recipe) -> int:
-    """How many queries are read out of the model for each user."""
-    return 1 if recipe.finetune.readout == "first" else recipe.finetune.positions
+def of_pair(terms: tuple[str, ...]) -> bool:
+    """Whether these are the encoder and the language model, or that alone: the index of 0.1, and nothing to choose."""
+    return terms in (ENCODER_AND_LANGUAGE, (LANGUAGE,))
 
 
-def read_out(
-    context: StageContext, embeddings: Embeddings, history: Interactions, users: NDArray[np.int64] | None = None
-) -> LanguageScores:
-    """What the fine-tuned model says of users.
+def terms_had(context: StageContext) -> tuple[str, ...]:
+    """The terms of the recipe that there are: no linear one where no linear row fits the catalogue."""
+    return tuple(term for term in terms_of(context.recipe) if term != LINEAR or FIT_LINEAR in context.artefacts)
+
+
+def rows_of(context: StageContext, terms: tuple[str, ...]) -> dict[str, str]:
+    """What each term is called as a row of a report."""
+    names = {ENCODER: context.recipe.graph.encoder, LANGUAGE: LANGUAGE_ROW}
+    if LINEAR in terms:
+        names[LINEAR] = str(context.artefacts[FIT_LINEAR].details["row"])
+    return {term: names[term] for term in terms}
+
+
+def _by_training_histories(
+    context: StageContext, terms: tuple[str, ...], graph: Embeddings, language: LanguageScores | None
+) -> Mapping[str, Scorer]:
+    """Each term's scores by training histories: where those at test time hold more, users are read out again.
 
     Args:
-        embeddings: behind the tokens of users and items, and behind the tied head.
-        history: what prompts show of each user, in order of time.
-        users: those to read out, [n]; None for everyone.
-
-    Returns:
-        Rows of all U users; those of others than `users` are zeros.
+        graph, language: by the histories at test time.
     """
-    everyone = np.arange(context.prepared.user_count)
-    model = fine_tuned(context, embeddings)
-    prompts = context.user_prompts(model.language_model.tokenizer)
-    rows = read_rows(model, prompts, context.recipe, history, everyone if users is None else users)  # [n, R, D]
-    if users is not None and len(users) < len(everyone):
-        every = np.zeros((len(everyone), *rows.shape[1:]), dtype=np.float32)
-        every[users] = rows
-        rows = every
-    return LanguageScores(rows, *scoring_arrays(model.head))
-
-
-def fine_tuned(context: StageContext, embeddings: Embeddings) -> GraphLanguageModel:
-    """The model as stage `finetune` left it, around these embeddings."""
-    model = context.model(embeddings, adapters=True)
-    load_own_tensors(model, context.artefacts["finetune"].file(MODEL))
-    return model
-
-
-def read_rows(
-    model: GraphLanguageModel, prompts: UserPrompts, recipe: Recipe, history: Interactions, users: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """The queries of users [n], as many as the recipe reads of each: [n, R, D]."""
-    model.share_prefix(prompts.template.literals[0])
-    with progress_bar(len(users), "read out users", "users", step="this batch of users", kept=KEPT_BEFORE_INDEX) as bar:
-        return encode_users(
-            model,
-            prompts,
-            history,
-            users,
-            rows=rows_read(recipe),
-            batch_size=recipe.evaluate.batch_size,
-            autoregressive=recipe.finetune.readout == "autoregressive",
-            advance=bar.update,
-        )
+    found: dict[str, Scorer] = {}
+    later = context.prepared.split_in_time
+    if LINEAR in terms:
+        artefact = context.artefacts[FIT_LINEAR]
+        weights, recency = item_weights(artefact.mapped_file(LINEAR_FILE)), float(artefact.details["recency"])
+        found[LINEAR] = linear_scorer(weights, recency, context.train)
+    if ENCODER in terms:
+        found[ENCODER] = (read_embeddings(context.artefacts["pretrain-graph"]) if later else graph).scorer()
+    if language is not None:
+        if later:
+            users = fusion_users(context.validation, seed=context.recipe.seed)
+            language = read_out(context, context.embeddings(serving=True), context.train, users)
+        found[LANGUAGE] = language.scorer(context.train)
+    return found

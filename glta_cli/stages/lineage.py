@@ -13,6 +13,7 @@ STAGES = (
     "prepare",
     "encode-items",
     "pretrain-graph",
+    "fit-linear",
     "align",
     "describe-users",
     "finetune",
@@ -24,8 +25,12 @@ STAGES = (
 # What answers are given from; figures are those of `index`.
 SERVING = "serving-index"
 
-# All that a recipe with `finetune.enabled: false` runs.
-ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph")
+# What comes before the language model, in order.
+ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph", "fit-linear")
+
+# What a recipe with `finetune.enabled: false` has not.
+_WITH_LANGUAGE_MODEL = ("align", "describe-users", "finetune")
+LANGUAGE_STAGES = (*_WITH_LANGUAGE_MODEL, *map(refit_name, _WITH_LANGUAGE_MODEL))
 
 
 def lineage_of(stage: str, recipe: Recipe) -> set[str]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from glta_cli.core.errors import GltaError
-from glta_cli.language.memory_plan import architecture_of
 from glta_cli.recipe.automatic import EARLY_EXIT, LAYERS, WORDS, Setting
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import reads_text
-from glta_cli.training.loop import pick_device
+from glta_cli.training.devices import pick_device
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,9 @@ def early_exit(recipe: Recipe, depth: int | None) -> int | None:
 
 
 def _depth(recipe: Recipe) -> int | None:
+    # With it come the libraries of language models, which whoever asks for the device alone does not wait for.
+    from glta_cli.language.memory_plan import architecture_of
+
     try:
         depth = getattr(architecture_of(recipe).get_text_config(), "num_hidden_layers", None)
     except GltaError:

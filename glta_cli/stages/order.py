@@ -6,6 +6,7 @@ from glta_cli.stages.align import Align
 from glta_cli.stages.describe_users import DescribeUsers
 from glta_cli.stages.encode_items import EncodeItems
 from glta_cli.stages.finetune import Finetune
+from glta_cli.stages.fit_linear import FitLinear
 from glta_cli.stages.index import BuildIndex
 from glta_cli.stages.pretrain_graph import PretrainGraph
 from glta_cli.stages.refit import Refit
@@ -16,6 +17,7 @@ from glta_cli.stages.stage import Stage
 SELECTING: tuple[Stage, ...] = (
     EncodeItems(),
     PretrainGraph(),
+    FitLinear(),
     Align(),
     DescribeUsers(),
     Finetune(),

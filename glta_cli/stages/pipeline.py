@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.recipe.fused_terms import ENCODER, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.dependence import Dependence
 from glta_cli.stages.known_at_test import knows_all_at_test
-from glta_cli.stages.lineage import ENCODER_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.lineage import LANGUAGE_STAGES, SERVING, STAGES, lineage_of
 from glta_cli.stages.published_run import published_stages
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
-from glta_cli.stages.run_so_far import dataset_so_far, run_so_far
+from glta_cli.stages.run_so_far import dataset_of, run_so_far
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.stored_recipe import deciding
@@ -51,6 +52,7 @@ class Pipeline:
         self.named_after: tuple[str, ...] = ()
         self.recorded = True
         self.as_published = False
+        self.source: str | None = None  # read in place of the recipe's
         self._published_own = False
         self._texts_told = False
         self._sources: dict[str, list[Any]] = {}
@@ -61,8 +63,8 @@ class Pipeline:
 
     @property
     def last_stage(self) -> str:
-        """The stage whose artefact ranks: the index, or the encoder of a recipe that stops there."""
-        return "index" if self.recipe.finetune.enabled else "pretrain-graph"
+        """The stage whose artefact ranks: the index, or the encoder where it is the only term."""
+        return "pretrain-graph" if terms_of(self.recipe) == (ENCODER,) else "index"
 
     @nothing_on_stdout()
     def ensure(self, stage: str) -> Artefact:
@@ -158,14 +160,14 @@ class Pipeline:
         return missing
 
     def require(self, stage: str) -> None:
-        """Raise `GltaError` where the recipe stops before `stage`; looks at the recipe alone."""
-        if not self.recipe.finetune.enabled and stage not in ENCODER_STAGES:
+        """Raise `GltaError` where the recipe has no language model to run `stage`; looks at the recipe alone."""
+        if not self.recipe.finetune.enabled and stage in LANGUAGE_STAGES:
             from glta_cli.core.errors import GltaError
 
             raise GltaError(
-                f"this recipe leaves out {stage}: it stops after pretrain-graph, and the graph encoder is the model",
+                f"this recipe leaves out {stage}: it has no language model",
                 location=self.name,
-                hint="finetune.enabled=true goes on to the language model",
+                hint="finetune.enabled=true trains one",
             )
 
     def answer_from(self, run: Run, *, to_measure: bool = True) -> bool:
@@ -244,21 +246,18 @@ class Pipeline:
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
         """The prepared dataset, prepared now where it is not."""
-        from glta_cli.data.preparation import prepare, source_files
-
         if "prepare" not in self._artefacts:
             self.workspace.remove_leftovers()
             _ = self.loggers  # one that cannot be had is said before anything runs
             from glta_cli.stages.prepared_remarks import tell_prepared
 
             with self.profiled("prepare") as profile:
-                kept = dataset_so_far(self.name, self.recipe, self.workspace)
-                prepared, was_there = prepare(self.recipe.dataset, self.workspace) if kept is None else (kept, True)
+                prepared, was_there, sources = dataset_of(self.name, self.recipe, self.source, self.workspace)
                 if profile is not None:
                     profile.nothing_ran = was_there
             tell_prepared(prepared, up_to_date=was_there)
             self._artefacts["prepare"] = prepared.artefact
-            self._sources = source_files(prepared, self.recipe.dataset, self.workspace)
+            self._sources = sources
             if not was_there:
                 # A run that only found what another prepared has nothing of its own yet to be known by.
                 self._published_own = True
@@ -299,7 +298,7 @@ class Pipeline:
     @cached_property
     def starts(self) -> dict[str, str]:
         """By stage, what an earlier training published that this run's own starts from."""
-        run = run_so_far(self.name, self.recipe, self.workspace)
+        run = run_so_far(self.name, self.recipe, self.workspace, whatever_is_served=True)
         return {} if run is None else run.starts
 
     def status(self) -> list[tuple[str, Artefact | None]]:

@@ -10,9 +10,12 @@ from glta_cli.data.prepared import PreparedDataset
 
 
 def tell_prepared(prepared: PreparedDataset, *, up_to_date: bool) -> None:
-    """Say on stderr whether it was there already, what came in, and what is odd about it."""
+    """Say on stderr whether it was there already, what came in, and what is odd about it.
+
+    That there are no texts the run says itself, with what it does without.
+    """
     say(f"[green]✓[/] prepare: {escape(prepared.name)} " + ("up to date" if up_to_date else "prepared"))
     if prepared.account is not None:
         say(escape(f"  {in_one_line(prepared.account)}"))
-    for warning in prepared.warnings:
+    for warning in prepared.warnings_beside_texts:
         say(f"[yellow]warning[/]: {escape(warning)}")

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 from torch import nn
 
-from glta_cli.core.tensors import write_tensors
+from glta_cli.core.tensors import read_tensors, write_tensors
+from glta_cli.core.terminal import say
 from glta_cli.data.splits import holdout_targets, latest_targets
 from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
@@ -30,15 +32,22 @@ from glta_cli.stages.context import (
     StageContext,
     together,
 )
+from glta_cli.stages.dependence import Dependence
 from glta_cli.stages.fold_encoders import drawn_folds, write_folds
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
 from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
 from glta_cli.stages.warm_start import Earlier, earlier, start_at, targets_kept
+from glta_cli.workspace.artefact import Artefact
+
+
+def targets_share(recipe: Recipe) -> float:
+    """The share of training items hidden from the encoder behind stage 3; 0 where there is no stage 3."""
+    return recipe.graph.alignment_holdout if recipe.finetune.enabled else 0.0
 
 
 class PretrainGraph(Stage):
-    """Stage 1: the encoder on the whole training graph and, with a holdout, one on the graph without targets.
+    """Stage 1: the encoder on the whole training graph and, with a holdout for stage 3, one on that without targets.
 
     With `graph.refit` the former is trained anew on training and validation interactions once its epoch is selected.
     Where the split is in time, both are published on the graph of all that is known at test time too. Where stage 3's
@@ -56,7 +65,14 @@ class PretrainGraph(Stage):
         return encoder_needs_text_vectors(recipe)
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        graph = recipe.graph.model_dump(mode="json", exclude=TIMING)
+        return self._settings(recipe, targets_share(recipe))
+
+    def settings_of_more(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """Without stage 3, those of an encoder that was published with the one behind stage 3 beside it."""
+        return [] if recipe.finetune.enabled else [self._settings(recipe, recipe.graph.alignment_holdout)]
+
+    def _settings(self, recipe: Recipe, targets: float) -> dict[str, Any]:
+        graph = recipe.graph.model_dump(mode="json", exclude=TIMING) | {"alignment_holdout": targets}
         if not recipe.graph.refit:
             # What was published before there was a choice stays found.
             del graph["refit"]
@@ -66,21 +82,37 @@ class PretrainGraph(Stage):
             "plugin": component_identity(installed().find("encoder", recipe.graph.encoder)),
             "seed": recipe.seed,
             **known_at_test(recipe),
-            **({"targets": recipe.finetune.targets} if _chosen_targets(recipe) else {}),
+            **({"targets": recipe.finetune.targets} if targets and recipe.finetune.targets != "share" else {}),
         }
 
     def bytes_to_write(self, context: StageContext) -> int:
         prepared, recipe = context.prepared, context.recipe
         # With a holdout, the vectors of the second graph, and those of its encoder on the first.
-        times = 3 if recipe.graph.alignment_holdout else 1
+        times = 3 if targets_share(recipe) else 1
         if recipe.dataset.split.in_time:
-            times += 2 if recipe.graph.alignment_holdout else 1
+            times += 2 if targets_share(recipe) else 1
         times += fold_count(recipe) if in_folds(recipe) else 0
         return times * (prepared.user_count + prepared.item_count) * encoder_dimension(recipe) * FLOAT
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
-        recipe, whole = context.recipe, context.train
+        _tell_of_order(context)
         start = earlier(context, "pretrain-graph")
+        details = self._on_whole_graph(context, start, state_folder, folder)
+        if targets_share(context.recipe):
+            details |= self._without_targets(context, start, state_folder, folder)
+        return details
+
+    def _on_whole_graph(
+        self, context: StageContext, start: Earlier | None, state_folder: Path, folder: Path
+    ) -> dict[str, Any]:
+        """Train and write the encoder that ranks, or take what an evaluation or a recipe without stage 3 trained."""
+        recipe, whole = context.recipe, context.train
+        known = None if start is not None or context.selected is not None else self._published_alone(context)
+        if known is not None:
+            for name in (FULL_GRAPH, FULL_PARAMETERS, FULL_AT_TEST):
+                if known.has(name):
+                    write_tensors(folder / name, read_tensors(known.file(name)))
+            return {key: known.details[key] for key in ("encoder", "full")}
         epochs = context.epochs_selected("pretrain-graph", "full")
         full = self._pretrain(
             context,
@@ -106,9 +138,22 @@ class PretrainGraph(Stage):
         # A refitted one has seen them: its own graph is that of all that is known.
         if recipe.dataset.split.in_time and not recipe.graph.refit:
             _write_embeddings(folder / FULL_AT_TEST, propagated(context, parameters, context.histories_at_test))
-        if recipe.graph.alignment_holdout == 0:
-            return details
+        return details
 
+    def _published_alone(self, context: StageContext) -> Artefact | None:
+        """The same encoder, published without the one behind stage 3; None where there is none, or it is of 0.1."""
+        recipe = context.recipe
+        alone = recipe.model_copy(update={"finetune": recipe.finetune.model_copy(update={"enabled": False})})
+        inputs = {name: context.artefacts[name].fingerprint for name in self.reads(alone) if name in context.artefacts}
+        made = Dependence(self, alone, self.settings(alone), inputs, None, None)
+        artefact = context.workspace.published(self.name, made.found_in(context.workspace)[0])
+        return artefact if artefact is not None and artefact.has(FULL_PARAMETERS) else None
+
+    def _without_targets(
+        self, context: StageContext, start: Earlier | None, state_folder: Path, folder: Path
+    ) -> dict[str, Any]:
+        """Train and write the encoder behind stages 2 and 3, which knows none of the targets of stage 3."""
+        recipe, whole = context.recipe, context.train
         targets = _drawn_targets(recipe, whole)
         if start is not None:
             targets = targets_kept(targets, whole, start)
@@ -138,7 +183,7 @@ class PretrainGraph(Stage):
             _write_embeddings(folder / ALIGNMENT_AT_TEST, propagated(context, parameters, context.histories_at_test))
         write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
         told = {"targets": int(targets.sum()), "alignment": details_of(held.progress, epochs)}
-        return details | told | self._other_folds(context, targets, held.embeddings, state_folder, folder)
+        return told | self._other_folds(context, targets, held.embeddings, state_folder, folder)
 
     def _other_folds(
         self,
@@ -213,9 +258,11 @@ def _drawn_targets(recipe: Recipe, train: Interactions) -> NDArray[np.bool_]:
     return holdout_targets(train, recipe.graph.alignment_holdout, recipe.seed)
 
 
-def _chosen_targets(recipe: Recipe) -> bool:
-    """Whether stage 3's targets are held out of a graph, and others than a random share."""
-    return recipe.graph.alignment_holdout > 0 and recipe.finetune.targets != "share"
+def _tell_of_order(context: StageContext) -> None:
+    """Say by what order an encoder of histories reads them where there are no times."""
+    name = context.recipe.graph.encoder
+    if installed().find("encoder", name).reads_histories() and context.prepared.newest is None:
+        say(f"  [yellow]note[/]: no times: {escape(name)} reads each user's items in the order of the source")
 
 
 def _write_embeddings(path: Path, embeddings: Embeddings) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from glta_cli.core.errors import GltaError
@@ -18,15 +20,24 @@ from glta_cli.recipe.selection import component_options, encoder_dimension
 from glta_cli.stages.context import FULL_PARAMETERS, StageContext
 
 
-def embeddings_on(context: StageContext, edges: Interactions, *, parameters: str = FULL_PARAMETERS) -> Embeddings:
+def embeddings_on(
+    context: StageContext,
+    edges: Interactions,
+    *,
+    parameters: str = FULL_PARAMETERS,
+    texts: NDArray[np.float32] | None = None,
+) -> Embeddings:
     """What the published encoder says of every user and item of a graph with other edges.
 
     What is learnt stays: a free vector of a user or an item is as it was trained, and what is averaged over neighbours,
-    or over a user's texts, is averaged over those of `edges`. An encoder without propagation gives the same vectors.
+    or over a user's texts, is averaged over those of `edges`. An encoder without propagation gives the same vectors,
+    one that reads histories encodes those of `edges`.
 
     Args:
-        edges: of the users and items it was trained on.
+        edges: of the users and items it was trained on; of one that reads histories, whoever the users are.
         parameters: FULL_PARAMETERS, or ALIGNMENT_PARAMETERS for the encoder behind stages 2 and 3.
+        texts: the vectors of the item texts by now, [I, D], for an encoder that reads them; None takes those of the
+            training.
 
     Raises:
         GltaError: the artefact is of a release that kept no parameters.
@@ -38,29 +49,55 @@ def embeddings_on(context: StageContext, edges: Interactions, *, parameters: str
             location=str(artefact.path),
             hint="train it again: glta pretrain-graph, with another --seed or --run",
         )
-    return propagated(context, read_tensors(artefact.file(parameters)), edges)
+    saved = read_tensors(artefact.file(parameters))
+    if texts is not None and installed().find("encoder", context.recipe.graph.encoder).needs_text_vectors():
+        saved = _with_texts(saved, torch.from_numpy(context.text_vectors()), torch.from_numpy(texts))
+    return propagated(context, saved, edges, texts)
 
 
-def propagated(context: StageContext, parameters: Mapping[str, Tensor], edges: Interactions) -> Embeddings:
-    """Embeddings by the recipe's encoder with these parameters, by name, on a graph of these edges."""
+def _with_texts(saved: Mapping[str, Tensor], trained: Tensor, now: Tensor) -> dict[str, Tensor]:
+    """The saved state of an encoder; a tensor that holds the text vectors it was given holds those of now."""
+    return {
+        name: now if tensor.dtype == trained.dtype and torch.equal(tensor, trained) else tensor
+        for name, tensor in saved.items()
+    }
+
+
+def propagated(
+    context: StageContext,
+    parameters: Mapping[str, Tensor],
+    edges: Interactions,
+    texts: NDArray[np.float32] | None = None,
+) -> Embeddings:
+    """Embeddings by the recipe's encoder with these parameters, by name, on a graph of these edges.
+
+    Args:
+        texts: as those of `embeddings_on`.
+    """
     with torch.random.fork_rng():
         # What an encoder draws when it is made is replaced, but for what it may not save.
         torch.manual_seed(context.recipe.seed)
-        encoder = encoder_on(context, InteractionGraph(edges)).to(context.device)
+        encoder = encoder_on(context, InteractionGraph(edges), texts).to(context.device)
     with installed().find("encoder", context.recipe.graph.encoder).named():
         # What it says of shapes that differ is that something saved follows from the edges.
         encoder.load_state_dict(dict(parameters))
     # Edges, or nodes, that are dropped in training are all there.
-    return embeddings_of(encoder.eval(), context.recipe.graph)
+    return embeddings_of(encoder.eval(), context.recipe.graph, edges)
 
 
-def encoder_on(context: StageContext, graph: InteractionGraph) -> nn.Module:
-    """The recipe's encoder as it starts on a graph, checked."""
+def encoder_on(context: StageContext, graph: InteractionGraph, texts: NDArray[np.float32] | None = None) -> nn.Module:
+    """The recipe's encoder as it starts on a graph, checked.
+
+    Args:
+        texts: as those of `embeddings_on`.
+    """
     recipe = context.recipe
     component = installed().find("encoder", recipe.graph.encoder)
     # Each encoder has a copy of its own: what one did to it must not show in the next.
-    texts = (torch.from_numpy(context.text_vectors()),) if component.needs_text_vectors() else ()
-    encoder = component.build(graph, component_options(recipe, "encoder"), *texts)
+    read: tuple[Tensor, ...] = ()
+    if component.needs_text_vectors():
+        read = (torch.from_numpy(context.text_vectors() if texts is None else texts.copy()),)
+    encoder = component.build(graph, component_options(recipe, "encoder"), *read)
     with component.named():
         return checked_encoder(encoder, graph, encoder_dimension(recipe))
 

@@ -14,9 +14,9 @@ def published_stages(run: Run, workspace: Workspace) -> dict[str, Artefact] | No
     What answers are given from may be lacking, or of another layout: it is made again of what the run has.
 
     Returns:
-        None where the run is not finished, one of its stages is gone, or its index is of another layout.
+        None where the run is not finished, one of its stages is gone, or its index cannot be read.
     """
-    from glta_cli.serving.index import LAYOUT
+    from glta_cli.serving.index import readable
 
     found = {stage: workspace.published(stage, name) for stage, name in run.stages.items()}
     artefacts = {stage: artefact for stage, artefact in found.items() if artefact is not None}
@@ -25,8 +25,8 @@ def published_stages(run: Run, workspace: Workspace) -> dict[str, Artefact] | No
     layouts = {
         stage: artefacts[stage].manifest["settings"].get("layout") for stage in ("index", SERVING) if stage in artefacts
     }
-    if layouts.get("index", LAYOUT) != LAYOUT:
+    if "index" in layouts and not readable(layouts["index"]):
         return None
-    if layouts.get(SERVING, LAYOUT) != LAYOUT:
+    if SERVING in layouts and not readable(layouts[SERVING]):
         del artefacts[SERVING]
     return artefacts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Those that read interactions, in the order they run.
-REFITTED = ("pretrain-graph", "align", "describe-users", "finetune")
+REFITTED = ("pretrain-graph", "fit-linear", "align", "describe-users", "finetune")
 
 
 def refit_name(stage: str) -> str:

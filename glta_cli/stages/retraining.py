@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from rich.markup import escape
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.terminal import nothing_on_stdout, say
-from glta_cli.data.growth import growth_of, same_source
+from glta_cli.data.growth import Growth, growth_of, publish_growth, same_source
 from glta_cli.data.preparation import prepare, source_files
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.warm_start import Places
@@ -21,9 +22,11 @@ from glta_cli.recipe.text_switches import without_defaults
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.parameter_files import FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
+from glta_cli.stages.recipe_hints import hints_of_run, in_words_of_recipe
 from glta_cli.stages.refit_names import refit_name
-from glta_cli.stages.run_record import record_source
-from glta_cli.stages.update import refuse_other_source, run_source
+from glta_cli.stages.run_record import record_served, record_source
+from glta_cli.stages.run_source import run_source
+from glta_cli.stages.update import publish_index, refuse_other_source
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.details import histories, scalars
 from glta_cli.workspace.run import Run
@@ -76,6 +79,7 @@ def train_again(
     device: str | None,
     *,
     source: str | None = None,
+    once: bool = False,
     vanished: bool = False,
     dry_run: bool = False,
 ) -> Retraining:
@@ -85,6 +89,7 @@ def train_again(
 
     Args:
         source: in place of the one the run was read from.
+        once: whether it cannot be read again, as what was piped in.
         vanished: whether the source may lack much of what was known.
 
     Raises:
@@ -95,23 +100,26 @@ def train_again(
     recipe = recipe_from(without_defaults(run.recipe), [], file=workspace.run_path(run.name))
     pipeline = Pipeline(run.name, recipe, workspace, device=device)
     pipeline.require(SERVING)
-    settings = run_source(run, recipe.dataset, source, workspace)
-    fresh, _ = prepare(settings, workspace)
+    settings = run_source(run, recipe.dataset, source, workspace, once=once)
+    with hints_of_run(run.name):
+        fresh, _ = prepare(settings, workspace)
     trained = _published_dataset(run, workspace)
     sizes = fresh.summary()["interactions"], trained.summary()["interactions"]
     if same_source(trained, fresh):
         return Retraining(run.name, fresh.name, sizes, False, False, [], None)
+    growth = growth_of(_answering_dataset(run, trained, workspace), fresh)
     if not vanished:
-        refuse_other_source(growth_of(trained, fresh), settings)
+        refuse_other_source(growth, settings)
     for warning in fresh.warnings:
-        say(f"[yellow]warning[/]: {escape(warning)}")
+        say(f"[yellow]warning[/]: {escape(in_words_of_recipe(warning))}")
     starts = _starts(run, workspace, trained, fresh)
     warm = "pretrain-graph" in starts
     if dry_run:
         return Retraining(run.name, fresh.name, sizes, True, warm, [], None)
-    pipeline.begin_anew(fresh, source_files(fresh, settings, workspace), starts)
-    served = pipeline.ensure(SERVING)
-    if source is not None:
+    sources = dict(run.sources) if once else source_files(fresh, settings, workspace)
+    pipeline.begin_anew(fresh, sources, starts)
+    served = _without_delisted(pipeline, pipeline.ensure(SERVING), growth)
+    if source is not None and not once:
         record_source(run.name, str(settings.source), workspace)
     now = dict(pipeline.reached())
     before = {stage: workspace.published(stage, fingerprint) for stage, fingerprint in run.stages.items()}
@@ -122,6 +130,29 @@ def train_again(
         for each in trainings_of(stage, now[stage])
     ]
     return Retraining(run.name, fresh.name, sizes, True, warm, trainings, served)
+
+
+def _answering_dataset(run: Run, trained: PreparedDataset, workspace: Workspace) -> PreparedDataset:
+    """What the run answers from, which an update may have brought up to date since it was trained."""
+    served = workspace.published(SERVING, run.stages.get(SERVING, ""))
+    artefact = None if served is None else workspace.published("prepare", served.parent("prepare").name)
+    return trained if artefact is None else PreparedDataset(artefact)
+
+
+def _without_delisted(pipeline: Pipeline, served: Artefact, growth: Growth) -> Artefact:
+    """What answers after a training: without the items that were listed once and are no more, though the log has them.
+
+    Args:
+        growth: from what answered before to what was trained on now.
+    """
+    delisted = growth.items["item"].filter(pl.Series(growth.delisted)).to_list()
+    carried = growth_of(growth.fresh, growth.fresh, delisted=delisted)
+    if not carried.delisted.any():
+        return served
+    grown = publish_growth(carried, pipeline.recipe.dataset, pipeline.workspace)
+    served = publish_index(pipeline, served, grown)
+    record_served(pipeline.name, served, pipeline.workspace)
+    return served
 
 
 def trainings_of(stage: str, artefact: Artefact) -> Iterator[dict[str, Any]]:
@@ -175,7 +206,7 @@ def _starts(run: Run, workspace: Workspace, trained: PreparedDataset, fresh: Pre
         return {}
     names = [*TRAINED, *map(refit_name, TRAINED)]
     starts = {stage: run.stages[stage] for stage in names if stage in run.stages}
-    share = learnt_before(trained, fresh)
+    share = learnt_before([trained, *_earlier_datasets(encoder, workspace)], fresh)
     if share <= MOST_LEARNT_BEFORE:
         return starts
     say(
@@ -186,21 +217,29 @@ def _starts(run: Run, workspace: Workspace, trained: PreparedDataset, fresh: Pre
     return {}
 
 
-def learnt_before(trained: PreparedDataset, fresh: PreparedDataset) -> float:
-    """The share of validation and test interactions that were training interactions before."""
-    users, items = (
-        Places.of(before, now).before
-        for before, now in ((trained.user_ids, fresh.user_ids), (trained.item_ids, fresh.item_ids))
-    )
-    known = _pairs(trained.split("train"), trained.item_count)
-    count, found = 0, 0
-    for part in ("valid", "test"):
-        measured = fresh.split(part)
-        pairs = users[measured.users] * trained.item_count + items[measured.items]
+def learnt_before(trained: Sequence[PreparedDataset], fresh: PreparedDataset) -> float:
+    """The share of validation and test interactions that were training interactions in any of the earlier datasets."""
+    measured = fresh.split("valid", "test")
+    learnt = np.zeros(len(measured), dtype=bool)
+    for before in trained:
+        users, items = (
+            Places.of(then, now).before
+            for then, now in ((before.user_ids, fresh.user_ids), (before.item_ids, fresh.item_ids))
+        )
+        pairs = users[measured.users] * before.item_count + items[measured.items]
         pairs[(users[measured.users] < 0) | (items[measured.items] < 0)] = -1
-        count += len(pairs)
-        found += int(np.isin(pairs, known).sum())
-    return found / max(1, count)
+        learnt |= np.isin(pairs, _pairs(before.split("train"), before.item_count))
+    return float(learnt.sum()) / max(1, len(learnt))
+
+
+def _earlier_datasets(encoder: Artefact, workspace: Workspace) -> Iterator[PreparedDataset]:
+    """What each training was trained on whose weights the encoder went on from, as far as that is still there."""
+    start = encoder.manifest["settings"].get("warm_start_from")
+    while start is not None and (earlier := workspace.published("pretrain-graph", start)) is not None:
+        artefact = workspace.published("prepare", earlier.parent("prepare").name)
+        if artefact is not None:
+            yield PreparedDataset(artefact)
+        start = earlier.manifest["settings"].get("warm_start_from")
 
 
 def _pairs(interactions: Interactions, item_count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rich.markup import escape
 
@@ -18,10 +18,12 @@ from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.estimates import SMALL, Estimate, Estimator
 from glta_cli.stages.pace import Pace
-from glta_cli.stages.stage import Stage
-from glta_cli.training.loop import pick_device
+from glta_cli.training.devices import pick_device
 from glta_cli.training.states import threads_of
 from glta_cli.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from glta_cli.stages.stage import Stage
 
 # Shorter work needs no announcement.
 WORTH_TELLING: Final = 120.0
@@ -67,9 +69,9 @@ class Schedule:
             place.append(f"about {shown_duration(self.estimates[stage].seconds)}")
         return place
 
-    def record(self, stage: str) -> dict[str, Any]:
+    def record(self, stage: str, *, resumed: bool) -> dict[str, Any]:
         """What the manifest of a stage says for later estimates."""
-        return self._estimator.record(stage)
+        return self._estimator.record(stage, resumed=resumed)
 
     def watched(self, stage: str) -> AbstractContextManager[object]:
         """Has it said while a stage runs where it takes longer than was told, or less."""
@@ -138,5 +140,6 @@ def stage_begun(
     about = [*named_after, *(schedule.about(stage) if schedule else [])]
     say(f"[cyan]▸[/] {stage}" + (escape(f" ({', '.join(about)})") if about else ""))
     compute_with_free_processors(threads_of(states))
+    resumed = any(path.is_file() for path in states.rglob("*"))
     with schedule.watched(stage) if schedule else nullcontext():
-        yield schedule.record(stage) if schedule else {}
+        yield schedule.record(stage, resumed=resumed) if schedule else {}

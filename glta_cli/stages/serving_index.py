@@ -1,4 +1,4 @@
-"""Stage `serving-index`: the selected model with everything known before it, as vectors to answer from."""
+"""Stage `serving-index`: the selected terms with everything known before them, to answer from."""
 
 from __future__ import annotations
 
@@ -14,38 +14,49 @@ from glta_cli.graph.cold_start import Vectors, with_unmet_foretold
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR, terms_of
 from glta_cli.recipe.schema import Recipe
-from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
+from glta_cli.serving.index import Index, LanguageScores
+from glta_cli.serving.index_file import share_linear_term, write_index
+from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
+from glta_cli.serving.linear_term import read_linear_term, write_linear_term
+from glta_cli.serving.served_row import SERVED_DETAILS
 from glta_cli.stages.context import StageContext, read_embeddings
-from glta_cli.stages.index import BuildIndex, read_out, rows_read
+from glta_cli.stages.grown_linear import grown_linear
+from glta_cli.stages.index import FIT_LINEAR, BuildIndex
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.propagation import embeddings_on
+from glta_cli.stages.read_out import read_out, rows_read
 from glta_cli.stages.refit import names_in_refit, on_everything
+from glta_cli.workspace.artefact import Artefact
 
 
 class BuildServingIndex(BuildIndex):
     """The index again, for answers instead of figures: no interaction is held back.
 
-    Nothing is trained. The encoder's parameters are propagated over the graph of all interactions, prompts show each
-    user's newest items whatever part of the split they are in, and the weights of the fusion are those chosen for the
-    index, at the lengths histories have now. Words about users stay those that were written about training items. An
-    item nobody met gets the graph vector its text foretells, and the bias of an item like any other.
+    Nothing is trained. It holds the terms that validation chose, with the weights chosen then, at the lengths histories
+    have now. The encoder's parameters are propagated over the graph of all interactions, a linear term scores by all of
+    a user's items, and prompts show each user's newest items whatever part of the split they are in. Words about users
+    stay those that were written about training items. An item nobody met gets the graph vector its text foretells, and
+    the bias of an item like any other.
 
-    With `finetune.refit` encoder, model and words are those of the refit, which has trained on everything known.
+    With `finetune.refit` terms and words are those of the refit, which has trained on everything known.
     """
 
     name = "serving-index"
     inputs = (*BuildIndex.inputs, "index")
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
-        found = super().reads(recipe)
+        found = (*super().reads(recipe), "index")
         return names_in_refit(found) if recipe.finetune.refit else found
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """All it depends on but its layout is behind the index."""
-        return {"layout": LAYOUT}
+        return {"layout": super().settings(recipe)["layout"]}
 
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
+        if LANGUAGE not in terms_of(recipe):
+            return 0
         return longest_user_prompt(
             tokenizer, recipe, lambda: prepared.user_ids, prepared.history, rows_read(recipe), most
         )
@@ -54,28 +65,82 @@ class BuildServingIndex(BuildIndex):
         if context.recipe.finetune.refit:
             context = on_everything(context)
         prepared, index = context.prepared, context.artefacts["index"]
-        history = prepared.history()
-        graph, aligned, propagated = served_embeddings(context, history)
-        language = read_out(context, aligned, history)
-        language.bias = biases(context, language.bias, prepared.item_count)
-        write_known(folder, language, graph, prepared, history)
-        counted = {name: index.details[name] for name in ("dataset", "users", "items", "encoder", "readout", "fusion")}
-        trained = {"trained": len(context.train), "propagated": propagated}
-        return counted | known_details(prepared, history) | trained
+        history, terms = prepared.history(), answering_terms(index)
+        graph = language = propagated = None
+        if {ENCODER, LANGUAGE} & set(terms):
+            graph, aligned, propagated = served_embeddings(context, history)
+            if LANGUAGE in terms:
+                language = read_out(context, aligned, history)
+                language.bias = biases(context, language.bias, prepared.item_count)
+        if LINEAR in terms:
+            texts = context.text_vectors() if "encode-items" in context.artefacts else None
+            write_served_linear(context, prepared.item_count, texts, folder)
+        write_known(folder, terms, language, graph, prepared, history)
+        sizes = {name: index.details[name] for name in ("dataset", "users", "items")}
+        read = {} if LANGUAGE in terms else {"read_out": 0}
+        known = {**known_details(prepared, history), "trained": len(context.train), "propagated": propagated}
+        return {**sizes, **kept_details(index, terms), **read, **known}
+
+
+def answering_terms(index: Artefact) -> tuple[str, ...]:
+    """The terms an index that answers holds, made from one that was measured or that answered before.
+
+    Those that take part; before there was a choice, the encoder and the language model whatever took part.
+    """
+    found = Index(index)
+    return found.row.terms if "terms" in index.manifest["details"] else found.terms
+
+
+def kept_details(index: Artefact, terms: tuple[str, ...]) -> dict[str, Any]:
+    """What the manifest of an index that answers says as the one it was made from does."""
+    said = index.manifest["details"]
+    kept = {name: index.details[name] for name in ("encoder", "fusion")}
+    if LANGUAGE in terms:
+        kept["readout"] = index.details["readout"]
+    if "terms" in said:
+        kept |= {name: index.details[name] for name in SERVED_DETAILS}
+        kept["terms"] = {term: said["terms"][term] for term in terms}
+        kept |= {name: said[name] for name in ("backbone", "recency") if name in said}
+    return kept
+
+
+def write_served_linear(context: StageContext, item_count: int, texts: Vectors | None, folder: Path) -> None:
+    """Write the weights of the linear term for a catalogue, in which those of items no fit has met are foretold.
+
+    Args:
+        texts: vectors of all item texts, [I, D]; None where there are none.
+    """
+    artefact = context.artefacts[FIT_LINEAR]
+    fitted = read_linear_term(artefact)
+    grown = grown_linear(fitted, item_count, texts)
+    if grown is fitted:
+        share_linear_term(artefact.mapped_file(LINEAR_FILE), folder)
+    else:
+        write_linear_term(folder, grown)
 
 
 def write_known(
-    folder: Path, language: LanguageScores, graph: Embeddings, prepared: PreparedDataset, history: Interactions
+    folder: Path,
+    terms: tuple[str, ...],
+    language: LanguageScores | None,
+    graph: Embeddings | None,
+    prepared: PreparedDataset,
+    history: Interactions,
 ) -> None:
-    """Write an index of everything known; `history` are all interactions of `prepared`."""
+    """Write an index of everything known, but for the weights of a linear term.
+
+    Args:
+        history: all interactions of `prepared`.
+    """
     write_index(
         folder,
         language,
-        graph.users,
-        graph.items,
+        (graph.users, graph.items) if graph is not None and ENCODER in terms else None,
         history.counts,
         history,
+        linear=history if LINEAR in terms else None,
         seen=prepared.seen(),
+        delisted=np.flatnonzero(prepared.delisted),
         user_ids=prepared.user_ids,
         item_ids=prepared.item_ids,
         titles=prepared.titles,
@@ -87,8 +152,13 @@ def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str,
     return {"interactions": len(history), "newest": prepared.newest, "unmet": int((~met_items(history)).sum())}
 
 
-def served_embeddings(context: StageContext, history: Interactions) -> tuple[Embeddings, Embeddings, bool]:
+def served_embeddings(
+    context: StageContext, history: Interactions, texts: Vectors | None = None
+) -> tuple[Embeddings, Embeddings, bool]:
     """The encoder's vectors on the graph of all interactions, and whether it could be propagated over that.
+
+    Args:
+        texts: vectors of what is written about the items by now, [I, D]; None takes those of the training.
 
     Returns:
         Those the graph's own ranking is made of, those behind the language model's tokens, and false where the
@@ -101,9 +171,9 @@ def served_embeddings(context: StageContext, history: Interactions) -> tuple[Emb
             "all interactions, the vectors stay those of the training graph"
         )
         return read_embeddings(encoder), context.embeddings(serving=True), False
-    full = _with_cold_items(context, FULL_PARAMETERS, history)
+    full = _with_cold_items(context, FULL_PARAMETERS, history, texts)
     own = encoder.has(ALIGNMENT_PARAMETERS)
-    return full, _with_cold_items(context, ALIGNMENT_PARAMETERS, history) if own else full, True
+    return full, _with_cold_items(context, ALIGNMENT_PARAMETERS, history, texts) if own else full, True
 
 
 def biases(context: StageContext, trained: Vectors, count: int) -> Vectors:
@@ -128,12 +198,15 @@ def met_items(history: Interactions) -> np.ndarray:
     return met
 
 
-def _with_cold_items(context: StageContext, parameters: str, history: Interactions) -> Embeddings:
-    found = embeddings_on(context, history, parameters=parameters)
+def _with_cold_items(
+    context: StageContext, parameters: str, history: Interactions, texts: Vectors | None
+) -> Embeddings:
+    found = embeddings_on(context, history, parameters=parameters, texts=texts)
     met = met_items(history)
     if met.all() or not learns_items(context, parameters):
         return found
-    texts = context.text_vectors() if "encode-items" in context.artefacts else None
+    if texts is None and "encode-items" in context.artefacts:
+        texts = context.text_vectors()
     return Embeddings(found.users, with_unmet_foretold(found.items, texts, met))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from glta_cli.core.errors import InputError
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.context import StageContext, model_takes_texts
+from glta_cli.recipe.selection import model_takes_texts
+from glta_cli.stages.context import StageContext
 from glta_cli.training.loop import TrainingProgress
 
 FLOAT = 4  # bytes of a float32
@@ -53,6 +55,10 @@ class Stage(ABC):
     @abstractmethod
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """The part of the recipe the result depends on."""
+
+    def settings_of_more(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """Settings under which more than this recipe needs was published, which serves it as well."""
+        return []
 
     def loading(self, recipe: Recipe) -> Recipe:
         """The recipe with the backbone this stage loads, where it loads one, as its backbone."""
@@ -126,6 +132,15 @@ def refit_details(progress: TrainingProgress) -> dict[str, Any]:
         "training_seconds": round(progress.seconds, 2),
         "history": progress.history,
     }
+
+
+def done_before(found: Sequence[int]) -> dict[str, int]:
+    """What a manifest says of results that an earlier go at the stage left it; nothing where there were none.
+
+    Args:
+        found: how many, by each look at what is kept.
+    """
+    return {"done_before": sum(found)} if sum(found) else {}
 
 
 def dealt_texts(recipe: Recipe) -> dict[str, Any]:

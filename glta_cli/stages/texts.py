@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.context import model_takes_texts
+from glta_cli.recipe.selection import model_takes_texts
 
 
 def left_out_without_texts(recipe: Recipe, stages: Set[str]) -> str:

@@ -6,23 +6,23 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
-from glta_cli.core.downloads import is_url, shown_url
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import nothing_on_stdout, say
-from glta_cli.data.growth import Growth, grown_source, growth_of, publish_growth, same_source
+from glta_cli.data.growth import Growth, growth_of, publish_growth, same_source
 from glta_cli.data.preparation import prepare, source_files
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import DatasetSettings
-from glta_cli.serving.index import LAYOUT
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.pipeline import Pipeline
+from glta_cli.stages.recipe_hints import hints_of_run, in_words_of_recipe
 from glta_cli.stages.run_record import record_served, record_source
+from glta_cli.stages.run_source import run_source
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
@@ -33,7 +33,6 @@ from glta_cli.workspace.workspace import Workspace
 ADVISED_FROM: Mapping[str, float] = {"interactions": 0.10, "users": 0.05, "items": 0.05}
 # Above this share of known interactions a source that lost them is rather another one, or cut short.
 MOST_VANISHED = 1 / 3
-PATTERN = "*?["
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,10 @@ class Update:
         new: as `Growth.counts`.
         examples: a few of each.
         dropped: how many more rows are left out than before, by reason, and where the first of them stands.
+        untitled: how many of those with another title have none.
         unlisted: ids of items the source names no more, which can still be recommended.
+        delisted: ids of items its list of items names no more: they leave the answers.
+        relisted: ids of such items that it names again.
         since_training: shares of interactions, users and items that came since the run was trained.
         served: what the run answers from now; None where nothing was published.
         read_out: users the language model read.
@@ -55,7 +57,10 @@ class Update:
     new: dict[str, int]
     examples: dict[str, list[str]]
     dropped: dict[str, tuple[int, str | None]]
+    untitled: int
     unlisted: list[str]
+    delisted: list[str]
+    relisted: list[str]
     since_training: dict[str, float]
     served: Artefact | None
     read_out: int
@@ -79,7 +84,10 @@ class Update:
             "updated": self.served is not None,
             "new": self.new,
             "examples": self.examples,
+            "untitled": self.untitled,
             "unlisted": len(self.unlisted),
+            "delisted": len(self.delisted),
+            "relisted": len(self.relisted),
             "dropped": {reason: count for reason, (count, _) in self.dropped.items()},
             "since_training": self.since_training,
             "train_again": bool(self.reasons_to_train),
@@ -92,7 +100,13 @@ class Update:
 
 @nothing_on_stdout()
 def update(
-    pipeline: Pipeline, run: Run, *, source: str | None = None, vanished: bool = False, dry_run: bool = False
+    pipeline: Pipeline,
+    run: Run,
+    *,
+    source: str | None = None,
+    once: bool = False,
+    vanished: bool = False,
+    dry_run: bool = False,
 ) -> Update:
     """Bring what a finished run answers from up to date with its source.
 
@@ -101,6 +115,7 @@ def update(
     Args:
         pipeline: of the run, as published (`Pipeline.answer_from`).
         source: in place of the one the run was read from.
+        once: whether it cannot be read again, as what was piped in, so that the next update does not look for it.
         vanished: whether the source may lack more than `MOST_VANISHED` of what was known.
         dry_run: only say what is new.
 
@@ -125,7 +140,10 @@ def update(
             {} if growth is None else growth.counts(),
             {} if growth is None else growth.examples(),
             {} if growth is None else dropped_since(known, growth.fresh),
+            0 if growth is None else growth.untitled,
             [] if growth is None else growth.unlisted,
+            [] if growth is None else growth.newly_delisted,
+            [] if growth is None else growth.relisted,
             since_training(trained, now),
             served,
             0 if served is None else int(served.manifest["details"].get("read_out", served.details["users"])),
@@ -133,61 +151,33 @@ def update(
         )
 
     try:
-        settings = run_source(run, pipeline.recipe.dataset, source, workspace)
+        settings = run_source(run, pipeline.recipe.dataset, source, workspace, once=once)
     except InputError as error:
         if made_now is None or source is not None:
             raise
         say(f"[yellow]warning[/]: {escape(str(error.location))} {escape(error.problem)}")
         return told(None, made_now)
-    fresh, _ = prepare(settings, workspace)
+    with hints_of_run(run.name):
+        fresh, _ = prepare(settings, workspace)
     if same_source(known, fresh):
-        if source is not None and not dry_run:
+        if source is not None and not once and not dry_run:
             record_source(run.name, str(settings.source), workspace)
         return told(None, made_now)
     for warning in fresh.warnings:
         if warning not in known.warnings:
-            say(f"[yellow]warning[/]: {escape(warning)}")
+            say(f"[yellow]warning[/]: {escape(in_words_of_recipe(warning))}")
     growth = growth_of(known, fresh)
     if not vanished:
         refuse_other_source(growth, settings)
     if dry_run or base is None:
         return told(growth, made_now)
     # Where other bytes say the same, it is noted alone that they were read.
-    served = base if growth.nothing else _publish_index(pipeline, base, publish_growth(growth, settings, workspace))
-    record_served(run.name, served, workspace, sources=source_files(fresh, settings, workspace))
-    if source is not None:
+    kept = pipeline.recipe.dataset if once else settings
+    served = base if growth.nothing else publish_index(pipeline, base, publish_growth(growth, kept, workspace))
+    record_served(run.name, served, workspace, sources=None if once else source_files(fresh, settings, workspace))
+    if source is not None and not once:
         record_source(run.name, str(settings.source), workspace)
     return told(growth, made_now if growth.nothing else served)
-
-
-def run_source(
-    run: Run, settings: DatasetSettings, source: str | None, workspace: Workspace | None = None
-) -> DatasetSettings:
-    """The dataset's settings with the source as it can be found from anywhere.
-
-    Args:
-        workspace: of the run, to look where an update last read it.
-
-    Raises:
-        InputError: it is not there any more, or is an address.
-    """
-    named = settings.source if source is None else source
-    if named is None:
-        return settings
-    if is_url(named):
-        raise InputError(
-            "was fetched, and is kept as it came: it never says anything new",
-            location=shown_url(named),
-            hint="fetch what it says now, and name the file with --source FILE",
-        )
-    path = Path(named).expanduser() if source is not None else _recorded(run, Path(named).expanduser(), workspace)
-    if not path.exists() and not set(named) & set(PATTERN):
-        raise InputError(
-            "is not there, and run " + run.name + " goes on answering from what it took in before",
-            location=str(path.absolute()),
-            hint="name the log with --source FILE",
-        )
-    return settings.model_copy(update={"source": str(path.absolute())})
 
 
 def dropped_since(known: PreparedDataset, fresh: PreparedDataset) -> dict[str, tuple[int, str | None]]:
@@ -207,51 +197,41 @@ def since_training(trained: PreparedDataset, now: PreparedDataset | Growth) -> d
     return {name: round(size / int(before[name]) - 1, 4) for name, size in sizes.items()}
 
 
-def _recorded(run: Run, named: Path, workspace: Workspace | None) -> Path:
-    """Where the run's source was when it was last read, from wherever it is asked; what the recipe says otherwise."""
-    if run.read_from is not None:
-        return Path(run.read_from)
-    served = None if workspace is None else workspace.published(SERVING, run.stages.get(SERVING, ""))
-    taken_in = None if served is None else grown_source(PreparedDataset(Artefact(served.parent("prepare"))))
-    if taken_in is not None and taken_in.exists():
-        return taken_in
-    if named.is_absolute():
-        return named
-    for file in map(Path, run.sources):
-        if set(named.name) & set(PATTERN):
-            return file.parent / named.name
-        for place in (file, file.parent):
-            if place.name == named.name and place.exists():
-                return place
-    return named
-
-
 def refuse_other_source(growth: Growth, settings: DatasetSettings) -> None:
     """Raise `InputError` where a source lacks so much of what was known that it is rather another one."""
     known = int(growth.known.artefact.details["interactions"])
     if growth.vanished > MOST_VANISHED * known:
         raise InputError(
-            f"lacks {growth.vanished:,} of the {known:,} interactions that are known ({growth.vanished / known:.0%}): "
+            f"lacks {growth.vanished:,} of the {counted(known, 'interaction that is', 'interactions that are')} known "
+            f"({growth.vanished / known:.0%}): "
             "an update follows its source, and would forget them",
             location=str(settings.source),
             hint="name the whole log with --source FILE; or let them go with --vanished",
         )
-    texts = growth.known.items()["text"].is_not_null()
-    gone = int((texts & growth.items["text"].head(len(texts)).is_null()).sum())
-    if gone > MOST_VANISHED * int(texts.sum()):
+    described = growth.known.described & ~growth.delisted_before[: growth.known.item_count]
+    untold = growth.items["text"].is_null().to_numpy() | growth.delisted
+    gone, texts = int((described & untold[: len(described)]).sum()), int(described.sum())
+    if gone > MOST_VANISHED * texts:
+        lost = "them out of the answers" if growth.fresh.lists_items else "their titles away"
         raise InputError(
-            f"says nothing of {gone:,} of the {int(texts.sum()):,} items that have a text by now: an update would take "
-            "their titles away",
+            f"says nothing of {gone:,} of the {counted(texts, 'item that has', 'items that have')} a text by now: "
+            f"an update would take {lost}",
             location=str(settings.options.get("items", settings.source)),
             hint="look at the file of items; or let them go with --vanished",
         )
 
 
-def _publish_index(pipeline: Pipeline, base: Artefact, grown: PreparedDataset) -> Artefact:
+def publish_index(pipeline: Pipeline, base: Artefact, grown: PreparedDataset) -> Artefact:
+    """Publish the index of a dataset that grew, found again where it was published before.
+
+    Args:
+        pipeline: with the stages that were trained.
+        base: the index of what it grew from.
+    """
     from glta_cli.stages.refit import on_everything
     from glta_cli.stages.updated_index import write_updated_index
 
-    workspace, settings = pipeline.workspace, {"layout": LAYOUT}
+    workspace, settings = pipeline.workspace, {"layout": base.manifest["settings"]["layout"]}
     context = pipeline.context()
     if pipeline.recipe.finetune.refit:
         context = on_everything(context)

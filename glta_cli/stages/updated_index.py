@@ -18,11 +18,22 @@ from glta_cli.language.gllm import LinearHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
 from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
 from glta_cli.stages.context import WORDS, StageContext
 from glta_cli.stages.encode_items import later_text_vectors
-from glta_cli.stages.index import fine_tuned, read_rows
-from glta_cli.stages.serving_index import biases, known_details, served_embeddings, write_known
+from glta_cli.stages.read_out import fine_tuned, read_rows
+from glta_cli.stages.serving_index import (
+    answering_terms,
+    biases,
+    kept_details,
+    known_details,
+    met_items,
+    served_embeddings,
+    write_known,
+    write_served_linear,
+)
 from glta_cli.workspace.artefact import Artefact
 
 
@@ -30,23 +41,51 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     """Write the index of a dataset that grew, and return what its manifest says.
 
     Nothing is trained. Parameters are propagated over all edges among the users and items a training knew; of the
-    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`). Users
-    whose history is another than in `base`, and new ones, are read out of the language model; the others keep the rows
-    they had. Nobody wrote words about new users.
+    others, users follow from their items, items from their texts and from who met them (`graph/cold_start.py`); but an
+    encoder that reads histories encodes new users like any other. A linear term scores everyone by the items they have
+    now. Users whose history is another than in `base`, and new ones, are read out of the language model where it takes
+    part; the others keep the rows they had. Nobody wrote words about new users.
 
     Args:
         context: of the stages that were trained.
         base: the index that answered until now.
         grown: with the users and items of `base` under the indices they had, new ones behind them.
     """
-    history = grown.history()
+    history, terms = grown.history(), answering_terms(base)
     texts = _text_vectors(context, grown)
-    known = _among_known(history, context.prepared.user_count, context.prepared.item_count)
-    graph, aligned, propagated = served_embeddings(context, known)
-    model = fine_tuned(context, aligned)
-    extended = _extended(graph, history, texts)
-    _take_in(context, model, extended if aligned is graph else _extended(aligned, history, texts), history, texts)
+    graph = language = propagated = None
+    read = 0
+    if {ENCODER, LANGUAGE} & set(terms):
+        users = context.prepared.user_count
+        in_order = installed().find("encoder", context.recipe.graph.encoder).reads_histories()
+        known = _among_known(history, grown.user_count if in_order else users, context.prepared.item_count)
+        encoded = users + np.flatnonzero(known.counts[users:])
+        met = met_items(known)
+        told = None if texts is None else texts[: len(met)]
+        trained, aligned, propagated = served_embeddings(context, known, told)
+        graph = _extended(trained, users, encoded, met, history, texts)
+        if LANGUAGE in terms:
+            nodes = graph if aligned is trained else _extended(aligned, users, encoded, met, history, texts)
+            model = fine_tuned(context, aligned)
+            _take_in(context, model, nodes, history, texts)
+            language, read = _language_scores(context, model, base, grown)
+    if LINEAR in terms:
+        write_served_linear(context, grown.item_count, texts, folder)
+    write_known(folder, terms, language, graph, grown, history)
+    sizes = {"dataset": base.details["dataset"], "users": grown.user_count, "items": grown.item_count}
+    kept = {**sizes, **kept_details(base, terms), "read_out": read}
+    return kept | known_details(grown, history) | {"trained": len(context.train), "propagated": propagated}
 
+
+def _language_scores(
+    context: StageContext, model: GraphLanguageModel, base: Artefact, grown: PreparedDataset
+) -> tuple[LanguageScores, int]:
+    """The rows of all users of now, as they stand in the base but for those that are read out; and how many those are.
+
+    Args:
+        model: with the users and items of now.
+    """
+    history = grown.history()
     before = mapped_tensors(base.mapped_file(VECTORS))["rows"]  # [U', R, D]
     stale = _stale_users(Index(base).history, history)
     rows = np.zeros((history.user_count, *before.shape[1:]), dtype=np.float32)
@@ -54,10 +93,7 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
     if len(stale):
         prompts = _prompts(context, model.language_model.tokenizer, grown)
         rows[stale] = read_rows(model, prompts, context.recipe, history, stale)
-    write_known(folder, LanguageScores(rows, *scoring_arrays(model.head)), extended, grown, history)
-    kept = {name: base.details[name] for name in ("dataset", "encoder", "readout", "fusion")}
-    sizes = {"users": grown.user_count, "items": grown.item_count, "read_out": len(stale)}
-    return kept | sizes | known_details(grown, history) | {"trained": len(context.train), "propagated": propagated}
+    return LanguageScores(rows, *scoring_arrays(model.head)), len(stale)
 
 
 def _among_known(history: Interactions, users: int, items: int) -> Interactions:
@@ -72,11 +108,28 @@ def _among_known(history: Interactions, users: int, items: int) -> Interactions:
     )
 
 
-def _extended(known: Embeddings, history: Interactions, texts: Vectors | None) -> Embeddings:
-    """Vectors of all users and items of a history: of known ones, and of those behind them."""
-    items = with_new_items(known.items, texts, history.item_count)
-    users = with_new_users(known.users, items, history)
-    return Embeddings(users, with_met_items(items, len(known.items), users, history))
+def _extended(
+    known: Embeddings,
+    trained: int,
+    encoded: NDArray[np.int64],
+    met: NDArray[np.bool_],
+    history: Interactions,
+    texts: Vectors | None,
+) -> Embeddings:
+    """Vectors of all users and items of a history: of known ones, and of those behind them.
+
+    Args:
+        trained: how many users a training knew, which are the first.
+        encoded: new users whose vectors are known all the same.
+        met: which of the known items such a user met, [I]; what is said of the others is what their texts foretell,
+            until new users met them.
+    """
+    items = with_new_items(known.items, texts, history.item_count, met)
+    users = with_new_users(known.users[:trained], items, history)
+    users[encoded] = known.users[encoded]
+    placed = np.zeros(history.item_count, dtype=bool)
+    placed[: len(met)] = met
+    return Embeddings(users, with_met_items(items, placed, users, history))
 
 
 def _text_vectors(context: StageContext, grown: PreparedDataset) -> Vectors | None:
@@ -104,7 +157,9 @@ def _take_in(
     matrix, bias = scoring_arrays(head)
     head.bias = nn.Parameter(torch.from_numpy(biases(context, bias, history.item_count)).to(device))
     if isinstance(head, LinearHead):
-        head.weight = nn.Parameter(torch.from_numpy(with_new_items(matrix, texts, history.item_count)).to(device))
+        trained = met_items(context.train)
+        weight = with_new_items(matrix, texts, history.item_count, trained)
+        head.weight = nn.Parameter(torch.from_numpy(weight).to(device))
     model.use(context.node_tables(nodes, texts))
 
 

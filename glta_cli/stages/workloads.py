@@ -10,27 +10,40 @@ from typing import Protocol
 import numpy as np
 
 from glta_cli.data.prepared import SplitName
-from glta_cli.graph.pretraining_work import PER_LOGIT, training_operations
+from glta_cli.graph.pretraining_work import PER_LOGIT, next_item_operations, training_operations
 from glta_cli.language.model_work import ModelWork, mean_tokens, model_work, word_tokens
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.fused_terms import ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import component_options, encoder_dimension, text_reader
+from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, text_reader
 from glta_cli.recipe.target_folds import fold_count
 from glta_cli.serving.fusion import MOST_USERS
-from glta_cli.stages.context import head_takes_texts
+from glta_cli.stages.linear_rows import SOLVED, candidates_of, tried_rows
+from glta_cli.stages.pretrain_graph import targets_share
 from glta_cli.training.work import Part
 
 # What stands before the name of a stage that is run again on everything known, and computes as much.
 AGAIN = "refit-"
 # Of an encoder that does not say how often it propagates.
 PROPAGATIONS = 3
+# Of a sequence encoder whose settings do not say how much it reads.
+HISTORY_READ = 50
 # Chat marks and line ends around a wording.
 MARKS = 12
 # Frozen weights pass a gradient on and take none: the way back costs as much as the way there. With adapters every
 # layer's input is kept too, and two small products more; with checkpointing the way there is gone twice.
 FORWARD_AND_BACK, WITH_ADAPTERS, RECOMPUTED = 2.0, 2.3, 1.0
+# Rankings of the users that weights are chosen on: what that takes, scores included, as so many of those it counts.
+CHOICES_OF_PAIR, CHOICES = 2.0, 16.0
 # A token that is written waits for all weights to come from memory, whatever the batch.
 WRITTEN_TOKEN = 2.5
+# A Cholesky decomposition and the inverse of it, in double precision: I³ operations that take twice as long.
+SOLVING = 2.0
+# Times a row is solved for that chooses its own numbers on validation, and once more with those.
+FITS_A_ROW = 6
+# Of an item that is scored by a history and ranked: rows of weights are read from memory, one for each item of it.
+PER_RANKED_ITEM = 400.0
 
 
 class CountedData(Protocol):
@@ -98,9 +111,21 @@ def encoded_items(counted: Counted) -> list[Part]:
 
 def pretrained_graph(counted: Counted) -> list[Part]:
     recipe, graph = counted.recipe, counted.recipe.graph
-    layers = getattr(component_options(recipe, "encoder"), "layers", PROPAGATIONS)
+    options = component_options(recipe, "encoder")
+    layers = getattr(options, "layers", PROPAGATIONS)
+    in_order = installed().find("encoder", graph.encoder).reads_histories()
 
     def training(share: float) -> tuple[float, float]:
+        if in_order:
+            return next_item_operations(
+                graph,
+                histories=np.rint(counted.train.counts * share).astype(np.int64),
+                items=counted.prepared.item_count,
+                ranked=min(counted.validated, graph.validation_users),
+                layers=layers,
+                dimension=encoder_dimension(recipe),
+                longest=getattr(options, "longest_history", HISTORY_READ),
+            )
         return training_operations(
             graph,
             users=counted.prepared.user_count,
@@ -114,7 +139,7 @@ def pretrained_graph(counted: Counted) -> list[Part]:
     parts = [Part(f"{graph.encoder} on the whole graph", *training(1.0))]
     if graph.refit:
         parts.append(Part(f"{graph.encoder} on training and validation", training(1.0)[0]))
-    if graph.alignment_holdout:
+    if targets_share(recipe):
         parts.append(Part(f"{graph.encoder} without stage 3's targets", *training(1 - graph.alignment_holdout)))
     count = fold_count(recipe)
     parts += [
@@ -122,6 +147,14 @@ def pretrained_graph(counted: Counted) -> list[Part]:
         for fold in range(2, count + 1)
     ]
     return parts
+
+
+def fitted_linear(counted: Counted) -> list[Part]:
+    prepared, in_time = counted.prepared, counted.recipe.dataset.split.in_time
+    items, rows = prepared.item_count, tried_rows(counted.recipe, prepared.item_count, has_text=prepared.has_text)
+    ranking = len(candidates_of(rows.names, in_time=in_time)) * counted.validated * items * PER_RANKED_ITEM
+    solved = sum(name in SOLVED for name in rows.names)
+    return [Part("fit linear rows", solved * FITS_A_ROW * SOLVING * float(items) ** 3 + ranking)]
 
 
 def aligned(counted: Counted) -> list[Part]:
@@ -175,16 +208,20 @@ def finetuned(counted: Counted) -> list[Part]:
 
 
 def indexed(counted: Counted) -> list[Part]:
-    settings, users = counted.recipe.finetune, counted.prepared.user_count
-    if not settings.fusion:
-        return [_read_out(counted, users)]
+    terms, users = terms_of(counted.recipe), counted.prepared.user_count
+    ranked = min(counted.validated, MOST_USERS)
+    choosing = 0.0 if len(terms) == 1 else CHOICES_OF_PAIR if terms == ENCODER_AND_LANGUAGE else CHOICES
+    ranking = choosing * counted.ranking(ranked)
+    if LANGUAGE not in terms:
+        return [Part("choose fusion weights", ranking)]
     # Weights are chosen by training histories, by which users are read out once more where those at test hold more.
-    again = min(counted.validated, MOST_USERS) if counted.recipe.dataset.split.in_time else 0
-    return [_read_out(counted, users + again, 2 * counted.ranking(counted.validated))]
+    again = ranked if counted.recipe.dataset.split.in_time and len(terms) > 1 else 0
+    return [_read_out(counted, users + again, ranking)]
 
 
 def served(counted: Counted) -> list[Part]:
-    return [_read_out(counted, counted.prepared.user_count)]
+    # Which terms it holds is known once the index is there.
+    return [_read_out(counted, counted.prepared.user_count)] if LANGUAGE in terms_of(counted.recipe) else []
 
 
 def _read_out(counted: Counted, users: int, ranking: float = 0.0) -> Part:
@@ -200,6 +237,7 @@ def _read_out(counted: Counted, users: int, ranking: float = 0.0) -> Part:
 WORKLOADS: Mapping[str, Callable[[Counted], list[Part]]] = {
     "encode-items": encoded_items,
     "pretrain-graph": pretrained_graph,
+    "fit-linear": fitted_linear,
     "align": aligned,
     "describe-users": described_users,
     "finetune": finetuned,

@@ -14,12 +14,14 @@ from pydantic import BaseModel
 from safetensors.numpy import load, save
 
 from glta_cli.core.errors import GltaError
-from glta_cli.evaluation.baselines import checked_arrays, score_problem
-from glta_cli.plugin import BaselineData, BaselineDeclaration
+from glta_cli.plugin import BaselineData, BaselineDeclaration, chosen_settings
 from glta_cli.plugin.grids import combinations
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.selection import validation_quality
 from glta_cli.ranking.top_k import rank_users
+from glta_cli.serving.term_scores import term_scorer
+from glta_cli.stages.baseline_checks import checked_arrays, checked_term, score_problem
 from glta_cli.testing.contract import Contract, declared
 from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split, draw_text_vectors
 
@@ -95,6 +97,7 @@ class _Subject:
             seed=SEED,
             device=torch.device("cpu"),
             text_vectors=draw_text_vectors(3, train.item_count) if asks else None,
+            quality=validation_quality(train, validation),
         )
 
 
@@ -124,6 +127,14 @@ def _fit_promises(contract: Contract, subject: _Subject) -> None:
         with contract.promise("it has `uses_seed = False`: another seed gives the same"):
             other = subject.made().fit(replace(subject.data(), seed=OTHER_SEED))
             _check_equal(learnt, other)
+    if chosen := chosen_settings(subject.settings, learnt):
+        with contract.promise(
+            "a number it chose where a setting is `auto` is one the setting takes, and gives the same"
+        ):
+            values = {**subject.settings.model_dump(), **chosen}
+            explicit = replace(subject, settings=type(subject.settings).model_validate(values))
+            again = _learnt(explicit)[1]
+            _check_equal({name: array for name, array in learnt.items() if name not in chosen}, again)
     with contract.promise("fit(data) leaves the data as they are"):
         data, untouched = subject.data(), subject.data()
         subject.made().fit(data)
@@ -204,6 +215,8 @@ def _scorer_promises(contract: Contract, subject: _Subject) -> None:
         assert _same(train, subject.data().train), "changed: the training histories"
     if hasattr(baseline, "fold_in"):
         _fold_in_promises(contract, subject)
+    if hasattr(baseline, "term"):
+        _term_promises(contract, subject)
     with contract.promise("glta evaluate ranks the catalogue by it"):
         _check_ranking(scorer(), subject.data())
 
@@ -220,6 +233,25 @@ def _fold_in_promises(contract: Contract, subject: _Subject) -> None:
     with contract.promise("what fold_in returns scores users with other histories"):
         scorer = baseline.scorer(baseline.fold_in(_copied(learnt), data.train, data.validation), data.validation)
         _check_scores(scorer(np.arange(USERS)), (USERS, data.train.item_count))
+
+
+def _term_promises(contract: Contract, subject: _Subject) -> None:
+    baseline, learnt = _learnt(subject)
+    data = subject.data()
+    with contract.promise("term(learnt, histories) is a LinearTerm or a VectorTerm that gives the scorer's scores"):
+        # Of other histories than those it was fitted on too, as an index has them.
+        for histories in (data.train, data.validation):
+            known = learnt
+            if histories is data.validation and hasattr(baseline, "fold_in"):
+                known = baseline.fold_in(_copied(learnt), data.train, histories)
+            expected = baseline.scorer(_copied(known), histories)(np.arange(USERS))
+            term = checked_term(baseline.term(_copied(known), histories), _name_of(subject), histories)
+            found = term_scorer(term, histories)(np.arange(USERS))
+            assert _close(found, expected), f"scores differ by up to {np.abs(found - expected).max():.3g}"
+    with contract.promise("term(learnt, histories) leaves what was learnt as it is"):
+        given = _copied(learnt)
+        baseline.term(given, data.train)
+        _check_equal(learnt, given)
 
 
 def _copied(learnt: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -258,16 +290,16 @@ def _check_ranking(score: Scorer, data: BaselineData) -> None:
 
 
 def _given_promises(contract: Contract, subject: _Subject) -> None:
-    validation = subject.data().validation
+    train, validation = subject.data().train, subject.data().validation
     half = validation.users < USERS // 2
     some = Interactions.from_pairs(
         validation.users[half], validation.items[half], user_count=USERS, item_count=validation.item_count
     )
     none = Interactions.from_pairs([], [], user_count=USERS, item_count=validation.item_count)
     with contract.promise("fit works where many users have nothing to validate on"):
-        subject.made().fit(replace(subject.data(), validation=some))
+        subject.made().fit(replace(subject.data(), validation=some, quality=validation_quality(train, some)))
     with contract.promise("without any validation interaction fit works, or says by a GltaError what it needs"):
-        _fit_or_say(subject, replace(subject.data(), validation=none))
+        _fit_or_say(subject, replace(subject.data(), validation=none, quality=None))
     with contract.promise("without item texts fit works, or says by a GltaError that it needs them"):
         if not getattr(subject.target, "needs_text_vectors", False):  # glta evaluate refuses for it
             _fit_or_say(subject, replace(subject.data(), texts=None))

@@ -22,6 +22,7 @@ from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import require_room
 from glta_cli.core.terminal import say
 from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.training.devices import pick_device as pick_device
 from glta_cli.training.generators import random_states, set_random_states
 from glta_cli.training.progress import TrainingProgress
 from glta_cli.training.states import newest_state, write_state
@@ -63,23 +64,6 @@ class TrainingTask(Protocol):
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that require a gradient, by name, in the module's order."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-
-
-def pick_device(name: str | None) -> torch.device:
-    """The device of that name; without a name (or with `auto`) the one accelerate finds.
-
-    Raises:
-        GltaError: the machine has no such device.
-    """
-    if name in (None, "auto"):
-        return Accelerator().device
-    try:
-        device = torch.device(str(name))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise GltaError(f"cannot be used: {reason}", location=f"--device {name}", hint="try --device cpu") from error
-    return device
 
 
 def train(

@@ -8,6 +8,7 @@ from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.printable import bounded, visible
+from glta_cli.recipe.fused_terms import ENCODER, stored_terms, with_terms_said
 
 NAME_HINT = "use letters, digits, - and _"
 # Bytes: a file system takes 255 a name, of which a temporary name beside it needs some.
@@ -39,14 +40,15 @@ class Run:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Run:
-        """A run as its file says it."""
+        """A run as its file says it; of what it was before there was a choice of terms, with those there were."""
+        before = stored.get("before")
         return cls(
             stored["name"],
-            stored["recipe"],
+            with_terms_said(stored["recipe"]),
             stored["stages"],
             stored.get("failed"),
             stored.get("sources", {}),
-            stored.get("before"),
+            before and {**before, "recipe": with_terms_said(before.get("recipe", {}))},
             stored.get("starts", {}),
             stored.get("read_from"),
         )
@@ -77,12 +79,10 @@ class Run:
 
     @property
     def last_stage(self) -> str:
-        """The stage after which it answers: the index, a refit where it has one, or of a recipe that stops there the
-        graph encoder.
+        """The stage after which it answers: the index, a refit where it has one, or where there is nothing beside it
+        the graph encoder.
         """
-        section = self.recipe.get("finetune")
-        settings = section if isinstance(section, dict) else {}
-        if settings.get("enabled") is False:
+        if stored_terms(self.recipe) == (ENCODER,):
             return "pretrain-graph"
         return "refit-finetune" if self.refitted else "index"
 

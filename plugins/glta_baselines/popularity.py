@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_baselines.settings import NoSettings
-from glta_cli.plugin import BaselineData, Interactions, Scorer
+from glta_cli.plugin import BaselineData, Interactions, Scorer, VectorTerm
 
 
 class Popularity:
@@ -31,3 +31,10 @@ class Popularity:
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
         return lambda users: np.tile(learnt["counts"], (len(users), 1))  # [B, I]
+
+    def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> VectorTerm:
+        """Nothing of a user: vectors of no dimension, and a bias."""
+        users, items = (
+            np.empty((count, 0), dtype=np.float32) for count in (histories.user_count, histories.item_count)
+        )
+        return VectorTerm(users, items, learnt["counts"])

@@ -1,10 +1,22 @@
 """Settings of the baselines."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from glta_cli.plugin import Settings
+
+# A number, or the one that ranks validation items best, which is chosen while the baseline is fitted.
+Positive = Annotated[float, Field(gt=0)] | Literal["auto"]
+NotNegative = Annotated[float, Field(ge=0)] | Literal["auto"]
+Share = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
+
+REGULARIZATION: Any = Field(
+    "auto", description="λ, added to the diagonal of the item-item counts; auto chooses it on validation"
+)
+TEXT_REGULARIZATION: Any = Field(
+    "auto", description="λ_F, of the weights that texts alone give; auto chooses it on validation"
+)
 
 # How a history is read when it is scored; nothing is fitted with it.
 RECENCY: Any = Field(
@@ -33,15 +45,43 @@ class ItemKnnSettings(Settings):
 class EaseTextSettings(Settings):
     """EASE with item texts."""
 
-    regularization: float = Field(100.0, gt=0, description="λ, added to the diagonal of the item-item counts")
-    text_weight: float = Field(5.0, ge=0, description="a, of the rows that the texts add to the histories")
+    regularization: Positive = REGULARIZATION
+    text_weight: NotNegative = Field(
+        "auto", description="a, of the rows that the texts add to the histories; auto chooses it on validation"
+    )
+    recency: float = RECENCY
+
+
+class L3aeSettings(Settings):
+    """L3AE."""
+
+    regularization: Positive = REGULARIZATION
+    pull: NotNegative = Field(
+        "auto",
+        description="λ_E / λ, how much of the regularization draws towards the weights that texts alone give; above 1 "
+        "the rest is negative; auto chooses it on validation",
+    )
+    text_regularization: Positive = TEXT_REGULARIZATION
+    recency: float = RECENCY
+
+
+class AddEaseSettings(Settings):
+    """Add-EASE."""
+
+    regularization: Positive = REGULARIZATION
+    text_share: Share = Field(
+        "auto",
+        description="the share of the weights that texts alone give, the rest is left to those of the histories; auto "
+        "chooses it on validation",
+    )
+    text_regularization: Positive = TEXT_REGULARIZATION
     recency: float = RECENCY
 
 
 class EaseSettings(Settings):
     """EASE."""
 
-    regularization: float = Field(300.0, gt=0, description="λ, added to the diagonal of the item-item counts")
+    regularization: Positive = REGULARIZATION
     recency: float = RECENCY
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.settings import TextOnlySettings
-from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer
+from glta_cli.plugin import BaselineData, GltaError, Interactions, Scorer, VectorTerm
 
 
 class TextOnly:
@@ -41,9 +42,18 @@ class TextOnly:
         histories = histories_of(train, self.settings.recency)
 
         def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
-            means = histories[users] @ vectors  # [B, D]
-            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-            scores: NDArray[np.float32] = means @ vectors.T  # [B, I]
+            scores: NDArray[np.float32] = _directions(histories[users], vectors) @ vectors.T  # [B, I]
             return scores
 
         return score
+
+    def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> VectorTerm:
+        vectors = learnt["vectors"]
+        return VectorTerm(_directions(histories_of(histories, self.settings.recency), vectors), vectors)
+
+
+def _directions(histories: csr_array, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean text of each history [B, I], of unit length; zeros without a history: [B, D]."""
+    means: NDArray[np.float32] = histories @ vectors
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return means

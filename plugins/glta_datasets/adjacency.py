@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import Fetch, InputError, RawDataset
+from glta_cli.plugin import Fetch, InputError, RawDataset, SeenColumn, SeenFile
 from glta_datasets.encodings import as_utf8
 from glta_datasets.files import read_bytes
 from glta_datasets.settings import NoSettings
@@ -23,6 +23,7 @@ from glta_datasets.settings import NoSettings
 PARTS: Final = ("train", "valid", "test")
 EXPECTED: Final = "a line is a user and its items, such as `0 12 7 345`: integers with spaces between"
 
+_ITEMS_SHOWN: Final = 3
 _LINE: Final = r"^[ \t\r]*([0-9]+([ \t\r]+[0-9]+)*[ \t\r]*)?$"
 
 
@@ -84,8 +85,18 @@ class AdjacencySplit:
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         """Every pair of every part, with the part it stands in as `split`."""
-        pairs = pl.concat(_pairs(files[part], part) for part in PARTS if part in files)
-        return RawDataset(pairs.lazy(), read=pairs.height)
+        parts = {part: _pairs(files[part], part) for part in PARTS if part in files}
+        pairs = pl.concat(parts.values())
+        seen = tuple(_seen(files[part], rows) for part, rows in parts.items())
+        return RawDataset(pairs.lazy(), read=pairs.height, files=seen)
+
+
+def _seen(path: Path, pairs: pl.DataFrame) -> SeenFile:
+    """What is told of a file: it has no columns, but a first number and those behind it."""
+    user = None if pairs.is_empty() else str(pairs["user"][0])
+    items = ", ".join(pairs.filter(pl.col("user") == user)["item"].head(_ITEMS_SHOWN)) or None
+    columns = (SeenColumn("first number of a line", "user", user), SeenColumn("numbers behind it", "item", items))
+    return SeenFile(path, {"format": "a user and its items a line"}, columns, pairs.height)
 
 
 def _pairs(path: Path, part: str) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-import orjson
 import polars as pl
 from rich.markup import escape
 
@@ -29,12 +28,12 @@ from glta_datasets.amazon_files import (
     recognised_in,
 )
 from glta_datasets.amazon_seen import seen_release_file
+from glta_datasets.amazon_sequences import sequences_of, whole_json
 from glta_datasets.catalogue import AMAZON_CATEGORIES
 from glta_datasets.columns import columns_named
 from glta_datasets.delimited import NUMBERS, read_delimited
-from glta_datasets.encodings import as_utf8
-from glta_datasets.files import FETCH_AGAIN, read_bytes
-from glta_datasets.ids import exact_json, exact_record, id_of
+from glta_datasets.files import read_bytes
+from glta_datasets.ids import exact_record, id_of
 from glta_datasets.json_lines import UNPARSABLE, Parser, Record, columns_of, records_of
 from glta_datasets.numbers import with_numbers, written
 from glta_datasets.records import Losses, lost_texts, raw_dataset, with_ids
@@ -194,7 +193,7 @@ def _read_interactions(file: Recognised, losses: Losses, warnings: list[str]) ->
             rows = _ratings(file.path, losses, warnings)
             return rows if part is None else rows.with_columns(split=pl.lit(part))
         case Kind.SEQUENCES:
-            return _sequences(file.path)
+            return sequences_of(file.path)
         case _:
             raise InputError(f"this is {file.kind.value}", location=str(file.path), hint="interactions are needed")
 
@@ -222,29 +221,6 @@ def _ratings(path: Path, losses: Losses, warnings: list[str]) -> pl.DataFrame:
     losses.update(read.losses)
     warnings += told
     return with_ids(read.frame, place, stripped=read.stripped)
-
-
-def _sequences(path: Path) -> pl.DataFrame:
-    """LC-Rec: users and their items in order; the place in the list stands for the time."""
-    sequences = _whole_json(path)
-    if not all(isinstance(items, list) for items in sequences.values()):
-        raise InputError("not an object of users and lists of items", location=str(path))
-    rows = [(id_of(user), id_of(item), place) for user, items in sequences.items() for place, item in enumerate(items)]
-    types = {"user": pl.String, "item": pl.String, "timestamp": pl.Int64}
-    return pl.DataFrame(rows, schema=types, orient="row")
-
-
-def _whole_json(path: Path) -> dict[str, Any]:
-    try:
-        content = exact_json(as_utf8(read_bytes(path), str(path)))
-    except orjson.JSONDecodeError as error:
-        place = f"{path}:{error.lineno}"
-        raise InputError(f"not valid JSON: {error}", location=place, hint=FETCH_AGAIN) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not valid JSON: {error}", location=str(path), hint=FETCH_AGAIN) from error
-    if not isinstance(content, dict) or not content:
-        raise InputError("not a JSON object", location=f"{path}:1")
-    return content
 
 
 # ---------------------------------------------------------------------------------------------------- items
@@ -276,7 +252,7 @@ def _item_records(file: Recognised, wanted: set[str], losses: Losses) -> Iterato
             for record in frame.filter(pl.col("parent_asin").is_in(wanted)).iter_rows(named=True):
                 yield record["parent_asin"], {**record, "details": _literal(record.get("details"))}
         case Kind.SEQUENCE_ITEMS:
-            for written, record in _whole_json(file.path).items():
+            for written, record in whole_json(file.path).items():
                 item = id_of(written)
                 if item in wanted and isinstance(record, dict):
                     yield str(item), record

@@ -7,6 +7,7 @@ from typing import Final
 
 from glta_cli.plugin import SeenFile
 from glta_datasets.amazon_files import Kind, Recognised, python_literal
+from glta_datasets.amazon_sequences import seen_sequence_items, seen_sequences
 from glta_datasets.seen_records import seen_csv, seen_json_lines
 
 _OF_2014: Final = {"reviewerID": "user", "asin": "item", "overall": "rating", "unixReviewTime": "timestamp"}
@@ -21,7 +22,7 @@ _TEXTS: Final[Mapping[str, str]] = {
 
 
 def seen_release_file(file: Recognised, rows: int | None = None) -> Iterator[SeenFile]:
-    """The file with its fields; none where it is a single JSON object, which has no fields of its own.
+    """The file with its fields.
 
     Args:
         rows: its records, where they are counted.
@@ -40,5 +41,9 @@ def seen_release_file(file: Recognised, rows: int | None = None) -> Iterator[See
             yield seen_json_lines(file.path, {name: role for name, role in _TEXTS.items() if name != "asin"})
         case Kind.ITEMS_2014:
             yield seen_json_lines(file.path, _TEXTS, parse=python_literal)
+        case Kind.SEQUENCES:
+            yield seen_sequences(file.path, rows)
+        case Kind.SEQUENCE_ITEMS:
+            yield seen_sequence_items(file.path, _TEXTS)
         case Kind.ITEMS_CSV:
             yield seen_csv(file.path, _TEXTS)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from glta_cli.plugin import InputError
 from glta_datasets.dates import is_day_and_month
 from glta_datasets.records import Records
+from glta_datasets.seen_files import seen_columns
 from glta_datasets.times import times_of
 
 
@@ -38,7 +40,8 @@ def columns_named(records: Records, names: Mapping[str, str], required: Sequence
             location=f"{place}:1",
             hint="is this the right file?",
         )
-    return records.renamed({found[name]: new for name, new in names.items() if name in found})
+    roles = {found[name]: new for name, new in names.items() if name in found}
+    return replace(records.renamed(roles), columns=seen_columns(records.frame, roles))
 
 
 def looks_like_data(header: Iterable[str]) -> bool:

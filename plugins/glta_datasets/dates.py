@@ -14,7 +14,7 @@ from glta_datasets.times import Times, absurd_years, times_of
 # Two numbers and a year; perhaps the time of day, seconds, a fraction, and the half of the day.
 _DAY_AND_MONTH: Final = (
     r"^(\d{1,2})([./-])(\d{1,2})([./-])(\d{4})"
-    r"(?:[Tt, ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp])?(?:\.?[Mm]\.?)?)?$"
+    r"(?:[Tt, ]\s*(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,]\d+)?)?\s*([AaPp])?(?:\.?[Mm]\.?)?)?$"
 )
 _MONTHS: Final = 12
 _OPTION: Final = "dataset.options.timestamp_format"

@@ -18,6 +18,11 @@ _MARKS: Final = (
 _CONVERT: Final = "convert the file, such as `iconv -f latin1 -t utf-8`"
 
 
+def marked_encoding(content: bytes) -> str | None:
+    """The encoding that a byte order mark names, such as utf-16; None without one, or where it is that of UTF-8."""
+    return next((name for mark, name in _MARKS if content.startswith(mark)), None)
+
+
 def as_utf8(content: bytes, place: str, *, encoding: str | None = None, nameable: bool = False) -> bytes:
     """Text as UTF-8 without a byte order mark; from UTF-16 and UTF-32 where a mark says so.
 
@@ -34,9 +39,9 @@ def as_utf8(content: bytes, place: str, *, encoding: str | None = None, nameable
     content = content.removeprefix(BYTE_ORDER_MARK)
     if content.isascii() and b"\0" not in content[:64]:
         return content
-    for mark, name in _MARKS:
-        if content.startswith(mark):
-            return _decoded(content, name, place).removeprefix("\ufeff").encode()
+    marked = marked_encoding(content)
+    if marked is not None:
+        return _decoded(content, marked, place).removeprefix("\ufeff").encode()
     if b"\0" in content[:64] and len(content) % 2 == 0 and content[:64].count(0) >= len(content[:64]) // 3:
         raise InputError(
             "the text looks like UTF-16 without a byte order mark",

@@ -16,7 +16,7 @@ from glta_datasets.decimals import decimal_sign, table_ratings
 from glta_datasets.encodings import as_utf8
 from glta_datasets.event_words import proposed_weights, usual_weight
 from glta_datasets.files import read_bytes
-from glta_datasets.roles import QUANTITY_NAMES, may_mean, named_so, plain_name
+from glta_datasets.roles import QUANTITY_NAMES, may_mean, named_so, plain_name, stands_for
 from glta_datasets.seen_files import example_of
 from glta_datasets.table_files import IF_EMPTY
 
@@ -173,7 +173,7 @@ def _column_for(role: str, option: str, frame: pl.DataFrame, free: Sequence[str]
     Raises:
         InputError: several do.
     """
-    for chosen in (named_so, may_mean):
+    for chosen in (named_so, may_mean, stands_for):
         columns = [column for column in free if chosen(role, column) and fits(frame[column])]
         if len(columns) == 1:
             return columns[0]

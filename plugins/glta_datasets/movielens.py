@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 from pydantic import BaseModel
 
-from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, say
+from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, SeenFile, say
 from glta_datasets.columns import columns_named
 from glta_datasets.delimited import NUMBERS, read_delimited
 from glta_datasets.files import FETCH_AGAIN, read_bytes
@@ -22,7 +22,7 @@ from glta_datasets.numbers import with_numbers
 from glta_datasets.packing import BROKEN_ARCHIVE, read_member
 from glta_datasets.parquet import read_parquet
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
-from glta_datasets.seen_files import seen_file
+from glta_datasets.seen_files import seen_columns, seen_file
 
 GROUPLENS: Final = "https://files.grouplens.org/datasets/movielens"
 
@@ -98,7 +98,7 @@ class MovieLens:
         place = ratings[1]
         written, rows, warnings = _rated(layout, *ratings)
         raw = raw_dataset(with_ids(rows.frame, place, stripped=rows.stripped), rows.losses, warnings)
-        raw.files = (seen_file(Path(place), written, {role: role for role in written.frame.columns}),)
+        raw.files = (_seen(place, written),)
         # Asked for a few rows that were lost: what the file says is not kept in memory for that.
         raw.place_of = lambda row: _rated(layout, *self._contents(files)[1])[1].place_of(row)
         if movies is None:
@@ -107,7 +107,7 @@ class MovieLens:
             texts = layout.read_movies(*movies)
             raw.items = with_ids(texts.frame, movies[1], ("item",)).lazy()
             raw.warnings += lost_texts(layout.movies, texts.losses)
-            raw.files += (seen_file(Path(movies[1]), texts, {role: role for role in texts.frame.columns}),)
+            raw.files += (_seen(movies[1], texts),)
         return raw
 
     def _fetch(self, fetch: Fetch) -> Path:
@@ -164,6 +164,14 @@ class MovieLens:
         )
 
 
+def _seen(place: str, records: Records) -> SeenFile:
+    """A file with its own columns; genres go into the description, and a year into the title."""
+    file = seen_file(Path(place), records, {role: role for role in records.frame.columns})
+    roles = {"genres": "description", "year": "title"}
+    columns = (replace(each, role=roles.get(each.role or "", each.role)) for each in file.columns)
+    return replace(file, columns=tuple(columns))
+
+
 def _rated(layout: Layout, content: bytes, place: str) -> tuple[Records, Records, list[str]]:
     """The ratings as they are written, with their numbers, and sentences on odd times."""
     written = layout.read_ratings(content, place)
@@ -195,11 +203,14 @@ def _movies_100k(content: bytes, place: str) -> Records:
     records = read_delimited(text, place, separator="|", columns=columns, quotes=False)
     flagged = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in GENRES_100K if name not in NO_GENRES]
     genres = pl.concat_str(flagged, separator=", ", ignore_nulls=True).alias("description")
-    return Records(records.frame.select("item", "title", genres), records.losses)
+    roles = {"item": "item", "title": "title", **dict.fromkeys(GENRES_100K, "description")}
+    seen = seen_columns(records.frame, roles)
+    return replace(records, frame=records.frame.select("item", "title", genres), columns=seen)
 
 
 def _double_colons(content: bytes, place: str, columns: Sequence[str]) -> Records:
-    return read_delimited(content.replace(b"::", b"\t"), place, separator="\t", columns=columns, quotes=False)
+    records = read_delimited(content.replace(b"::", b"\t"), place, separator="\t", columns=columns, quotes=False)
+    return replace(records, form={**records.form, "separator": "::"})
 
 
 def _ratings_1m(content: bytes, place: str) -> Records:
@@ -212,11 +223,13 @@ def _ratings_1m(content: bytes, place: str) -> Records:
     records = read_delimited(text, place, separator=":", columns=columns, quotes=False, types=NUMBERS)
     if records.losses.total or any(records.frame[name].null_count() < records.frame.height for name in between):
         return _double_colons(text, place, RATING_COLUMNS)
-    return replace(records, frame=records.frame.select(RATING_COLUMNS))
+    return replace(records, frame=records.frame.select(RATING_COLUMNS), form={**records.form, "separator": "::"})
 
 
 def _movies_1m(content: bytes, place: str) -> Records:
-    return _with_genres(_double_colons(_from_latin1(content), place, ("item", "title", "genres")), "|")
+    records = _double_colons(_from_latin1(content), place, ("item", "title", "genres"))
+    roles = {name: name for name in records.frame.columns}
+    return _with_genres(replace(records, columns=seen_columns(records.frame, roles)), "|")
 
 
 def _ratings_parquet(content: bytes, place: str) -> Records:
@@ -260,17 +273,17 @@ def _movies_recbole(content: bytes, place: str) -> Records:
         # GroupLens writes the year behind the title; here it is a column of its own.
         dated = pl.col("year").str.contains(r"^\d{4}$")
         title = pl.when(dated).then(pl.format("{} ({})", "title", "year")).otherwise("title")
-        records = Records(records.frame.with_columns(title=title), records.losses)
+        records = replace(records, frame=records.frame.with_columns(title=title))
     return _with_genres(records, " ")
 
 
 def _with_genres(records: Records, separator: str) -> Records:
     frame = records.frame
     if "genres" not in frame.columns:
-        return Records(frame.select("item", "title"), records.losses)
+        return replace(records, frame=frame.select("item", "title"))
     genres = pl.col("genres").str.strip_chars()
     listed = pl.when(~genres.is_in(list(NO_GENRES))).then(genres.str.replace_all(separator, ", ", literal=True))
-    return Records(frame.select("item", "title", listed.alias("description")), records.losses)
+    return replace(records, frame=frame.select("item", "title", listed.alias("description")))
 
 
 LAYOUT_100K: Final = Layout(

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import InputError, RawDataset
+from glta_cli.plugin import InputError, RawDataset, SeenColumn, counted
 from glta_datasets.ids import ids_of
 
 # The reasons for which a record is left out, as `glta prepare` prints them.
@@ -73,6 +73,7 @@ class Records:
         place_of: where row i of the frame stands in the file, as an example of a loss is written.
         stripped: whether no text has blanks around it.
         form: how the file is written: `format` and, of text, `separator` and `encoding`.
+        columns: the file's own, with what they are taken for, where the frame was made of some of them.
         nested: for columns that hold lists or objects as text, where they do: such a text is no id.
     """
 
@@ -82,6 +83,7 @@ class Records:
     stripped: bool = False
     nested: Mapping[str, pl.Series] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[SeenColumn, ...] = ()
 
     @property
     def read(self) -> int:
@@ -170,4 +172,8 @@ def raw_dataset(interactions: pl.DataFrame, losses: Losses, warnings: list[str])
 def lost_texts(path: Path | str, losses: Losses) -> list[str]:
     """The warnings where lines of a file of item texts cannot be read."""
     name = path.name if isinstance(path, Path) else Path(path).name
-    return [f"{losses.total:,} lines of {name} cannot be read", f"{name}: {losses.told()}"] if losses.total else []
+    return (
+        [f"{counted(losses.total, 'line')} of {name} cannot be read", f"{name}: {losses.told()}"]
+        if losses.total
+        else []
+    )

@@ -79,3 +79,8 @@ def named_so(role: str, column: str) -> bool:
 def may_mean(role: str, column: str) -> bool:
     """Whether a column's name may mean this."""
     return re.fullmatch(_LIKELY[role], plain_name(column)) is not None
+
+
+def stands_for(role: str, column: str) -> bool:
+    """Whether a column may be taken for this where no other is: people are told apart by their e-mail address."""
+    return role == "user" and re.fullmatch("(.*[a-z])?e?mail(address|adresse)?", plain_name(column)) is not None

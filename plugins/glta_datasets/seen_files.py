@@ -35,8 +35,12 @@ def seen_file(
     if parts > 1:
         form["parts"] = str(parts)
     frame = records.frame
-    columns = tuple(SeenColumn(name, roles.get(name), example_of(frame[name])) for name in frame.columns)
-    return SeenFile(path, form, columns, records.read)
+    return SeenFile(path, form, records.columns or seen_columns(frame, roles), records.read)
+
+
+def seen_columns(frame: pl.DataFrame, roles: Mapping[str, str]) -> tuple[SeenColumn, ...]:
+    """The columns of a frame that is as its file has it, with an example of each and what it is taken for."""
+    return tuple(SeenColumn(name, roles.get(name), example_of(frame[name])) for name in frame.columns)
 
 
 def example_of(values: pl.Series) -> str | None:

@@ -31,7 +31,7 @@ def seen_json_lines(
     except UNPARSABLE:
         record = None
     fields = record if isinstance(record, dict) else dict.fromkeys(roles)
-    return _seen(path, "JSON lines" if parse is exact_record else "a record a line", fields, roles, rows)
+    return seen_record(path, "JSON lines" if parse is exact_record else "a record a line", fields, roles, rows)
 
 
 def seen_csv(path: Path, roles: Mapping[str, str], rows: int | None = None) -> SeenFile:
@@ -43,10 +43,13 @@ def seen_csv(path: Path, roles: Mapping[str, str], rows: int | None = None) -> S
         # A field of many thousand letters, or no line at all, of which reading the file tells.
         header, first = list(roles), []
     values = dict(zip(header, [*(first[0] if first else []), *[None] * len(header)], strict=False))
-    return _seen(path, "csv", values, roles, rows)
+    return seen_record(path, "csv", values, roles, rows)
 
 
-def _seen(path: Path, form: str, record: Mapping[str, Any], roles: Mapping[str, str], rows: int | None) -> SeenFile:
+def seen_record(
+    path: Path, form: str, record: Mapping[str, Any], roles: Mapping[str, str], rows: int | None
+) -> SeenFile:
+    """A file by the fields of one of its records, with their values as examples."""
     columns = tuple(SeenColumn(name, roles.get(name), _shown(value)) for name, value in record.items())
     return SeenFile(path, {"format": form}, columns, rows)
 

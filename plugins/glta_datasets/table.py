@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenColumn, SeenFile
+from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenColumn, SeenFile, counted
 from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import sign_seen, table_ratings
@@ -52,6 +52,8 @@ PART_NAMES: Final = {
 
 # A whole number as programs write it that take it for a float.
 _POINTED: Final = r"^-?[0-9]+\.0$"
+# What a spreadsheet makes of a number with many digits, of which it shows the first.
+_ROUNDED: Final = r"^[0-9](?:[.,][0-9]+E\+?|E\+)[0-9]{1,2}$"
 
 
 @dataclass(frozen=True)
@@ -327,12 +329,21 @@ def _odd_ids(rows: pl.DataFrame) -> list[str]:
         both = pointed.filter(pointed.str.strip_suffix(".0").is_in(rows[name].unique().implode()))
         if len(both):
             plain = both[0].partition(".")[0]
-            told.append(
-                f"{len(both):,} {name} ids are written in two ways, such as '{plain}' and '{both[0]}': taken as two"
-            )
+            ids = counted(len(both), f"{name} id is", f"{name} ids are")
+            told.append(f"{ids} written in two ways, such as '{plain}' and '{both[0]}': taken as two")
+        if may_have(rows[name], "E"):
+            rounded = rows[name].filter(rows[name].str.contains(_ROUNDED)).unique(maintain_order=True)
+            if len(rounded):
+                ids = counted(len(rounded), f"{name} id has", f"{name} ids have")
+                told.append(
+                    f"{ids} lost digits, as in a spreadsheet, such as {rounded[0]}: several may have become one; "
+                    "export the column as text"
+                )
         if not may_have(rows[name], LETTERS_OF_NO_VALUE):
             continue
         odd = rows.filter(no_value(pl.col(name)) & (pl.col(name) != ""))
         if odd.height:
-            told.append(f"{odd.height:,} rows have '{odd[name][0]}' for their {name}: it is taken as an id")
+            value = f"'{odd[name][0]}'"
+            rows_have = counted(odd.height, f"row has {value} for its", f"rows have {value} for their")
+            told.append(f"{rows_have} {name}: it is taken as an id")
     return told

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from glta_cli.plugin import InputError
+from glta_cli.plugin import InputError, counted
 from glta_datasets.delimited import read_delimited
-from glta_datasets.encodings import as_utf8
+from glta_datasets.encodings import as_utf8, marked_encoding
 from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes, with_line_feeds
 from glta_datasets.ids import EXACT_FLOATS, exact_json, id_of
 from glta_datasets.json_lines import UNPARSABLE, Record, places_of, records_of
@@ -33,6 +33,7 @@ _FORMATS: Final = {
     **dict.fromkeys(("parquet", "pq"), "parquet"),
 }
 _SEPARATORS: Final = (",", ";", "\t", "|", "::", " ")
+_SEPARATOR_LINE: Final = re.compile(rb'"?sep=([ -~\t])"?[;,\t]*[ ]*(?=[\r\n])')
 _NAMED_SEPARATORS: Final = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 # To the fast reader a separator is one character: this one stands for a longer one, since no text has it.
 _STANDS_FOR_LONGER: Final = "\x1f"
@@ -62,7 +63,8 @@ def read_table(
         raise InputError("names its columns itself, whatever header says", location=str(path), hint="leave out header")
     match kind:
         case "json":
-            return replace(_json_table(path, encoding), form={"format": "json", "encoding": encoding or "utf-8"})
+            found = encoding or marked_encoding(first_line(path)) or "utf-8"
+            return replace(_json_table(path, encoding), form={"format": "json", "encoding": found})
         case "parquet":
             frame = read_parquet(read_bytes(path, if_empty=IF_EMPTY), str(path))
             return Records(frame, form={"format": "parquet"})
@@ -110,23 +112,36 @@ def rounded_ids(frame: pl.DataFrame, column: str) -> list[str]:
         return []
     limit = EXACT_FLOATS if kind == pl.Float64 else 2**24
     count = int((frame[column].alias("id").abs() >= limit).fill_null(False).sum())
-    told = f"{count:,} ids of column {column} are floats beyond {limit:,}: neighbours may have become one; store text"
-    return [told] if count else []
+    floats = counted(count, f"id of column {column} is a float", f"ids of column {column} are floats")
+    return [f"{floats} beyond {limit:,}: neighbours may have become one; store text"] if count else []
 
 
 def _delimited(path: Path, usual: str, separator: str | None, encoding: str | None, *, header: bool) -> Records:
     content = read_bytes(path, if_empty=IF_EMPTY)
     if content.startswith(b"PAR1"):
         raise InputError("this is a Parquet file", location=str(path), hint="name it .parquet")
+    found = encoding or marked_encoding(content) or "utf-8"
     content = as_utf8(content, str(path), encoding=encoding, nameable=True)
-    mark = _named_separator(separator) if separator is not None else separator_in(content, usual)
+    content, told = _without_separator_line(content)
+    mark = _named_separator(separator) if separator is not None else told or separator_in(content, usual)
     columns = None if header else _numbers_of(content, mark)
-    form = {"format": "tsv" if usual == "\t" else "csv", "separator": mark, "encoding": encoding or "utf-8"}
+    form = {"format": "tsv" if usual == "\t" else "csv", "separator": mark, "encoding": found}
     if len(mark) == 1 and mark.isascii():
         return replace(read_delimited(content, str(path), separator=mark, columns=columns), form=form)
     content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())
     records = read_delimited(content, str(path), separator=_STANDS_FOR_LONGER, columns=columns)
     return replace(_restored(records, mark), form=form)
+
+
+def _without_separator_line(content: bytes) -> tuple[bytes, str | None]:
+    """The text without a first line such as `sep=;`, and what that names: spreadsheets write it, and take it out again.
+
+    The line stays as an empty one, so that lines keep their numbers.
+    """
+    found = _SEPARATOR_LINE.match(content)
+    if found is None:
+        return content, None
+    return content[found.end() :], found[1].decode()
 
 
 def _numbers_of(content: bytes, mark: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from glta_cli.plugin import InputError, SeenFile
+from glta_cli.plugin import InputError, SeenFile, counted
 from glta_datasets.columns import listed
 from glta_datasets.numbers import no_value
 from glta_datasets.records import lost_texts, with_ids
@@ -49,7 +49,13 @@ def read_items(path: Path, options: TableSettings) -> tuple[pl.LazyFrame, SeenFi
     )
     described = with_ids(described, str(path), ("item",))
     if nameless := int((described["item"].fill_null("") == "").sum()):
-        warnings.append(f"{nameless:,} rows of {path.name} have no item id: they describe nothing")
+        warnings.append(
+            counted(
+                nameless,
+                f"row of {path.name} has no item id: it describes nothing",
+                f"rows of {path.name} have no item id: they describe nothing",
+            )
+        )
     roles = {**dict.fromkeys(columns, "description"), str(title): "title", str(item): "item"}
     return described.lazy(), seen_file(path, records, roles), warnings
 

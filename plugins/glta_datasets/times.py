@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from glta_cli.plugin import counted
 from glta_datasets.ids import BLANKS
 
 # A number is in seconds up to here, in thousandths up to a thousand times as much, and so on: the last second of the
@@ -22,7 +23,7 @@ LATEST: Final = 4_133_980_800
 # Year, month and day; perhaps the time of day, seconds, a fraction, and an offset from UTC.
 _DATE: Final = (
     r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
-    r"(?:(?:[Tt]|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([Zz]|UTC|GMT|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)?)?$"
+    r"(?:(?:[Tt]|\s+)(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,]\d+)?)?\s*([Zz]|UTC|GMT|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)?)?$"
 )
 # Before this second of 1971 there is no log: days, years and counts end up there.
 _EARLIEST: Final = 31_536_000
@@ -75,11 +76,15 @@ def absurd_years(seconds: pl.Series) -> list[str]:
             f"times lie {' and '.join(parts)}, such as {_shown(int(wrong[0]))}: they are kept as they are written"
         )
     if zeros := int((seconds == 0).sum()):
-        told.append(f"{zeros:,} times are 0, the first second of 1970: leave them empty where the time is not known")
+        told.append(
+            f"{counted(zeros, 'time is', 'times are')} 0, the first second of 1970: "
+            f"leave {'it' if zeros == 1 else 'them'} empty where the time is not known"
+        )
     first_year = seconds.filter((seconds > 0) & (seconds < _EARLIEST))
     if len(first_year) and not _day_numbers(least, most):  # type: ignore[arg-type]
         told.append(
-            f"{len(first_year):,} times lie in 1970, such as {_shown(int(first_year[0]))}: are they days or years? "
+            f"{counted(len(first_year), 'time lies', 'times lie')} in 1970, such as {_shown(int(first_year[0]))}: "
+            f"{'is it a day or a year' if len(first_year) == 1 else 'are they days or years'}? "
             "Numbers are read as seconds since 1970; dates such as 2020-09-13 are read too"
         )
     return told

@@ -62,3 +62,17 @@ def glta_graph_encoders() -> Iterable[EncoderDeclaration]:
         config="glta_encoders.settings:AlphaRecSettings",
         grid={"layers": [1, 2, 3]},
     )
+    yield EncoderDeclaration(
+        name="sasrec",
+        summary="SASRec: a causal transformer over each history (Kang and McAuley, ICDM 2018)",
+        target="glta_encoders.sasrec:SASRec",
+        config="glta_encoders.settings:SASRecSettings",
+        grid={"dropout": [0.2, 0.5]},
+    )
+    yield EncoderDeclaration(
+        name="sasrec-text",
+        summary="SASRec, its items known by their texts too",
+        target="glta_encoders.sasrec:SASRecText",
+        config="glta_encoders.settings:SASRecTextSettings",
+        grid={"dropout": [0.2, 0.5]},
+    )

@@ -1,8 +1,8 @@
 """Settings of the graph encoders, free of torch."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from glta_cli.plugin import Settings
 
@@ -86,3 +86,25 @@ class AlphaRecSettings(Settings):
     layers: int = Field(2, ge=0, le=1_000, description="propagations L")
     # A learning rate below the default recipe's suits it: 2e-3 ranked best on validation data of MovieLens-100K.
     projection: Literal["linear", "mlp"] = Field("mlp", description="of the text vectors: W t, or two layers")
+
+
+class SASRecSettings(Settings):
+    """SASRec."""
+
+    dimension: int = Field(64, ge=1, le=65_536, description="d, of items and states")
+    layers: int = Field(2, ge=1, le=1_000, description="attention layers")
+    heads: int = Field(1, ge=1, le=65_536, description="attention heads h of a layer, a divisor of dimension")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of numbers, and of attention, dropped in training")
+    longest_history: int = Field(50, ge=1, le=65_536, description="items read of a history, the newest, at most")
+
+    @model_validator(mode="after")
+    def _heads_share_the_dimension(self) -> Self:
+        if self.dimension % self.heads:
+            raise ValueError(
+                f"{self.heads} heads cannot share a dimension of {self.dimension}, which is no multiple of it"
+            )
+        return self
+
+
+class SASRecTextSettings(SASRecSettings):
+    """SASRec with item texts."""

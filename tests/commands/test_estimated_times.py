@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 LONG = ("--set", "finetune.training.epochs=1000000")
 
@@ -34,6 +37,28 @@ def test_a_run_stores_what_fits_the_machine_and_says_so(glta) -> None:
     asked = glta("finetune", "--recipe", "own.yaml", "--device", "cpu", "--dry-run", "--set", "backbone.layers=two")
     assert asked.code == 2
     assert "--set backbone.layers: " in asked.err
+
+
+def test_a_first_recipe_waits_for_no_library_of_models(glta) -> None:
+    rows = [f"u{user},i{(user * step) % 97},{1_700_000_000 + step}" for user in range(30) for step in range(1, 9)]
+    (glta.folder / "log.csv").write_text("user,item,timestamp\n" + "\n".join(rows) + "\n")
+    (glta.folder / "items.csv").write_text("item,title\n" + "".join(f"i{item},Rope {item}\n" for item in range(97)))
+    code = (
+        "import sys; from glta_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "heavy = {'transformers', 'torch_geometric', 'accelerate', 'peft', 'scipy'}\n"
+        "print('loaded:', sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "init", "log.csv", "items.csv"],
+        capture_output=True,
+        text=True,
+        cwd=glta.folder,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "loaded: []" in finished.stderr
 
 
 def test_a_first_recipe_says_how_long_it_will_take(glta) -> None:

@@ -266,3 +266,11 @@ def test_the_next_command_takes_events_as_they_were_given(glta, shop_folder):
     settings = [word for word in words if word.startswith("dataset.") and not word.startswith("dataset.name")]
     again = glta("prepare", "table", *(part for word in settings for part in ("--set", word)))
     assert "up to date" in again.err
+
+
+def test_people_are_told_apart_by_their_e_mail_where_nothing_else_does(glta):
+    rows = "".join(f"p{u}@example.org,{u},A{i}\n" for u in range(4) for i in range(4))
+    (glta.folder / "log.csv").write_text("E-Mail,seat,product\n" + rows)
+    assert glta("init", "log.csv", "--json").json["next"] == "glta recommend --user p0@example.org --recipe shop.yaml"
+    (glta.folder / "both.csv").write_text("E-Mail,user_id,product\n" + rows)
+    assert glta("init", "both.csv", "-o", "b.yaml", "--json").json["next"].startswith("glta recommend --user 0 ")

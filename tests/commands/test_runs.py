@@ -10,6 +10,7 @@ import typer
 
 from glta_cli.commands.options import checked_device, open_pipeline
 from glta_cli.core.errors import InputError
+from glta_cli.core.terminal import cells
 from glta_cli.recipe.files import load_recipe
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
@@ -145,3 +146,15 @@ def test_a_data_folder_that_leads_nowhere_is_told_as_such(glta, tmp_path):
     assert (finished.code, "File exists" in finished.err) == (2, False)
     why = f"{link} is a link to {tmp_path / 'gone'}, which does not exist"
     assert f"cannot be created: {why}\n  hint: choose another with --data-dir" in finished.err
+
+
+def test_runs_of_long_names_stand_side_by_side(glta, workspace):
+    publish_finetune(workspace)
+    names = ("a-run-with-a-name-of-forty-characters-ab", "\u63a8\u85a6" * 20)
+    for name in names:
+        save(workspace, name, {"finetune": "abc"})
+    shown = glta("runs", "compare", *names).out
+    [line] = [line for line in shown.splitlines() if "ndcg@10" in line]
+    assert line.split() == ["finetune", "ndcg@10", "0.2500", "0.2500"]
+    listed = glta("runs").out
+    assert max(map(cells, [*shown.splitlines(), *listed.splitlines()])) <= 80

@@ -148,6 +148,55 @@ def test_a_signal_nobody_asked_about_is_not_lost() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_after_the_last_look_for_one_is_not_lost(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install, sent = signal.signal, []
+
+    def late(which: int, handler: object) -> object:
+        if not sent:
+            # The work is done, the handlers are about to go, and this one still stands.
+            sent.append(which)
+            os.kill(os.getpid(), number)
+        return install(which, handler)  # type: ignore[arg-type]
+
+    before = signal.getsignal(number)
+
+    def work() -> None:
+        with stops_after("this step", kept="it is kept"):
+            stop_if_asked()
+            monkeypatch.setattr(signal, "signal", late)
+
+    with pytest.raises(InterruptedRunError, match="it is kept") as caught:
+        work()
+    assert sent
+    assert caught.value.signal_number == number
+    assert asked_to_stop() is None
+    assert signal.getsignal(number) is before
+    # Nobody asked the next one to stop.
+    with stops_after("this step", kept="it is kept"):
+        stop_if_asked()
+
+
+def test_a_failure_after_a_signal_does_not_let_the_work_go_on() -> None:
+    done = []
+
+    def rank() -> None:
+        for row in ("ease", "text-only"):
+            try:
+                with stops_after("this row", kept="rows are kept"):
+                    done.append(row)
+                    os.kill(os.getpid(), signal.SIGINT)
+                    raise GltaError(f"{row} cannot be fitted")
+            except GltaError:
+                continue
+
+    with pytest.raises(InterruptedRunError, match="rows are kept"):
+        rank()
+    assert done == ["ease"]
+
+
 def test_whoever_tries_again_after_an_error_does_not_after_a_signal() -> None:
     assert not issubclass(InterruptedRunError, (GltaError, Exception))
 

@@ -77,6 +77,22 @@ def test_a_lost_row_and_an_odd_time_are_shown_with_their_lines(shop):
     assert "several titles in products.csv: 1, such as 00001: 'Thing 1' and 'Another thing'" in remarks
 
 
+def test_descriptions_of_one_product_that_differ_are_shown_where_they_begin_to(tmp_path):
+    (tmp_path / "log.csv").write_text("user,item\na,1\nb,2\n")
+    shared = "a lamp of brass with a shade of linen: "
+    products = ["1,Lamp,<b>Short</b>", "1,Lamp,Short", f"2,Tent,{shared}white", f"2,Tent,{shared}red and blue", "3,,"]
+    (tmp_path / "products.csv").write_text("item,title,description\n" + "\n".join(products) + "\n")
+    settings = DatasetSettings(
+        name="table", source=str(tmp_path / "log.csv"), options={"items": str(tmp_path / "products.csv")}
+    )
+    dataset, _ = prepare(settings, Workspace(tmp_path / "data"))
+    # Markup alone is no difference, and nothing is said of titles, which do not differ.
+    assert [warning for warning in dataset.warnings if "several" in warning] == [
+        "items with several descriptions in products.csv: 1, such as 2: "
+        "'...of linen: white' and '...of linen: red and blue'; the first counts"
+    ]
+
+
 def test_a_third_of_the_rows_is_not_lost_in_silence(tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("user,item,timestamp\n" + "a,x,2020-01-01\nb,x,2020-01-02\nc,y,soon\nd,y,later\n")

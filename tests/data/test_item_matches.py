@@ -17,6 +17,7 @@ LOG = [str(item) for item in range(40, 0, -1)]
         (LOG, [f"{item}\u200b" for item in LOG], "blanks"),
         ([f"a {item}" for item in LOG], [f"a{item}" for item in LOG], "blanks"),
         ([f"\u00e9{item}" for item in LOG], [f"e\u0301{item}" for item in LOG], "Unicode form"),
+        ([f"20{int(item):03d}" for item in LOG], [f"20,{int(item):03d}" for item in LOG], "thousands separators"),
     ],
 )
 def test_ids_that_differ_in_their_writing_alone_are_told(log, items, reason):

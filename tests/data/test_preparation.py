@@ -59,7 +59,7 @@ def test_ids_texts_and_counts_come_out_as_they_went_in(shop, workspace):
     assert dataset.titles == ["Tea & milk", "Jam", "egg", "Never bought"]
     assert dataset.texts == ["Tea & milk. Hot", "Jam", "egg", "Never bought. Nobody"]
     assert dataset.has_text
-    assert dataset.warnings[1:] == ["1 of 4 items have neither title nor description"]
+    assert dataset.warnings[1:] == ["1 of 4 items has neither title nor description"]
     assert dataset.summary() == {
         "dataset": "table",
         "users": 3,

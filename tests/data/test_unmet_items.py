@@ -51,5 +51,5 @@ def test_an_item_in_another_writing_is_told_and_not_added(prepared):
     dataset = prepared("item,title\n000,Zero\n001,One\n002,Two\n3,Three\n4,Four\n")
     assert dataset.item_ids == ["000", "001", "002", "003", "4"]
     (told,) = [warning for warning in dataset.warnings if "not in items.csv" in warning]
-    assert told.startswith("1 items of the log are not in items.csv, such as 003 (there: 3)")
+    assert told.startswith("1 item of the log is not in items.csv, such as 003 (there: 3)")
     assert "leading zeros" in told

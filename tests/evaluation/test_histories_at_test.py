@@ -34,7 +34,7 @@ from glta_cli.workspace.workspace import Workspace
 
 IN_TIME = "dataset.split.strategy=leave-last-out"
 LINEAR = ("item-knn", "text-only", "ease", "ease-text", "ials")
-ENCODERS = ("lightgcn-softmax", "alpharec")
+ENCODERS = ("lightgcn-softmax", "alpharec", "sasrec")
 
 
 def split_of(strategy: str) -> str:
@@ -265,7 +265,8 @@ def test_a_setting_that_scoring_reads_leaves_what_was_fitted_and_tried_before_fo
     run_toy: Callable[..., Pipeline],
 ) -> None:
     pipeline = run_toy(stage="prepare")
-    [usual], [recent] = (compared_rows({"ease": options}, pipeline.recipe) for options in ({}, {"recency": 0.5}))
+    given = {"regularization": 300.0}
+    [usual], [recent] = (compared_rows({"ease": given | own}, pipeline.recipe) for own in ({}, {"recency": 0.5}))
     assert isinstance(usual, BaselineRow)
     assert isinstance(recent, BaselineRow)
     assert usual.fitted(pipeline)[0].artefact == recent.fitted(pipeline)[0].artefact

@@ -111,6 +111,10 @@ def report() -> dict[str, Any]:
                 for value, quality in ((100.0, 0.1511), (250.0, 0.1622), (500.0, 0.1533))
             ]
         },
+        "served": [
+            {"seed": seed, "row": "glta", "terms": ["ease", "lightgcn"], "chosen_among": 4, "validation_ndcg@10": 0.2}
+            for seed in (0, 1, 2)
+        ],
         "comparison": {"model": "glta", "against": "ease", "metric": "ndcg@10", "difference": 0.15, "p": 0.0123},
         "comparisons": [
             {"model": "glta-llm", "against": "wo-ia-llm", "metric": "ndcg@10", "difference": -0.02, "p": 0.3}
@@ -232,6 +236,15 @@ def test_a_split_in_time_says_what_histories_hold(report, extras) -> None:
     assert said in Page(report_page(report, extras)).text
 
 
+def test_what_is_served_is_told_once_or_by_seed(report, extras) -> None:
+    page = report_page(report, extras)
+    assert page.count("glta is ease + lightgcn, the best of 4 on validation.") == 1
+    report["served"][2] |= {"terms": ["ease"], "row": "ease"}
+    page = report_page(report, extras)
+    assert "seeds 0, 1: glta is ease + lightgcn, the best of 4 on validation." in page
+    assert "seed 2: glta is ease, the best of 4 on validation." in page
+
+
 def test_variants_are_compared_one_by_one(report, extras) -> None:
     text = " ".join(Page(report_page(report, extras)).text.split())
     assert "NDCG@10 of glta-llm is 0.0200 below that of wo-ia-llm (p = 0.3). Were the two equally good" in text
@@ -307,7 +320,7 @@ def test_texts_of_the_data_stay_text(report, extras) -> None:
 
 def test_what_a_run_lacks_is_said(report, extras) -> None:
     bare = Extras("lightgcn", [], "There are no item tokens.", "There is no index.", {}, extras.environment)
-    report |= {"slices": {}, "tuning": {}, "comparison": None, "comparisons": [], "seeds": [0]}
+    report |= {"slices": {}, "tuning": {}, "served": [], "comparison": None, "comparisons": [], "seeds": [0]}
     report["intervals"] = {name: {} for name in MODELS}
     report["by_seed"] = {n: {m: [v] for m, v in row.items()} for n, row in report["models"].items()}
     page = check_page(report_page(report, bare))

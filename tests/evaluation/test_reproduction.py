@@ -259,6 +259,7 @@ def test_the_papers_own_settings_differ_in_the_language_model_alone(differs: Cal
             "GLTA: user ids in words; the paper has user tokens",
         ),
         ("text.shuffled=true", "control: texts dealt out at random"),
+        ("text.weights=random", "control: texts read with random weights"),
         ("finetune.shuffled_users=true", "control: user tokens of other users"),
         ("finetune.enabled=false", "GLTA: not measured, the recipe stops at the graph encoder"),
         (
@@ -322,6 +323,7 @@ def report() -> dict[str, Any]:
         "run": "toy",
         "users": 6039,
         "tuning": {},
+        "served": [],
         "seeds": [0],
         "models": {name: dict.fromkeys(metrics, value) for name, value in values.items()},
         "intervals": {name: dict.fromkeys(metrics, (value - 0.01, value + 0.01)) for name, value in values.items()},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from glta_cli.graph.cold_start import with_unmet_foretold
+from glta_cli.graph.cold_start import with_met_items, with_new_items, with_unmet_foretold
+from glta_cli.plugin.interactions import Interactions
 
 
 def test_an_item_nobody_met_gets_the_vector_its_text_foretells() -> None:
@@ -25,3 +26,29 @@ def test_without_texts_it_is_as_any_item() -> None:
     found = with_unmet_foretold(items, None, met)
     assert_allclose(found[1], items[met].mean(axis=0))
     assert with_unmet_foretold(items, None, np.ones(4, dtype=bool)) is items
+
+
+def test_what_nobody_met_teaches_nothing_of_new_items() -> None:
+    generator = np.random.default_rng(0)
+    texts = generator.normal(size=(210, 12)).astype(np.float32)
+    rows = texts @ generator.normal(size=(12, 5)).astype(np.float32) + 0.5
+    met = np.arange(200) % 2 == 0
+    learnt = np.where(met[:, None], rows[:200], generator.normal(size=(200, 5))).astype(np.float32)
+    found = with_new_items(learnt, texts, 210, met)
+    assert_array_equal(found[:200], learnt)
+    assert_allclose(found[200:], rows[200:], atol=0.01)
+    assert_allclose(with_new_items(learnt, None, 201, met)[200], learnt[met].mean(axis=0), rtol=1e-5)
+
+
+def test_an_item_whose_vector_knows_nobody_goes_by_who_met_it() -> None:
+    generator = np.random.default_rng(0)
+    tastes = generator.normal(size=(2, 4)).astype(np.float32)
+    users, items = np.repeat(tastes, 20, axis=0), np.repeat(tastes, 10, axis=0)
+    pairs = [(user, item) for user in range(40) for item in range(20) if user // 20 == item // 10 and (user + item) % 3]
+    # The last item of the first taste is met by users of the second alone.
+    met = [(user, item) for user, item in pairs if item != 9] + [(user, 9) for user in range(20, 40)]
+    history = Interactions.from_pairs(*zip(*met, strict=True), user_count=40, item_count=20)
+    known = np.arange(20) != 9
+    found = with_met_items(items, known, users, history)
+    assert_array_equal(found[known], items[known])
+    assert np.linalg.norm(found[9] - tastes[1]) < np.linalg.norm(found[9] - tastes[0])

@@ -75,3 +75,50 @@ def test_a_slip_is_named(graph: InteractionGraph, outputs: Any, loss: Any, told:
 def test_what_is_no_module_is_named(graph: InteractionGraph) -> None:
     with pytest.raises(PluginError, match=r"it makes a list, not a torch\.nn\.Module"):
         checked_encoder([], graph, DIMENSION)
+
+
+class SequenceEncoder(nn.Module):
+    """Returns what it is told to, of histories."""
+
+    reads_histories = True
+
+    def __init__(self, longest: Any, items: Any, states: Any) -> None:
+        super().__init__()
+        self.longest, self.items_given, self.states = longest, items, states
+
+    def longest_history(self) -> Any:
+        return self.longest
+
+    def items(self) -> Any:
+        return self.items_given
+
+    def encode(self, histories: torch.Tensor) -> Any:
+        return torch.ones(*histories.shape, DIMENSION) if self.states is None else self.states
+
+
+@pytest.mark.parametrize("longest", [1, 50])
+def test_a_right_sequence_encoder_passes(graph: InteractionGraph, longest: int) -> None:
+    encoder = SequenceEncoder(longest, vectors()[1], None)
+    assert checked_encoder(encoder, graph, DIMENSION) is encoder
+
+
+@pytest.mark.parametrize(
+    ("longest", "items", "states", "told"),
+    [
+        (0, vectors()[1], None, "longest_history() returns 0, not a number of items from 1 on"),
+        (2.0, vectors()[1], None, "longest_history() returns 2.0, not a number of items from 1 on"),
+        (9, vectors()[0], None, "items() returns a tensor [7, 4], float32, not [5, 4], float32"),
+        (
+            9,
+            vectors()[1],
+            torch.ones(2, DIMENSION),
+            "encode() of histories [2, 2] returns a tensor [2, 4], float32, not [2, 2, 4], float32",
+        ),
+    ],
+)
+def test_a_slip_of_a_sequence_encoder_is_named(
+    graph: InteractionGraph, longest: Any, items: Any, states: Any, told: str
+) -> None:
+    with pytest.raises(PluginError) as caught:
+        checked_encoder(SequenceEncoder(longest, items, states), graph, DIMENSION)
+    assert str(caught.value) == told

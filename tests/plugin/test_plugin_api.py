@@ -191,16 +191,28 @@ def test_first_party_components_are_what_their_protocol_asks_for(kind: Kind) -> 
 
 
 def protocol_of(kind: Kind, target: Any) -> type:
-    texts = kind == "encoder" and getattr(target, "needs_text_vectors", False)
-    return plugin.TextGraphEncoder if texts else PROTOCOL_OF_KIND[kind]
+    if kind != "encoder":
+        return PROTOCOL_OF_KIND[kind]
+    texts = getattr(target, "needs_text_vectors", False)
+    if getattr(target, "reads_histories", False):
+        return plugin.TextSequenceEncoder if texts else plugin.SequenceEncoder
+    return plugin.TextGraphEncoder if texts else plugin.GraphEncoder
 
 
-def test_the_example_of_an_encoder_that_takes_texts_keeps_every_promise() -> None:
+@pytest.mark.parametrize(
+    ("protocol", "name"),
+    [
+        (plugin.TextGraphEncoder, "ProjectedTexts"),
+        (plugin.SequenceEncoder, "DecayingMean"),
+        (plugin.TextSequenceEncoder, "NewestText"),
+    ],
+)
+def test_the_example_of_every_other_encoder_keeps_every_promise(protocol: type, name: str) -> None:
     names: dict[str, Any] = {}
-    exec(example_of(plugin.TextGraphEncoder), names)
-    assert drift(names["ProjectedTexts"], plugin.TextGraphEncoder) == {}
-    contract = Contract("projected-texts")
-    encoder_promises(contract, names["ProjectedTexts"], names["ProjectedTextsSettings"]())
+    exec(example_of(protocol), names)
+    assert drift(names[name], protocol) == {}
+    contract = Contract(name)
+    encoder_promises(contract, names[name], names[f"{name}Settings"]())
     contract.settle()
 
 
@@ -238,6 +250,7 @@ TOOLS = [
     "attach_adapters",
     "cache_root",
     "choose_dtype",
+    "counted",
     "exit_after",
     "fingerprint",
     "out_of_memory",

@@ -83,7 +83,8 @@ def test_ease_is_the_same_in_blocks(
     made = (Ease(EaseSettings()), EaseText(EaseTextSettings()))
     whole = [baseline.fit(given)["weights"] for baseline in made]
     for block in (1, 5, 12):
-        monkeypatch.setattr("glta_baselines.ease.BLOCK", block)
+        for module in ("ease", "ridge_inverse"):
+            monkeypatch.setattr(f"glta_baselines.{module}.BLOCK", block)
         for baseline, expected in zip(made, whole, strict=True):
             np.testing.assert_allclose(baseline.fit(given)["weights"], expected, atol=1e-7)
 

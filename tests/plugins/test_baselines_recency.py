@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from glta_baselines.add_ease import AddEase
 from glta_baselines.ease import Ease, EaseText
 from glta_baselines.histories import histories_of
 from glta_baselines.ials import Ials
 from glta_baselines.item_knn import ItemKnn
+from glta_baselines.l3ae import L3ae
 from glta_baselines.settings import (
+    AddEaseSettings,
     EaseSettings,
     EaseTextSettings,
     IalsSettings,
     ItemKnnSettings,
+    L3aeSettings,
     TextOnlySettings,
 )
 from glta_baselines.text_only import TextOnly
@@ -30,6 +34,8 @@ EVERYONE = np.arange(USERS)
 ROWS: list[tuple[type[Any], type[Any], dict[str, Any]]] = [
     (Ease, EaseSettings, {}),
     (EaseText, EaseTextSettings, {}),
+    (L3ae, L3aeSettings, {}),
+    (AddEase, AddEaseSettings, {}),
     (ItemKnn, ItemKnnSettings, {"shrink": 0.0}),
     (TextOnly, TextOnlySettings, {}),
     (Ials, IalsSettings, {"dimension": 4}),

@@ -198,3 +198,24 @@ def test_a_format_can_be_named_whatever_the_file_is_called(tmp_path, named, text
         read(path)
     assert "-o format=csv" in str(caught.value.hint)
     assert read(path, format=named)[1].rows() == [("a", "1")]
+
+
+# ------------------------------------------------------------------------------------ what spreadsheets put around
+
+
+def test_a_first_line_that_names_the_separator_is_none_of_the_log(tmp_path):
+    lines = ["sep=;", "user;item;time", "a;x,1;2024-1-5 9:5", "b;y;2024-01-05 10:05:7", "c;z;soon"]
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\r\n")
+    raw, rows = read(path)
+    assert rows.rows() == [("a", "x,1", second(2024, 1, 5, 9, 5)), ("b", "y", second(2024, 1, 5, 10, 5, 7))]
+    assert raw.examples["bad time"] == "line 5: 'c;z;soon'"
+    assert raw.files[0].form["separator"] == ";"
+
+
+def test_the_encoding_that_a_mark_names_is_told(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes("user,item\né,x\n".encode("utf-16"))
+    raw, rows = read(path)
+    assert rows.rows() == [("é", "x")]
+    assert raw.files[0].form["encoding"] == "utf-16"

@@ -131,7 +131,7 @@ def test_the_release_of_2014_is_recognised_by_its_python_literals(tmp_path, prep
     assert pairs(dataset) == [("A1", "B1"), ("A1", "B2"), ("A2", "B1")]
     assert [dataset.item_ids[item] for item in dataset.history().of(0)] == ["B2", "B1"]
     assert dataset.texts[0] == "Baby's first. Acme. Toys, Blocks. It's soft"
-    assert "1 lines of meta_Baby.json.gz cannot be read" in dataset.warnings
+    assert "1 line of meta_Baby.json.gz cannot be read" in dataset.warnings
 
 
 def test_the_release_of_2018_has_lists_repeated_items_and_entities(tmp_path, prepared_from):

@@ -171,3 +171,11 @@ def test_a_number_written_as_two_ids_is_told(prepared):
     told = warnings_of(prepared({"log.csv": LOG + "1.0,2\n2.0,4\n77.0,4\n77.5,4\n"}))
     assert "2 user ids are written in two ways, such as '1' and '1.0': taken as two" in told
     assert "item ids" not in told
+
+
+def test_ids_of_which_a_spreadsheet_shows_the_first_digits_are_told(prepared):
+    rows = "".join(f"u{user},{'4.00638E+12' if item < 3 else item}\n" for user, item in PAIRS)
+    told = " ".join(prepared({"log.csv": "user,item\n" + rows}).warnings)
+    assert "1 item id has lost digits, as in a spreadsheet, such as 4.00638E+12: several may have become one" in told
+    plain = " ".join(prepared({"other.csv": "user,item\n" + rows.replace("4.00638E+12", "3E12")}).warnings)
+    assert "lost digits" not in plain

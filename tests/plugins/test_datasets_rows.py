@@ -200,7 +200,7 @@ def test_a_word_for_no_title_is_no_title(read, tmp_path, word, suffix):
 def test_a_word_for_none_among_ids_is_kept_and_told(read):
     dataset = read({"log.csv": "user,item\nnan,1\na,1\n"})
     assert dataset.user_ids == ["nan", "a"]
-    assert "1 rows have 'nan' for their user: it is taken as an id" in dataset.warnings
+    assert "1 row has 'nan' for its user: it is taken as an id" in dataset.warnings
 
 
 # -------------------------------------------------------------------------------------------------------- splits

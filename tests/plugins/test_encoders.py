@@ -150,6 +150,10 @@ def check_formula(encoder: Any, embeddings: Tensor, loss: Tensor) -> None:
         ("rlmrec-gen", {"masked": 0.9, "contrasted": 3}),
         ("alpharec", {"projection": "linear"}),
         ("alpharec", {"projection": "mlp", "layers": 0}),
+        ("sasrec", {}),
+        ("sasrec", {"heads": 4, "layers": 1, "longest_history": 3, "dropout": 0.0}),
+        ("sasrec", {"longest_history": 1}),
+        ("sasrec-text", {}),
     ],
 )
 def test_an_encoder_keeps_every_promise(name: str, options: dict[str, Any]) -> None:

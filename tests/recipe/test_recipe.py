@@ -267,8 +267,8 @@ def test_own_settings_of_a_plugin_are_checked_like_the_core_s(written):
     [
         "[popularity, ease]",
         "{popularity: , ease: }",
-        "{popularity: {}, ease: {regularization: 300.0}}",
-        "[popularity, {ease: {regularization: 300.0}}]",
+        "{popularity: {}, ease: {regularization: auto}}",
+        "[popularity, {ease: {regularization: auto}}]",
         "[popularity, {ease: }]",
     ],
 )
@@ -276,7 +276,7 @@ def test_components_are_listed_as_names_or_with_settings(written, listed):
     recipe = load_recipe(written(f"evaluate: {{baselines: {listed}}}\n")).recipe
     assert list(recipe.evaluate.baselines) == ["popularity", "ease"]
     settings = own_settings("baseline", "ease", recipe.evaluate.baselines["ease"], ())
-    assert settings.model_dump() == {"regularization": 300.0, "recency": 1.0}
+    assert settings.model_dump() == {"regularization": "auto", "recency": 1.0}
 
 
 def test_what_is_wrong_with_a_listed_component_is_placed(written):

@@ -15,13 +15,18 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
-from glta_cli.serving.fusion import WEIGHTS, FusionWeights, choose_weights, fuse, z_scores
+from glta_cli.serving.fusion import WEIGHTS, FusionWeights, choose_weights, fuse_terms, z_scores
 
 USERS, ITEMS = 700, 50
 
 
 def table(scores: np.ndarray) -> Scorer:
     return lambda users: scores[users].astype(np.float32)
+
+
+def fuse(graph: np.ndarray, language: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """z(CF) + w·z(LLM)."""
+    return fuse_terms([graph, language], np.stack([np.ones_like(weights), weights], axis=1))
 
 
 def zeros(count: int) -> np.ndarray:

@@ -37,7 +37,7 @@ def interactions_of(toy_table: Path, user: str) -> list[str]:
 
 def test_the_answer_has_the_shape_others_rely_on(artefact: Artefact) -> None:
     answer = recommend(artefact, "u7", 5)
-    assert set(answer) == {"user", "history", "recommendations"}
+    assert set(answer) == {"user", "row", "terms", "answered_by", "history", "recommendations"}
     assert answer["user"] == "u7"
     assert [entry["rank"] for entry in answer["recommendations"]] == [1, 2, 3, 4, 5]
     for entry in answer["recommendations"]:
@@ -148,7 +148,7 @@ def test_an_index_of_an_older_layout_is_built_again(
 ) -> None:
     serving = run_toy(stage="serving-index")
     workspace = serving.workspace
-    monkeypatch.setattr("glta_cli.serving.index.LAYOUT", 1)
+    monkeypatch.setattr("glta_cli.serving.index.PAIR_LAYOUT", 1)
     assert published_index("toy", workspace.root) is None
     monkeypatch.undo()
     asked, found = published_index("toy", workspace.root)

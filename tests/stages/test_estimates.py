@@ -7,11 +7,13 @@ import torch
 
 from glta_cli.core.durations import shown_duration
 from glta_cli.core.files import read_json
-from glta_cli.stages import estimates
+from glta_cli.stages import estimates, pretrain_graph
 from glta_cli.stages.estimates import Estimator
+from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.schedule import Schedule
 from glta_cli.stages.workloads import WORKLOADS
 from glta_cli.training.work import MatrixRate, matrix_rate
+from glta_cli.workspace.workspace import Workspace
 
 CPU = torch.device("cpu")
 
@@ -85,6 +87,32 @@ def test_what_a_stage_computes_is_counted_from_what_its_settings_ask_for(run_toy
         assert least < ratio < most, (stage, override, ratio)
 
 
+def test_a_linear_term_takes_a_cube_of_the_items_and_a_solution_for_each_row(run_toy) -> None:
+    one = estimator(run_toy, "fusion.terms=[ease, encoder]")
+    two = estimator(run_toy, "fusion.terms=[ease, ease-text, encoder]")
+    sparse = estimator(run_toy, "fusion.terms=[item-knn, encoder]")
+    solved, both, ranked = (operations(each, "fit-linear") for each in (one, two, sparse))
+    assert both == pytest.approx(2 * solved)
+    assert solved - ranked == pytest.approx(12 * 40.0**3)
+    assert operations(one, "refit-fit-linear") == solved
+
+
+def test_a_sequence_encoder_is_counted_by_the_places_of_its_histories(run_toy) -> None:
+    def counted(*overrides: str) -> float:
+        return operations(estimator(run_toy, "graph.encoder=sasrec", *overrides), "pretrain-graph")
+
+    plain = counted()
+    for override, least, most in [
+        ("graph.training.epochs=20", 1.8, 2.2),
+        ("graph.alignment_holdout=0", 0.4, 0.7),
+        ("graph.options.layers=8", 2.0, 4.1),
+        ("graph.softmax_items=20", 0.5, 0.98),
+        ("graph.loss=bpr", 0.3, 0.95),
+    ]:
+        ratio = counted(override) / plain
+        assert least < ratio < most, (override, ratio)
+
+
 def test_an_estimate_is_what_is_counted_at_the_rate_of_the_machine(run_toy, steady: float) -> None:
     one = estimator(run_toy, "finetune.training.epochs=100000")
     estimate = one.of("finetune")
@@ -115,6 +143,60 @@ def test_a_stage_that_ran_before_says_how_long_it_takes(
     other = estimator(run_toy, "graph.encoder=hccf", stage="pretrain-graph", name="before").of("pretrain-graph")
     assert other is not None
     assert not other.learnt
+
+
+def learnt_rate(pipeline: Pipeline, stage: str) -> float | None:
+    estimate = Estimator(pipeline.recipe, pipeline.prepared(), pipeline.workspace, CPU).of(stage)
+    assert estimate is not None
+    return estimate.rate if estimate.learnt else None
+
+
+@pytest.fixture
+def learning(steady: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages of seconds are learnt from like those of hours."""
+    monkeypatch.setattr(estimates, "SMALL", 0.0)
+    monkeypatch.setattr(estimates, "AROUND", 0.0)
+
+
+@pytest.mark.usefixtures("learning")
+def test_nothing_is_learnt_from_a_training_that_an_earlier_go_did_part_of(
+    tiny_recipe, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe("graph.training.checkpoint_seconds=0")
+    pipeline = Pipeline("resumed", recipe, Workspace(tmp_path), device="cpu")
+    with monkeypatch.context() as patched:
+
+        def killed(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        # The encoder is trained, and its state saved.
+        patched.setattr(pretrain_graph, "write_tensors", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.ensure("pretrain-graph")
+    resumed = pipeline.ensure("pretrain-graph")
+    assert resumed.manifest["work"]["resumed"] is True
+    assert learnt_rate(pipeline, "pretrain-graph") is None
+
+    # One from the start to the end is learnt from, whatever was resumed later.
+    whole = Pipeline("whole", tiny_recipe("seed=7"), Workspace(tmp_path), device="cpu")
+    manifest = whole.ensure("pretrain-graph").manifest
+    assert "resumed" not in manifest["work"]
+    (resumed.path / "manifest.json").touch()
+    rate = learnt_rate(pipeline, "pretrain-graph")
+    assert rate == pytest.approx(manifest["work"]["operations"] / manifest["processor_seconds"], rel=0.01)
+
+
+@pytest.mark.usefixtures("learning")
+def test_nothing_is_learnt_from_vectors_that_were_there(tiny_recipe, tmp_path) -> None:
+    first = Pipeline("first", tiny_recipe(), Workspace(tmp_path), device="cpu")
+    details = first.ensure("encode-items").details
+    assert details == {"items": 40, "dimensions": 16}
+    rate = learnt_rate(first, "encode-items")
+    assert rate is not None
+    # Another split of the same items: their texts are read already.
+    second = Pipeline("second", tiny_recipe("dataset.split.seed=1"), Workspace(tmp_path), device="cpu")
+    assert second.ensure("encode-items").details == {**details, "done_before": 40}
+    assert learnt_rate(second, "encode-items") == rate
 
 
 def test_what_takes_minutes_is_announced_and_what_takes_seconds_is_not(

@@ -13,7 +13,7 @@ from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.propagation import embeddings_on
 from glta_cli.training.loop import pick_device
 
-ENCODERS = ["lightgcn", "hccf", "alpharec", "rlmrec-gen"]
+ENCODERS = ["lightgcn", "hccf", "alpharec", "rlmrec-gen", "sasrec", "sasrec-text"]
 
 
 def context_of(pipeline: Pipeline) -> StageContext:

@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import write_sealed_json
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.pretraining import SoftmaxTask
@@ -298,6 +298,38 @@ def test_what_is_measured_was_never_learnt_before(tiny_settings: dict[str, Any],
     assert json.loads(told.stdout)["warm_start"] is False
     assert "was trained on before" in " ".join(told.stderr.split())
     assert "warm_start_from" not in artefact("pretrain-graph", Workspace().required_run("random")).manifest["settings"]
+
+
+def test_after_an_interrupted_training_the_one_before_is_the_start(
+    grown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = stored()
+    with monkeypatch.context() as patch:
+
+        def fails(*_: Any) -> torch.Tensor:
+            raise GltaError("the disk failed")
+
+        patch.setattr(FinetuningTask, "loss", fails)
+        with pytest.raises(GltaError, match="the disk failed"):
+            glta(*TRAIN)
+    assert stored().failed == "the disk failed"
+    add(grown, "u61,i7,1600001011", "u61,i8,1600001012", "u61,i9,1600001013", "u61,i10,1600001014")
+    assert json.loads(glta(*TRAIN).stdout)["warm_start"] is True
+    for stage in ("encode-items", "pretrain-graph", "align", "finetune"):
+        assert artefact(stage).manifest["settings"]["warm_start_from"] == before.stages[stage], stage
+
+
+def test_what_the_training_before_the_last_learnt_is_not_measured_either(shop: Path) -> None:
+    log = shop / "interactions.csv"
+    head, *rows = log.read_text().splitlines()
+    first = [next(row for row in rows if row.startswith(f"u{user},")) for user in range(10)]
+    log.write_text("\n".join([head, *(row for row in rows if row not in first), *NEWS]) + "\n")
+    assert json.loads(glta(*TRAIN).stdout)["warm_start"] is True
+    # Learnt by the first training, unknown to the second, and now the newest of their users: the test.
+    add(shop, *(f"{row.rpartition(',')[0]},1600002000" for row in first))
+    told = glta(*TRAIN)
+    assert json.loads(told.stdout)["warm_start"] is False
+    assert "was trained on before" in " ".join(told.stderr.split())
 
 
 def test_a_refit_goes_on_from_the_refit(shop: Path) -> None:

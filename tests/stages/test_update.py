@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from numpy.testing import assert_array_equal
 from typer.testing import CliRunner
 
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import read_sealed_json, write_sealed_json
 from glta_cli.main import app
-from glta_cli.serving.index import Index
+from glta_cli.serving.index import Index, mapped_tensors
 from glta_cli.stages import updated_index
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
@@ -67,25 +66,6 @@ def without_parameters(root: Path) -> None:
             content["outputs"].pop(name, None)
             (manifest.parent / name).unlink(missing_ok=True)
         write_sealed_json(manifest, {key: value for key, value in content.items() if key != "checksum"})
-
-
-@pytest.fixture
-def shop(
-    run_toy: Callable[..., Pipeline],
-    tiny_settings: dict[str, Any],
-    toy_table: Path,
-    tmp_path: Path,
-    workspace_root: Path,
-) -> Path:
-    """The folder of the log of a finished run `shop`, in a workspace of its own."""
-    run_toy(stage="serving-index")
-    shutil.copytree(run_toy().workspace.root / "stages", workspace_root / "stages")
-    source = tmp_path / "source"
-    shutil.copytree(toy_table, source)
-    recipe = tmp_path / "shop.yaml"
-    recipe.write_text(yaml.safe_dump({**tiny_settings, "dataset": {"name": "table", "source": str(source)}}))
-    glta("recommend", "--user", "u7", "--recipe", str(recipe))
-    return source
 
 
 def append(source: Path, lines: list[str]) -> None:
@@ -208,7 +188,7 @@ def test_a_log_that_says_the_same_in_other_bytes_changes_nothing(shop: Path) -> 
     assert "changed since" in glta("recommend", "--user", "u7").stderr
     said = glta("update").stdout
     assert "nothing new for run shop" in said
-    assert "1  rows left out: duplicate" in said
+    assert "1  row left out: duplicate" in said
     assert run_file().stages == run.stages
     assert glta("recommend", "--user", "u7").stderr == ""
 
@@ -253,8 +233,8 @@ def test_items_that_the_source_names_no_more_are_told(shop: Path) -> None:
     for file in (log, items):
         file.write_text("".join(line for line in file.read_text().splitlines(True) if "new-film" not in line))
     said = glta("update").stdout
-    assert "1  items the source names no more, such as new-film" in said
-    assert "they stay among the answers until glta update --train" in said
+    assert "1  item listed no more, such as new-film" in said
+    assert "they are in nobody's answers until they are listed again" in said
 
 
 def test_a_time_that_was_corrected_is_taken_in(shop: Path) -> None:
@@ -282,8 +262,8 @@ def test_an_index_of_an_earlier_training_is_not_put_over_a_later_one(shop: Path,
 def test_rows_it_leaves_out_are_counted(shop: Path) -> None:
     append(shop, ["n1,i1,\n", "n1,i2,1700000000\n"])
     said = glta("update").stdout
-    assert "1  new users" in said
-    assert "1  rows left out: missing timestamp" in said
+    assert "1  new user\n" in said
+    assert "1  row left out: missing timestamp" in said
     assert "no words of the language model" not in said  # it was made without any
 
 
@@ -329,10 +309,11 @@ def test_a_renamed_title_trains_no_encoder_that_reads_no_text(shop: Path, tmp_pa
     [
         ("finetune.head=linear",),
         ("graph.encoder=alpharec",),
+        ("graph.encoder=sasrec",),
         ("text.vectors=false", "align.enabled=false"),
         ("finetune.readout=autoregressive",),
     ],
-    ids=["linear head", "text encoder", "no texts", "autoregressive"],
+    ids=["linear head", "text encoder", "histories", "no texts", "autoregressive"],
 )
 def test_every_kind_of_model_takes_in_new_users_and_items(
     overrides: tuple[str, ...], run_toy: Callable[..., Pipeline], toy_table: Path, tmp_path: Path
@@ -347,3 +328,27 @@ def test_every_kind_of_model_takes_in_new_users_and_items(
     assert (found["new"]["users"], found["new"]["items"], found["read_out"]) == (2, 1, 4)
     assert "Space film 99" in recommended("n1", "-k", "40", *options)
     assert all(np.isfinite(each["score"]) for each in answer_of("n2", *options)["recommendations"])
+
+
+def test_a_new_user_is_encoded_by_an_encoder_that_reads_histories(
+    run_toy: Callable[..., Pipeline], toy_table: Path, tmp_path: Path
+) -> None:
+    overrides = ("graph.encoder=sasrec", "graph.options.longest_history=5")
+    workspace = run_toy(*overrides, stage="serving-index", name="histories").workspace
+    root, source = tmp_path / "workspace", tmp_path / "source"
+    shutil.copytree(workspace.root, root)
+    shutil.copytree(toy_table, source)
+    rows = [line.split(",") for line in (source / "interactions.csv").read_text().splitlines()]
+    twin = [f"twin,{item},{time}\n" for user, item, time in rows if user == "u7"]
+    append(source, [*twin, "met-nothing-known,new-film,1700000000\n"])
+    run = ("--run", "histories", "--data-dir", str(root))
+    glta("update", "--source", str(source), "--json", *run)
+    found = Workspace(root).run("histories")
+    assert found is not None
+    index = Artefact(root / "stages" / "serving-index" / found.stages["serving-index"])
+    users = mapped_tensors(index.file("vectors.safetensors"))["graph_users"]
+    places = {name: Index(index).user(name) for name in ("u7", "u8", "twin", "met-nothing-known")}
+    # To the rounding of another batch.
+    np.testing.assert_allclose(users[places["twin"]], users[places["u7"]], atol=1e-5)
+    assert not np.allclose(users[places["twin"]], users[places["u8"]], atol=1e-2)
+    assert np.isfinite(users[places["met-nothing-known"]]).all()

@@ -12,11 +12,13 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from glta_cli.core.printable import printable
+from glta_cli.evaluation.ladder_table import TITLE, ladder_notes
 from glta_cli.evaluation.report import figures
 from glta_cli.evaluation.report.extras import Extras
 from glta_cli.evaluation.report.figures import main_metric, metric_name, short, shown_seconds
 from glta_cli.evaluation.report.marks import Mark, model_marks
 from glta_cli.evaluation.report.plots import swatch
+from glta_cli.evaluation.tables import served_in_words
 
 SIGNIFICANT = 0.05
 MOST_TRIED = 200
@@ -61,6 +63,7 @@ def report_page(report: Mapping[str, Any], extras: Extras) -> str:
         rows=main_table(report),
         has_spread=any(len(values) > 1 for row in report["by_seed"].values() for values in row.values()),
         has_intervals=any(report["intervals"].values()),
+        served=list(served_in_words(report)),
         found=found,
         chance=chance,
         variants=[" ".join(comparison_in_words(each)) for each in report["comparisons"]],
@@ -70,6 +73,9 @@ def report_page(report: Mapping[str, Any], extras: Extras) -> str:
         cost_plot=figures.cost_plot(report, marks),
         slices=figures.slice_plots(report, marks),
         slice_metrics=_slice_metrics(report["slices"]),
+        ladder=report.get("ladder"),
+        ladder_title=TITLE,
+        ladder_notes=list(ladder_notes(report["ladder"])) if "ladder" in report else [],
         trainings=[(training, figures.training_plots(training)) for training in extras.trainings],
         projection_plot=None if isinstance(extras.projection, str) else figures.projection_plot(extras.projection),
         item_mark=figures.ITEM_MARK,

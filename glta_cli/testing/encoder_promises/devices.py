@@ -17,7 +17,8 @@ def device_promises(contract: Contract, encoders: Encoders) -> None:
     with contract.promise("every tensor it holds follows .to(device): it is a parameter, a buffer or of a submodule"):
         _check_moving(encoders.draw())
     if torch.cuda.is_available():
-        with contract.promise("forward() and extra_loss() run on a GPU"):
+        calls = "items() and encode()" if encoders.reads_histories else "forward() and extra_loss()"
+        with contract.promise(f"{calls} run on a GPU"):
             encoder = encoders.draw().to("cuda")
             training_loss(encoder, "cuda").backward()
             for vectors in embeddings(encoder):

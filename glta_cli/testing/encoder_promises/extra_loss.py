@@ -61,6 +61,11 @@ def _check_gradients(encoder: Any) -> None:
     encoder.train()
     users, items = encoder()
     (users.sum() + items.sum() + encoder.extra_loss(*batch())).backward()
+    check_gradients(encoder)
+
+
+def check_gradients(encoder: Any) -> None:
+    """After a backward pass every parameter that requires a gradient has a finite one."""
     gradients = {name: parameter.grad for name, parameter in trainable(encoder).items()}
     missing = [name for name, gradient in gradients.items() if gradient is None]
     assert not missing, f"none: {', '.join(missing)}"

@@ -14,8 +14,8 @@ from glta_cli.testing.encoder_promises.trial import Encoders, embeddings
 from glta_cli.training.loop import trainable
 
 
-def output_promises(contract: Contract, encoders: Encoders) -> None:
-    """It makes a module whose embeddings have the right shape and are the same each time."""
+def made_promises(contract: Contract, encoders: Encoders) -> None:
+    """It makes a module with something to train, and its settings say how wide its embeddings are."""
     given = "(graph, settings, text_vectors)" if encoders.takes_texts else "(graph, settings)"
     with contract.promise(f"its target makes a torch.nn.Module with parameters to train from {given}", decisive=True):
         encoder = encoders.draw()
@@ -24,6 +24,11 @@ def output_promises(contract: Contract, encoders: Encoders) -> None:
     with contract.promise("its settings have an integer `dimension`, of the embeddings", decisive=True):
         dimension = getattr(encoders.settings, "dimension", None)
         assert type(dimension) is int, f"it is {dimension!r}"
+
+
+def output_promises(contract: Contract, encoders: Encoders) -> None:
+    """Its embeddings have the right shape and are the same each time."""
+    encoder = encoders.draw()
     with contract.promise(
         "forward() returns users [U, d] and items [I, d], float32 and finite, d = settings.dimension, "
         "also of nodes without an edge",

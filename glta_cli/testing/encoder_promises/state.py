@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
 from glta_cli.plugin.interaction_graph import InteractionGraph
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.testing.agreement import distance, identical
 from glta_cli.testing.contract import Contract
+from glta_cli.testing.drawn import draw_split
 from glta_cli.testing.encoder_promises.outputs import check_outputs
 from glta_cli.testing.encoder_promises.trial import Encoders, drawn_graph, drawn_texts, embeddings, two_steps
 
@@ -19,6 +22,9 @@ def state_promises(contract: Contract, encoders: Encoders) -> None:
     """Its state is what was learnt, all of it and nothing else."""
     with contract.promise("its parameters depend on the numbers of users and items, not on the edges"):
         _check_other_edges(encoders)
+    if encoders.reads_histories:
+        with contract.promise("its parameters do not depend on the number of users"):
+            _check_other_users(encoders)
     with contract.promise("what follows from the edges is not in its state dict"):
         _check_buffers(encoders)
     if encoders.takes_texts:
@@ -42,15 +48,26 @@ def state_promises(contract: Contract, encoders: Encoders) -> None:
 
 def _check_other_edges(encoders: Encoders) -> None:
     trained, other = encoders.draw(graph=0), encoders.draw(graph=1)
-    states = [{name: list(tensor.shape) for name, tensor in each.state_dict().items()} for each in (trained, other)]
+    _check_shapes(trained, other)
+    other.load_state_dict(trained.state_dict(), strict=True)
+    check_outputs(embeddings(other), encoders.settings.dimension)
+
+
+def _check_other_users(encoders: Encoders) -> None:
+    known = draw_split(0)[0]
+    newcomer = Interactions(np.append(known.indptr, known.indptr[-1]), known.items, known.item_count)
+    _check_shapes(encoders.draw(), encoders.on(InteractionGraph(newcomer)))
+
+
+def _check_shapes(first: Any, second: Any) -> None:
+    """Of what two encoders save."""
+    states = [{name: list(tensor.shape) for name, tensor in each.state_dict().items()} for each in (first, second)]
     differing = [
         f"{name} is {states[0].get(name, 'absent')} on one graph and {states[1].get(name, 'absent')} on another"
         for name in states[0] | states[1]
         if states[0].get(name) != states[1].get(name)
     ]
     assert not differing, "\n".join(differing)
-    other.load_state_dict(trained.state_dict(), strict=True)
-    check_outputs(embeddings(other), encoders.settings.dimension)
 
 
 def _check_buffers(encoders: Encoders) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glta_cli.graph.histories import next_items, reads_histories, user_states
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.testing.drawn import draw_split, draw_text_vectors
 from glta_cli.training.loop import trainable
@@ -41,6 +43,11 @@ class Encoders:
         """Whether it asks for the vectors of item texts."""
         return bool(getattr(self.target, "needs_text_vectors", False))
 
+    @property
+    def reads_histories(self) -> bool:
+        """Whether it embeds users by what they met, in order."""
+        return bool(getattr(self.target, "reads_histories", False))
+
     def made(self, graph: InteractionGraph, texts: Tensor) -> Any:
         """One on the graph, given the text vectors [I, D] where it asks for them."""
         return self.target(graph, self.settings, *([texts] if self.takes_texts else []))
@@ -61,11 +68,24 @@ def batch(device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
 
 
 def training_loss(encoder: Any, device: torch.device | str = "cpu") -> Tensor:
-    """The loss of the batch as stage 1 takes it: BPR over what `forward` gives, and then `extra_loss`."""
+    """A loss as stage 1 takes it: BPR over what `forward` gives, and then `extra_loss`; of histories the next item."""
+    if reads_histories(encoder):
+        return next_item_loss(encoder, device)
     users, items = batch(device)
     user_vectors, item_vectors = encoder()
     loss: Tensor = bpr_loss(user_vectors[users], *item_vectors[items]) + encoder.extra_loss(users, items)
     return loss
+
+
+def next_item_loss(encoder: Any, device: torch.device | str = "cpu") -> Tensor:
+    """Cross-entropy of every item but the first of the drawn histories, given those before it."""
+    histories = draw_split(0)[0]
+    predicted = next_items(histories, encoder.longest_history())
+    inputs, targets = (
+        torch.from_numpy(each.rows(histories.items)).to(device) for each in (predicted.earlier(), predicted)
+    )  # [B, L] each
+    states = encoder.encode(inputs)[inputs >= 0]  # [P, d]
+    return F.cross_entropy(states @ encoder.items().T, targets[inputs >= 0])
 
 
 def two_steps(encoder: nn.Module) -> list[float]:
@@ -86,5 +106,7 @@ def embeddings(encoder: nn.Module) -> tuple[Tensor, Tensor]:
     """As validation and serving see them: in eval mode, without gradients."""
     encoder.eval()
     with torch.no_grad():
+        if reads_histories(encoder):
+            return user_states(encoder, draw_split(0)[0]), encoder.items()  # type: ignore[operator]
         users, items = encoder()
     return users, items

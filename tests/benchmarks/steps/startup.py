@@ -68,7 +68,8 @@ def vectors() -> dict[str, np.ndarray]:
 def published_workspace(folder: Path) -> None:
     """A workspace whose latest run has an index."""
     from glta_cli.plugin.interactions import Interactions
-    from glta_cli.serving.index import LAYOUT, LanguageScores, write_index
+    from glta_cli.serving.index import PAIR_LAYOUT, LanguageScores
+    from glta_cli.serving.index_file import write_index
     from glta_cli.workspace.run import Run
     from glta_cli.workspace.workspace import Workspace
 
@@ -81,8 +82,7 @@ def published_workspace(folder: Path) -> None:
         write_index(
             folder,
             LanguageScores(drawn["rows"][:, None], drawn["items"], drawn["bias"]),
-            drawn["graph_users"],
-            drawn["graph_items"],
+            (drawn["graph_users"], drawn["graph_items"]),
             history.counts,
             history,
             user_ids=[str(user) for user in range(USERS)],
@@ -93,7 +93,7 @@ def published_workspace(folder: Path) -> None:
         return {"encoder": "lightgcn", "fusion": {"starts": [0], "weights": [1.0]}, **known}
 
     workspace = Workspace(folder)
-    settings = {"layout": LAYOUT}
+    settings = {"layout": PAIR_LAYOUT}
     workspace.publish("serving-index", "random", write, settings=settings, inputs={"prepare": "random"}, seed=0)
     stages = dict.fromkeys(("index", "serving-index"), "random")
     workspace.save_run(Run("random", {"dataset": {"name": "random"}}, stages))

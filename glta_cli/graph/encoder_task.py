@@ -1,0 +1,66 @@
+"""What every task of stage 1 shares: an encoder, its data, and validation by full ranking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from glta_cli.core.errors import GltaError
+from glta_cli.graph.embeddings import embeddings_of
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.ranking.metrics import ranking_metrics
+from glta_cli.ranking.selection import SELECTION_METRIC
+from glta_cli.ranking.top_k import rank_users
+from glta_cli.recipe.schema import GraphSettings
+
+
+def validation_users(validation: Interactions) -> NDArray[np.int64]:
+    """Users with something to find.
+
+    Raises:
+        GltaError: there is none.
+    """
+    users = np.flatnonzero(validation.counts)
+    if not len(users):
+        raise GltaError(
+            "no user has a validation item, so no epoch can be selected",
+            hint="prepare with a larger validation share",
+        )
+    return users
+
+
+class EncoderTask:
+    """An encoder, its data, and validation by full ranking."""
+
+    metric = SELECTION_METRIC
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        settings: GraphSettings,
+        interactions: Interactions,
+        seen: Interactions,
+        validation: Interactions,
+        seed: int,
+    ) -> None:
+        self.module: Any = encoder
+        self.settings = settings
+        self.interactions = interactions
+        self.seen = seen
+        self.validation = validation
+        users = np.random.default_rng((seed, 0, 1)).permutation(validation_users(validation))
+        self.validation_users = np.sort(users[: settings.validation_users])
+        self.seed = seed
+        self.device = next(encoder.parameters()).device
+
+    def generator(self, epoch: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, epoch))
+
+    def validate(self) -> dict[str, float]:
+        score = embeddings_of(self.module, self.settings, self.interactions, self.validation_users).scorer()
+        ranked = rank_users(score, self.validation_users, 10, self.seen)
+        values = ranking_metrics(ranked, self.validation_users, self.validation, [10])
+        return {name: float(values[name].mean()) for name in (SELECTION_METRIC, "recall@10")}

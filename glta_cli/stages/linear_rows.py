@@ -1,0 +1,139 @@
+"""Which linear rows a run's linear term is chosen from: those a recipe names, or those that suit the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from glta_cli.core.errors import GltaError
+from glta_cli.core.process_memory import available_memory
+from glta_cli.data.prepared import PreparedDataset
+from glta_cli.plugin.identity import component_identity
+from glta_cli.plugin.registry import installed
+from glta_cli.recipe.fused_terms import linear_names
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import encoder_needs_text_vectors, reads_text, require_reader, text_reader
+from glta_cli.stages.fitted_baselines import (
+    MadeBaseline,
+    made_baseline,
+    require_term,
+    uses_seed,
+    without_scoring_defaults,
+)
+from glta_cli.stages.stage import require_text
+
+TERMS: Final = "fusion.terms"
+# Solved for all items at once; those the plugins of this machine have.
+SOLVED: Final = ("ease", "ease-text", "l3ae", "add-ease")
+# What takes their place where they do not fit: its memory grows with the items, not with their pairs.
+SPARSE: Final = "item-knn"
+# While they are fitted: a Gram matrix of double precision, and the weights.
+BYTES_A_PAIR: Final = 12
+# A fit takes I³ operations: an hour of two processors at so many items, and eight at twice as many.
+MOST_SOLVED: Final = 40_000
+
+
+@dataclass(frozen=True)
+class TriedRows:
+    """What `auto` comes to for some data on this machine.
+
+    Attributes:
+        names: of the rows to try, in order.
+        left_out: why rows are not tried that a smaller catalogue would have; "" where none is left out.
+    """
+
+    names: tuple[str, ...]
+    left_out: str = ""
+
+
+def may_read_texts(recipe: Recipe) -> bool:
+    """Whether one of the rows that may be tried asks for the vectors of item texts, and there is what reads them."""
+    return any(installed().find("baseline", name).needs_text_vectors() for name in possible_names(recipe))
+
+
+def possible_names(recipe: Recipe) -> tuple[str, ...]:
+    """Of all rows that may be tried, whatever the data: those named, or those that `auto` chooses from."""
+    names = linear_names(recipe)
+    if names is not None:
+        return names
+    known = [name for name in SOLVED if _is_installed(name)]
+    return (*(name for name in known if _texts_are_read(recipe) or not _asks_for_texts(name)), SPARSE)
+
+
+def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
+    """The rows to try for a catalogue of so many items.
+
+    Raises:
+        GltaError: a row that is named needs more memory than there is.
+    """
+    bytes_needed, free = BYTES_A_PAIR * item_count**2, available_memory()
+    short = free is not None and bytes_needed > free
+    names = linear_names(recipe)
+    if names is not None:
+        refused = [name for name in names if short and name in SOLVED]
+        if refused:
+            raise GltaError(
+                f"{refused[0]} takes {_gigabytes(bytes_needed)} GB while it is fitted to {item_count:,} items, of "
+                f"which {_gigabytes(free)} GB are free",
+                location=TERMS,
+                hint=f"leave it to the tool: --set {TERMS}=auto, or prepare with a larger kcore",
+            )
+        return TriedRows(names)
+    solved = tuple(
+        name for name in possible_names(recipe) if name != SPARSE and (has_text or not _asks_for_texts(name))
+    )
+    if not solved or (not short and item_count <= MOST_SOLVED):
+        return TriedRows(solved or (SPARSE,))
+    why = f"take {_gigabytes(bytes_needed)} GB while fitted to {item_count:,} items, and "
+    why += f"{_gigabytes(free)} GB are free" if short else f"hours beyond {MOST_SOLVED:,}"
+    return TriedRows((SPARSE,), f"{' and '.join(solved)} {why}: {SPARSE} in their place")
+
+
+def require_rows(recipe: Recipe, prepared: PreparedDataset) -> None:
+    """Raise `InputError` where a row that is named cannot be kept in an index, or lacks the texts it needs."""
+    for number, name in enumerate(linear_names(recipe) or ()):
+        require_term(name, f"{TERMS}.{number}")
+        if _asks_for_texts(name):
+            require_text(prepared, f"the linear row '{name}'", f"{TERMS}=auto")
+            require_reader(recipe, f"the linear row '{name}'", f"leave it out: --set {TERMS}=auto")
+
+
+def candidates_of(names: Sequence[str], *, in_time: bool) -> list[MadeBaseline]:
+    """The rows with their default settings; where the split is in time, with every weight of older items too."""
+    return [
+        made_baseline(name, older)
+        for name in names
+        for older in (installed().find("baseline", name).time_candidates() if in_time else []) or [{}]
+    ]
+
+
+def content_of(candidates: Sequence[MadeBaseline], seed: int) -> dict[str, Any]:
+    """Plain values that change with whatever the candidates are, and the seed where one of them draws by it."""
+    content = [
+        [
+            made.name,
+            component_identity(made.component),
+            without_scoring_defaults(made, made.settings.model_dump(mode="json")),
+        ]
+        for made in candidates
+    ]
+    return {"candidates": content, **({"seed": seed} if any(map(uses_seed, candidates)) else {})}
+
+
+def _is_installed(name: str) -> bool:
+    return any(component.name == name for component in installed().of_kind("baseline"))
+
+
+def _asks_for_texts(name: str) -> bool:
+    return installed().find("baseline", name).needs_text_vectors()
+
+
+def _texts_are_read(recipe: Recipe) -> bool:
+    """Whether the run has item texts read anyway, or names what reads them: no language model is fetched for a row."""
+    read = recipe.finetune.enabled or recipe.text.backbone is not None or encoder_needs_text_vectors(recipe)
+    return read and reads_text(text_reader(recipe))
+
+
+def _gigabytes(count: int | None) -> str:
+    return "?" if count is None else f"{count / 1e9:.1f}"

@@ -1,0 +1,92 @@
+"""Numbers a baseline chooses itself: a short climb on validation, a setting at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from glta_cli.plugin import say
+
+ONE_TWO_FIVE = tuple(float(f"{digit}e{power}") for power in range(-4, 9) for digit in (1, 2, 5))
+# A trial that lasts as many seconds is one to be told of beforehand.
+LASTS = 20.0
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The values a setting is chosen from.
+
+    Attributes:
+        values: ascending.
+        start: where the climb begins, one of the values or near one.
+        unchosen: taken where there is nothing to choose by.
+    """
+
+    values: Sequence[float]
+    start: float
+    unchosen: float
+
+    def nearest(self, value: float) -> float:
+        """The value of the ladder at the smallest ratio to a positive one."""
+        positive = [each for each in self.values if each > 0]
+        return min(positive, key=lambda each: abs(math.log(each / value)))
+
+
+@dataclass
+class Climb:
+    """A search from the start of each ladder, upwards first, then down, as long as validation gains.
+
+    The quality of such a number has one peak, with little beside it: the search stops at the first value that is no
+    better. What was tried is not tried again.
+
+    Attributes:
+        row: whose settings they are.
+        quality: validation NDCG@10 of all numbers of the row.
+        numbers: of every setting, chosen or given; the best so far.
+        tried: quality by numbers, in the order of `numbers`.
+    """
+
+    row: str
+    quality: Callable[[Mapping[str, float]], float]
+    numbers: dict[str, float]
+    tried: dict[tuple[float, ...], float] = field(default_factory=dict)
+
+    def along(self, name: str, values: Sequence[float], most: int | None = None) -> bool:
+        """Move one setting to its best value, the others as they are; whether it moved.
+
+        Args:
+            most: values to try beside the one it stands at; None for no end.
+        """
+        place = start = list(values).index(self.numbers[name])
+        self.at(name, values[place])
+        left = len(values) if most is None else most
+        for step in (1, -1):
+            while left and 0 <= place + step < len(values):
+                left -= 1
+                if self.at(name, values[place + step]) <= self.at(name, values[place]):
+                    break
+                place += step
+            if place != start:
+                break
+        self.numbers[name] = values[place]
+        return place != start
+
+    def at(self, name: str, value: float) -> float:
+        """The quality with one setting at that value, the others as they are."""
+        numbers = {**self.numbers, name: value}
+        key = tuple(numbers.values())
+        if key not in self.tried:
+            began = perf_counter()
+            self.tried[key] = self.quality(numbers)
+            seconds = perf_counter() - began
+            if len(self.tried) == 1 and seconds > LASTS:
+                say(f"  {self.row}: one trial took {seconds:,.0f} s, and several follow")
+        return self.tried[key]
+
+    def tell(self, names: Sequence[str]) -> None:
+        """Say what was chosen for these settings."""
+        best = self.tried[tuple(self.numbers.values())]
+        chosen = ", ".join(f"{name} {self.numbers[name]:g}" for name in names)
+        say(f"  {self.row}: {chosen} (validation NDCG@10 {best:.4f}, the best of {len(self.tried)} tried)")

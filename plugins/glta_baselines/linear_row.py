@@ -1,0 +1,174 @@
+"""What every row of item-item weights does: choose its numbers, solve, score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from glta_baselines.choice import ONE_TWO_FIVE, Climb, Ladder
+from glta_baselines.histories import SCORING_SETTINGS, histories_of
+from glta_baselines.ridge_inverse import Correction, RidgeInverse
+from glta_cli.plugin import BaselineData, GltaError, Interactions, LinearTerm, Scorer, say
+
+REGULARIZATION = "regularization"
+# Regularization over the mean weight of an item's interactions, near which the best ones of several datasets lie.
+USUAL_RATIO = 4.0
+# A catalogue of more items is solved for a few times only, for each time is minutes.
+LARGE_CATALOGUE = 10_000
+MOST_OF_A_LARGE_ONE = 3  # values beside the first
+
+
+class LinearRow:
+    """score[u] = X[u] B with B from P = (X^T X + λ I)^-1, X the histories [U, I]: weights, or 1 where there are none.
+
+    Settings that are `auto` are chosen by the NDCG@10 of validation items: those of the texts from where they usually
+    are, then λ, from four times what an item's interactions weigh in the mean, then those of the texts again. Each
+    further λ costs a Cholesky decomposition, a number of the texts next to none: what they change is of low rank. In a
+    catalogue of more than 10,000 items four values of λ are tried, and those of the texts once.
+
+    Memory is 12 bytes for each pair of items while it is fitted, and 4 afterwards.
+    """
+
+    uses_seed = False
+    scoring_settings = SCORING_SETTINGS
+    uses_weights = True
+
+    name: ClassVar[str]
+    regularization_unchosen: ClassVar[float]
+    text_ladders: ClassVar[Mapping[str, Ladder]] = {}
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings: Any = settings
+
+    def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
+        """`weights`, B, float32 [I, I], and each number that was chosen by the name of its setting."""
+        texts = self._texts(data)
+        numbers = {name: getattr(self.settings, name) for name in (REGULARIZATION, *self.text_ladders)}
+        automatic = [name for name, value in numbers.items() if value == "auto"]
+        if automatic:
+            numbers = self._chosen(data, texts, numbers, automatic)
+        weights = self.weights(RidgeInverse(item_counts(data.train)), texts, numbers)
+        return {"weights": weights, **{name: np.array(numbers[name]) for name in automatic}}
+
+    def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
+        return linear_scorer(learnt["weights"], train, self.settings.recency)
+
+    def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> LinearTerm:
+        return LinearTerm(learnt["weights"], self.settings.recency)
+
+    # ------------------------------------------------------------------------------------- what a row may change
+
+    def correction(
+        self, inverse: RidgeInverse, texts: NDArray[np.float64] | None, numbers: Mapping[str, float]
+    ) -> Correction | None:
+        """What the texts [I, D] make of EASE's weights; None for nothing."""
+        return None
+
+    def weights(
+        self, inverse: RidgeInverse, texts: NDArray[np.float64] | None, numbers: Mapping[str, float]
+    ) -> NDArray[np.float32]:
+        """B, float32 [I, I]."""
+        inverse.solve(numbers[REGULARIZATION])
+        return inverse.weights(self.correction(inverse, texts, numbers))
+
+    # --------------------------------------------------------------------------------------------------- choice
+
+    def _texts(self, data: BaselineData) -> NDArray[np.float64] | None:
+        """The text vectors [I, D] of a row that reads them."""
+        if not self.text_ladders:
+            return None
+        if data.text_vectors is None:
+            raise GltaError(f"{self.name} needs the vectors of item texts")
+        return data.text_vectors.astype(np.float64)
+
+    def _chosen(
+        self,
+        data: BaselineData,
+        texts: NDArray[np.float64] | None,
+        numbers: Mapping[str, Any],
+        automatic: list[str],
+    ) -> dict[str, float]:
+        """All numbers, those that are automatic chosen on validation."""
+        ladders = {REGULARIZATION: self._regularization_ladder(data.train), **self.text_ladders}
+        if data.quality is None:
+            unchosen = {name: ladders[name].unchosen for name in automatic}
+            told = ", ".join(f"{name} {value:g}" for name, value in unchosen.items())
+            say(f"  {self.name}: no validation to choose by, so {told}")
+            return {**numbers, **unchosen}
+        say(f"  {self.name}: {', '.join(automatic)} {'is' if len(automatic) == 1 else 'are'} chosen on validation")
+        trials = Trials(self, data, texts)
+        started = {name: ladders[name].start for name in automatic}
+        climb = Climb(self.name, trials.quality, {**numbers, **started})
+        of_texts = [name for name in automatic if name != REGULARIZATION]
+        large = data.train.item_count > LARGE_CATALOGUE
+        _climb_all(climb, of_texts, ladders)
+        if REGULARIZATION in automatic:
+            moved = climb.along(REGULARIZATION, ladders[REGULARIZATION].values, MOST_OF_A_LARGE_ONE if large else None)
+            if moved and not large:
+                _climb_all(climb, of_texts, ladders)
+        climb.tell(automatic)
+        return climb.numbers
+
+    def _regularization_ladder(self, train: Interactions) -> Ladder:
+        squares = len(train) if train.weights is None else float(np.square(train.weights, dtype=np.float64).sum())
+        ladder = Ladder(ONE_TWO_FIVE, ONE_TWO_FIVE[0], self.regularization_unchosen)
+        mean = squares / max(train.item_count, 1)
+        return Ladder(ladder.values, ladder.nearest(USUAL_RATIO * mean) if mean else 1.0, ladder.unchosen)
+
+
+class Trials:
+    """How well a row ranks validation items with given numbers; weights are made anew where λ is another one.
+
+    In single precision, which ranks alike: a trial takes half the time, and 8 bytes a pair of items.
+    """
+
+    def __init__(self, row: LinearRow, data: BaselineData, texts: NDArray[np.float64] | None) -> None:
+        self.row, self.data, self.texts = row, data, texts
+        self.inverse = RidgeInverse(item_counts(data.train, np.float32))
+        self._weights: NDArray[np.float32] | None = None
+        self._regularization: float | None = None
+
+    def quality(self, numbers: Mapping[str, float]) -> float:
+        """Validation NDCG@10; minus infinity where the matrix cannot be inverted."""
+        assert self.data.quality is not None
+        try:
+            weights = self._weights_of(numbers[REGULARIZATION])
+        except GltaError:
+            return -np.inf
+        correction = self.row.correction(self.inverse, self.texts, numbers)
+        if correction is None:
+            return self.data.quality(linear_scorer(weights, self.data.train, 1.0))
+        return self.data.quality(correction.scorer(weights, self.data.train))
+
+    def _weights_of(self, regularization: float) -> NDArray[np.float32]:
+        """EASE's own, [I, I]."""
+        if self._weights is None or regularization != self._regularization:
+            self._weights = None  # the memory for those that follow
+            self.inverse.solve(regularization)
+            self._weights, self._regularization = self.inverse.weights(), regularization
+        return self._weights
+
+
+def _climb_all(climb: Climb, names: list[str], ladders: Mapping[str, Ladder]) -> None:
+    """Each setting to its best value, and once more while one moves and there are others."""
+    for _ in range(2):
+        moved = [climb.along(name, ladders[name].values) for name in names]
+        if len(names) < 2 or not any(moved):
+            break
+
+
+def item_counts(train: Interactions, dtype: Any = np.float64) -> NDArray[Any]:
+    """X^T X: users two items have in common, by what they weigh, [I, I]."""
+    histories = histories_of(train)  # [U, I]
+    counts: NDArray[Any] = (histories.T @ histories).astype(dtype).toarray()
+    return counts
+
+
+def linear_scorer(weights: NDArray[np.float32], train: Interactions, recency: float) -> Scorer:
+    """Histories, of which older items weigh less, times weights [I, I]."""
+    histories = histories_of(train, recency)
+    return lambda users: histories[users] @ weights  # [B, I]
