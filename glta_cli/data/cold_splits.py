@@ -45,7 +45,7 @@ def hidden_users(interactions: Interactions, settings: SplitSettings) -> NDArray
     Raises:
         InputError: too few users have a history and something to find.
     """
-    return _drawn(interactions.counts >= 2, settings, "users", purpose=4)
+    return _drawn(interactions.counts >= 2, settings, "users", purpose=6)
 
 
 def split_cold_items(interactions: Interactions, settings: SplitSettings) -> NDArray[np.int8]:

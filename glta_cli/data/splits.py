@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from glta_cli.core.errors import InputError
 from glta_cli.data.cold_splits import split_cold_items, split_cold_users
 from glta_cli.data.draws import FEWEST_TO_SPLIT as FEWEST_TO_SPLIT
-from glta_cli.data.draws import random_rank, rounded
+from glta_cli.data.draws import mixed, random_rank, rounded
 from glta_cli.data.draws import split_by_ratio as split_by_ratio
 from glta_cli.data.parts import SPLITS as SPLITS
 from glta_cli.data.parts import TEST, TRAIN, VALID
@@ -128,8 +128,39 @@ def holdout_targets(train: Interactions, share: float, seed: int) -> NDArray[np.
     Returns:
         bool [n], along `train.items`.
     """
-    counts = train.counts
-    wanted = np.clip(rounded(share, counts), (counts >= 2).astype(np.int64), np.maximum(counts - 1, 0))
+    return random_rank(train, seed, purpose=2) < _hidden_counts(train.counts, share)[train.users]
+
+
+def latest_targets(train: Interactions, share: float) -> NDArray[np.bool_]:
+    """Mark each user's latest training interactions, as many as `holdout_targets` would draw.
+
+    What is asked for where the split is in time is what comes next: so it is in stage 3 then.
+
+    Returns:
+        bool [n], along `train.items`.
+    """
+    left = train.indptr[1:][train.users] - np.arange(len(train))  # 1 for each user's newest
+    return left <= _hidden_counts(train.counts, share)[train.users]
+
+
+def target_folds(train: Interactions, count: int, seed: int) -> NDArray[np.int8]:
+    """Deal each user's training interactions out to `count` folds at random, as evenly as they can be.
+
+    Which fold gets one more differs from user to user. Of a user with one interaction it is in none: without it there
+    would be nothing to show.
+
+    Returns:
+        int8 [n], along `train.items`: the fold, or -1.
+    """
+    key = mixed(mixed(np.uint64(seed)) + np.uint64(4))
+    users = np.arange(train.user_count)
+    first = (mixed(key + users.astype(np.uint64)) % np.uint64(count)).astype(np.int64)  # [U]
+    place = random_rank(train, seed, purpose=3) + first[train.users]
+    return np.where(train.counts[train.users] >= 2, place % count, -1).astype(np.int8)
+
+
+def _hidden_counts(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """How many of each user's interactions a share of them is: one at least of two, never all; 0 for a share of 0."""
     if share == 0:
-        wanted = np.zeros_like(counts)
-    return random_rank(train, seed, purpose=2) < wanted[train.users]
+        return np.zeros_like(counts)
+    return np.clip(rounded(share, counts), (counts >= 2).astype(np.int64), np.maximum(counts - 1, 0))

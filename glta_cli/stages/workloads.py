@@ -17,6 +17,7 @@ from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, text_reader
+from glta_cli.recipe.target_folds import fold_count
 from glta_cli.serving.fusion import MOST_USERS
 from glta_cli.stages.linear_rows import SOLVED, candidates_of, tried_rows
 from glta_cli.stages.pretrain_graph import targets_share
@@ -140,6 +141,11 @@ def pretrained_graph(counted: Counted) -> list[Part]:
         parts.append(Part(f"{graph.encoder} on training and validation", training(1.0)[0]))
     if targets_share(recipe):
         parts.append(Part(f"{graph.encoder} without stage 3's targets", *training(1 - graph.alignment_holdout)))
+    count = fold_count(recipe)
+    parts += [
+        Part(f"{graph.encoder} without fold {fold} of {count}", *training(1 - 1 / count))
+        for fold in range(2, count + 1)
+    ]
     return parts
 
 
