@@ -92,7 +92,8 @@ def _about(report: Mapping[str, Any]) -> Iterator[str]:
     for name, part in cold["parts"].items():
         yield f"{name}: {part['about']}; {part['users']:,} users, {part['candidates']:,} items"
     if cold["blind"]:
-        yield f"one score for all hidden items, so that chance decides among them: {', '.join(cold['blind'])}"
+        names = ", ".join(cold["blind"])
+        yield f"one score for all hidden items, which stand in the order of the catalogue then: {names}"
     if report["tuning"]:
         cold_ones, warm_ones = list(cold["parts"])[:2]
         yield f"tuned by the mean of validation NDCG@10 of {cold_ones} and {warm_ones}"
