@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from glta_cli.core.counts import counted
 from glta_cli.evaluation.tables import report_tables
 
 TITLE: Final = "What the language model adds"
@@ -31,7 +32,7 @@ def ladder_table(report: Mapping[str, Any]) -> Table:
     ladder = report["ladder"]
     lines = [line for about in ladder_notes(ladder) for line in textwrap.wrap(about, _COLUMNS, subsequent_indent="  ")]
     table = Table(
-        title=escape(f"{TITLE}\n{report['dataset']}, run {report['run']}: {ladder['users']:,} test users"),
+        title=escape(f"{TITLE}\n{report['dataset']}, run {report['run']}: {counted(ladder['users'], 'test user')}"),
         caption=escape("\n".join(lines)),
         caption_justify="left",
         box=box.SIMPLE_HEAD,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from glta_cli.core.errors import InputError
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import model_takes_texts
@@ -97,15 +96,6 @@ class ModelStage(Stage):
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # Vectors that are there for the encoder alone are none of the model's.
         return tuple(name for name in self.inputs if name != "encode-items" or model_takes_texts(recipe))
-
-
-def require_text(prepared: PreparedDataset, needing: str, switch: str) -> None:
-    """Raise `InputError` where the dataset has no item texts, which a stage or a component cannot do without."""
-    if not prepared.has_text:
-        raise InputError(
-            f"{prepared.name} was prepared without item texts, which {needing} needs",
-            hint=f"prepare it again with its metadata file beside the interactions, or leave it out: --set {switch}",
-        )
 
 
 def training_details(progress: TrainingProgress) -> dict[str, Any]:

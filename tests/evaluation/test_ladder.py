@@ -210,6 +210,19 @@ def test_the_reader_of_texts_may_have_random_weights_whichever_it_is(run_toy: Ru
     assert other.recipe.backbone.weights == "pretrained"
 
 
+def test_a_transformer_from_nothing_is_added_where_there_is_one(run_toy: Run) -> None:
+    pipeline = run_toy("finetune.enabled=false", "evaluate.variants.sasrec-text.graph.training.epochs=2", name="read")
+    ladder = climbed(pipeline)
+    rung = by_name(ladder)["transformer"]
+    assert rung["shown"] == f"{ladder['base']} + sasrec-text"
+    assert set(rung["sums"][0]["validation"]) == {ladder["base"], "sasrec-text"}
+    [row] = compared_rows({"sasrec-text": {}}, pipeline.recipe)
+    [alone] = row.fitted(pipeline)
+    if rung["sums"][0]["terms"] == ["sasrec-text"]:
+        assert rung["ndcg@10"] == pytest.approx(ndcg_by_user(pipeline, alone.score).mean())
+    assert rung["fit_seconds"] > alone.seconds
+
+
 # ------------------------------------------------------------------------------------------------ what is left out
 
 
