@@ -46,6 +46,19 @@ def chosen_settings(settings: BaseModel, learnt: Mapping[str, NDArray[Any]]) -> 
 
     Args:
         learnt: what `fit` returned: an array of no dimensions of a setting's name is the number chosen for it.
+
+    Example:
+        from typing import Literal
+
+        import numpy as np
+
+        from glta_cli.plugin import Settings, chosen_settings
+
+        class NeighboursSettings(Settings):
+            shrink: float | Literal["auto"] = "auto"
+
+        assert chosen_settings(NeighboursSettings(), {"shrink": np.array(5.0)}) == {"shrink": 5.0}
+        assert chosen_settings(NeighboursSettings(shrink=7), {"shrink": np.array(5.0)}) == {}
     """
     automatic = [name for name, value in settings if value == "auto" and name in learnt]
     return {name: learnt[name].item() for name in automatic if learnt[name].ndim == 0}

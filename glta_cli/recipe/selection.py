@@ -222,3 +222,8 @@ def text_reader(recipe: Recipe) -> Recipe:
     else:
         return recipe
     return recipe.model_copy(update={"backbone": backbone})
+
+
+def targets_share(recipe: Recipe) -> float:
+    """The share of training items hidden from the encoder behind stage 3; 0 where there is no stage 3."""
+    return recipe.graph.alignment_holdout if recipe.finetune.enabled else 0.0

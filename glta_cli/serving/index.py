@@ -39,8 +39,10 @@ STRINGS = {f"{column}{part}" for column in ("user_ids", "item_ids", "titles") fo
 DELISTED = "delisted"
 TENSORS = {"lengths", "history_indptr", "history_items", "user_order", *STRINGS}
 """Those of every index. Beside them: of each term that takes part, its own; `history_weights` where interactions have
-weights; `seen_indptr` and `seen_items` where less than the history is masked; `delisted` where items are in nobody's
-answers; `linear_indptr`, `linear_items` and `linear_weights` where a linear term scores by less than the history."""
+weights; `delisted` where items are in nobody's answers; `linear_indptr`, `linear_items` and `linear_weights` where a
+linear term scores by less than the history."""
+# Beside them where less than the history is masked.
+SEEN_TENSORS = {"seen_indptr", "seen_items"}
 
 
 def readable(layout: Any) -> bool:
@@ -78,7 +80,7 @@ class Index:
     @cached_property
     def seen(self) -> Interactions:
         """What is never recommended again: the history, unless only some of it keeps an item out."""
-        return self._interactions("seen") if "seen_indptr" in self._tensors else self.history
+        return self._interactions("seen") if self._tensors.keys() >= SEEN_TENSORS else self.history
 
     def left_out(self, user: int) -> tuple[Interactions, ...]:
         """What is masked for one user: what counts as seen, and as if it was seen what is in nobody's answers."""
@@ -128,7 +130,7 @@ class Index:
         path = self.artefact.mapped_file(LINEAR_FILE)
         weights = item_weights(path)
         if weights.item_count != histories.item_count:
-            problem = f"item-item weights of {weights.item_count:,} items for a catalogue of {histories.item_count:,}"
+            problem = f"item-item weights for {weights.item_count:,} of a catalogue of {histories.item_count:,}"
             raise damaged(path, problem)
         return linear_scorer(weights, float(self.artefact.details["recency"]), histories)
 

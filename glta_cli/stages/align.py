@@ -14,7 +14,8 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
-from glta_cli.stages.stage import TIMING, ModelStage, dealt_texts, details_of, require_text
+from glta_cli.stages.stage import TIMING, ModelStage, dealt_texts, details_of
+from glta_cli.stages.texts import require_text
 from glta_cli.stages.warm_start import earlier, start_model
 from glta_cli.training.loop import train
 

@@ -16,7 +16,8 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
 from glta_cli.stages.context import WORDS, StageContext
-from glta_cli.stages.stage import Stage, dealt_texts, done_before, require_text
+from glta_cli.stages.stage import Stage, dealt_texts, done_before
+from glta_cli.stages.texts import require_text
 
 
 class DescribeUsers(Stage):

@@ -20,7 +20,8 @@ from glta_cli.recipe.selection import encoder_needs_text_vectors, head_takes_tex
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
 from glta_cli.stages.context import VECTORS, WHITENING, StageContext
 from glta_cli.stages.linear_rows import may_read_texts
-from glta_cli.stages.stage import Stage, dealt_texts, done_before, require_text
+from glta_cli.stages.stage import Stage, dealt_texts, done_before
+from glta_cli.stages.texts import require_text
 from glta_cli.workspace.artefact import Artefact
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import GltaError
 from glta_cli.core.process_memory import available_memory
 from glta_cli.data.prepared import PreparedDataset
@@ -21,7 +22,7 @@ from glta_cli.stages.fitted_baselines import (
     uses_seed,
     without_scoring_defaults,
 )
-from glta_cli.stages.stage import require_text
+from glta_cli.stages.texts import require_text
 
 TERMS: Final = "fusion.terms"
 # Solved for all items at once; those the plugins of this machine have.
@@ -74,7 +75,7 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
         refused = [name for name in names if short and name in SOLVED]
         if refused:
             raise GltaError(
-                f"{refused[0]} takes {_gigabytes(bytes_needed)} GB while it is fitted to {item_count:,} items, of "
+                f"{refused[0]} takes {_gigabytes(bytes_needed)} GB while it is fitted to {counted(item_count, 'item')}, of "
                 f"which {_gigabytes(free)} GB are free",
                 location=TERMS,
                 hint=f"leave it to the tool: --set {TERMS}=auto, or prepare with a larger kcore",
@@ -85,7 +86,7 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
     )
     if not solved or (not short and item_count <= MOST_SOLVED):
         return TriedRows(solved or (SPARSE,))
-    why = f"take {_gigabytes(bytes_needed)} GB while fitted to {item_count:,} items, and "
+    why = f"take {_gigabytes(bytes_needed)} GB while fitted to {counted(item_count, 'item')}, and "
     why += f"{_gigabytes(free)} GB are free" if short else f"hours beyond {MOST_SOLVED:,}"
     return TriedRows((SPARSE,), f"{' and '.join(solved)} {why}: {SPARSE} in their place")
 
@@ -101,11 +102,17 @@ def require_rows(recipe: Recipe, prepared: PreparedDataset) -> None:
 
 def candidates_of(names: Sequence[str], *, in_time: bool) -> list[MadeBaseline]:
     """The rows with their default settings; where the split is in time, with every weight of older items too."""
-    return [
-        made_baseline(name, older)
-        for name in names
-        for older in (installed().find("baseline", name).time_candidates() if in_time else []) or [{}]
-    ]
+    return [made_baseline(name, older) for name in names for older in _weighed(name, in_time=in_time)]
+
+
+def candidate_count(names: Sequence[str], *, in_time: bool) -> int:
+    """How many candidates the rows come to; makes none of them."""
+    return sum(len(_weighed(name, in_time=in_time)) for name in names)
+
+
+def _weighed(name: str, *, in_time: bool) -> Sequence[Mapping[str, Any]]:
+    """The weights of older items to try."""
+    return (installed().find("baseline", name).time_candidates() if in_time else []) or [{}]
 
 
 def content_of(candidates: Sequence[MadeBaseline], seed: int) -> dict[str, Any]:

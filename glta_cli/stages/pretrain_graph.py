@@ -18,7 +18,12 @@ from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors
+from glta_cli.recipe.selection import (
+    component_options,
+    encoder_dimension,
+    encoder_needs_text_vectors,
+    targets_share,
+)
 from glta_cli.stages.context import (
     ALIGNMENT_AT_TEST,
     ALIGNMENT_GRAPH,
@@ -36,11 +41,6 @@ from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
 from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
 from glta_cli.stages.warm_start import Earlier, earlier, start_at, targets_kept
 from glta_cli.workspace.artefact import Artefact
-
-
-def targets_share(recipe: Recipe) -> float:
-    """The share of training items hidden from the encoder behind stage 3; 0 where there is no stage 3."""
-    return recipe.graph.alignment_holdout if recipe.finetune.enabled else 0.0
 
 
 class PretrainGraph(Stage):

@@ -99,15 +99,6 @@ class ModelStage(Stage):
         return tuple(name for name in self.inputs if name != "encode-items" or head_takes_texts(recipe))
 
 
-def require_text(prepared: PreparedDataset, needing: str, switch: str) -> None:
-    """Raise `InputError` where the dataset has no item texts, which a stage or a component cannot do without."""
-    if not prepared.has_text:
-        raise InputError(
-            f"{prepared.name} was prepared without item texts, which {needing} needs",
-            hint=f"prepare it again with its metadata file beside the interactions, or leave it out: --set {switch}",
-        )
-
-
 def training_details(progress: TrainingProgress) -> dict[str, Any]:
     """What a manifest says of a training."""
     return {

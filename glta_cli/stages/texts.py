@@ -1,9 +1,11 @@
-"""What drops out of a run where nothing is written about the items."""
+"""What a run does without item texts: what drops out, and what is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Set
 
+from glta_cli.core.errors import InputError
+from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import head_takes_texts
 
@@ -19,3 +21,12 @@ def left_out_without_texts(recipe: Recipe, stages: Set[str]) -> str:
     }
     names = ["text vectors" if name == "encode-items" else name for name in wanted if wanted[name] and name in stages]
     return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
+
+
+def require_text(prepared: PreparedDataset, needing: str, switch: str) -> None:
+    """Raise `InputError` where the dataset has no item texts, which a stage or a component cannot do without."""
+    if not prepared.has_text:
+        raise InputError(
+            f"{prepared.name} was prepared without item texts, which {needing} needs",
+            hint=f"prepare it again with its metadata file beside the interactions, or leave it out: --set {switch}",
+        )

@@ -16,10 +16,9 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, text_reader
+from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, targets_share, text_reader
 from glta_cli.serving.fusion import MOST_USERS
-from glta_cli.stages.linear_rows import SOLVED, candidates_of, tried_rows
-from glta_cli.stages.pretrain_graph import targets_share
+from glta_cli.stages.linear_rows import SOLVED, candidate_count, tried_rows
 from glta_cli.training.work import Part
 
 # What stands before the name of a stage that is run again on everything known, and computes as much.
@@ -146,7 +145,7 @@ def pretrained_graph(counted: Counted) -> list[Part]:
 def fitted_linear(counted: Counted) -> list[Part]:
     prepared, in_time = counted.prepared, counted.recipe.dataset.split.in_time
     items, rows = prepared.item_count, tried_rows(counted.recipe, prepared.item_count, has_text=prepared.has_text)
-    ranking = len(candidates_of(rows.names, in_time=in_time)) * counted.validated * items * PER_RANKED_ITEM
+    ranking = candidate_count(rows.names, in_time=in_time) * counted.validated * items * PER_RANKED_ITEM
     solved = sum(name in SOLVED for name in rows.names)
     return [Part("fit linear rows", solved * FITS_A_ROW * SOLVING * float(items) ** 3 + ranking)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.printable import bounded, visible
-from glta_cli.recipe.fused_terms import ENCODER, stored_terms, with_terms_said
+from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR, stored_terms, with_terms_said
 
 NAME_HINT = "use letters, digits, - and _"
 # Bytes: a file system takes 255 a name, of which a temporary name beside it needs some.
@@ -82,9 +82,14 @@ class Run:
         """The stage after which it answers: the index, a refit where it has one, or where there is nothing beside it
         the graph encoder.
         """
-        if stored_terms(self.recipe) == (ENCODER,):
+        terms = stored_terms(self.recipe)
+        if terms == (ENCODER,):
             return "pretrain-graph"
-        return "refit-finetune" if self.refitted else "index"
+        if not self.refitted:
+            return "index"
+        if LANGUAGE in terms:
+            return "refit-finetune"
+        return "refit-fit-linear" if LINEAR in terms else "refit-pretrain-graph"
 
     @property
     def refitted(self) -> bool:

@@ -20,7 +20,7 @@ class Ladder:
 
     Attributes:
         values: ascending.
-        start: where the climb begins, one of the values or near one.
+        start: where the climb begins, one of the values.
         unchosen: taken where there is nothing to choose by.
     """
 
@@ -28,10 +28,10 @@ class Ladder:
     start: float
     unchosen: float
 
-    def nearest(self, value: float) -> float:
-        """The value of the ladder at the smallest ratio to a positive one."""
-        positive = [each for each in self.values if each > 0]
-        return min(positive, key=lambda each: abs(math.log(each / value)))
+
+def nearest(values: Sequence[float], value: float) -> float:
+    """Of the values above zero the one at the smallest ratio to a value above zero."""
+    return min((each for each in values if each > 0), key=lambda each: abs(math.log(each / value)))
 
 
 @dataclass
@@ -52,6 +52,13 @@ class Climb:
     quality: Callable[[Mapping[str, float]], float]
     numbers: dict[str, float]
     tried: dict[tuple[float, ...], float] = field(default_factory=dict)
+
+    def all_along(self, names: Sequence[str], ladders: Mapping[str, Ladder], most: int | None = None) -> None:
+        """Move each setting to its best value, and once more while one moves and there are others."""
+        for _ in range(2):
+            moved = [self.along(name, ladders[name].values, most) for name in names]
+            if len(names) < 2 or not any(moved):
+                break
 
     def along(self, name: str, values: Sequence[float], most: int | None = None) -> bool:
         """Move one setting to its best value, the others as they are; whether it moved.
@@ -90,3 +97,28 @@ class Climb:
         best = self.tried[tuple(self.numbers.values())]
         chosen = ", ".join(f"{name} {self.numbers[name]:g}" for name in names)
         say(f"  {self.row}: {chosen} (validation NDCG@10 {best:.4f}, the best of {len(self.tried)} tried)")
+
+
+def unchosen(
+    row: str, automatic: Sequence[str], ladders: Mapping[str, Ladder], why: str = "no validation to choose by"
+) -> dict[str, float]:
+    """The numbers a row takes where none are chosen; said."""
+    numbers = {name: ladders[name].unchosen for name in automatic}
+    say(f"  {row}: {why}, so {', '.join(f'{name} {value:g}' for name, value in numbers.items())}")
+    return numbers
+
+
+def begun(
+    row: str,
+    quality: Callable[[Mapping[str, float]], float],
+    numbers: Mapping[str, float],
+    automatic: Sequence[str],
+    ladders: Mapping[str, Ladder],
+) -> Climb:
+    """A climb from where the ladders of the automatic settings start; said.
+
+    Args:
+        numbers: of every setting, in the order the row has them; those of automatic ones are replaced.
+    """
+    say(f"  {row}: {', '.join(automatic)} {'is' if len(automatic) == 1 else 'are'} chosen on validation")
+    return Climb(row, quality, {**numbers, **{name: ladders[name].start for name in automatic}})

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from glta_baselines.choice import ONE_TWO_FIVE, Climb, Ladder
+from glta_baselines.choice import ONE_TWO_FIVE, Ladder, begun, nearest, unchosen
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.ridge_inverse import Correction, RidgeInverse
-from glta_cli.plugin import BaselineData, GltaError, Interactions, LinearTerm, Scorer, say
+from glta_cli.plugin import BaselineData, GltaError, Interactions, LinearTerm, Scorer
 
 REGULARIZATION = "regularization"
 # Regularization over the mean weight of an item's interactions, near which the best ones of several datasets lie.
@@ -95,29 +95,22 @@ class LinearRow:
         """All numbers, those that are automatic chosen on validation."""
         ladders = {REGULARIZATION: self._regularization_ladder(data.train), **self.text_ladders}
         if data.quality is None:
-            unchosen = {name: ladders[name].unchosen for name in automatic}
-            told = ", ".join(f"{name} {value:g}" for name, value in unchosen.items())
-            say(f"  {self.name}: no validation to choose by, so {told}")
-            return {**numbers, **unchosen}
-        say(f"  {self.name}: {', '.join(automatic)} {'is' if len(automatic) == 1 else 'are'} chosen on validation")
-        trials = Trials(self, data, texts)
-        started = {name: ladders[name].start for name in automatic}
-        climb = Climb(self.name, trials.quality, {**numbers, **started})
+            return {**numbers, **unchosen(self.name, automatic, ladders)}
+        climb = begun(self.name, Trials(self, data, texts).quality, numbers, automatic, ladders)
         of_texts = [name for name in automatic if name != REGULARIZATION]
         large = data.train.item_count > LARGE_CATALOGUE
-        _climb_all(climb, of_texts, ladders)
+        climb.all_along(of_texts, ladders)
         if REGULARIZATION in automatic:
             moved = climb.along(REGULARIZATION, ladders[REGULARIZATION].values, MOST_OF_A_LARGE_ONE if large else None)
             if moved and not large:
-                _climb_all(climb, of_texts, ladders)
+                climb.all_along(of_texts, ladders)
         climb.tell(automatic)
         return climb.numbers
 
     def _regularization_ladder(self, train: Interactions) -> Ladder:
         squares = len(train) if train.weights is None else float(np.square(train.weights, dtype=np.float64).sum())
-        ladder = Ladder(ONE_TWO_FIVE, ONE_TWO_FIVE[0], self.regularization_unchosen)
-        mean = squares / max(train.item_count, 1)
-        return Ladder(ladder.values, ladder.nearest(USUAL_RATIO * mean) if mean else 1.0, ladder.unchosen)
+        start = nearest(ONE_TWO_FIVE, USUAL_RATIO * squares / train.item_count) if squares else 1.0
+        return Ladder(ONE_TWO_FIVE, start, self.regularization_unchosen)
 
 
 class Trials:
@@ -151,14 +144,6 @@ class Trials:
             self.inverse.solve(regularization)
             self._weights, self._regularization = self.inverse.weights(), regularization
         return self._weights
-
-
-def _climb_all(climb: Climb, names: list[str], ladders: Mapping[str, Ladder]) -> None:
-    """Each setting to its best value, and once more while one moves and there are others."""
-    for _ in range(2):
-        moved = [climb.along(name, ladders[name].values) for name in names]
-        if len(names) < 2 or not any(moved):
-            break
 
 
 def item_counts(train: Interactions, dtype: Any = np.float64) -> NDArray[Any]:

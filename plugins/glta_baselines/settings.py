@@ -7,6 +7,7 @@ from pydantic import Field
 from glta_cli.plugin import Settings
 
 # A number, or the one that ranks validation items best, which is chosen while the baseline is fitted.
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)] | Literal["auto"]
 Positive = Annotated[float, Field(gt=0)] | Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)] | Literal["auto"]
 Share = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
@@ -37,8 +38,13 @@ class TextOnlySettings(Settings):
 class ItemKnnSettings(Settings):
     """ItemKNN."""
 
-    neighbours: int = Field(100, ge=1, le=2**31 - 1, description="k, the most similar items each item keeps")
-    shrink: float = Field(10.0, ge=0, description="added to the product of lengths: less trust in rare items")
+    neighbours: Count = Field(
+        "auto", description="k, the most similar items each item keeps; auto chooses it on validation"
+    )
+    shrink: NotNegative = Field(
+        "auto",
+        description="added to the product of lengths: less trust in rare items; auto chooses it on validation",
+    )
     recency: float = RECENCY
 
 

@@ -250,6 +250,7 @@ TOOLS = [
     "attach_adapters",
     "cache_root",
     "choose_dtype",
+    "chosen_settings",
     "counted",
     "exit_after",
     "fingerprint",

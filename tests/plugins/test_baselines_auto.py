@@ -12,9 +12,10 @@ import torch
 from glta_baselines.add_ease import AddEase
 from glta_baselines.choice import ONE_TWO_FIVE, Climb
 from glta_baselines.ease import Ease, EaseText
+from glta_baselines.item_knn import ItemKnn
 from glta_baselines.l3ae import L3ae
 from glta_baselines.ridge_inverse import RidgeInverse
-from glta_baselines.settings import AddEaseSettings, EaseSettings, EaseTextSettings, L3aeSettings
+from glta_baselines.settings import AddEaseSettings, EaseSettings, EaseTextSettings, ItemKnnSettings, L3aeSettings
 
 from glta_cli.plugin import BaselineData, Interactions, chosen_settings
 from glta_cli.ranking.selection import validation_quality
@@ -175,3 +176,29 @@ def test_a_climb_goes_up_or_down_and_tries_nothing_twice() -> None:
         assert asked == expected
         climb.along("x", ONE_TWO_FIVE)
         assert asked == expected
+
+
+def test_item_knn_chooses_how_many_neighbours_and_how_much_shrinkage(
+    given: BaselineData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learnt = ItemKnn(ItemKnnSettings()).fit(given)
+    chosen = chosen_settings(ItemKnnSettings(), learnt)
+    assert list(chosen) == ["neighbours", "shrink"]
+    assert isinstance(chosen["neighbours"], int)
+    best = quality_of(given, ItemKnn(ItemKnnSettings(**chosen)))
+    place = ONE_TWO_FIVE.index(chosen["shrink"])
+    for neighbour in (ONE_TWO_FIVE[place - 1], ONE_TWO_FIVE[place + 1]):
+        assert quality_of(given, ItemKnn(ItemKnnSettings(**(chosen | {"shrink": neighbour})))) <= best
+    assert best > quality_of(given, ItemKnn(ItemKnnSettings(neighbours=100, shrink=10.0)))
+    explicit = ItemKnn(ItemKnnSettings(**chosen)).fit(given)
+    assert all(np.array_equal(learnt[name], array) for name, array in explicit.items())
+    assert f"item-knn: neighbours {chosen['neighbours']}, shrink {chosen['shrink']:g} (valid" in capsys.readouterr().err
+
+
+def test_item_knn_takes_its_numbers_as_they_are_where_a_trial_is_too_long(
+    given: BaselineData, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_baselines.item_knn.LARGEST_CHOSEN", ITEMS - 1)
+    learnt = ItemKnn(ItemKnnSettings()).fit(given)
+    assert chosen_settings(ItemKnnSettings(), learnt) == {"neighbours": 100, "shrink": 10.0}
+    assert "item-knn: each trial would be a fit of 40 items, so neighbours 100, shrink 10" in capsys.readouterr().err

@@ -160,6 +160,22 @@ def test_where_the_split_is_in_time_a_linear_term_is_measured_by_what_is_known_a
     np.testing.assert_allclose(index.scorer()(np.array([user]))[0], expected, atol=1e-5)
 
 
+def test_what_interactions_count_for_counts_in_a_linear_term(run_toy: Run, shop_folder: Path) -> None:
+    source = [f"dataset.source={shop_folder / 'log.csv'}", "dataset.options.items=products.csv"]
+    events = "dataset.options.events={purchase: 3, cart: 2, view: 1}"
+    pipeline = run_toy(*source, events, "fusion.terms=[ease]", stage=SERVING, name="events")
+    known = pipeline.prepared().history()
+    assert known.weights is not None
+    assert len(set(known.weights.tolist())) > 1
+    histories = np.zeros((known.user_count, known.item_count), dtype=np.float32)
+    histories[known.users, known.items] = known.weights
+    index = Index(pipeline.ensure(SERVING))
+    weights = load_file(index.artefact.file("linear.safetensors"))["weights"]
+    users = np.arange(known.user_count)
+    np.testing.assert_allclose(index.scorer()(users), histories @ weights, atol=1e-4)
+    np.testing.assert_allclose(index.scorer()(users[3:4]), histories[3:4] @ weights, atol=1e-4)
+
+
 def test_an_answer_names_the_row_its_terms_and_their_weights(run_toy: Run, toy_root: Path) -> None:
     pipeline = run_toy(EASE, stage=SERVING, name="three")
     row = Index(pipeline.ensure(SERVING)).row
@@ -210,6 +226,14 @@ def test_with_a_refit_the_linear_term_knows_everything(run_toy: Run) -> None:
         # But for the item that only the test knows, if any: its weights are those of its text.
         kept = np.flatnonzero(weights["refit-fit-linear"].any(axis=0))
         assert_array_equal(served[np.ix_(kept, kept)], weights["refit-fit-linear"][np.ix_(kept, kept)])
+
+
+def test_a_refit_is_finished_whatever_its_terms(run_toy: Run) -> None:
+    pipeline = run_toy("fusion.terms=[ease, encoder]", "finetune.refit=true", stage=SERVING, name="refitted-too")
+    assert "refit-finetune" not in dict(pipeline.reached())
+    run = pipeline.workspace.run("refitted-too")
+    assert run is not None
+    assert run.finished
 
 
 # ------------------------------------------------------------------------------- without a language model
