@@ -275,6 +275,14 @@ def test_what_is_a_control_itself_has_no_ladder(
     assert not (tmp_path / "stages").exists()
 
 
+def test_a_split_that_hides_items_has_no_ladder(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    split = recipe.dataset.split.model_copy(update={"strategy": "cold-items"})
+    hiding = recipe.model_copy(update={"dataset": recipe.dataset.model_copy(update={"split": split})})
+    with pytest.raises(InputError, match="splits that hide no items or users"):
+        require_ladder(Pipeline("cold", hiding, Workspace(tmp_path)))
+
+
 # ------------------------------------------------------------------------------------------------ once, and by seed
 
 
