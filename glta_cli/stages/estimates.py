@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import torch
 
+from glta_cli.recipe.fused_terms import LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import text_reader
+from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.workloads import AGAIN, WORKLOADS, Counted, CountedData
 from glta_cli.training.work import MatrixRate, Part, matrix_rate
 from glta_cli.workspace.artefact import MANIFEST
@@ -41,6 +43,8 @@ SMALL: Final = 2e10
 # What is told twice within this time is told alike.
 FRESH_SECONDS: Final = 30.0
 _measured: dict[tuple[torch.device, int], tuple[float, MatrixRate]] = {}
+# Of an index without a language model.
+NO_MODEL: Final = "none read"
 # Of the stages run before, the newest.
 MOST_READ: Final = 30
 
@@ -138,6 +142,8 @@ class Estimator:
         """What has to be the same for one run of a stage to say how long another takes."""
         recipe = text_reader(self.recipe) if stage == "encode-items" else self.recipe
         name = self.recipe.graph.encoder if stage.endswith("pretrain-graph") else recipe.backbone.name
+        if stage in ("index", SERVING) and LANGUAGE not in terms_of(self.recipe):
+            name = NO_MODEL
         return {"device": self.device.type, "model": name}
 
     def _learnt(self, stage: str) -> float | None:
@@ -149,6 +155,8 @@ class Estimator:
         for manifest in self._earlier(stage):
             work = manifest.get("work")
             if not isinstance(work, dict) or {key: work.get(key) for key in wanted} != wanted or _in_part(manifest):
+                continue
+            if stage == SERVING and _read_nobody_out(manifest):
                 continue
             seconds = manifest.get("processor_seconds" if self.device.type == "cpu" else "seconds")
             operations, rate = work.get("operations"), work.get("matrix_rate")
@@ -171,6 +179,13 @@ def _in_part(manifest: Mapping[str, Any]) -> bool:
     """Whether an earlier go at the stage did part of what its operations count, and its time does not."""
     details = manifest.get("details")
     return bool(manifest["work"].get("resumed") or (isinstance(details, dict) and details.get("done_before")))
+
+
+def _read_nobody_out(manifest: Mapping[str, Any]) -> bool:
+    """Whether the language model whose work is counted turned out to take no part in what is served."""
+    details = manifest.get("details")
+    served = details.get("served_terms") if isinstance(details, dict) else None
+    return isinstance(served, list) and LANGUAGE not in served
 
 
 def _written(path: Path) -> int:

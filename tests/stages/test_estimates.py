@@ -7,6 +7,7 @@ import torch
 
 from glta_cli.core.durations import shown_duration
 from glta_cli.core.files import read_json
+from glta_cli.serving.term_weights import ChosenTerms
 from glta_cli.stages import estimates, pretrain_graph
 from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.pipeline import Pipeline
@@ -184,6 +185,19 @@ def test_nothing_is_learnt_from_a_training_that_an_earlier_go_did_part_of(
     (resumed.path / "manifest.json").touch()
     rate = learnt_rate(pipeline, "pretrain-graph")
     assert rate == pytest.approx(manifest["work"]["operations"] / manifest["processor_seconds"], rel=0.01)
+
+
+@pytest.mark.usefixtures("learning")
+@pytest.mark.parametrize("served", ["linear", "llm"])
+def test_nothing_is_learnt_of_a_language_model_from_an_index_it_takes_no_part_in(
+    tiny_recipe, tmp_path, monkeypatch: pytest.MonkeyPatch, served: str
+) -> None:
+    single = {"linear": 0.1, "llm": 0.1}
+    chosen = ChosenTerms([served], None, single, fused=0.1, cross_checked=0.1, users=50)
+    monkeypatch.setattr("glta_cli.stages.index.choose_terms", lambda *_, **__: chosen)
+    pipeline = Pipeline("served", tiny_recipe("fusion.terms=[ease, llm]"), Workspace(tmp_path), device="cpu")
+    pipeline.ensure("serving-index")
+    assert (learnt_rate(pipeline, "serving-index") is None) == (served == "linear")
 
 
 @pytest.mark.usefixtures("learning")
