@@ -37,7 +37,9 @@ class OnOtherVectors(TunableRow):
     changes: Mapping[str, Any]
 
     def require(self, pipeline: Pipeline) -> None:
-        require_texts(self.row.made, self._reading(pipeline))
+        reading = self._reading(pipeline)
+        require_texts(self.row.made, reading)
+        reading.checked("encode-items")
 
     def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
         reading = self._reading(pipeline)

@@ -171,17 +171,19 @@ def require_ladder(pipeline: Pipeline) -> Ladder:
     """The rungs of a run, once nothing is known that would keep one of them from being measured.
 
     Raises:
-        InputError: the run is one of the controls itself, or its encoder has seen validation items.
+        InputError: the run is one of the controls itself, its encoder has seen validation items, or its split hides
+            items or users.
         GltaError: a row cannot be made.
     """
-    _require_uncontrolled(pipeline.recipe)
+    _require_measurable(pipeline.recipe)
     ladder = ladder_of(pipeline)
     for step in ladder.steps:
         step.row(pipeline).require(pipeline)
     return ladder
 
 
-def _require_uncontrolled(recipe: Recipe) -> None:
+def _require_measurable(recipe: Recipe) -> None:
+    """Raise `InputError` where what the rungs compare would not be what they say."""
     controls = {
         "backbone.weights=pretrained": recipe.backbone.weights == "random",
         "text.weights=pretrained": recipe.text.weights == "random",
@@ -195,6 +197,12 @@ def _require_uncontrolled(recipe: Recipe) -> None:
                 location="--ladder",
                 hint=f"--set {switch}, or the run of another recipe",
             )
+    if recipe.dataset.split.strategy.startswith("cold-"):
+        raise InputError(
+            "the ladder is measured on splits that hide no items or users from what is learnt",
+            location="--ladder",
+            hint="another split, such as --set dataset.split.strategy=ratio; `glta evaluate` has the rows of this one",
+        )
     if recipe.graph.refit:
         raise InputError(
             "what is added is weighed on validation items, which a refitted encoder has seen",

@@ -50,8 +50,10 @@ class FinetuningTask:
         aligned: bool,
         inference_batch: int,
         seed: int,
+        catalogue: NDArray[np.int64] | None = None,
         folds: Sequence[NodeTables] = (),
     ) -> None:
+        """Targets are told from items of the `catalogue` alone, ascending [n]; None for all."""
         self.module = model
         self.prompts = prompts
         self.examples = examples
@@ -59,6 +61,7 @@ class FinetuningTask:
         self.validation = validation
         self.settings = settings
         self.inference_batch = inference_batch
+        self.catalogue = None if catalogue is None else torch.from_numpy(catalogue).to(model.device)
         self.folds = folds
         model.item_projector.requires_grad_(not aligned)
         model.user_projector.requires_grad_(settings.user_token)
@@ -176,6 +179,7 @@ class FinetuningTask:
             bias=bias,
             excluded=excluded,
             sample=self.settings.softmax_items,
+            among=self.catalogue,
         )
 
     def _queries(self, batch: list[Example], rows: int) -> Tensor:

@@ -85,6 +85,11 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         found.append(
             InputError(problem, location=location, hint="set finetune.enabled=false, or leave out graph.refit")
         )
+    if recipe.graph.refit and recipe.dataset.split.hides:
+        hidden = recipe.dataset.split.hides
+        problem = f"graph.refit: it would train on the {hidden} that dataset.split.strategy hides to choose by"
+        location = place(("graph", "refit"), positions)
+        found.append(InputError(problem, location=location, hint="leave out graph.refit, or use --split ratio"))
     return [*found, *_wrong_terms(recipe, positions)]
 
 

@@ -61,7 +61,14 @@ class Align(ModelStage):
         recipe = context.recipe
         model = context.model(context.embeddings(serving=False), adapters=False)
         tokenizer = model.language_model.tokenizer
-        prompts = AlignmentPrompts(tokenizer, context.texts, context.prepared.user_count, recipe.align, recipe.prompts)
+        prompts = AlignmentPrompts(
+            tokenizer,
+            context.texts,
+            context.prepared.user_count,
+            recipe.align,
+            recipe.prompts,
+            among=context.prepared.items_to_learn,
+        )
         task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
         start = earlier(context, "align")
         if start is not None:

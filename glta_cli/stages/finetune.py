@@ -87,11 +87,12 @@ class Finetune(ModelStage):
                 None if folds is None else folds.of_interactions,
             ),
             context.train,
-            context.validation,
+            context.prepared.validation_of_known(),
             recipe.finetune,
             aligned=aligned is not None,
             inference_batch=recipe.evaluate.batch_size,
             seed=recipe.seed,
+            catalogue=context.prepared.items_to_learn,
             folds=() if folds is None else [context.node_tables(each) for each in folds.embeddings],
         )
         start = _started(context, task, aligned=aligned is not None)

@@ -132,8 +132,12 @@ class PretrainGraph(Stage):
                 fixed_epochs=full.progress.best_epoch,
             )
             details["refit"] = refit_details(full.progress)
-        _write_embeddings(folder / FULL_GRAPH, full.embeddings)
         parameters = parameters_of(full.module)
+        # One that reads texts was trained without those of hidden items.
+        hides_items = context.prepared.items_to_learn is not None
+        _write_embeddings(
+            folder / FULL_GRAPH, propagated(context, parameters, whole) if hides_items else full.embeddings
+        )
         write_tensors(folder / FULL_PARAMETERS, parameters)
         # A refitted one has seen them: its own graph is that of all that is known.
         if recipe.dataset.split.in_time and not recipe.graph.refit:
@@ -231,7 +235,7 @@ class PretrainGraph(Stage):
         """Train one encoder, started at the earlier one with the published parameters of that name, where there is."""
 
         def encoder(graph: InteractionGraph) -> nn.Module:
-            made = encoder_on(context, graph)
+            made = encoder_on(context, graph, to_learn=True)
             before, parameters = start
             return made if before is None else start_at(made, before, parameters)
 
@@ -240,12 +244,13 @@ class PretrainGraph(Stage):
             context.recipe.graph,
             edges,
             context.train,
-            context.validation,
+            context.prepared.validation_of_known(),
             seed=context.recipe.seed,
             device=context.device,
             state_folder=state_folder,
             description=description,
             fixed_epochs=fixed_epochs,
+            catalogue=context.prepared.items_to_learn,
         )
 
 

@@ -214,7 +214,8 @@ def indexed(counted: Counted) -> list[Part]:
     if LANGUAGE not in terms:
         return [Part("choose fusion weights", ranking)]
     # Weights are chosen by training histories, by which users are read out once more where those at test hold more.
-    again = ranked if counted.recipe.dataset.split.in_time and len(terms) > 1 else 0
+    split = counted.recipe.dataset.split
+    again = ranked if (split.in_time or split.hides == "users") and len(terms) > 1 else 0
     return [_read_out(counted, users + again, ranking)]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import BusyError, InputError
 from glta_cli.evaluation.evaluate import measure
 from glta_cli.evaluation.ladder import evaluate_ladder
 from glta_cli.evaluation.ladder_steps import STEPS, require_ladder
@@ -275,6 +275,14 @@ def test_what_is_a_control_itself_has_no_ladder(
     assert not (tmp_path / "stages").exists()
 
 
+def test_a_split_that_hides_items_has_no_ladder(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    split = recipe.dataset.split.model_copy(update={"strategy": "cold-items"})
+    hiding = recipe.model_copy(update={"dataset": recipe.dataset.model_copy(update={"split": split})})
+    with pytest.raises(InputError, match="splits that hide no items or users"):
+        require_ladder(Pipeline("cold", hiding, Workspace(tmp_path)))
+
+
 # ------------------------------------------------------------------------------------------------ once, and by seed
 
 
@@ -289,6 +297,44 @@ def test_a_second_ladder_trains_fits_and_weighs_nothing(
     again = climbed(pipeline)
     assert sorted(stages.glob("*/*")) == before
     assert again == ladder
+
+
+def test_who_cannot_keep_what_was_weighed_has_the_figures_all_the_same(
+    whole: tuple[Pipeline, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline, ladder = whole
+    without_transformers(monkeypatch)
+    found = Workspace.published_or_made
+
+    def busy(self: Workspace, stage: str, *rest: Any) -> Any:
+        if stage == "fusion":
+            raise BusyError("another process is working on fusion")
+        return found(self, stage, *rest)
+
+    monkeypatch.setattr(Workspace, "published_or_made", busy)
+    again = climbed(pipeline)
+    assert [rung["ndcg@10"] for rung in again["rungs"]] == [rung["ndcg@10"] for rung in ladder["rungs"]]
+    assert [rung["sums"] for rung in again["rungs"]] == [rung["sums"] for rung in ladder["rungs"]]
+    assert f"{ladder['base']} and lightgcn are weighed for this evaluation alone" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_what_is_tuned_is_tuned_for_rows_and_controls_alike(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_transformers(monkeypatch)
+    grids = {
+        "ease": {"regularization": [3, 30]},
+        "ease-text": {"regularization": [7], "text_weight": [1, 4]},
+        "l3ae": {"regularization": [11], "pull": [0.3, 0.9], "text_regularization": [2]},
+    }
+    given = [f"evaluate.grids.{row}.{name}={values}" for row, grid in grids.items() for name, values in grid.items()]
+    pipeline = run_toy("finetune.enabled=false", *given, name="tuned")
+    rungs = by_name(climbed(pipeline, tune=True))
+    for name, row in [*((each, each) for each in grids), *((each, "l3ae") for each in TEXT_RUNGS if "l3ae-" in each)]:
+        for setting, values in grids[row].items():
+            assert rungs[name]["settings"][setting] in values, name
+    untuned = by_name(climbed(pipeline))
+    assert untuned["ease"]["settings"]["regularization"] not in grids["ease"]["regularization"]
 
 
 def test_figures_of_several_seeds_are_means_and_the_base_is_one(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +355,7 @@ def test_a_split_in_time_weighs_by_training_histories_and_ranks_by_all_that_is_k
     run_toy: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_transformers(monkeypatch)
-    pipeline = run_toy("dataset.split.strategy=leave-last-out", name="in time")
+    pipeline = run_toy("dataset.split.strategy=leave-last-out", "fusion.terms=auto", name="in time")
     ladder = climbed(pipeline)
     rungs = by_name(ladder)
     [found] = rungs["language-model"]["sums"]
