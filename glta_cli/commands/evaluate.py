@@ -51,6 +51,10 @@ def evaluate(
     seeds: Annotated[
         int | None, typer.Option("--seeds", metavar="N", min=1, help="Train every row N times; show the means.")
     ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option("--draws", metavar="N", min=1, help="Draw the split N times; show each draw and the means."),
+    ] = None,
     tune: Annotated[
         bool | None,
         typer.Option("--tune/--no-tune", help="Choose the rows' settings from their grids, on validation."),
@@ -82,12 +86,12 @@ def evaluate(
     pipeline = open_pipeline(
         recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
     )
-    settings = changed_settings(pipeline.recipe.evaluate, seeds=seeds, tune=tune)
+    settings = changed_settings(pipeline.recipe.evaluate, seeds=seeds, draws=draws, tune=tune)
     # All of them, before anything is trained for hours that they are to be compared with.
     # Beside the ladder stands what is named, and nothing else.
     compared = [] if ladder and baselines is None else rows_named(baselines, pipeline.recipe)
 
-    from glta_cli.evaluation.evaluate import evaluate_run
+    from glta_cli.evaluation.draws import drawn_again, evaluate_draws
     from glta_cli.evaluation.ladder import evaluate_ladder
     from glta_cli.evaluation.ladder_steps import require_ladder
     from glta_cli.evaluation.ladder_table import ladder_tables
@@ -96,10 +100,11 @@ def evaluate(
 
     require_rows(compared, pipeline, tune=settings.tune)
     climbed = require_ladder(pipeline) if ladder else None
+    others = drawn_again(pipeline, settings)
     pipeline.ensure(pipeline.last_stage)
     started = time.monotonic()
     with pipeline.profiled("evaluate"):
-        report = evaluate_run(pipeline, compared, settings)
+        report = evaluate_draws(pipeline, others, compared, settings)
         if climbed is not None:
             report["ladder"] = evaluate_ladder(pipeline, climbed, settings)
     seconds = round(time.monotonic() - started, 3)

@@ -43,7 +43,9 @@ def prepare(
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="ratio|leave-last-out|temporal|given", help="How interactions are divided."),
+        typer.Option(
+            metavar="ratio|leave-last-out|temporal|given|cold-items|cold-users", help="How interactions are divided."
+        ),
     ] = None,
     most_dropped: Annotated[
         float | None,

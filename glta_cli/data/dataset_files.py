@@ -17,13 +17,15 @@ from glta_cli.core.parquet import write_table
 from glta_cli.core.storage import require_room
 from glta_cli.data.account import account_of, examples_of, far_warnings, span_of
 from glta_cli.data.cleaning import CleanTable, clean
+from glta_cli.data.cold_splits import hidden_items, hidden_users
 from glta_cli.data.item_matches import match_warnings
 from glta_cli.data.item_text import item_text, plain
 from glta_cli.data.loader_outputs import check_account, check_raw
 from glta_cli.data.losses import loss_warnings, lost
-from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, LISTED_FILE, NO_TEXTS, USERS_FILE
+from glta_cli.data.parts import TRAIN, parts_of
+from glta_cli.data.prepared import HIDDEN, INTERACTIONS_FILE, ITEMS_FILE, LISTED_FILE, NO_TEXTS, USERS_FILE
 from glta_cli.data.repeated_items import repeat_warnings
-from glta_cli.data.splits import FEWEST_TO_SPLIT, SPLITS, split
+from glta_cli.data.splits import FEWEST_TO_SPLIT, split
 from glta_cli.data.time_order import order_warnings
 from glta_cli.data.unmet_items import unmet_items
 from glta_cli.plugin import DatasetLoader, RawDataset
@@ -79,14 +81,21 @@ def write_dataset(
         _refuse_empty_times(settings, raw)
     if settings.split.in_time:
         warnings += order_warnings(table.interactions, table.item_ids)
-    assigned = _split(settings, table)
-    named = pl.Series("split", SPLITS, dtype=pl.Enum(SPLITS)).gather(assigned)
+    rows = _of_table(table)
+    assigned = _split(settings, table, rows)
+    parts = parts_of(settings.split)
+    named = pl.Series("split", parts, dtype=pl.Enum(parts)).gather(assigned)
     write_table(folder / INTERACTIONS_FILE, table.interactions.with_columns(named))
-    write_table(folder / USERS_FILE, pl.DataFrame({"user": table.user_ids}))
+    users = pl.DataFrame({"user": table.user_ids})
+    if settings.split.hides == "users":
+        users = users.with_columns(_hidden(hidden_users(rows, settings.split), len(users)))
+    write_table(folder / USERS_FILE, users)
     items = _items(raw, item_ids)
+    if settings.split.hides == "items":
+        items = items.with_columns(_hidden(hidden_items(rows, settings.split), len(items)))
     write_table(folder / ITEMS_FILE, items)
 
-    sizes = dict(zip(SPLITS, np.bincount(assigned, minlength=len(SPLITS)).tolist(), strict=True))
+    sizes = dict(zip(parts, np.bincount(assigned, minlength=len(parts)).tolist(), strict=True))
     warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
     unknown, told_listed = 0, {}
     if raw.items is not None:
@@ -99,14 +108,14 @@ def write_dataset(
         warnings.append(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
         )
-    users, catalogue, count = len(table.user_ids), len(item_ids), table.interactions.height
+    user_count, catalogue, count = len(table.user_ids), len(item_ids), table.interactions.height
     of_items = {"unmet": len(unmet), "without_text": items["text"].null_count(), "only_in_item_file": unknown}
     return {
         "dataset": settings.name,
-        "users": users,
+        "users": user_count,
         "items": catalogue,
         "interactions": count,
-        "density": count / (users * catalogue),
+        "density": count / (user_count * catalogue),
         "dropped": dropped,
         "examples": {reason: examples[reason] for reason in dropped if reason in examples},
         "account": account_of(raw, read=read, kept=count, lost=sum(losses.values()), span=span, items=of_items),
@@ -158,14 +167,25 @@ def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:
         )
 
 
-def _split(settings: DatasetSettings, table: CleanTable) -> np.ndarray:
-    rows = table.interactions
-    interactions = Interactions.from_pairs(
-        rows["user"].to_numpy(),
-        rows["item"].to_numpy(),
+def _of_table(table: CleanTable) -> Interactions:
+    return Interactions.from_pairs(
+        table.interactions["user"].to_numpy(),
+        table.interactions["item"].to_numpy(),
         user_count=len(table.user_ids),
         item_count=len(table.item_ids),
     )
+
+
+def _hidden(parts: np.ndarray, count: int) -> pl.Series:
+    """The part that each of `count` users or items is hidden for, null where it is not, as those nobody met are not."""
+    names = pl.Series(HIDDEN, [None, "valid", "test"], dtype=pl.String)
+    every = np.full(count, TRAIN)
+    every[: len(parts)] = parts
+    return names.gather(every)
+
+
+def _split(settings: DatasetSettings, table: CleanTable, interactions: Interactions) -> np.ndarray:
+    rows = table.interactions
     timestamps = rows["timestamp"].to_numpy() if "timestamp" in rows.columns else None
     given = rows["split"].to_physical().to_numpy().astype(np.int8) if "split" in rows.columns else None
     return split(interactions, settings.split, timestamps, given)

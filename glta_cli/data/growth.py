@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from glta_cli.core.files import fingerprint
 from glta_cli.core.parquet import write_table
-from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, LISTED_FILE, USERS_FILE, PreparedDataset
-from glta_cli.data.splits import SPLITS
+from glta_cli.data.parts import parts_of
+from glta_cli.data.prepared import HIDDEN, INTERACTIONS_FILE, ITEMS_FILE, LISTED_FILE, USERS_FILE, PreparedDataset
 from glta_cli.recipe.schema import DatasetSettings
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
@@ -169,7 +169,7 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset, *, delisted: Colle
     turned = joined.filter(was_known & (pl.col("known_seen") != _seen(joined))).height
     rows = joined.filter(~was_known).select("user", "item")
     # A known interaction stays in its part, so that nothing that was measured by becomes something that was learnt.
-    split = pl.col("known_split").fill_null("train").cast(pl.Enum(SPLITS))
+    split = pl.col("known_split").fill_null("train").cast(pl.Enum(parts_of(known.split_settings)))
     interactions = joined.with_columns(split=split).drop("known_split", "known_weight", "known_seen", "known_time")
     listing = _Listing.of(known, fresh, items, len(item_ids), rows, delisted)
     described = _described(known.items(), _told_items(fresh), item_ids)
@@ -319,8 +319,9 @@ def _described(known: pl.DataFrame, fresh: pl.DataFrame, item_ids: list[str]) ->
 
 def _write(growth: Growth, folder: Path) -> dict[str, Any]:
     write_table(folder / INTERACTIONS_FILE, growth.interactions)
-    write_table(folder / USERS_FILE, pl.DataFrame({"user": growth.user_ids}, schema={"user": pl.String}))
-    write_table(folder / ITEMS_FILE, growth.items)
+    people = pl.DataFrame({"user": growth.user_ids}, schema={"user": pl.String})
+    write_table(folder / USERS_FILE, _with_hidden(people, growth.known, "users"))
+    write_table(folder / ITEMS_FILE, _with_hidden(growth.items, growth.known, "items"))
     if growth.fresh.lists_items or growth.delisted.any():
         write_table(folder / LISTED_FILE, pl.DataFrame({"listed": growth.listed, "delisted": growth.delisted}))
     users, items, count = len(growth.user_ids), growth.items.height, growth.interactions.height
@@ -331,6 +332,16 @@ def _write(growth: Growth, folder: Path) -> dict[str, Any]:
         "items": items,
         "interactions": count,
         "density": count / (users * items),
-        "split": {name: sizes.get(name, 0) for name in SPLITS},
+        "split": {name: sizes.get(name, 0) for name in parts_of(growth.known.split_settings)},
         "has_text": growth.items["text"].null_count() < items,
     }
+
+
+def _with_hidden(table: pl.DataFrame, known: PreparedDataset, kind: str) -> pl.DataFrame:
+    """A table of all users or items, in which those that were hidden are; new ones are not."""
+    if known.hides != kind:
+        return table
+    hidden = np.full(table.height, None, dtype=object)
+    for part in ("valid", "test"):
+        hidden[np.flatnonzero(known.hidden(part))] = part
+    return table.with_columns(pl.Series(HIDDEN, hidden.tolist(), dtype=pl.String))

@@ -17,12 +17,15 @@ from glta_cli.workspace.artefact import Artefact
 INTERACTIONS_FILE: Final = "interactions.parquet"
 USERS_FILE: Final = "users.parquet"
 ITEMS_FILE: Final = "items.parquet"
+# The column that says which part a user or an item is hidden for.
+HIDDEN: Final = "hidden"
 LISTED_FILE: Final = "listed.parquet"
 # What is said of a dataset without texts; as it begins in every version.
 _NO_TEXTS_BEGIN: Final = "no item has a text"
 NO_TEXTS: Final = f"{_NO_TEXTS_BEGIN}: runs go without what needs titles or descriptions"
 
-SplitName = Literal["train", "valid", "test"]
+SplitName = Literal["train", "valid", "test", "history"]
+Measuring = Literal["valid", "test"]
 
 
 class PreparedDataset:
@@ -36,6 +39,8 @@ class PreparedDataset:
         items.parquet: `item`, the original id at each item index, with `title` and `text` or null.
         listed.parquet: `listed`, whether the item file lists each item, where those are others than the items with a
             text; and in a dataset that grew `delisted`, whether it did and does no more.
+
+    Of a split that hides users or items from all that is learnt, their file has `hidden`: `valid`, `test` or null.
     """
 
     def __init__(self, artefact: Artefact) -> None:
@@ -130,21 +135,65 @@ class PreparedDataset:
     @property
     def split_in_time(self) -> bool:
         """Whether every user's validation interactions lie before the test ones, and after those of training."""
-        return SplitSettings.model_validate(self.artefact.manifest["settings"]["split"]).in_time
+        return self.split_settings.in_time
+
+    @property
+    def hides(self) -> Literal["items", "users"] | None:
+        """What the split hides from everything that is learnt, if anything."""
+        return self.split_settings.hides
+
+    def hidden(self, *parts: Measuring) -> NDArray[np.bool_]:
+        """Which items [I] or users [U], as `hides` says, are hidden for these parts; for either where none is named."""
+        table = self._read(USERS_FILE, HIDDEN) if self.hides == "users" else self._read(ITEMS_FILE, HIDDEN)
+        return table[HIDDEN].is_in(list(parts or ("valid", "test"))).fill_null(False).to_numpy()
+
+    @cached_property
+    def items_to_learn(self) -> NDArray[np.int64] | None:
+        """The items a training may know of, ascending: all but the hidden ones; None where none is hidden."""
+        return np.flatnonzero(~self.hidden()) if self.hides == "items" else None
+
+    def histories_at_validation(self) -> Interactions:
+        """What every row knows of each user when something is chosen on validation: training interactions.
+
+        Of users who are hidden for that, what is known of them.
+        """
+        return self._with_hidden_histories("valid") if self.hides == "users" else self.split("train")
 
     def histories_at_test(self) -> Interactions:
         """What every row knows of each user when the test is ranked, in order of time.
 
         Training and validation interactions where the split is in time: who is asked for the next item has met those.
         Else training interactions alone: drawn at random, validation items may be newer than the test's. Fits, choices
-        on validation and whatever counts how popular an item is see training interactions, whatever the split.
+        on validation and whatever counts how popular an item is see training interactions, whatever the split. Of users
+        who are hidden for the test, what is known of them.
         """
+        if self.hides == "users":
+            return self._with_hidden_histories("test")
         return self.split(*self.parts_known_at_test)
+
+    @property
+    def histories_differ(self) -> bool:
+        """Whether the histories at test are others than those by which something is chosen on validation."""
+        return self.split_in_time or self.hides == "users"
 
     @property
     def parts_known_at_test(self) -> tuple[SplitName, ...]:
         """The parts of the split that `histories_at_test` holds."""
+        if self.hides == "users":
+            return ("train", "history")
         return ("train", "valid") if self.split_in_time else ("train",)
+
+    def masked_at_test(self) -> tuple[Interactions, ...]:
+        """What is no answer when the test is ranked."""
+        known = (self.split("train"), self.split("valid"))
+        return (*known, self.split("history")) if self.hides == "users" else known
+
+    def validation_of_known(self) -> Interactions:
+        """Validation interactions of users and items a training knows, by which it selects its epoch."""
+        validation = self.split("valid")
+        if self.hides is None:
+            return validation
+        return validation.where(~self.hidden()[validation.users if self.hides == "users" else validation.items])
 
     def history(self) -> Interactions:
         """The interactions of all splits."""
@@ -201,6 +250,18 @@ class PreparedDataset:
         return {key: details[key] for key in keys} | {key: details[key] for key in told if key in details}
 
     @cached_property
+    def split_settings(self) -> SplitSettings:
+        """How it was divided."""
+        return SplitSettings.model_validate(self.artefact.manifest["settings"]["split"])
+
+    def _with_hidden_histories(self, part: Measuring) -> Interactions:
+        """Training interactions, and what is known of the users hidden for a part."""
+        of_part = pl.Series(self.hidden(part)).gather(self._table["user"])
+        return self._interactions(
+            self._table.filter((pl.col("split") == "train") | ((pl.col("split") == "history") & of_part))
+        )
+
+    @cached_property
     def _table(self) -> pl.DataFrame:
         return self._read(INTERACTIONS_FILE, "user", "item", "split")
 
@@ -229,3 +290,7 @@ class EverythingKnown(PreparedDataset):
 
     def split(self, *names: SplitName) -> Interactions:
         return self.history() if "train" in names else super().split(*names)
+
+    @property
+    def hides(self) -> None:
+        """Nothing: what was hidden to be measured is known by now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from glta_cli.core.errors import GltaError
 from glta_cli.core.progress import progress_bar
 from glta_cli.core.terminal import nothing_on_stdout
 from glta_cli.core.threads import compute_with_free_processors
+from glta_cli.data.prepared import PreparedDataset
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
+from glta_cli.evaluation.cold_start import cold_start_report
 from glta_cli.evaluation.fitted_rows import FittedRow, model_rows
 from glta_cli.evaluation.listed_rows import compared_rows
 from glta_cli.evaluation.rows import Row
@@ -22,6 +24,7 @@ from glta_cli.evaluation.slices import Slice, slice_metrics, slices_of
 from glta_cli.evaluation.tuning import Tuned, tuned
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.cold_parts import Part, part_metrics, parts_of, tells_apart
 from glta_cli.ranking.metrics import bootstrap_intervals, ranking_metrics
 from glta_cli.ranking.significance import compare_with_best
 from glta_cli.ranking.top_k import rank_users
@@ -45,12 +48,16 @@ class Measured:
         curves: NDCG, recall and precision at K = 1, 2, ... up to the largest cutoff, means over users.
         slices: of each slice, NDCG and recall at the largest cutoff for each of its users.
         users_per_second: ranked.
+        parts: of each part of a split that hides something, NDCG@10 and Recall@20 for each of its users.
+        blind: whether all items that such a split hides have one score.
     """
 
     values: Values
     curves: Values
     slices: dict[str, Values]
     users_per_second: float
+    parts: dict[str, Values] = field(default_factory=dict)
+    blind: bool = False
 
 
 @dataclass
@@ -112,6 +119,7 @@ def evaluate_run(
         `served`: of each seed, the `row` validation found best among `chosen_among`, its `terms`, and the figure;
         `settings` and `tuning`: {row: its own settings}, {row: [{"settings", "ndcg@10", "seconds"}]};
         `chosen`: {row: those of its settings that it chose itself on validation, while it was fitted};
+        `cold_start`: of a split that hides items or users, by part, each row's NDCG@10 and Recall@20; else None;
         `comparison`: the model with the best of the others, its encoder among them; `comparisons`: each row of a
         variant of the model with the model's own row of the same kind, fused or the language model's alone.
 
@@ -125,11 +133,12 @@ def evaluate_run(
     compared = compared_rows(settings.baselines, recipe) if rows is None else rows
     prepared = pipeline.prepared()
     test = prepared.split("test")
+    parts = parts_of(prepared, "test")
     if not test.counts.any():
         where = f"run {pipeline.name} (dataset {prepared.name})"
         raise GltaError("no user has a test item", location=where, hint="prepare with a larger test share")
     chosen = [tuned(row, pipeline) if settings.tune else Tuned(row, []) for row in compared]
-    results = _results(pipeline, [each.row for each in chosen], test, settings)
+    results = _results(pipeline, [each.row for each in chosen], test, parts, settings)
     values = {name: row.values() for name, row in results.items()}
     variants = {name: own for each in chosen for name, own in each.row.counterparts().items() if name in results}
     # The shares stay out: `test` is the number of test interactions.
@@ -153,20 +162,23 @@ def evaluate_run(
         "settings": {name: row.settings for name, row in results.items()},
         "chosen": {name: row.chosen for name, row in results.items() if row.chosen},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
+        "cold_start": _cold_start(prepared, parts, results, settings, recipe.seed),
         **_comparisons(values, variants, recipe, settings),
     }
 
 
 def _results(
-    pipeline: Pipeline, rows: Sequence[Row], test: Interactions, settings: EvaluateSettings
+    pipeline: Pipeline, rows: Sequence[Row], test: Interactions, parts: Sequence[Part], settings: EvaluateSettings
 ) -> dict[str, RowResults]:
     """Train and rank every row from every seed, the run's own rows last."""
     prepared = pipeline.prepared()
-    train, validation = prepared.split("train"), prepared.split("valid")
-    slices = slices_of(train, test)
+    slices, seen = slices_of(prepared.split("train"), test), prepared.masked_at_test()
 
     def measured(score: Scorer) -> Measured:
-        return measure(score, test, settings, slices, train, validation)
+        found = measure(score, test, settings, slices, *seen)
+        of_parts = {part.name: part_metrics(score, part, seen) for part in parts}
+        blind = any(part.candidates is not None and not tells_apart(score, part) for part in parts[:1])
+        return replace(found, parts=of_parts, blind=blind)
 
     results: dict[str, RowResults] = {}
     seeds = seeds_of(pipeline.recipe, settings)
@@ -269,6 +281,22 @@ def _slices(results: Mapping[str, RowResults], slices: Sequence[Slice]) -> dict[
         }
         for part in slices
     }
+
+
+def _cold_start(
+    prepared: PreparedDataset,
+    parts: Sequence[Part],
+    results: Mapping[str, RowResults],
+    settings: EvaluateSettings,
+    seed: int,
+) -> dict[str, Any] | None:
+    values = {
+        part.name: {name: _mean([each.parts[part.name] for each in row.measured]) for name, row in results.items()}
+        for part in parts
+    }
+    intervals = {part: model_intervals(found, settings.bootstrap, seed) for part, found in values.items()}
+    blind = [name for name, row in results.items() if any(each.blind for each in row.measured)]
+    return cold_start_report(prepared, parts, values, intervals, blind)
 
 
 def _costs(row: RowResults) -> dict[str, float | None]:

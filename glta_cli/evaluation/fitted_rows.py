@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.files import fingerprint
 from glta_cli.evaluation.baselines import LANGUAGE_ROW, MODEL_ROW
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR
+from glta_cli.recipe.selection import reads_text, text_reader
 from glta_cli.serving.index import Index
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.stages.fitted_baselines import deferred_scorer
@@ -76,8 +78,7 @@ def language_rows(pipeline: Pipeline, model: str, language: str) -> list[FittedR
         model, language: what the rows are called.
     """
     index = Index(pipeline.ensure("index"))
-    prepared = pipeline.prepared()
-    seen = prepared.split("train"), prepared.split("valid")
+    seen = pipeline.prepared().masked_at_test()
     stages = [artefact for name, artefact in pipeline.reached() if name != "prepare"]
     seconds, peak = seconds_of(stages), peak_of(stages)
     rows = []
@@ -103,22 +104,44 @@ def _linear_rows(pipeline: Pipeline) -> list[FittedRow]:
 
 def encoder_row(name: str, pipeline: Pipeline, settings: dict[str, Any] | None = None) -> FittedRow:
     """The ranking of a pipeline's graph encoder alone."""
-    from glta_cli.stages.context import read_embeddings
-
     artefact = pipeline.ensure("pretrain-graph")
     # The stage may train a second encoder, which is not this row's.
     trainings = [artefact.details[name] for name in ("full", "refit") if name in artefact.details]
     seconds = sum(float(training["training_seconds"]) for training in trainings)
     parents = [pipeline.ensure("encode-items")] if "encode-items" in artefact.manifest["inputs"] else []
+    score, validation_score = _encoder_scorers(pipeline, artefact)
     return FittedRow(
         name,
-        read_embeddings(artefact, at_test=True).scorer(),
+        score,
         artefact,
         seconds + seconds_of(parents),
         peak_of([artefact, *parents]),
         settings or {},
-        validation_score=deferred_scorer(lambda: read_embeddings(artefact).scorer()),
+        validation_score=validation_score,
     )
+
+
+def _encoder_scorers(pipeline: Pipeline, artefact: Artefact) -> tuple[Scorer, Scorer]:
+    """An encoder's scores when the test is ranked, and when something is chosen on validation."""
+    from glta_cli.stages.context import read_embeddings
+
+    prepared = pipeline.prepared()
+    if prepared.hides is None:
+        return (
+            read_embeddings(artefact, at_test=True).scorer(),
+            deferred_scorer(lambda: read_embeddings(artefact).scorer()),
+        )
+    from glta_cli.stages.cold_nodes import with_cold_nodes
+
+    context = pipeline.context()
+    if prepared.has_text and reads_text(text_reader(pipeline.recipe)):
+        context.artefacts = {**context.artefacts, "encode-items": pipeline.beside("encode-items")}
+
+    def scorer(histories: Interactions) -> Scorer:
+        return deferred_scorer(lambda: with_cold_nodes(context, read_embeddings(artefact), histories).scorer())
+
+    validation_score = scorer(prepared.histories_at_validation())
+    return (scorer(prepared.histories_at_test()) if prepared.histories_differ else validation_score), validation_score
 
 
 def seconds_of(artefacts: Sequence[Artefact]) -> float:

@@ -147,6 +147,9 @@ def _model(recipe: Recipe) -> Iterator[str]:
         (finetune.fusion, "scores fused with the encoder's", "no fusion"),
         (not recipe.align.enabled, "no item-text alignment", "item-text alignment"),
         (not finetune.user_token, "user ids in words", "user tokens"),
+        (finetune.item_tokens != "graph", "item tokens of graph and text", "item tokens of the graph"),
+        (finetune.targets == "latest", "the latest items as targets", "items at random as targets"),
+        (bool(finetune.popularity_adjustment), "logits adjusted by popularity", "plain logits"),
     ]
     other = [(here, there) for differs, here, there in ours if differs]
     if other:

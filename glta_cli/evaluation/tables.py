@@ -12,14 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from glta_cli.core.counts import counted
+from glta_cli.evaluation.parts_table import parts_table
 
 SHOWN_METRICS = ("ndcg", "recall", "precision")
 SPREAD_METRIC = "ndcg@10"
 
 
 def report_tables(report: Mapping[str, Any]) -> Group:
-    """Metrics, slices and costs, one below the other."""
-    return Group(metrics_table(report), slices_table(report), costs_table(report))
+    """Metrics, what a split that hides something or several draws came to, slices and costs, one below the other."""
+    parts = parts_table(report)
+    others = [slices_table(report), costs_table(report)]
+    return Group(metrics_table(report), *([] if parts is None else [parts]), *others)
 
 
 def metrics_table(report: Mapping[str, Any]) -> Table:
@@ -32,6 +35,10 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
         about.insert(0, f"means of {seeds} seeds, {report['seeds'][0]} to {report['seeds'][-1]}")
     if "valid" in report["histories"]:
         about.append("histories at test: training and validation items")
+    if "history" in report["histories"]:
+        about.append("histories at test: training items, and of hidden users what is known of them")
+    if report.get("draws"):
+        about.append(f"of the first of {len(report['draws'])} draws; their means stand below")
     if report["refit"]:
         about.append("graph encoders were trained again on training and validation interactions, baselines were not")
     table = _table(

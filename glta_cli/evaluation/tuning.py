@@ -34,6 +34,8 @@ class Tuned:
 def tuned(row: Row, pipeline: Pipeline) -> Tuned:
     """Choose among the row's candidates by NDCG@10 on validation items, training items masked; ties: the first.
 
+    Where the split hides items or users, what is hidden and what is not count alike (`cold_start.py`).
+
     What was tried is published, and not tried again; an interrupted search goes on with the candidate it was at.
     Baselines fitted for the search alone are removed when they lose, for a catalogue's item-item weights are gigabytes.
     """

@@ -71,13 +71,42 @@ def with_new_users(users: Vectors, items: Vectors, history: Interactions) -> Vec
     if history.user_count == count:
         return users
     means, met = _means(items, history)
-    learnt = np.flatnonzero(met[:count])[:MOST_LEARNT]
-    new = np.tile(users.mean(axis=0), (history.user_count - count, 1))
+    new = _from_items(users, means[:count], met[:count], means[count:], met[count:])
+    return np.concatenate([users, new]).astype(np.float32)
+
+
+def with_unmet_users(users: Vectors, items: Vectors, history: Interactions, known: NDArray[np.bool_]) -> Vectors:
+    """User vectors, [U, d], in which those no training has met follow from their items, as `with_new_users` has them.
+
+    Args:
+        items: of all items of the history, [I, d].
+        known: which users a training has met, [U].
+    """
+    if known.all() or not known.any():
+        return users
+    means, met = _means(items, history)
+    result = users.copy()
+    result[~known] = _from_items(users[known], means[known], met[known], means[~known], met[~known])
+    return result
+
+
+def _from_items(
+    users: Vectors, means: Vectors, met: NDArray[np.bool_], new_means: Vectors, new_met: NDArray[np.bool_]
+) -> Vectors:
+    """Vectors of m new users by the means of their items, [m, d].
+
+    Args:
+        users: of n known ones, [n, d].
+        means: of the vectors of each known user's items, [n, d]; `met` says who has any, [n].
+        new_means: those of the new users, [m, d]; `new_met` says who of them has any, [m].
+    """
+    learnt = np.flatnonzero(met)[:MOST_LEARNT]
+    new = np.tile(users.mean(axis=0), (len(new_means), 1))
     if len(learnt):
-        new[met[count:]] = foretold(means[learnt], users[learnt], means[count:][met[count:]])
+        new[new_met] = foretold(means[learnt], users[learnt], new_means[new_met])
     if np.allclose(np.linalg.norm(users, axis=1), 1, atol=1e-3):
         new /= np.maximum(np.linalg.norm(new, axis=1, keepdims=True), 1e-12)
-    return np.concatenate([users, new]).astype(np.float32)
+    return new
 
 
 def with_new_items(items: Vectors, texts: Vectors | None, count: int, met: NDArray[np.bool_]) -> Vectors:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from glta_cli.core.errors import GltaError
 from glta_cli.graph.embeddings import embeddings_of
@@ -45,7 +46,9 @@ class EncoderTask:
         seen: Interactions,
         validation: Interactions,
         seed: int,
+        catalogue: NDArray[np.int64] | None = None,
     ) -> None:
+        """Positives are told from items of the `catalogue` alone, ascending [n]; None for all."""
         self.module: Any = encoder
         self.settings = settings
         self.interactions = interactions
@@ -55,6 +58,12 @@ class EncoderTask:
         self.validation_users = np.sort(users[: settings.validation_users])
         self.seed = seed
         self.device = next(encoder.parameters()).device
+        self.catalogue = catalogue
+
+    @property
+    def among(self) -> Tensor | None:
+        """The catalogue where the encoder is."""
+        return None if self.catalogue is None else torch.from_numpy(self.catalogue).to(self.device)
 
     def generator(self, epoch: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, epoch))

@@ -25,9 +25,12 @@ class NegativeSampler:
     Source: Bloom, Space/time trade-offs in hash coding, CACM 1970; Knuth, TAOCP 3, 6.4 (Fibonacci hashing).
     """
 
-    def __init__(self, interactions: Interactions) -> None:
+    def __init__(self, interactions: Interactions, among: NDArray[np.int64] | None = None) -> None:
+        """Items `among` these alone are drawn, [n], all of `interactions` among them; None for all."""
         self.width = interactions.item_count
-        self.complete = interactions.counts >= self.width  # [U], users who know the whole catalogue
+        self.among = among
+        catalogue = self.width if among is None else len(among)
+        self.complete = interactions.counts >= catalogue  # [U], users who know the whole catalogue
         self.known = np.sort(interactions.users * self.width + interactions.items)  # [n]
         wanted = MARKS_A_PAIR * max(1, len(self.known))
         bits = math.ceil(math.log2(min(wanted, MOST_MARKS)))
@@ -40,13 +43,18 @@ class NegativeSampler:
 
         A user who has interacted with the whole catalogue gets an arbitrary item.
         """
-        negatives = generator.integers(0, self.width, len(users))
+        negatives = self._some(len(users), generator)
         pending = self._known_among(users, negatives)
         pending = pending[~self.complete[users[pending]]]
         while len(pending):
-            negatives[pending] = generator.integers(0, self.width, len(pending))
+            negatives[pending] = self._some(len(pending), generator)
             pending = pending[self._known_among(users[pending], negatives[pending])]
         return negatives
+
+    def _some(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        if self.among is None:
+            return generator.integers(0, self.width, count)
+        return self.among[generator.integers(0, len(self.among), count)]
 
     def _known_among(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
         """The positions of the pairs that are known interactions."""

@@ -100,7 +100,7 @@ class NextItemSoftmaxTask(_NextItemTask):
         rows = torch.arange(len(queries), device=self.device)
         positives = Positives(rows, self.along(batch, self.interactions.items, held), *weights)
         items = scaled_items(self.module.items(), self.settings)  # [I, d]
-        loss = catalogue_softmax_loss(queries, items, positives, sample=self.settings.softmax_items)
+        loss = catalogue_softmax_loss(queries, items, positives, sample=self.settings.softmax_items, among=self.among)
         return self.share(len(queries)) * loss
 
 
@@ -112,7 +112,7 @@ class NextItemBprTask(_NextItemTask):
 
     @cached_property
     def sampler(self) -> NegativeSampler:
-        return NegativeSampler(self.interactions)
+        return NegativeSampler(self.interactions, self.catalogue)
 
     def batches(self, epoch: int) -> Sequence[tuple[Stretches, NDArray[np.int64]]]:
         """Batches, each with the epoch's negatives along all interactions."""

@@ -54,6 +54,7 @@ def pretrain(
     state_folder: Path,
     description: str,
     fixed_epochs: int | None = None,
+    catalogue: NDArray[np.int64] | None = None,
 ) -> PretrainedEncoder:
     """Train one encoder: of graphs by every item of each user, one that reads histories by the next item of each place.
 
@@ -62,12 +63,13 @@ def pretrain(
         seen: items masked when ranking for validation; a superset of the edges.
         validation: the items to find.
         fixed_epochs: train as many epochs and select none, whatever `validation` holds; None selects one by it.
+        catalogue: the items a loss may tell positives from, ascending [n]; None for all.
     """
     torch.manual_seed(seed)
     # One that follows from the graph alone is computed here, which cannot be cut short.
     with stops_after("this step", kept="the encoder starts again, the stages before it are kept"):
         encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
-    task = _task_type(encoder, settings)(encoder, settings, graph_interactions, seen, validation, seed)
+    task = _task_type(encoder, settings)(encoder, settings, graph_interactions, seen, validation, seed, catalogue)
     progress = train(
         task, settings.training, state_folder=state_folder, description=description, fixed_epochs=fixed_epochs
     )
@@ -106,7 +108,11 @@ class SoftmaxTask(EncoderTask):
         items = scaled_items(item_vectors, self.settings)
         positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self._pairs(batch)))  # [P] each
         loss = catalogue_softmax_loss(
-            users / self.settings.temperature, items, positives, sample=self.settings.softmax_items
+            users / self.settings.temperature,
+            items,
+            positives,
+            sample=self.settings.softmax_items,
+            among=self.among,
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra
@@ -127,7 +133,7 @@ class BprTask(EncoderTask):
 
     @cached_property
     def sampler(self) -> NegativeSampler:
-        return NegativeSampler(self.interactions)
+        return NegativeSampler(self.interactions, self.catalogue)
 
     def batches(self, epoch: int) -> Sequence[tuple[NDArray[Any], ...]]:
         """Batches of (users, positives, negatives), and of weights if there are any, [B] each."""

@@ -43,7 +43,9 @@ class AlignmentPrompts:
         user_count: int,
         settings: AlignSettings,
         prompts: PromptSettings,
+        among: NDArray[np.int64] | None = None,
     ) -> None:
+        """Items `among` these alone are drawn, ascending [n]; None for all."""
         self.template = PromptTemplate(
             prompts.alignment,
             prompts.system,
@@ -55,14 +57,19 @@ class AlignmentPrompts:
         self.line_end = encode(tokenizer, "\n")
         self.user_count = user_count
         self.settings = settings
+        self.among = among
 
     def draw(self, count: int, generator: np.random.Generator) -> list[AlignmentPrompt]:
         """`count` prompts, each of 8 to 12 (by default) different items."""
-        catalogue = len(self.descriptions)
+        catalogue = len(self.descriptions) if self.among is None else len(self.among)
         least = min(self.settings.least_items, catalogue)
         most = min(self.settings.most_items, catalogue)
         sizes = generator.integers(least, most + 1, count)
-        return [self.write(generator.choice(catalogue, size, replace=False), generator) for size in sizes]
+        return [self.write(self._some(catalogue, int(size), generator), generator) for size in sizes]
+
+    def _some(self, catalogue: int, size: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        drawn = generator.choice(catalogue, size, replace=False)
+        return drawn if self.among is None else self.among[drawn]
 
     def write(self, items: NDArray[np.int64], generator: np.random.Generator) -> AlignmentPrompt:
         """The prompt of the given items, in the order of their tokens."""
@@ -111,7 +118,8 @@ class AlignmentTask:
         """Mean over queries [P, D] and the item each should name [P], against the whole catalogue."""
         head = self.module.head
         rows = torch.arange(len(labels), device=labels.device)
-        return catalogue_softmax_loss(queries, head.item_matrix(), Positives(rows, labels), bias=head.bias)
+        among = None if self.prompts.among is None else torch.from_numpy(self.prompts.among).to(labels.device)
+        return catalogue_softmax_loss(queries, head.item_matrix(), Positives(rows, labels), bias=head.bias, among=among)
 
     def validate(self) -> dict[str, float]:
         """Mean log-likelihood of the labels, and how often the label is first among the prompt's own items."""

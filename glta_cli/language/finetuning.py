@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, assert_never
 
 import numpy as np
@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glta_cli.core.errors import GltaError
 from glta_cli.core.progress import progress_bar
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
 from glta_cli.language.batching import length_batches
-from glta_cli.language.gllm import TiedHead, scoring_arrays
-from glta_cli.language.model import GraphLanguageModel
+from glta_cli.language.examples import Example as Example
+from glta_cli.language.examples import Examples as Examples
+from glta_cli.language.gllm import TiedHead, log_popularity, scoring_arrays
+from glta_cli.language.model import GraphLanguageModel, NodeTables
 from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries, prompt_states
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.metrics import ranking_metrics
@@ -25,63 +26,14 @@ from glta_cli.recipe.schema import FinetuneSettings
 from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
 
-@dataclass(frozen=True)
-class Example:
-    """A user's training example: context items shown, target items to predict; no item is in both.
-
-    Attributes:
-        weights: along the targets, float32: what each counts for; None where all count the same.
-    """
-
-    user: int
-    context: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    weights: NDArray[np.float32] | None = None
-
-
-class Examples:
-    """Splits each user's training items into context and targets.
-
-    Where a holdout is given, its items are the targets, every epoch the same, and the graph never saw them.
-    Without one, a random `target_share` of each user's items is, drawn anew every epoch.
-    """
-
-    def __init__(
-        self, train: Interactions, holdout: NDArray[np.bool_] | None, settings: FinetuneSettings, seed: int
-    ) -> None:
-        self.train = train
-        self.holdout = holdout
-        self.settings = settings
-        self.seed = seed
-        least = 2 if holdout is None else 1
-        counts = train.counts if holdout is None else np.bincount(train.users[holdout], minlength=train.user_count)
-        self.users = np.flatnonzero(counts >= least)  # [n], the users there is something to predict for
-        if not len(self.users):
-            raise GltaError("no user has items enough to hide one", hint="lower dataset.kcore or add interactions")
-
-    def of_epoch(self, epoch: int) -> list[Example]:
-        """One example for each user, in random order."""
-        generator = np.random.default_rng((self.seed, epoch))
-        return [self._of(int(user), generator) for user in generator.permutation(self.users)]
-
-    def _of(self, user: int, generator: np.random.Generator) -> Example:
-        items = self.train.of(user)
-        if self.holdout is None:
-            hidden = np.zeros(len(items), dtype=bool)
-            count = min(max(1, round(self.settings.target_share * len(items))), len(items) - 1)
-            hidden[generator.choice(len(items), count, replace=False)] = True
-        else:
-            hidden = self.holdout[self.train.indptr[user] : self.train.indptr[user + 1]]
-        targets = generator.permutation(np.flatnonzero(hidden))
-        weights = self.train.relative_weights
-        own = None if weights is None else weights[self.train.indptr[user] + targets]
-        return Example(user, items[~hidden], items[targets], own)
-
-
 class FinetuningTask:
     """Trains user projector, head and adapters; the item projector too where stage 2 was left out.
 
     The epoch is selected by the ranking of the first row, whatever the readout: one model, three readouts.
+
+    Args:
+        folds: by fold of the examples, what nodes are known by without its targets; the first is what the model was
+            made around, and what it ranks by on validation. None where all examples share that.
     """
 
     metric = SELECTION_METRIC
@@ -98,7 +50,10 @@ class FinetuningTask:
         aligned: bool,
         inference_batch: int,
         seed: int,
+        catalogue: NDArray[np.int64] | None = None,
+        folds: Sequence[NodeTables] = (),
     ) -> None:
+        """Targets are told from items of the `catalogue` alone, ascending [n]; None for all."""
         self.module = model
         self.prompts = prompts
         self.examples = examples
@@ -106,9 +61,12 @@ class FinetuningTask:
         self.validation = validation
         self.settings = settings
         self.inference_batch = inference_batch
+        self.catalogue = None if catalogue is None else torch.from_numpy(catalogue).to(model.device)
+        self.folds = folds
         model.item_projector.requires_grad_(not aligned)
         model.user_projector.requires_grad_(settings.user_token)
         model.share_prefix(prompts.template.literals[0])
+        self.popularity = log_popularity(torch.from_numpy(np.bincount(seen.items, minlength=seen.item_count)))  # [I]
         users = validation_users(validation)
         shuffled = np.random.default_rng((seed, 0, 1)).permutation(users)
         self.validation_users = np.sort(shuffled[: settings.validation_users])
@@ -125,7 +83,6 @@ class FinetuningTask:
         head = self.module.head
         assert isinstance(head, TiedHead)
         examples = self.examples.of_epoch(0)[: self.settings.warm_start_users]
-        written = [self.prompts.write(example.user, example.context) for example in examples]
         dimension = self.module.users.shape[1]
         states, targets = [], []
         shown = progress_bar(
@@ -136,9 +93,8 @@ class FinetuningTask:
             kept="the warm start begins again, the stages before it are kept",
         )
         with torch.no_grad(), shown as bar:
-            for rows in length_batches([len(prompt) for prompt in written], self.inference_batch):
-                batch = [examples[row] for row in rows]
-                prompts = [written[row] for row in rows]
+            for batch, prompts in self._written_batches(examples):
+                self._look_at(batch)
                 states.append(prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0])  # [B, h]
                 users = self.module.users[[example.user for example in batch]]  # [B, d]
                 texts = torch.stack([_mean_text(head.items[:, dimension:], example.context) for example in batch])
@@ -150,16 +106,33 @@ class FinetuningTask:
         head.standardize(hidden)
         head.fit(hidden, torch.cat(targets)[order])
 
+    def _written_batches(self, examples: list[Example]) -> Iterator[tuple[list[Example], list[NDArray[np.int64]]]]:
+        """Examples of one fold and of similar length together, with their prompts."""
+        for fold in sorted({example.fold for example in examples}):
+            own = [example for example in examples if example.fold == fold]
+            written = [self.prompts.write(example.user, example.context) for example in own]
+            for rows in length_batches([len(prompt) for prompt in written], self.inference_batch):
+                yield [own[row] for row in rows], [written[row] for row in rows]
+
+    def _look_at(self, batch: list[Example]) -> None:
+        """Know nodes by the graph that has not seen the targets of these examples, which are of one fold."""
+        if self.folds:
+            self.module.use(self.folds[batch[0].fold])
+
     def batches(self, epoch: int) -> Sequence[list[Example]]:
         examples = self.examples.of_epoch(epoch)
         size = self.settings.training.batch_size
         # Examples of one length share a batch; whole batches are then shuffled back into random order.
-        examples.sort(key=lambda example: min(len(example.context), self.settings.context_items))
-        groups = [examples[start : start + size] for start in range(0, len(examples), size)]
+        examples.sort(key=lambda example: (example.fold, min(len(example.context), self.settings.context_items)))
+        groups: list[list[Example]] = []
+        for _, same in groupby(examples, key=lambda example: example.fold):
+            own = list(same)
+            groups += [own[start : start + size] for start in range(0, len(own), size)]
         order = np.random.default_rng((self.examples.seed, epoch, 2)).permutation(len(groups))
         return [groups[index] for index in order]
 
     def loss(self, batch: list[Example]) -> Tensor:
+        self._look_at(batch)
         match self.settings.loss:
             case "first":
                 return self._first_position_loss(batch)
@@ -189,14 +162,24 @@ class FinetuningTask:
         return self._catalogue_loss(picked, Positives(each, pairs.items, pairs.weights))
 
     def _catalogue_loss(self, queries: Tensor, positives: Positives, excluded: Positives | None = None) -> Tensor:
+        """Cross-entropy against the catalogue, under the logits adjusted by popularity where the settings say so.
+
+        What is served are the logits without: of two items that fit a user equally well, not the more popular one.
+
+        Source: Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, equation 10.
+        """
         head = self.module.head
+        bias: Tensor = head.bias
+        if self.settings.popularity_adjustment:
+            bias = bias + self.settings.popularity_adjustment * self.popularity.to(bias.device)
         return catalogue_softmax_loss(
             queries,
             head.item_matrix(),
             positives,
-            bias=head.bias,
+            bias=bias,
             excluded=excluded,
             sample=self.settings.softmax_items,
+            among=self.catalogue,
         )
 
     def _queries(self, batch: list[Example], rows: int) -> Tensor:
@@ -214,6 +197,8 @@ class FinetuningTask:
         return Positives(*(torch.from_numpy(column).to(self.module.device) for column in columns))
 
     def validate(self) -> dict[str, float]:
+        if self.folds:
+            self.module.use(self.folds[0])
         users = self.validation_users
         with progress_bar(len(users), "validate", "users", within_another=True, step="this batch of users") as bar:
             queries = encode_users(

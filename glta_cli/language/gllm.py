@@ -28,12 +28,13 @@ class TiedHead(nn.Module):
         hidden_size: h of the language model.
         items: [I, D], frozen: graph embeddings, and text vectors where there are texts.
         counts: [I], training interactions; the bias starts at the log of their share, a popularity ranking.
+        adjustment: τ, how much of that log the training adds to the logits itself: the bias starts without it.
     """
 
     items: Tensor
-    popularity: Tensor
+    prior: Tensor
 
-    def __init__(self, hidden_size: int, items: Tensor, counts: Tensor) -> None:
+    def __init__(self, hidden_size: int, items: Tensor, counts: Tensor, adjustment: float = 0.0) -> None:
         super().__init__()
         self.register_buffer("items", items, persistent=False)
         self.project = nn.Linear(hidden_size, items.shape[1])  # P, c
@@ -42,9 +43,8 @@ class TiedHead(nn.Module):
         nn.init.zeros_(self.project.bias)
         self.centre = nn.Parameter(torch.zeros(hidden_size), requires_grad=False)
         self.scale = nn.Parameter(torch.ones(hidden_size), requires_grad=False)
-        share = (counts.float() + 1) / (counts.float() + 1).mean()
-        self.register_buffer("popularity", share.log(), persistent=False)
-        self.bias = nn.Parameter(self.popularity.clone())
+        self.register_buffer("prior", (1 - adjustment) * log_popularity(counts), persistent=False)
+        self.bias = nn.Parameter(self.prior.clone())
 
     def queries(self, hidden: Tensor) -> Tensor:
         """[..., h] -> [..., D], to be multiplied with `item_matrix`."""
@@ -69,7 +69,7 @@ class TiedHead(nn.Module):
         The bias starts at popularity again: what it learnt beside another P would not fit this one.
         """
         with torch.no_grad():
-            self.bias.copy_(self.popularity)
+            self.bias.copy_(self.prior)
             weight, intercept = ridge_regression(self._standardized(hidden), targets)
             self.project.weight.copy_(weight)
             self.project.bias.copy_(intercept)
@@ -100,6 +100,15 @@ class LinearHead(nn.Module):
 
 
 GllmHead = TiedHead | LinearHead
+
+
+def log_popularity(counts: Tensor) -> Tensor:
+    """Log of how popular items are, from their training interactions [I]: [I], float32, 0 for one of mean popularity.
+
+    One is added to every count, so that an item nobody met is merely a little less popular than one met once.
+    """
+    smoothed = counts.float() + 1
+    return (smoothed / smoothed.mean()).log()
 
 
 def scoring_arrays(head: GllmHead) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -26,6 +26,7 @@ from glta_cli.plugin.registry import installed
 from glta_cli.plugin.settings import BackboneSettings
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, generates, reads_text, text_reader
+from glta_cli.recipe.target_folds import fold_count
 
 # Adam keeps two moments; with the weight itself and its gradient that makes four float32 values.
 TRAINED = 4 * FLOAT32
@@ -175,12 +176,13 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
     language = _language_model(config, settings, dtype) if reads_text(recipe) else _no_language_model(text, settings)
 
     hidden: int = text.hidden_size
-    projector = graph_dimension * hidden + hidden
+    user_projector = graph_dimension * hidden + hidden
+    item_projector = _token_columns(recipe, graph_dimension) * hidden + hidden
     head = _head_parameters(recipe, items, hidden, graph_dimension)
     tables = _table_bytes(recipe, users, items, graph_dimension)
 
     align, finetune = recipe.align, recipe.finetune
-    own = 2 * projector + (head or 0)
+    own = user_projector + item_projector + (head or 0)
 
     def memory(
         stage: str,
@@ -213,7 +215,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             finetune.training.batch_size,
             _finetune_tokens(recipe),
             loaded=own + language.adapters,
-            trainable=(1 if carried_over else 2) * projector + (head or 0) + language.adapters,
+            trainable=user_projector + (0 if carried_over else item_projector) + (head or 0) + language.adapters,
             activations=_finetune_tokens(recipe) * language.adapted_activations,
             logits=None
             if items is None
@@ -227,7 +229,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             batch,
             _align_tokens(recipe),
             loaded=own,
-            trainable=projector + (head or 0),
+            trainable=item_projector + (head or 0),
             # No gradient flows into the descriptions, which stand before the items.
             activations=shown * language.activations + (_align_tokens(recipe) - shown) * language.attended,
             # Stage 2 scores the whole catalogue, however large.
@@ -242,8 +244,8 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         parameters={
             "language model": language.parameters,
             "adapters": language.adapters,
-            "user projector": projector,
-            "item projector": projector,
+            "user projector": user_projector,
+            "item projector": item_projector,
             "head": head,
         },
         text_backbone=_text_backbone(recipe, dtype),
@@ -335,12 +337,18 @@ def _table_bytes(recipe: Recipe, users: int | None, items: int | None, graph_dim
         return None
     tied = recipe.finetune.head == "tied"
     item_vectors = items * _item_columns(recipe, graph_dimension) if tied else 0
-    return FLOAT32 * ((users + items) * graph_dimension + item_vectors)
+    tables = users * graph_dimension + items * _token_columns(recipe, graph_dimension) + item_vectors
+    return FLOAT32 * fold_count(recipe) * tables  # with folds, those of every encoder
 
 
 def _item_columns(recipe: Recipe, graph_dimension: int) -> int:
     """D of the tied head's item vectors."""
     return graph_dimension + (recipe.text.dimensions if recipe.text.vectors else 0)
+
+
+def _token_columns(recipe: Recipe, graph_dimension: int) -> int:
+    """Width of what item tokens are projected from."""
+    return graph_dimension + (recipe.text.dimensions if recipe.finetune.item_tokens == "graph+text" else 0)
 
 
 def _finetune_tokens(recipe: Recipe) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,25 @@ from torch import Tensor, nn
 
 from glta_cli.core.tensors import damaged, read_tensors
 from glta_cli.graph.pretraining import Embeddings
-from glta_cli.language.gllm import GllmHead
+from glta_cli.language.gllm import GllmHead, TiedHead
 from glta_cli.language.projectors import TokenProjector
 from glta_cli.language.prompts import node_of, pad_right
 from glta_cli.plugin import LanguageModel
+
+
+@dataclass(frozen=True)
+class NodeTables:
+    """What users and items are known by on one graph.
+
+    Attributes:
+        users: [U, d], what user tokens are projected from.
+        items: [I, d] or, with texts, [I, d + D], what item tokens are projected from.
+        tied: [I, D'], what the tied head knows items by; None for a linear head, which has rows of its own.
+    """
+
+    users: Tensor
+    items: Tensor
+    tied: Tensor | None
 
 
 class GraphLanguageModel(nn.Module):
@@ -28,20 +44,33 @@ class GraphLanguageModel(nn.Module):
         language_model: frozen, or with trainable adapters.
         embeddings: users [U, d] and items [I, d], frozen.
         head: tied or linear.
+        item_texts: vectors of the item texts [I, D], frozen, which item tokens are projected from too; None for tokens
+            of the graph alone.
+
+    Attributes:
+        users: [U, d], what user tokens are projected from.
+        items: [I, d] or [I, d + D], what item tokens are projected from.
     """
 
     users: Tensor
     items: Tensor
 
-    def __init__(self, language_model: LanguageModel, embeddings: Embeddings, head: GllmHead) -> None:
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        embeddings: Embeddings,
+        head: GllmHead,
+        item_texts: NDArray[np.float32] | None = None,
+    ) -> None:
         super().__init__()
         self.language_model = language_model
         # Registered, so that adapters are found among the parameters and moves reach the whole model.
         self.language_module = language_model.module
-        users, items = torch.from_numpy(embeddings.users), torch.from_numpy(embeddings.items)
+        users, items = torch.from_numpy(embeddings.users), token_features(embeddings.items, item_texts)
+        parts = () if item_texts is None else (embeddings.items.shape[1], item_texts.shape[1])
         token_rms = _token_rms(language_model)
         self.user_projector = TokenProjector(users, language_model.hidden_size, token_rms)
-        self.item_projector = TokenProjector(items, language_model.hidden_size, token_rms)
+        self.item_projector = TokenProjector(items, language_model.hidden_size, token_rms, parts)
         self.head = head
         self._prefix_ids: Tensor | None = None
         self._frozen_prefix: Any = None
@@ -62,6 +91,12 @@ class GraphLanguageModel(nn.Module):
         return vectors.index_put((is_user.nonzero()[:, 0],), user_tokens).index_put(
             ((~is_user).nonzero()[:, 0],), item_tokens
         )
+
+    def use(self, tables: NodeTables) -> None:
+        """Know users and items by other vectors of the same space, in place; there may be more of them."""
+        self.users, self.items = tables.users.to(self.device), tables.items.to(self.device)
+        if isinstance(self.head, TiedHead) and tables.tied is not None:
+            self.head.items = tables.tied.to(self.device)
 
     def share_prefix(self, token_ids: Sequence[int]) -> None:
         """Take the tokens every prompt starts with out of the batch: they are computed once for all prompts.
@@ -130,6 +165,11 @@ class GraphLanguageModel(nn.Module):
             where = (ids < 0).nonzero(as_tuple=True)
             embedded = embedded.index_put(where, vectors[torch.from_numpy(places).to(self.device)])
         return embedded, torch.from_numpy(mask).to(self.device)
+
+
+def token_features(items: NDArray[np.float32], texts: NDArray[np.float32] | None) -> Tensor:
+    """What item tokens are projected from: embeddings [I, d], and beside them text vectors [I, D], where given."""
+    return torch.from_numpy(items if texts is None else np.concatenate([items, texts], axis=1))
 
 
 def _token_rms(language_model: LanguageModel) -> float:

@@ -13,7 +13,7 @@ from glta_cli.core.errors import GltaError, PluginError, Terminated
 from glta_cli.core.failures import raise_failure_of_system
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import nothing_on_stdout
-from glta_cli.plugin.declarations import BaselineDeclaration, Declaration, Kind, TunableDeclaration
+from glta_cli.plugin.declarations import Asked, BaselineDeclaration, Declaration, Kind, TunableDeclaration
 from glta_cli.plugin.grids import combinations
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class Component:
         return self._imported(self.declaration.target)
 
     def needs_text_vectors(self) -> bool:
-        """Whether its target asks for the vectors of item texts; imports it."""
-        return bool(getattr(self.target(), "needs_text_vectors", False))
+        """Whether its target asks for the vectors of item texts; imports it where the declaration does not say."""
+        return self._asks_for("text_vectors", "needs_text_vectors")
 
     def size(self, *settings: Any) -> BackboneSize | None:
         """What a backbone's plugin says of its size under these settings; None where it says nothing."""
@@ -83,8 +83,12 @@ class Component:
         return size
 
     def reads_histories(self) -> bool:
-        """Whether its target embeds users by what they met, in order, and not by a graph; imports it."""
-        return bool(getattr(self.target(), "reads_histories", False))
+        """Whether its target embeds users by what they met, in order, and not by a graph; imports it as above."""
+        return self._asks_for("histories", "reads_histories")
+
+    def _asks_for(self, what: Asked, attribute: str) -> bool:
+        declared = self.declaration.asks_for if isinstance(self.declaration, TunableDeclaration) else None
+        return bool(getattr(self.target(), attribute, False)) if declared is None else what in declared
 
     def config(self) -> type[BaseModel]:
         """Import and return the pydantic model of the component's settings.

@@ -11,6 +11,8 @@ from glta_cli.plugin.grids import combinations
 Kind = Literal["encoder", "backbone", "dataset", "baseline", "logger"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+Asked = Literal["text_vectors", "histories"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
@@ -41,9 +43,13 @@ class TunableDeclaration(Declaration):
     Attributes:
         grid: values of the component's own settings that `glta evaluate --tune` chooses from by validation NDCG@10;
             every combination is tried, so keep it small.
+        asks_for: what its target asks to be given: `text_vectors` (its class has a true `needs_text_vectors`),
+            `histories` (a true `reads_histories`); () for nothing of it. Whoever only counts need not import the target
+            then; None for one that is imported to be asked.
     """
 
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
+    asks_for: tuple[Asked, ...] | None = None
 
     def combinations(self) -> list[dict[str, Any]]:
         """Every combination of the grid, the last setting varying fastest; of no grid one that changes nothing."""

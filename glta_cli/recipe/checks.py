@@ -14,6 +14,9 @@ from glta_cli.recipe.selection import reads_text, selection_errors, selections
 from glta_cli.recipe.text_switches import mark_given
 from glta_cli.recipe.validation import place, validated
 
+# Of the settings that have a language model read texts, those that are no switch, and what they are without.
+SWITCHED_OFF = {"finetune.item_tokens": "graph"}
+
 
 def validate_recipe(values: Mapping[str, Any], positions: Mapping[Key, Position]) -> Recipe:
     """Check values against the schema and against the settings of the plugins they select."""
@@ -60,10 +63,11 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
         location = place(("finetune", "shuffled_users"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.user_token=true"))
+    found += _contradictions_of_folds(recipe, positions)
     words = words_used(recipe)
     if words and not _reads_text(recipe):
         problem = f"backbone.name: {recipe.backbone.name} reads no text, which {', '.join(words)} would have it do"
-        hint = "switch it off: " + " ".join(f"--set {key}=false" for key in words)
+        hint = "switch it off: " + " ".join(f"--set {key}={SWITCHED_OFF.get(key, 'false')}" for key in words)
         found.append(InputError(problem, location=place(("backbone", "name"), positions), hint=hint))
     if not _reads_text(recipe):
         for key in ("layers", "lora"):
@@ -81,6 +85,11 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         found.append(
             InputError(problem, location=location, hint="set finetune.enabled=false, or leave out graph.refit")
         )
+    if recipe.graph.refit and recipe.dataset.split.hides:
+        hidden = recipe.dataset.split.hides
+        problem = f"graph.refit: it would train on the {hidden} that dataset.split.strategy hides to choose by"
+        location = place(("graph", "refit"), positions)
+        found.append(InputError(problem, location=location, hint="leave out graph.refit, or use --split ratio"))
     return [*found, *_wrong_terms(recipe, positions)]
 
 
@@ -116,10 +125,26 @@ def _wrong_terms(recipe: Recipe, positions: Mapping[Key, Position]) -> list[Glta
     return found
 
 
+def _contradictions_of_folds(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
+    if recipe.finetune.targets != "folds":
+        return []
+    location = place(("finetune", "targets"), positions)
+    if recipe.graph.alignment_holdout == 0:
+        problem = "finetune.targets: folds are hidden from graph encoders of their own, and nothing is to be hidden"
+        return [InputError(problem, location=location, hint="set graph.alignment_holdout=0.2 for five folds")]
+    written = [key for key in ("profile", "prediction") if getattr(recipe.interests, key)]
+    if not written:
+        return []
+    problem = "finetune.targets: words about a user are written once, of items that are targets in one fold or another"
+    hint = "switch them off: " + " ".join(f"--set interests.{key}=false" for key in written)
+    return [InputError(problem, location=location, hint=hint)]
+
+
 def words_used(recipe: Recipe) -> list[str]:
     """The switches that have the language model read or write words about items."""
     used = {
         "text.vectors": recipe.finetune.head == "tied" and recipe.text.vectors and recipe.text.backbone is None,
+        "finetune.item_tokens": recipe.finetune.item_tokens != "graph" and recipe.text.backbone is None,
         "align.enabled": recipe.align.enabled,
         "interests.profile": recipe.interests.profile,
         "interests.prediction": recipe.interests.prediction,

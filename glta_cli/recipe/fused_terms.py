@@ -64,7 +64,8 @@ def linear_names(recipe: Recipe) -> tuple[str, ...] | None:
 
 def stored_terms(recipe: Mapping[str, Any]) -> tuple[str, ...]:
     """The terms of a run's stored recipe; raises nothing, whatever it lacks."""
-    sections = {name: _section(recipe, name) for name in ("fusion", "finetune", "graph")}
+    said = with_terms_said(recipe)
+    sections = {name: _section(said, name) for name in ("fusion", "finetune", "graph")}
     return terms_named(
         sections["fusion"].get("terms", AUTO),
         enabled=sections["finetune"].get("enabled") is not False,

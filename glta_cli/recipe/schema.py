@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from glta_cli.plugin.settings import MOST_COUNT, BackboneSettings, Settings
 from glta_cli.recipe.limits import LARGEST_INTEGER, MOST_ROWS
 from glta_cli.recipe.shipped_variants import VARIANTS
+from glta_cli.recipe.split_settings import SplitSettings as SplitSettings
 
 MOST_EPOCHS, MOST_SEEDS = 1_000_000, 1000
 # Those of an evaluation count on from the recipe's: numpy and torch take twice as many.
@@ -66,30 +67,6 @@ Components = Annotated[dict[str, dict[str, Any]], BeforeValidator(_checked_compo
 An override of a single setting, such as `--set evaluate.baselines.ease.regularization=100`, changes that component, or
 adds it, and leaves the others as they are: those the recipe lists, or those it has by default.
 """
-
-
-class SplitSettings(Settings):
-    """How interactions are divided; EVALUATION protocol: selection on validation, test read once."""
-
-    strategy: Literal["ratio", "leave-last-out", "temporal", "given"] = Field(
-        "ratio",
-        description="per user at random; each user's last two; one global cut in time; or the dataset's own parts",
-    )
-    validation: float = Field(
-        0.1,
-        gt=0,
-        lt=1,
-        description="share of interactions for model selection; drawn from training where a given split has none",
-    )
-    test: float = Field(
-        0.1, gt=0, lt=1, description="share of interactions for the final figures; a given split has its own"
-    )
-    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the random split, below 2^63")
-
-    @property
-    def in_time(self) -> bool:
-        """Whether every user's validation interactions lie before the test ones, and after those of training."""
-        return self.strategy in ("leave-last-out", "temporal")
 
 
 class DatasetSettings(Settings):
@@ -271,6 +248,21 @@ class FinetuneSettings(Settings):
     target_share: float = Field(
         0.3, gt=0, lt=1, description="share of training items predicted, where no holdout fixes the targets"
     )
+    item_tokens: Literal["graph", "graph+text"] = Field(
+        "graph", description="what an item's token is projected from: E_i, or E_i and its text vector together"
+    )
+    targets: Literal["share", "latest", "folds"] = Field(
+        "share",
+        description="training items that are predicted: a share of each user's drawn at random; as many of the latest; "
+        "or all in turn, a fold an epoch, each fold hidden from a graph encoder of its own",
+    )
+    popularity_adjustment: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="trained with this times the log of an item's popularity added to its logit, served without; at 1 "
+        "what is learnt is who likes an item beyond how many do",
+    )
     fusion: bool = Field(True, description="false: the language model ranks alone, whatever fusion.terms would add")
     refit: bool = Field(
         False,
@@ -326,6 +318,12 @@ class EvaluateSettings(Settings):
         ge=1,
         le=MOST_SEEDS,
         description="trainings of every row, from the recipe's seed on; figures are their mean; at most 1,000",
+    )
+    draws: int = Field(
+        1,
+        ge=1,
+        le=MOST_SEEDS,
+        description="draws of the split, from its seed on, each with all rows trained anew; at most 1,000",
     )
     tune: bool = Field(False, description="choose the rows' own settings from their grids, by validation NDCG@10")
     grids: dict[str, dict[str, Any]] = Field(

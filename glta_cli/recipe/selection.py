@@ -44,6 +44,16 @@ def head_takes_texts(recipe: Recipe) -> bool:
     return recipe.finetune.head == "tied" and recipe.text.vectors
 
 
+def tokens_take_texts(recipe: Recipe) -> bool:
+    """Whether item tokens are projected from their texts too."""
+    return recipe.finetune.item_tokens == "graph+text"
+
+
+def model_takes_texts(recipe: Recipe) -> bool:
+    """Whether anything of the model, its head or its item tokens, knows items by their text vectors."""
+    return head_takes_texts(recipe) or tokens_take_texts(recipe)
+
+
 def reads_text(recipe: Recipe) -> bool:
     """Whether the recipe's backbone knows words, as its declaration says."""
     from glta_cli.plugin import BackboneDeclaration

@@ -52,6 +52,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         # It has no layers: none to leave after, and none to adapt.
         "backbone": {"name": "none", "layers": None, "lora": None},
         "text": {"vectors": False},
+        "finetune": {"item_tokens": "graph"},
         "align": {"enabled": False},
         **WORDLESS,
     },

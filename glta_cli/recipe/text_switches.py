@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from glta_cli.recipe.fused_terms import with_terms_said
 from glta_cli.recipe.schema import Recipe
 
 TEXT_SWITCHES = (("align", "enabled"), ("interests", "profile"), ("interests", "prediction"))
@@ -31,10 +32,12 @@ def mark_given(recipe: Recipe, values: Mapping[str, Any]) -> None:
 def without_defaults(values: Mapping[str, Any], recipe: Recipe | None = None) -> dict[str, Any]:
     """The values of a recipe that was dumped whole, without the switches nobody turned on.
 
+    One dumped before there was a choice of terms says those there were.
+
     Args:
         recipe: what was dumped; None where that is not known, and then a switch that is on is taken for the default.
     """
-    kept = dict(values)
+    kept = with_terms_said(values)
     for section, key in TEXT_SWITCHES:
         held = kept.get(section)
         if isinstance(held, Mapping) and held.get(key) is True and not (recipe and asks_for(recipe, section, key)):

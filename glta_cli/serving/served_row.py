@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, LINEAR
+from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE
 from glta_cli.serving.fusion import FusionWeights
 
 if TYPE_CHECKING:
@@ -122,5 +122,5 @@ def alone_details(term: str, rows: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-SERVED_DETAILS: Final = tuple(alone_details(LINEAR, {LINEAR: ""}))
-"""The names of what an index's manifest says of its row, which every index made from it says too."""
+SERVED_DETAILS: Final = ("served", "served_terms", "validation", "ndcg@10")
+"""What an index's manifest says of its row beside the weights, and every index made from it says too."""

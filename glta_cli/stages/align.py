@@ -11,6 +11,7 @@ from glta_cli.language.alignment import AlignmentPrompts, AlignmentTask
 from glta_cli.language.model import own_tensors
 from glta_cli.language.prompt_lengths import longest_alignment
 from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import tokens_take_texts
 from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
@@ -48,6 +49,8 @@ class Align(ModelStage):
             "prompts": {"system": recipe.prompts.system, "alignment": recipe.prompts.alignment},
             "head": recipe.finetune.head,
             "seed": recipe.seed,
+            # What was published before there was a choice stays found.
+            **({"item_tokens": recipe.finetune.item_tokens} if tokens_take_texts(recipe) else {}),
             **dealt_texts(recipe),
         }
 
@@ -58,7 +61,14 @@ class Align(ModelStage):
         recipe = context.recipe
         model = context.model(context.embeddings(serving=False), adapters=False)
         tokenizer = model.language_model.tokenizer
-        prompts = AlignmentPrompts(tokenizer, context.texts, context.prepared.user_count, recipe.align, recipe.prompts)
+        prompts = AlignmentPrompts(
+            tokenizer,
+            context.texts,
+            context.prepared.user_count,
+            recipe.align,
+            recipe.prompts,
+            among=context.prepared.items_to_learn,
+        )
         task = AlignmentTask(model, prompts, recipe.align, recipe.seed)
         start = earlier(context, "align")
         if start is not None:

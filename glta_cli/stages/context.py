@@ -16,13 +16,14 @@ from glta_cli.core.tensors import read_arrays
 from glta_cli.data.prepared import EverythingKnown, PreparedDataset
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.gllm import GllmHead, LinearHead, TiedHead
-from glta_cli.language.model import GraphLanguageModel
+from glta_cli.language.model import GraphLanguageModel, NodeTables, token_features
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin import LanguageModel
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import head_takes_texts
+from glta_cli.recipe.selection import head_takes_texts, model_takes_texts, tokens_take_texts
 from glta_cli.stages.backbone import backbone_of
+from glta_cli.stages.fold_encoders import Folds, read_folds
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS as ALIGNMENT_PARAMETERS
 from glta_cli.stages.parameter_files import FULL_PARAMETERS as FULL_PARAMETERS
 from glta_cli.workspace.artefact import Artefact
@@ -107,6 +108,11 @@ class StageContext:
         return read_arrays(artefact.file(TARGETS), "targets")["targets"].astype(bool)
 
     @cached_property
+    def folds(self) -> Folds | None:
+        """Stage 3's targets in folds, and the embeddings of an encoder that has not seen each; None without folds."""
+        return read_folds(self.artefacts["pretrain-graph"])
+
+    @cached_property
     def visible(self) -> Interactions:
         """Training interactions without the held-out targets: what prompts of training may be made of."""
         return self.train if self.holdout is None else self.train.where(~self.holdout)
@@ -133,6 +139,25 @@ class StageContext:
         """The whitened vectors of the item texts, [I, D], read anew each time."""
         return read_arrays(self.artefacts["encode-items"].file(VECTORS), "vectors")["vectors"]
 
+    def node_tables(self, embeddings: Embeddings, texts: NDArray[np.float32] | None = None) -> NodeTables:
+        """What the model knows users and items by, of these embeddings.
+
+        Args:
+            texts: the vectors of the items' texts, [I, D]; None for those of the items that were encoded.
+        """
+        if texts is None and "encode-items" in self.artefacts and model_takes_texts(self.recipe):
+            texts = self.text_vectors()
+        tied = texts if head_takes_texts(self.recipe) else None
+        return NodeTables(
+            torch.from_numpy(embeddings.users),
+            token_features(embeddings.items, texts if tokens_take_texts(self.recipe) else None),
+            None if self.recipe.finetune.head == "linear" else token_features(embeddings.items, tied),
+        )
+
+    def token_texts(self) -> NDArray[np.float32] | None:
+        """The text vectors that item tokens are projected from beside the graph, [I, D]; None where they carry none."""
+        return self.text_vectors() if tokens_take_texts(self.recipe) else None
+
     def item_vectors(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """What the tied head knows of each item: its embedding, and its text where there is any, [I, D]."""
         if "encode-items" not in self.artefacts or not head_takes_texts(self.recipe):
@@ -144,7 +169,8 @@ class StageContext:
         torch.manual_seed(self.recipe.seed)
         backbone = self.recipe.backbone if adapters else self.recipe.backbone.model_copy(update={"lora": None})
         language_model = backbone_of(self.recipe.model_copy(update={"backbone": backbone})).load(self.device)
-        model = GraphLanguageModel(language_model, embeddings, self.head(language_model, embeddings))
+        head = self.head(language_model, embeddings)
+        model = GraphLanguageModel(language_model, embeddings, head, self.token_texts())
         for name, module in model.named_children():
             # The backbone places its own weights, over several devices where the recipe says so.
             if name != "language_module":
@@ -157,7 +183,8 @@ class StageContext:
             return LinearHead(language_model.hidden_size, self.prepared.item_count)
         counts = np.bincount(self.train.items, minlength=self.train.item_count)
         vectors = torch.from_numpy(self.item_vectors(embeddings))
-        return TiedHead(language_model.hidden_size, vectors, torch.from_numpy(counts))
+        adjustment = self.recipe.finetune.popularity_adjustment
+        return TiedHead(language_model.hidden_size, vectors, torch.from_numpy(counts), adjustment)
 
     def user_prompts(self, tokenizer: Any) -> UserPrompts:
         profiles, predictions = [""] * self.prepared.user_count, [""] * self.prepared.user_count

@@ -16,8 +16,15 @@ from glta_cli.language.prompt_lengths import longest_text
 from glta_cli.language.text_vectors import text_vectors
 from glta_cli.language.whitening import Whitening
 from glta_cli.recipe.schema import GraphSettings, Recipe
-from glta_cli.recipe.selection import encoder_needs_text_vectors, head_takes_texts, require_reader, text_reader
+from glta_cli.recipe.selection import (
+    encoder_needs_text_vectors,
+    model_takes_texts,
+    require_reader,
+    text_reader,
+    tokens_take_texts,
+)
 from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings, model_identity
+from glta_cli.stages.cold_nodes import foretells_hidden
 from glta_cli.stages.context import VECTORS, WHITENING, StageContext
 from glta_cli.stages.linear_rows import may_read_texts
 from glta_cli.stages.stage import Stage, dealt_texts, done_before
@@ -26,7 +33,7 @@ from glta_cli.workspace.artefact import Artefact
 
 
 class EncodeItems(Stage):
-    """Item texts to whitened vectors, for the tied head and whoever else asks for them."""
+    """Item texts to whitened vectors, for the tied head, item tokens and whoever else asks for them."""
 
     name = "encode-items"
     inputs = ("prepare",)
@@ -34,14 +41,16 @@ class EncodeItems(Stage):
     shortening = ("text.tokens",)
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
-        """Whether the head, the encoder or a linear row takes them.
+        """Whether the head, item tokens, the encoder or a linear row take them, or hidden items are foretold by them.
 
         Raises:
-            InputError: the encoder needs item texts, and the dataset has none or the backbone reads none.
+            InputError: item tokens or the encoder need item texts, and the dataset has none or the backbone reads none.
         """
+        if recipe.finetune.enabled and tokens_take_texts(recipe):
+            require_text(prepared, "finetune.item_tokens=graph+text", "finetune.item_tokens=graph")
         if not encoder_needs_text_vectors(recipe):
-            for_head = recipe.finetune.enabled and head_takes_texts(recipe)
-            return prepared.has_text and (for_head or may_read_texts(recipe))
+            for_model = recipe.finetune.enabled and model_takes_texts(recipe)
+            return prepared.has_text and (for_model or may_read_texts(recipe) or foretells_hidden(recipe))
         encoder, switch = f"the encoder '{recipe.graph.encoder}'", f"graph.encoder={GraphSettings().encoder}"
         require_text(prepared, encoder, switch)
         require_reader(recipe, encoder, f"leave it out: --set {switch}")
@@ -68,11 +77,17 @@ class EncodeItems(Stage):
         plain = plain_text_vectors(context, context.texts, tell_found=found.append)
         start = context.starts.get("encode-items")
         # What learnt from the vectors of before goes on from them: they stay what they were, turn and scale included.
-        whitening = Whitening.of(plain, context.recipe.text.dimensions) if start is None else published_whitening(start)
+        whitening = own_whitening(context, plain) if start is None else published_whitening(start)
         vectors = whitening.apply(plain)
         write_tensors(folder / VECTORS, {"vectors": vectors})
         write_tensors(folder / WHITENING, {"mean": whitening.mean, "directions": whitening.directions})
         return {"items": len(vectors), "dimensions": vectors.shape[1], **done_before(found)}
+
+
+def own_whitening(context: StageContext, plain: NDArray[np.float32]) -> Whitening:
+    """Found on the vectors of all item texts, [I, h], but those of items that are hidden from what is learnt."""
+    learnt = context.prepared.items_to_learn
+    return Whitening.of(plain if learnt is None else plain[learnt], context.recipe.text.dimensions)
 
 
 def plain_text_vectors(
@@ -101,7 +116,7 @@ def later_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[n
         whitening = published_whitening(artefact)
     else:
         before = plain_text_vectors(context, context.texts)
-        whitening = Whitening.of(before, context.recipe.text.dimensions).turned_to(before, context.text_vectors())
+        whitening = own_whitening(context, before).turned_to(before, context.text_vectors())
     return whitening.apply(plain_text_vectors(context, texts))
 
 

@@ -25,7 +25,7 @@ from glta_cli.workspace.workspace import Workspace
 EFFICIENCIES: Final[Mapping[str, float]] = {
     "encode-items": 0.9,
     "pretrain-graph": 1.5,
-    "fit-linear": 0.9,
+    "fit-linear": 1.3,
     "align": 0.9,
     "describe-users": 0.6,
     "finetune": 1.1,

@@ -8,19 +8,21 @@ from typing import Any
 
 import torch
 
+from glta_cli.core.errors import InputError
 from glta_cli.core.tensors import write_tensors
 from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.finetuning import Examples, FinetuningTask
 from glta_cli.language.model import load_own_tensors, own_tensors
 from glta_cli.language.prompt_lengths import longest_user_prompt
-from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.schema import FinetuneSettings, Recipe
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
 from glta_cli.stages.stage import TIMING, ModelStage, details_of
 from glta_cli.stages.warm_start import earlier, start_model
 from glta_cli.training.loop import train, trainable
 
+CAME_LATER = ("item_tokens", "targets", "popularity_adjustment")
 # What stage 3 starts from.
 RANDOM, REGRESSION, EARLIER = "random", "regression", "earlier"
 
@@ -33,12 +35,26 @@ class Finetune(ModelStage):
     shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
+        """Whether the recipe has it.
+
+        Raises:
+            InputError: the latest interactions are to be its targets, and the dataset has no times.
+        """
+        if recipe.finetune.enabled and recipe.finetune.targets == "latest" and prepared.newest is None:
+            raise InputError(
+                f"{prepared.name} has no times, by which finetune.targets=latest would tell what came last",
+                hint="use finetune.targets=share, or name the column of times (table: -o timestamp=COLUMN)",
+            )
         return recipe.finetune.enabled
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # Readout and fusion are decided at inference, and a refit comes after it; the trained model is the same.
         decided_elsewhere = {"enabled": True, "readout": True, "fusion": True, "refit": True, **TIMING}
         settings = recipe.finetune.model_dump(mode="json", exclude=decided_elsewhere)
+        for name in CAME_LATER:
+            # What was published before there was a choice stays found.
+            if settings[name] == FinetuneSettings.model_fields[name].default:
+                del settings[name]
         lora = recipe.backbone.lora
         return {
             "finetune": settings,
@@ -59,16 +75,25 @@ class Finetune(ModelStage):
         aligned = context.artefacts.get("align")
         if aligned is not None:
             load_own_tensors(model, aligned.file(MODEL))
+        folds = context.folds
         task = FinetuningTask(
             model,
             context.user_prompts(model.language_model.tokenizer),
-            Examples(context.train, context.holdout, recipe.finetune, recipe.seed),
+            Examples(
+                context.train,
+                context.holdout,
+                recipe.finetune,
+                recipe.seed,
+                None if folds is None else folds.of_interactions,
+            ),
             context.train,
-            context.validation,
+            context.prepared.validation_of_known(),
             recipe.finetune,
             aligned=aligned is not None,
             inference_batch=recipe.evaluate.batch_size,
             seed=recipe.seed,
+            catalogue=context.prepared.items_to_learn,
+            folds=() if folds is None else [context.node_tables(each) for each in folds.embeddings],
         )
         start = _started(context, task, aligned=aligned is not None)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}

@@ -14,8 +14,8 @@ from glta_cli.core.threads import compute_with_free_processors
 from glta_cli.data.prepared import SplitName
 from glta_cli.plugin import DatasetLook, Interactions
 from glta_cli.recipe.files import recipe_from
+from glta_cli.recipe.fused_terms import linear_names
 from glta_cli.stages.estimates import Estimator
-from glta_cli.stages.lineage import SERVING, lineage_of
 from glta_cli.stages.linear_rows import may_read_texts
 from glta_cli.stages.schedule import Schedule
 from glta_cli.stages.workloads import WORKLOADS
@@ -78,10 +78,9 @@ def time_line(look: DatasetLook, recipe_text: str, workspace: Workspace) -> str:
     recipe = recipe_from(yaml.safe_load(recipe_text))
     data = LookedAt(look)
     estimator = Estimator(recipe, data, workspace, pick_device(None))
-    lineage = lineage_of(SERVING, recipe)
     left_out = {
         "encode-items": not (data.has_text and (recipe.text.vectors or may_read_texts(recipe))),
-        "fit-linear": "fit-linear" not in lineage,
+        "fit-linear": linear_names(recipe) == (),
         "align": not (data.has_text and recipe.align.enabled),
         "describe-users": not (data.has_text and (recipe.interests.profile or recipe.interests.prediction)),
     }

@@ -14,7 +14,7 @@ from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.plugin import LinearTerm, Term
-from glta_cli.ranking.selection import SELECTION_METRIC, validation_quality
+from glta_cli.ranking.selection import SELECTION_METRIC, quality_of
 from glta_cli.recipe.fused_terms import linear_names
 from glta_cli.recipe.schema import Recipe
 from glta_cli.serving.linear_term import write_linear_term
@@ -167,9 +167,9 @@ def _as_kept(term: LinearTerm, context: StageContext, figure: float) -> tuple[Li
     if kept is None:
         return term, {SELECTION_METRIC: figure}
     stored = with_largest(term, kept)
-    quality = validation_quality(context.train, context.validation)
+    quality, known = quality_of(context.prepared), context.prepared.histories_at_validation()
     assert quality is not None, "a row was chosen on validation"
-    return stored, {SELECTION_METRIC: quality(term_scorer(stored, context.train)), "kept": kept, WHOLE: figure}
+    return stored, {SELECTION_METRIC: quality(term_scorer(stored, known)), "kept": kept, WHOLE: figure}
 
 
 def _row_details(made: MadeBaseline, chosen: dict[str, Any], term: LinearTerm) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from glta_cli.plugin.identity import component_identity
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.plugin.scorer import Scorer
-from glta_cli.ranking.selection import validation_quality
+from glta_cli.ranking.selection import quality_while_fitted
 from glta_cli.recipe.positioned_yaml import Key
 from glta_cli.recipe.selection import own_settings
 from glta_cli.stages.baseline_checks import checked_arrays, checked_scorer, checked_term
@@ -165,8 +165,8 @@ def fitted_on(made: MadeBaseline, ground: FittingGround) -> FittedBaseline:
     def term(histories: Interactions) -> Term:
         return checked_term(baseline.term(_known(baseline, learnt, train, histories), histories), made.name, histories)
 
-    validation_score = scorer(train)
-    score = scorer(prepared.histories_at_test()) if prepared.split_in_time else validation_score
+    validation_score = scorer(prepared.histories_at_validation() if prepared.hides == "users" else train)
+    score = scorer(prepared.histories_at_test()) if prepared.histories_differ else validation_score
     parents = [] if vectors is None else [vectors]
     chosen = chosen_settings(made.settings, learnt)
     return FittedBaseline(score, validation_score, artefact, parents, was_there, chosen, term)
@@ -213,7 +213,7 @@ def learnt_now(made: MadeBaseline, ground: FittingGround, vectors: Artefact | No
         seed=ground.seed,
         device=ground.device,
         text_vectors=None if vectors is None else _read_vectors(vectors),
-        quality=validation_quality(train, validation),
+        quality=quality_while_fitted(prepared),
     )
     # What solves for all items at once cannot be cut short.
     with stops_after(f"the fit of {made.name}", kept=f"{made.name} is fitted again, what was fitted before is kept"):

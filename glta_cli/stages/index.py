@@ -20,6 +20,7 @@ from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import item_weights, linear_scorer
 from glta_cli.serving.served_row import LANGUAGE_ROW, alone_details, chosen_details
 from glta_cli.serving.term_weights import choose_terms
+from glta_cli.stages.cold_nodes import aligned_parameters, fair_to_unmet, foretells_hidden, with_cold_nodes
 from glta_cli.stages.context import StageContext, read_embeddings
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.read_out import read_out, rows_read
@@ -48,6 +49,8 @@ class BuildIndex(ModelStage):
         always = ("prepare", "pretrain-graph")
         found = super().reads(recipe) if LANGUAGE in terms else tuple(name for name in self.inputs if name in always)
         without = [name for name in found if name != FIT_LINEAR]
+        if foretells_hidden(recipe) and "encode-items" not in without:
+            without.append("encode-items")
         return (*without, FIT_LINEAR) if LINEAR in terms else tuple(without)
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
@@ -82,8 +85,13 @@ class BuildIndex(ModelStage):
         terms = terms_of(recipe)
         held = ENCODER_AND_LANGUAGE if of_pair(terms) else terms_had(context)
         histories = context.histories_at_test
-        graph = read_embeddings(context.artefacts["pretrain-graph"], at_test=True)
-        language = read_out(context, context.embeddings_at_test(), histories) if LANGUAGE in held else None
+        encoder, aligned = context.artefacts["pretrain-graph"], aligned_parameters(context)
+        graph = with_cold_nodes(context, read_embeddings(encoder, at_test=True), histories)
+        language, told = None, {}
+        if LANGUAGE in held:
+            at_test = with_cold_nodes(context, context.embeddings_at_test(), histories, parameters=aligned)
+            language = read_out(context, at_test, histories)
+            told = fair_to_unmet(context, language)
         chosen = self._chosen(context, terms, held, graph, language)
         write_index(
             folder,
@@ -101,7 +109,7 @@ class BuildIndex(ModelStage):
             share_linear_term(context.artefacts[FIT_LINEAR].mapped_file(LINEAR_FILE), folder)
         sizes = {"dataset": prepared.name, "users": prepared.user_count, "items": prepared.item_count}
         readout = {"readout": recipe.finetune.readout} if LANGUAGE in held else {}
-        return {**sizes, "encoder": recipe.graph.encoder, **readout, **chosen}
+        return {**sizes, "encoder": recipe.graph.encoder, **readout, **chosen, **told}
 
     def _chosen(
         self,
@@ -120,10 +128,9 @@ class BuildIndex(ModelStage):
         if terms == (LANGUAGE,):
             return {"fusion": None}
         if of_pair(terms):
-            scorers = _by_training_histories(context, held, graph, language)
-            weights = choose_weights(
-                scorers[ENCODER], scorers[LANGUAGE], context.train, context.validation, seed=recipe.seed
-            )
+            scorers = _by_histories_at_validation(context, held, graph, language)
+            known = context.prepared.histories_at_validation()
+            weights = choose_weights(scorers[ENCODER], scorers[LANGUAGE], known, context.validation, seed=recipe.seed)
             return {"fusion": {"starts": weights.starts, "weights": weights.weights}}
         rows = rows_of(context, held)
         about: dict[str, Any] = {"terms": rows}
@@ -133,8 +140,9 @@ class BuildIndex(ModelStage):
             about["recency"] = float(context.artefacts[FIT_LINEAR].details["recency"])
         if len(held) == 1:
             return {**about, **alone_details(held[0], rows)}
-        scorers = _by_training_histories(context, held, graph, language)
-        chosen = choose_terms(scorers, context.train, context.validation, seed=recipe.seed)
+        scorers = _by_histories_at_validation(context, held, graph, language)
+        known = context.prepared.histories_at_validation()
+        chosen = choose_terms(scorers, known, context.validation, seed=recipe.seed)
         return {**about, **chosen_details(chosen, rows)}
 
 
@@ -156,25 +164,29 @@ def rows_of(context: StageContext, terms: tuple[str, ...]) -> dict[str, str]:
     return {term: names[term] for term in terms}
 
 
-def _by_training_histories(
+def _by_histories_at_validation(
     context: StageContext, terms: tuple[str, ...], graph: Embeddings, language: LanguageScores | None
 ) -> Mapping[str, Scorer]:
-    """Each term's scores by training histories: where those at test time hold more, users are read out again.
+    """Each term's scores by the histories then: where those at test time are others, users are read out again.
 
     Args:
         graph, language: by the histories at test time.
     """
     found: dict[str, Scorer] = {}
-    later = context.prepared.split_in_time
+    known, later = context.prepared.histories_at_validation(), context.prepared.histories_differ
     if LINEAR in terms:
         artefact = context.artefacts[FIT_LINEAR]
         weights, recency = item_weights(artefact.mapped_file(LINEAR_FILE)), float(artefact.details["recency"])
-        found[LINEAR] = linear_scorer(weights, recency, context.train)
+        found[LINEAR] = linear_scorer(weights, recency, known)
     if ENCODER in terms:
-        found[ENCODER] = (read_embeddings(context.artefacts["pretrain-graph"]) if later else graph).scorer()
+        if later:
+            graph = with_cold_nodes(context, read_embeddings(context.artefacts["pretrain-graph"]), known)
+        found[ENCODER] = graph.scorer()
     if language is not None:
         if later:
             users = fusion_users(context.validation, seed=context.recipe.seed)
-            language = read_out(context, context.embeddings(serving=True), context.train, users)
-        found[LANGUAGE] = language.scorer(context.train)
+            parameters = aligned_parameters(context)
+            aligned = with_cold_nodes(context, context.embeddings(serving=True), known, parameters=parameters)
+            language = read_out(context, aligned, known, users)
+        found[LANGUAGE] = language.scorer(known)
     return found

@@ -75,8 +75,8 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
         refused = [name for name in names if short and name in SOLVED]
         if refused:
             raise GltaError(
-                f"{refused[0]} takes {_gigabytes(bytes_needed)} GB while it is fitted to {counted(item_count, 'item')}, of "
-                f"which {_gigabytes(free)} GB are free",
+                f"{refused[0]} takes {_gigabytes(bytes_needed)} GB while it is fitted to "
+                f"{counted(item_count, 'item')}, of which {_gigabytes(free)} GB are free",
                 location=TERMS,
                 hint=f"leave it to the tool: --set {TERMS}=auto, or prepare with a larger kcore",
             )

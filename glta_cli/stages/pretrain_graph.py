@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.markup import escape
 from torch import nn
 
 from glta_cli.core.tensors import read_tensors, write_tensors
 from glta_cli.core.terminal import say
-from glta_cli.data.splits import holdout_targets
+from glta_cli.data.splits import holdout_targets, latest_targets
 from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
 from glta_cli.plugin.interaction_graph import InteractionGraph
@@ -24,6 +25,7 @@ from glta_cli.recipe.selection import (
     encoder_needs_text_vectors,
     targets_share,
 )
+from glta_cli.recipe.target_folds import fold_count, in_folds
 from glta_cli.stages.context import (
     ALIGNMENT_AT_TEST,
     ALIGNMENT_GRAPH,
@@ -36,6 +38,7 @@ from glta_cli.stages.context import (
     together,
 )
 from glta_cli.stages.dependence import Dependence
+from glta_cli.stages.fold_encoders import drawn_folds, write_folds
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
 from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
@@ -47,7 +50,8 @@ class PretrainGraph(Stage):
     """Stage 1: the encoder on the whole training graph and, with a holdout for stage 3, one on that without targets.
 
     With `graph.refit` the former is trained anew on training and validation interactions once its epoch is selected.
-    Where the split is in time, both are published on the graph of all that is known at test time too.
+    Where the split is in time, both are published on the graph of all that is known at test time too. Where stage 3's
+    targets come in folds, there is an encoder without each of them.
     """
 
     name = "pretrain-graph"
@@ -78,6 +82,7 @@ class PretrainGraph(Stage):
             "plugin": component_identity(installed().find("encoder", recipe.graph.encoder)),
             "seed": recipe.seed,
             **known_at_test(recipe),
+            **({"targets": recipe.finetune.targets} if targets and recipe.finetune.targets != "share" else {}),
         }
 
     def bytes_to_write(self, context: StageContext) -> int:
@@ -86,6 +91,7 @@ class PretrainGraph(Stage):
         times = 3 if targets_share(recipe) else 1
         if recipe.dataset.split.in_time:
             times += 2 if targets_share(recipe) else 1
+        times += fold_count(recipe) if in_folds(recipe) else 0
         return times * (prepared.user_count + prepared.item_count) * encoder_dimension(recipe) * FLOAT
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
@@ -126,8 +132,12 @@ class PretrainGraph(Stage):
                 fixed_epochs=full.progress.best_epoch,
             )
             details["refit"] = refit_details(full.progress)
-        _write_embeddings(folder / FULL_GRAPH, full.embeddings)
         parameters = parameters_of(full.module)
+        # One that reads texts was trained without those of hidden items.
+        hides_items = context.prepared.items_to_learn is not None
+        _write_embeddings(
+            folder / FULL_GRAPH, propagated(context, parameters, whole) if hides_items else full.embeddings
+        )
         write_tensors(folder / FULL_PARAMETERS, parameters)
         # A refitted one has seen them: its own graph is that of all that is known.
         if recipe.dataset.split.in_time and not recipe.graph.refit:
@@ -148,7 +158,7 @@ class PretrainGraph(Stage):
     ) -> dict[str, Any]:
         """Train and write the encoder behind stages 2 and 3, which knows none of the targets of stage 3."""
         recipe, whole = context.recipe, context.train
-        targets = holdout_targets(whole, recipe.graph.alignment_holdout, recipe.seed)
+        targets = _drawn_targets(recipe, whole)
         if start is not None:
             targets = targets_kept(targets, whole, start)
         visible = whole.where(~targets)
@@ -176,7 +186,41 @@ class PretrainGraph(Stage):
         if recipe.dataset.split.in_time:
             _write_embeddings(folder / ALIGNMENT_AT_TEST, propagated(context, parameters, context.histories_at_test))
         write_tensors(folder / TARGETS, {"targets": targets.astype(np.uint8)})
-        return {"targets": int(targets.sum()), "alignment": details_of(held.progress, epochs)}
+        told = {"targets": int(targets.sum()), "alignment": details_of(held.progress, epochs)}
+        return told | self._other_folds(context, targets, held.embeddings, state_folder, folder)
+
+    def _other_folds(
+        self,
+        context: StageContext,
+        first: NDArray[np.bool_],
+        embeddings: Embeddings,
+        state_folder: Path,
+        folder: Path,
+    ) -> dict[str, Any]:
+        """Where targets come in folds: the encoders of all but the first, and what the manifest says of them.
+
+        They start anew where a run is trained again: which interactions were in their folds then is not known.
+        """
+        recipe, whole = context.recipe, context.train
+        if not in_folds(recipe):
+            return {}
+        folds = drawn_folds(recipe, whole, first)
+        count = fold_count(recipe)
+        epochs = {str(fold): context.epochs_selected("pretrain-graph", "folds", str(fold)) for fold in range(1, count)}
+        trained = write_folds(
+            folder,
+            folds,
+            embeddings,
+            lambda fold, visible: self._pretrain(
+                context,
+                whole.where(visible),
+                state_folder / f"fold-{fold}",
+                f"{recipe.graph.encoder} without fold {fold + 1} of {count}",
+                fixed_epochs=epochs[str(fold)],
+            ),
+        )
+        progress = {fold: details_of(each.progress, epochs[fold]) for fold, each in trained.items()}
+        return {"folds": progress, "targets": int((folds >= 0).sum())}
 
     def _pretrain(
         self,
@@ -191,7 +235,7 @@ class PretrainGraph(Stage):
         """Train one encoder, started at the earlier one with the published parameters of that name, where there is."""
 
         def encoder(graph: InteractionGraph) -> nn.Module:
-            made = encoder_on(context, graph)
+            made = encoder_on(context, graph, to_learn=True)
             before, parameters = start
             return made if before is None else start_at(made, before, parameters)
 
@@ -200,13 +244,23 @@ class PretrainGraph(Stage):
             context.recipe.graph,
             edges,
             context.train,
-            context.validation,
+            context.prepared.validation_of_known(),
             seed=context.recipe.seed,
             device=context.device,
             state_folder=state_folder,
             description=description,
             fixed_epochs=fixed_epochs,
+            catalogue=context.prepared.items_to_learn,
         )
+
+
+def _drawn_targets(recipe: Recipe, train: Interactions) -> NDArray[np.bool_]:
+    """Which training interactions the encoder behind stages 2 and 3 does not see, bool [n]."""
+    if in_folds(recipe):
+        return drawn_folds(recipe, train) == 0
+    if recipe.finetune.targets == "latest":
+        return latest_targets(train, recipe.graph.alignment_holdout)
+    return holdout_targets(train, recipe.graph.alignment_holdout, recipe.seed)
 
 
 def _tell_of_order(context: StageContext) -> None:

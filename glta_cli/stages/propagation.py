@@ -85,21 +85,39 @@ def propagated(
     return embeddings_of(encoder.eval(), context.recipe.graph, edges)
 
 
-def encoder_on(context: StageContext, graph: InteractionGraph, texts: NDArray[np.float32] | None = None) -> nn.Module:
+def encoder_on(
+    context: StageContext,
+    graph: InteractionGraph,
+    texts: NDArray[np.float32] | None = None,
+    *,
+    to_learn: bool = False,
+) -> nn.Module:
     """The recipe's encoder as it starts on a graph, checked.
 
     Args:
         texts: as those of `embeddings_on`.
+        to_learn: whether it is to be trained: the texts of items hidden from that are then zeros.
     """
     recipe = context.recipe
     component = installed().find("encoder", recipe.graph.encoder)
     # Each encoder has a copy of its own: what one did to it must not show in the next.
     read: tuple[Tensor, ...] = ()
     if component.needs_text_vectors():
-        read = (torch.from_numpy(context.text_vectors() if texts is None else texts.copy()),)
+        read = (torch.from_numpy(_texts(context, to_learn) if texts is None else texts.copy()),)
     encoder = component.build(graph, component_options(recipe, "encoder"), *read)
     with component.named():
         return checked_encoder(encoder, graph, encoder_dimension(recipe))
+
+
+def _texts(context: StageContext, to_learn: bool) -> NDArray[np.float32]:
+    """Vectors of the item texts, [I, D]; of hidden items, where a training is not to know of them, zeros."""
+    texts = context.text_vectors()
+    learnt = context.prepared.items_to_learn if to_learn else None
+    if learnt is None:
+        return texts
+    shown = np.zeros_like(texts)
+    shown[learnt] = texts[learnt]
+    return shown
 
 
 def parameters_of(encoder: nn.Module) -> dict[str, Tensor]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from glta_cli.core.tensors import read_tensors
 from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.graph.cold_start import Vectors, with_unmet_foretold
+from glta_cli.graph.cold_start import Vectors
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.plugin.interactions import Interactions
@@ -21,6 +20,9 @@ from glta_cli.serving.index_file import share_linear_term, write_index
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import read_linear_term, write_linear_term
 from glta_cli.serving.served_row import SERVED_DETAILS
+from glta_cli.stages.cold_nodes import biases as biases
+from glta_cli.stages.cold_nodes import met_items as met_items
+from glta_cli.stages.cold_nodes import with_cold_nodes, with_texts_foretold
 from glta_cli.stages.context import StageContext, read_embeddings
 from glta_cli.stages.grown_linear import grown_linear
 from glta_cli.stages.index import FIT_LINEAR, BuildIndex
@@ -176,42 +178,12 @@ def served_embeddings(
     return full, _with_cold_items(context, ALIGNMENT_PARAMETERS, history, texts) if own else full, True
 
 
-def biases(context: StageContext, trained: Vectors, count: int) -> Vectors:
-    """The head's biases of all `count` items, in which items no training met have the mean of the others.
-
-    A bias stands for how many want an item whoever they are. Of an item without a training interaction that is not
-    known: what the head learnt of it, or its log of nothing, says that it was new or never shown, and would keep it out
-    of every answer whatever its text says.
-
-    Args:
-        trained: of the items a training knew, [I] with I at most `count`.
-    """
-    met = np.bincount(context.train.items, minlength=len(trained)) > 0
-    result = np.full(count, trained[met].mean(), dtype=np.float32)
-    result[: len(trained)][met] = trained[met]
-    return result
-
-
-def met_items(history: Interactions) -> np.ndarray:
-    """Which items anybody met, bool [I]."""
-    met: np.ndarray = np.bincount(history.items, minlength=history.item_count) > 0
-    return met
-
-
 def _with_cold_items(
     context: StageContext, parameters: str, history: Interactions, texts: Vectors | None
 ) -> Embeddings:
     found = embeddings_on(context, history, parameters=parameters, texts=texts)
-    met = met_items(history)
-    if met.all() or not learns_items(context, parameters):
-        return found
-    if texts is None and "encode-items" in context.artefacts:
-        texts = context.text_vectors()
-    return Embeddings(found.users, with_unmet_foretold(found.items, texts, met))
-
-
-def learns_items(context: StageContext, parameters: str) -> bool:
-    """Whether an encoder learns something of each item by itself; one that reads its text says something of all."""
-    stored = read_tensors(context.artefacts["pretrain-graph"].file(parameters))
-    items, users = context.prepared.item_count, context.prepared.user_count
-    return any(tensor.ndim and len(tensor) in (items, users + items) for tensor in stored.values())
+    hides = context.prepared.hides
+    if hides == "users" or (hides == "items" and "encode-items" in context.artefacts):
+        # What was hidden has no vector of its own, however many interactions of it are known by now.
+        return with_cold_nodes(context, found, history, parameters=parameters, texts=texts)
+    return Embeddings(found.users, with_texts_foretold(context, found.items, met_items(history), parameters, texts))

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from glta_cli.core.errors import InputError
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import head_takes_texts
+from glta_cli.recipe.selection import model_takes_texts
 from glta_cli.stages.context import StageContext
 from glta_cli.training.loop import TrainingProgress
 
@@ -95,8 +94,8 @@ class ModelStage(Stage):
         """Raise `InputError` where the dataset has no item texts, and this stage can do nothing without."""
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
-        # Vectors that are there for the encoder alone are none of the head's.
-        return tuple(name for name in self.inputs if name != "encode-items" or head_takes_texts(recipe))
+        # Vectors that are there for the encoder alone are none of the model's.
+        return tuple(name for name in self.inputs if name != "encode-items" or model_takes_texts(recipe))
 
 
 def training_details(progress: TrainingProgress) -> dict[str, Any]:

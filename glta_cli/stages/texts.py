@@ -7,7 +7,7 @@ from collections.abc import Set
 from glta_cli.core.errors import InputError
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import head_takes_texts
+from glta_cli.recipe.selection import model_takes_texts
 
 
 def left_out_without_texts(recipe: Recipe, stages: Set[str]) -> str:
@@ -17,7 +17,7 @@ def left_out_without_texts(recipe: Recipe, stages: Set[str]) -> str:
     wanted = {
         "align": recipe.align.enabled,
         "describe-users": recipe.interests.profile or recipe.interests.prediction,
-        "encode-items": head_takes_texts(recipe),
+        "encode-items": model_takes_texts(recipe),
     }
     names = ["text vectors" if name == "encode-items" else name for name in wanted if wanted[name] and name in stages]
     return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])

@@ -14,13 +14,12 @@ from glta_cli.core.parquet import read_table
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.cold_start import Vectors, with_met_items, with_new_items, with_new_users
 from glta_cli.graph.pretraining import Embeddings
-from glta_cli.language.gllm import LinearHead, TiedHead, scoring_arrays
+from glta_cli.language.gllm import LinearHead, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.readout import UserPrompts
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
-from glta_cli.recipe.selection import head_takes_texts
 from glta_cli.serving.index import VECTORS, Index, LanguageScores, mapped_tensors
 from glta_cli.stages.context import WORDS, StageContext
 from glta_cli.stages.encode_items import later_text_vectors
@@ -155,18 +154,13 @@ def _take_in(
     A linear head's row of an item no training has seen is foretold by the item's text.
     """
     device, head = model.device, model.head
-    model.users, model.items = torch.from_numpy(nodes.users).to(device), torch.from_numpy(nodes.items).to(device)
     matrix, bias = scoring_arrays(head)
     head.bias = nn.Parameter(torch.from_numpy(biases(context, bias, history.item_count)).to(device))
     if isinstance(head, LinearHead):
         trained = met_items(context.train)
         weight = with_new_items(matrix, texts, history.item_count, trained)
         head.weight = nn.Parameter(torch.from_numpy(weight).to(device))
-        return
-    assert isinstance(head, TiedHead)
-    takes_texts = texts is not None and head_takes_texts(context.recipe)
-    tied = np.concatenate([nodes.items, texts], axis=1) if takes_texts and texts is not None else nodes.items
-    head.items = torch.from_numpy(tied).to(device)
+    model.use(context.node_tables(nodes, texts))
 
 
 def _stale_users(before: Interactions, now: Interactions) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import storage_errors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.plugin.scorer import Scorer
-from glta_cli.ranking.selection import SELECTION_METRIC, validation_quality
+from glta_cli.ranking.selection import SELECTION_METRIC, quality_of
 from glta_cli.stages.fitted_baselines import STAGE as BASELINE_STAGE
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.workspace import Workspace
@@ -69,7 +69,7 @@ def searched(
     Raises:
         GltaError: nobody has a validation item.
     """
-    quality = validation_quality(prepared.split("train"), prepared.split("valid"))
+    quality = quality_of(prepared)
     if quality is None:
         raise GltaError(
             "no user has a validation item, so nothing can be chosen", hint="prepare with a larger validation share"

@@ -17,6 +17,7 @@ from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, targets_share, text_reader
+from glta_cli.recipe.target_folds import fold_count
 from glta_cli.serving.fusion import MOST_USERS
 from glta_cli.stages.linear_rows import SOLVED, candidate_count, tried_rows
 from glta_cli.training.work import Part
@@ -139,6 +140,11 @@ def pretrained_graph(counted: Counted) -> list[Part]:
         parts.append(Part(f"{graph.encoder} on training and validation", training(1.0)[0]))
     if targets_share(recipe):
         parts.append(Part(f"{graph.encoder} without stage 3's targets", *training(1 - graph.alignment_holdout)))
+    count = fold_count(recipe)
+    parts += [
+        Part(f"{graph.encoder} without fold {fold} of {count}", *training(1 - 1 / count))
+        for fold in range(2, count + 1)
+    ]
     return parts
 
 
@@ -208,7 +214,8 @@ def indexed(counted: Counted) -> list[Part]:
     if LANGUAGE not in terms:
         return [Part("choose fusion weights", ranking)]
     # Weights are chosen by training histories, by which users are read out once more where those at test hold more.
-    again = ranked if counted.recipe.dataset.split.in_time and len(terms) > 1 else 0
+    split = counted.recipe.dataset.split
+    again = ranked if (split.in_time or split.hides == "users") and len(terms) > 1 else 0
     return [_read_out(counted, users + again, ranking)]
 
 

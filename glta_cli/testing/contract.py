@@ -22,6 +22,7 @@ from glta_cli.recipe.selection import own_settings
 
 MOST_COMBINATIONS = 16
 HEAVY = ("torch", "transformers")
+ASKED_BY = {"text_vectors": "needs_text_vectors", "histories": "reads_histories"}
 # Lines of these packages are not the author's; glta_cli's are those of the kit.
 NOT_THE_AUTHORS = frozenset(
     {"glta_cli", "numpy", "polars", "pydantic", "safetensors", "scipy", "torch", "transformers"}
@@ -120,7 +121,12 @@ def declared(
     with contract.promise("its code is imported when a run needs it: declaring and checking settings import no torch"):
         _check_laziness(component)
     with contract.promise("its target can be imported", decisive=True):
-        component.target()
+        target = component.target()
+    if isinstance(component.declaration, TunableDeclaration) and component.declaration.asks_for is not None:
+        with contract.promise("it asks for what its declaration says it asks for"):
+            asked = {what for what, attribute in ASKED_BY.items() if getattr(target, attribute, False)}
+            declared = set(component.declaration.asks_for)
+            assert asked == declared, f"declared: {sorted(declared)}; asked for by the class: {sorted(asked)}"
     return component, settings
 
 

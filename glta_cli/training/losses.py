@@ -50,6 +50,7 @@ def catalogue_softmax_loss(
     bias: Tensor | None = None,
     excluded: Positives | None = None,
     sample: int | None = None,
+    among: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of every positive against the catalogue, averaged over positives.
 
@@ -69,16 +70,30 @@ def catalogue_softmax_loss(
         excluded: pairs left out of the sum over the catalogue; none of them is a positive.
         sample: where the catalogue is larger, the positives' part of the sum is exact and the rest is estimated
             from this many items drawn uniformly, corrected by log Q (Bengio and Senécal, 2008).
+        among: the items that make up the catalogue, ascending int64 [n], all positives among them; None for all.
 
     Raises:
         ValueError: there is no positive to average over.
     """
     if not len(positives.rows):
         raise ValueError("the loss is a mean over positives, and there is none")
+    if among is not None:
+        place = torch.full((len(items),), -1, device=items.device)
+        place[among] = torch.arange(len(among), device=items.device)
+        items, bias = F.embedding(among, items), None if bias is None else bias[among]
+        positives = _placed(positives, place)
+        excluded = None if excluded is None else _placed(excluded, place)
     if sample is not None and sample < len(items):
         return _sampled_softmax_loss(queries, items, positives, bias, excluded, sample)
     loss: Tensor = _CatalogueCrossEntropy.apply(queries, items, bias, positives, excluded)
     return loss
+
+
+def _placed(pairs: Positives, place: Tensor) -> Positives:
+    """The pairs by the places of their items [I]; those of an item that has none, -1, are left out."""
+    found = place[pairs.items]
+    kept = found >= 0
+    return Positives(pairs.rows[kept], found[kept], None if pairs.weights is None else pairs.weights[kept])
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):

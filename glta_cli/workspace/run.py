@@ -8,7 +8,7 @@ from typing import Any
 
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.printable import bounded, visible
-from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR, stored_terms, with_terms_said
+from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR, stored_terms
 
 NAME_HINT = "use letters, digits, - and _"
 # Bytes: a file system takes 255 a name, of which a temporary name beside it needs some.
@@ -40,15 +40,14 @@ class Run:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Run:
-        """A run as its file says it; of what it was before there was a choice of terms, with those there were."""
-        before = stored.get("before")
+        """A run as its file says it."""
         return cls(
             stored["name"],
-            with_terms_said(stored["recipe"]),
+            stored["recipe"],
             stored["stages"],
             stored.get("failed"),
             stored.get("sources", {}),
-            before and {**before, "recipe": with_terms_said(before.get("recipe", {}))},
+            stored.get("before"),
             stored.get("starts", {}),
             stored.get("read_from"),
         )

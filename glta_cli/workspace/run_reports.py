@@ -119,10 +119,13 @@ def _published_at(artefact: Artefact) -> str:
 
 
 def _best_metrics(details: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The validation metrics of the epoch each training kept, under dotted names."""
+    """The validation metrics of the epoch each training kept, and of each row an index was chosen among; dotted."""
     best = dict(scalars(details))
     for training, epochs in histories(details):
         prefix = f"{training}." if training else ""
         # A refit selects no epoch, and measures none.
         kept = [epoch for epoch in epochs if epoch["epoch"] == best.get(f"{prefix}best_epoch")]
         yield from ((f"{prefix}{metric}", epoch[metric]) for epoch in kept for metric in epoch if "@" in metric)
+    # What was made from that index says it too, but for how it was checked.
+    if "cross_checked" in details:
+        yield from ((f"{row}.ndcg@10", figure) for row, figure in details["validation"].items())

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from glta_cli.recipe.fused_terms import with_terms_said
 from glta_cli.recipe.schema import Recipe
 
 
 def completed(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored recipe with all settings: one that was not there yet when it was stored has today's default."""
+    """A stored recipe with all settings: one that was not there yet when it was stored has today's default.
+
+    But for the terms: where there was no choice yet, they are those there were.
+    """
     from glta_cli.core.errors import InputErrors
     from glta_cli.recipe.validation import validated
 
     try:
-        return validated(Recipe, recipe, (), {}).model_dump(mode="json")
+        return validated(Recipe, with_terms_said(recipe), (), {}).model_dump(mode="json")
     except InputErrors:
         return dict(recipe)  # of another version, with settings this one does not know
 

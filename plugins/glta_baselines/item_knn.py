@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from glta_baselines.choice import ONE_TWO_FIVE, Ladder, begun, unchosen
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.settings import ItemKnnSettings
-from glta_cli.plugin import BaselineData, Interactions, LinearTerm, Scorer
+from glta_cli.plugin import BaselineData, Interactions, LinearTerm, Scorer, counted
 
 # Items whose similarities to all others are held at once.
 BLOCK = 512
@@ -61,7 +61,7 @@ class ItemKnn:
         if quality is None:
             return {**numbers, **unchosen("item-knn", automatic, LADDERS)}
         if items > LARGEST_CHOSEN:
-            why = f"each trial would be a fit of {items:,} items"
+            why = f"each trial would be a fit of {counted(items, 'item')}"
             return {**numbers, **unchosen("item-knn", automatic, LADDERS, why)}
         histories = histories_of(data.train)
 

@@ -359,7 +359,7 @@ def test_a_split_in_time_weighs_by_training_histories_and_ranks_by_all_that_is_k
     run_toy: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_transformers(monkeypatch)
-    pipeline = run_toy("dataset.split.strategy=leave-last-out", name="in time")
+    pipeline = run_toy("dataset.split.strategy=leave-last-out", "fusion.terms=auto", name="in time")
     ladder = climbed(pipeline)
     rungs = by_name(ladder)
     [found] = rungs["language-model"]["sums"]

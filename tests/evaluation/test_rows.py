@@ -519,14 +519,14 @@ def test_the_own_temperature_of_a_tuned_variant_is_chosen_on_validation(
 def test_an_interrupted_search_goes_on_where_it_was(
     tiny_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = tiny_recipe("evaluate.grids.lightgcn-softmax.graph.options.layers=[1, 2, 3]")
+    recipe = tiny_recipe("evaluate.grids.lightgcn-softmax.graph.options.layers=[1, 3, 4]")
     pipeline = Pipeline("tuned", recipe, Workspace(tmp_path / "w"), device="cpu")
     [row] = compared_rows({"lightgcn-softmax": {}}, pipeline.recipe)
     trained: list[int] = []
     pretrain = pretraining.pretrain
 
     def counted(make: Any, settings: Any, *arguments: Any, **named: Any) -> Any:
-        trained.append(settings.options.get("layers", 2))  # of two layers, as the recipe has them, it is the run's own
+        trained.append(settings.options["layers"])
         if len(trained) == 2:
             raise KeyboardInterrupt
         return pretrain(make, settings, *arguments, **named)
@@ -535,7 +535,7 @@ def test_an_interrupted_search_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         tuned(row, pipeline)
     assert len(tuned(row, pipeline).tried) == 3
-    assert trained == [1, 2, 2, 3]
+    assert trained == [1, 3, 3, 4]
 
 
 def test_tuning_never_looks_at_test_items(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:

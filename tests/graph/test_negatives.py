@@ -74,3 +74,16 @@ def test_with_fewer_marks_than_pairs_exactly_the_positives_are_drawn_again(
     first = np.random.default_rng(0).integers(0, 40, len(asked))
     np.testing.assert_array_equal(negatives[~known(first)], first[~known(first)])
     assert not known(negatives).any()
+
+
+def test_negatives_are_of_the_items_that_may_be_drawn(random_interactions: Draw) -> None:
+    among = np.array([0, 2, 3, 7, 11])
+    drawn = random_interactions(5, 12, share=0.5)
+    kept = np.isin(drawn.items, among)
+    interactions = drawn.where(kept)
+    asked = np.repeat(np.arange(5), 500)
+    negatives = NegativeSampler(interactions, among).draw(asked, np.random.default_rng(1))
+    for user in range(5):
+        unknown = set(among) - set(interactions.of(user))
+        assert set(negatives[asked == user]) == (unknown or set(negatives[asked == user]))
+    assert set(negatives) <= set(among)

@@ -9,7 +9,9 @@ import pytest
 from glta_cli.core.errors import InputErrors
 from glta_cli.recipe.files import recipe_from
 from glta_cli.recipe.fused_terms import linear_names, stored_terms, terms_of
+from glta_cli.recipe.text_switches import without_defaults
 from glta_cli.workspace.run import Run
+from glta_cli.workspace.stored_recipe import changed_from_defaults
 
 
 @pytest.mark.parametrize(
@@ -81,8 +83,9 @@ def test_a_run_stored_before_there_was_a_choice_says_what_it_had() -> None:
         (unfused, ("llm",), "index"),
     ):
         run = Run.from_stored({"name": "old", "recipe": recipe, "stages": {}})
-        assert stored_terms(run.recipe) == terms_of(recipe_from(run.recipe)) == terms
+        assert stored_terms(run.recipe) == terms_of(recipe_from(without_defaults(run.recipe))) == terms
         assert run.last_stage == last
+        assert changed_from_defaults(run.recipe)["fusion.terms"] == ["encoder", "llm"]
     before = Run.from_stored({"name": "old", "recipe": whole, "stages": {}, "before": {"recipe": alone, "stages": {}}})
     assert before.last_finished is not None
     assert stored_terms(before.last_finished.recipe) == ("encoder",)

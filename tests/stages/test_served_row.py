@@ -160,6 +160,13 @@ def test_where_the_split_is_in_time_a_linear_term_is_measured_by_what_is_known_a
     np.testing.assert_allclose(index.scorer()(np.array([user]))[0], expected, atol=1e-5)
 
 
+def test_a_run_shows_what_validation_chose_among(run_toy: Run, toy_root: Path) -> None:
+    figures = run_toy(EASE, name="three").ensure("index").details["validation"]
+    shown = json.loads(glta("runs", "show", "three", "--json", "--data-dir", str(toy_root)).stdout)
+    [index] = [stage for stage in shown["stages"] if stage["stage"] == "index"]
+    assert index["metrics"] == {f"{row}.ndcg@10": figure for row, figure in figures.items()}
+
+
 def test_what_interactions_count_for_counts_in_a_linear_term(run_toy: Run, shop_folder: Path) -> None:
     source = [f"dataset.source={shop_folder / 'log.csv'}", "dataset.options.items=products.csv"]
     events = "dataset.options.events={purchase: 3, cart: 2, view: 1}"
@@ -293,10 +300,13 @@ def test_a_new_item_of_a_linear_term_can_be_recommended(own: Path, tmp_path: Pat
     assert "x1" in [each["item"] for each in answers["recommendations"]]
 
 
-def test_a_linear_row_of_the_same_name_stands_beside_the_terms_own(own: Path) -> None:
-    report = json.loads(glta("evaluate", "--recipe", str(own), "--baselines", "ease", "--json").stdout)
-    assert list(report["models"]) == ["ease", "lightgcn", "glta-linear", "glta"]
-    assert report["models"]["ease"] == report["models"]["glta-linear"]
+def test_a_linear_row_of_the_same_name_stands_beside_the_terms_own_where_it_is_another(own: Path) -> None:
+    asked = ("evaluate", "--recipe", str(own), "--baselines", "ease", "--json")
+    report = json.loads(glta(*asked).stdout)
+    assert list(report["models"]) == ["ease", "lightgcn", "glta"]
+    other = json.loads(glta(*asked, "--set", "evaluate.baselines.ease.regularization=7").stdout)
+    assert list(other["models"]) == ["ease", "lightgcn", "glta-linear", "glta"]
+    assert other["models"]["glta-linear"] == report["models"]["ease"] != other["models"]["ease"]
 
 
 # ------------------------------------------------------------------------------------------- runs of before

@@ -268,3 +268,31 @@ def test_bpr_multiplies_each_pair_by_its_weight() -> None:
     weights = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64)
     each = torch.stack([bpr_loss(*(part[row : row + 1] for part in (users, positives, negatives))) for row in range(3)])
     torch.testing.assert_close(bpr_loss(users, positives, negatives, weights), (weights * each).mean())
+
+
+@pytest.mark.parametrize("sample", [None, 4])
+def test_a_loss_among_some_items_is_that_of_a_catalogue_of_them(sample: int | None) -> None:
+    among = torch.tensor([1, 2, 5, 6, 8, 9])
+    items, bias = drawn(11, 3, seed=1).requires_grad_(), drawn(11, seed=2).requires_grad_()
+    queries = drawn(4, 3).requires_grad_()
+    rows, columns = torch.tensor([0, 0, 2, 3]), torch.tensor([2, 6, 1, 9])
+    excluded = Positives(torch.tensor([1, 2, 3]), torch.tensor([5, 3, 8]))
+    place = {int(item): place for place, item in enumerate(among)}
+    torch.manual_seed(0)
+    loss = catalogue_softmax_loss(
+        queries, items, Positives(rows, columns), bias=bias, excluded=excluded, sample=sample, among=among
+    )
+    torch.manual_seed(0)
+    expected = catalogue_softmax_loss(
+        queries,
+        items[among],
+        Positives(rows, torch.tensor([place[int(item)] for item in columns])),
+        bias=bias[among],
+        excluded=Positives(torch.tensor([1, 3]), torch.tensor([place[5], place[8]])),
+        sample=sample,
+    )
+    torch.testing.assert_close(loss, expected)
+    gradients = torch.autograd.grad(loss, (queries, items, bias))
+    others = [item for item in range(11) if item not in place]
+    assert not gradients[1][others].any()
+    assert not gradients[2][others].any()

@@ -11,6 +11,12 @@ from glta_cli.core.files import write_json
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
 
+
+def recipe(seed: int) -> dict[str, object]:
+    """A stored recipe, which says its terms."""
+    return {"fusion": {"terms": ["encoder", "llm"]}, "seed": seed}
+
+
 DONE = {"prepare": "a", "index": "b"}
 
 
@@ -50,8 +56,8 @@ def test_where_0_1_left_the_pointer_at_a_half_done_run_a_finished_one_is_taken(
 def test_a_run_made_anew_answers_as_it_was_until_it_is_finished(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {"recipe": {"seed": 0}, "stages": DONE, "sources": {"/log.csv": [1, 2, "c"]}}
-    anew = Run("shop", {"seed": 1}, {"prepare": "a"}, failed="no room", before=before)
+    before = {"recipe": recipe(0), "stages": DONE, "sources": {"/log.csv": [1, 2, "c"]}}
+    anew = Run("shop", recipe(1), {"prepare": "a"}, failed="no room", before=before)
     workspace.save_run(anew)
     assert workspace.run("shop") == anew
     for name in ("shop", None):

@@ -22,6 +22,12 @@ from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
 
+
+def recipe(seed: int) -> dict[str, object]:
+    """A stored recipe, which says its terms."""
+    return {"fusion": {"terms": ["encoder", "llm"]}, "seed": seed}
+
+
 HOLD_LOCK = """
 import sys
 from pathlib import Path
@@ -195,11 +201,11 @@ def test_a_second_process_is_told_that_the_first_is_busy(workspace):
 
 def test_the_latest_run_is_the_one_saved_last(workspace):
     assert workspace.latest_run() is None
-    workspace.save_run(Run("first", {"seed": 0}, {}))
-    workspace.save_run(Run("paper/second", {"seed": 1}, {"align": "abc"}))
-    workspace.save_run(Run("first", {"seed": 2}, {}))
-    assert workspace.latest_run() == Run("first", {"seed": 2}, {})
-    assert workspace.run("paper/second") == Run("paper/second", {"seed": 1}, {"align": "abc"})
+    workspace.save_run(Run("first", recipe(0), {}))
+    workspace.save_run(Run("paper/second", recipe(1), {"align": "abc"}))
+    workspace.save_run(Run("first", recipe(2), {}))
+    assert workspace.latest_run() == Run("first", recipe(2), {})
+    assert workspace.run("paper/second") == Run("paper/second", recipe(1), {"align": "abc"})
     assert set(workspace.run_names()) == {"first", "paper/second"}
 
 
@@ -299,7 +305,7 @@ def flipped(content: bytes, bit: int) -> bytes:
 
 def test_no_flipped_bit_of_a_manifest_or_a_run_is_read(workspace):
     artefact = publish(workspace)
-    workspace.save_run(Run("toy", {"seed": 0}, {"align": "abc"}))
+    workspace.save_run(Run("toy", recipe(0), {"align": "abc"}))
     for path, read in (
         (artefact.path / "manifest.json", lambda: Artefact(artefact.path).manifest),
         (workspace.root / "runs" / "toy.json", lambda: workspace.run("toy")),
@@ -388,7 +394,7 @@ def test_without_any_run_a_damaged_pointer_leads_nowhere(workspace):
 
 
 def test_a_run_that_is_the_latest_already_is_not_written_again(workspace, monkeypatch):
-    run = Run("toy", {"seed": 0}, {"align": "abc"})
+    run = Run("toy", recipe(0), {"align": "abc"})
     workspace.save_run(run)
     monkeypatch.setattr("glta_cli.workspace.workspace.write_sealed_json", lambda *_: pytest.fail("written again"))
     workspace.save_run(run)
@@ -406,11 +412,11 @@ def read_only(monkeypatch):
 
 
 def test_a_finished_run_can_be_looked_at_where_nothing_can_be_written(workspace, monkeypatch):
-    workspace.save_run(Run("toy", {"seed": 0}, {}))
-    workspace.save_run(Run("other", {"seed": 1}, {}))
+    workspace.save_run(Run("toy", recipe(0), {}))
+    workspace.save_run(Run("other", recipe(1), {}))
     publish(workspace)
     read_only(monkeypatch)
-    workspace.save_run(Run("toy", {"seed": 0}, {}))
+    workspace.save_run(Run("toy", recipe(0), {}))
     assert workspace.published_or_made("align", "abc", lambda: pytest.fail("made again"))[1]
 
 
@@ -419,7 +425,7 @@ def test_what_has_to_be_written_in_a_read_only_folder_names_it(workspace, monkey
         workspace.folder(folder)
     read_only(monkeypatch)
     for write in (
-        lambda: workspace.save_run(Run("toy", {"seed": 0}, {})),
+        lambda: workspace.save_run(Run("toy", recipe(0), {})),
         lambda: publish(workspace),
         lambda: workspace.published_or_made("align", "abc", lambda: publish(workspace)),
     ):

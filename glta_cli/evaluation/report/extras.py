@@ -94,5 +94,5 @@ def _samples(pipeline: Pipeline, artefacts: Mapping[str, Artefact]) -> Sequence[
     if "index" not in artefacts:
         return "This run has no index to recommend from."
     prepared, index = pipeline.prepared(), Index(artefacts["index"])
-    score = index.scorer(prepared.split("train"), prepared.split("valid"))
+    score = index.scorer(*prepared.masked_at_test())
     return sample_users(prepared, score, pipeline.recipe.seed)

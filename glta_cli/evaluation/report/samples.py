@@ -37,11 +37,11 @@ class SampleUser:
 
 def sample_users(prepared: PreparedDataset, score: Scorer, seed: int) -> list[SampleUser]:
     """Users drawn at random among those with a test item, ranked as `evaluate` ranks them."""
-    train, validation, test = prepared.split("train"), prepared.split("valid"), prepared.split("test")
+    test = prepared.split("test")
     history = prepared.history()  # of all splits, in order of time where times are known
     tested = np.flatnonzero(test.counts)
     drawn = np.sort(np.random.default_rng(seed).choice(tested, min(USERS, len(tested)), replace=False))
-    ranked = rank_users(score, drawn, RECOMMENDED, train, validation)
+    ranked = rank_users(score, drawn, RECOMMENDED, *prepared.masked_at_test())
     samples = []
     for user, offered in zip(drawn, ranked, strict=True):
         wanted = set(test.of(user).tolist())

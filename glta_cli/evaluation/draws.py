@@ -1,0 +1,83 @@
+"""Several draws of one split: the same rows on each, and their means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from glta_cli.core.errors import InputError
+from glta_cli.evaluation.evaluate import evaluate_run
+from glta_cli.evaluation.rows import Row
+from glta_cli.recipe.schema import EvaluateSettings
+from glta_cli.stages.pipeline import Pipeline
+
+KEPT = ("users", "left_out", "models", "comparison", "comparisons", "tuning", "cold_start")
+
+
+def drawn_again(pipeline: Pipeline, settings: EvaluateSettings) -> list[Pipeline]:
+    """The run on the other draws `evaluate.draws` asks for, prepared: its split from the next seeds.
+
+    They are no runs of the workspace, and no logger is told.
+
+    Raises:
+        InputError: the split draws nothing, or its source is not there any more.
+    """
+    recipe = pipeline.recipe
+    split = recipe.dataset.split
+    if settings.draws > 1 and not split.drawn:
+        raise InputError(
+            f"the split '{split.strategy}' draws nothing: it is the same from every seed",
+            location="evaluate.draws",
+            hint="leave it out, or use --split ratio, cold-items or cold-users",
+        )
+    found = []
+    for seed in range(split.seed + 1, split.seed + settings.draws):
+        dataset = recipe.dataset.model_copy(update={"split": split.model_copy(update={"seed": seed})})
+        changed = recipe.model_copy(update={"dataset": dataset, "loggers": {}})
+        other = Pipeline(pipeline.name, changed, pipeline.workspace, device=pipeline.device)
+        other.named_after = (*pipeline.named_after, f"draw {seed}")
+        other.recorded = False
+        # Before anything is trained: a source that is gone is told now.
+        other.prepared()
+        found.append(other)
+    return found
+
+
+def evaluate_draws(
+    pipeline: Pipeline, others: Sequence[Pipeline], rows: Sequence[Row], settings: EvaluateSettings
+) -> dict[str, Any]:
+    """The report on the run's own draw and, where there are others, what each came to and their means.
+
+    Users with something to find, and what is to be found, differ between draws: tests and intervals are of each.
+
+    Returns:
+        What `evaluate_run` does of the run's own draw and, of several, `draws`: [{"seed", "users", "models",
+        "comparison", "cold_start", ...}], and `mean_over_draws`: {"models", "cold_start": {part: {row: {metric}}}}.
+    """
+    reports = [evaluate_run(each, rows, settings) for each in (pipeline, *others)]
+    if not others:
+        return reports[0]
+    seeds = [each.recipe.dataset.split.seed for each in (pipeline, *others)]
+    parts = reports[0]["cold_start"]["parts"] if reports[0]["cold_start"] else {}
+    return {
+        **reports[0],
+        "draws": [
+            {"seed": seed, **{key: report[key] for key in KEPT}} for seed, report in zip(seeds, reports, strict=True)
+        ],
+        "mean_over_draws": {
+            "models": _mean([report["models"] for report in reports]),
+            "cold_start": {
+                part: _mean([report["cold_start"]["parts"][part]["models"] for report in reports]) for part in parts
+            },
+        },
+    }
+
+
+def _mean(models: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Each row's figures, means over draws."""
+    return {
+        row: {metric: float(np.mean([each[row][metric] for each in models])) for metric in figures}
+        for row, figures in models[0].items()
+    }
