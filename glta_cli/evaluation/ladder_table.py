@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich import box
@@ -72,12 +72,8 @@ def ladder_notes(ladder: Mapping[str, Any]) -> Iterator[str]:
     yield "difference: NDCG@10 less that of the rung named; p: paired sign flips over users, not corrected for several"
     yield "seconds: to train or fit it with all it needs but the prepared data; of a sum, of both its terms"
     for rung in ladder["rungs"]:
-        for place, found in enumerate(rung["sums"]):
-            yield f"{_of_seed(rung, seeds, place)}: {_weights(found)}"
-        if rung["served"]:
-            alike = len(set(rung["served"])) == 1
-            for place, found in enumerate(rung["served"][:1] if alike else rung["served"]):
-                yield f"{_of_seed(rung, seeds, place if not alike else None)}: {found}"
+        yield from _of_seeds(rung["number"], seeds, [_weights(found) for found in rung["sums"]])
+        yield from _of_seeds(rung["number"], seeds, rung["served"])
     why: dict[str, list[str]] = {}
     for name, reason in ladder["left_out"].items():
         why.setdefault(reason, []).append(name)
@@ -85,9 +81,12 @@ def ladder_notes(ladder: Mapping[str, Any]) -> Iterator[str]:
         yield f"left out: {', '.join(names)} ({reason})"
 
 
-def _of_seed(rung: Mapping[str, Any], seeds: list[int], place: int | None) -> str:
-    where = f", seed {seeds[place]}" if len(seeds) > 1 and place is not None else ""
-    return f"{rung['number']}{where}"
+def _of_seeds(number: int, seeds: Sequence[int], said: Sequence[str]) -> Iterator[str]:
+    """What is said of a rung: once where it is the same of every seed."""
+    if len(set(said)) == 1:
+        yield f"{number}: {said[0]}"
+    else:
+        yield from (f"{number}, seed {seed}: {each}" for seed, each in zip(seeds, said, strict=False))
 
 
 def _weights(found: Mapping[str, Any]) -> str:
@@ -95,11 +94,13 @@ def _weights(found: Mapping[str, Any]) -> str:
     fusion, terms = found["fusion"], found["terms"]
     if fusion is None:
         return f"{terms[0]} alone, for validation finds no sum better"
-    steps = fusion["starts"]
-    by_term = zip(*fusion["weights"], strict=True)
-    shown = " + ".join(
-        f"{'/'.join(f'{w:g}' for w in (each if len(set(each)) > 1 else each[:1]))}·{term}"
-        for term, each in zip(terms, by_term, strict=True)
-    )
-    several = any(len(set(each)) > 1 for each in zip(*fusion["weights"], strict=True))
-    return f"{shown} (histories from {', '.join(map(str, steps))} items)" if several else shown
+    by_term = list(zip(*fusion["weights"], strict=True))
+    shown = " + ".join(f"{_by_step(weights)}·{term}" for term, weights in zip(terms, by_term, strict=True))
+    if all(len(set(weights)) == 1 for weights in by_term):
+        return shown
+    return f"{shown} (histories from {', '.join(map(str, fusion['starts']))} items)"
+
+
+def _by_step(weights: Sequence[float]) -> str:
+    """A term's weights by history length; of equal ones, one."""
+    return "/".join(f"{weight:g}" for weight in (weights if len(set(weights)) > 1 else weights[:1]))

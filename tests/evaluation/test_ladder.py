@@ -16,7 +16,7 @@ from glta_cli.core.errors import BusyError, InputError
 from glta_cli.evaluation.evaluate import measure
 from glta_cli.evaluation.ladder import evaluate_ladder
 from glta_cli.evaluation.ladder_steps import STEPS, require_ladder
-from glta_cli.evaluation.ladder_table import ladder_table
+from glta_cli.evaluation.ladder_table import ladder_notes, ladder_table
 from glta_cli.evaluation.listed_rows import compared_rows
 from glta_cli.main import app
 from glta_cli.plugin import LanguageModel
@@ -157,6 +157,10 @@ def test_a_sum_ranks_by_the_weights_it_names(run_toy: Run, monkeypatch: pytest.M
         return scores.astype(np.float32)
 
     assert rung["ndcg@10"] == pytest.approx(ndcg_by_user(pipeline, added).mean())
+    told = f"{rung['number']}: 1/0.7·{ladder['base']} + 0.5/2·lightgcn (histories from 0, 8 items)"
+    assert told in list(ladder_notes(ladder))
+    alike = {**rung, "sums": [{**found, "fusion": {"starts": [0, 8], "weights": [[1.0, 0.5], [1.0, 0.5]]}}]}
+    assert f"{rung['number']}: 1·{ladder['base']} + 0.5·lightgcn" in list(ladder_notes({**ladder, "rungs": [alike]}))
 
 
 # ------------------------------------------------------------------------------------------------ the controls
