@@ -10,6 +10,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from glta_cli.core.counts import counted
+
 Models = Mapping[str, Mapping[str, float]]
 CHANCE = "(chance)"
 
@@ -90,7 +92,8 @@ def _about(report: Mapping[str, Any]) -> Iterator[str]:
     if not cold:
         return
     for name, part in cold["parts"].items():
-        yield f"{name}: {part['about']}; {part['users']:,} users, {part['candidates']:,} items"
+        users, items = counted(part["users"], "user"), counted(part["candidates"], "item")
+        yield f"{name}: {part['about']}; {users}, {items}"
     if cold["blind"]:
         names = ", ".join(cold["blind"])
         yield f"one score for all hidden items, which stand in the order of the catalogue then: {names}"

@@ -20,7 +20,7 @@ TERMS = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
     ("options", "overrides", "rows"),
     [
         ({}, (), ["ease", "lightgcn", "glta"]),
-        ({"regularization": 7.0}, (), ["ease", "lightgcn", "glta-linear", "glta"]),
+        ({"regularization": 11.5}, (), ["ease", "lightgcn", "glta-linear", "glta"]),
         # The run's own forgets older items, if validation says so; that of the table does not.
         ({"recency": 0.3}, ("dataset.split.strategy=leave-last-out",), ["ease", "lightgcn", "glta-linear", "glta"]),
     ],
@@ -42,7 +42,7 @@ def test_a_baseline_equal_to_the_linear_term_is_one_row_and_fitted_once(
     monkeypatch.setattr(Ease, "fit", counted)
     report = evaluate_run(pipeline, compared_rows({"ease": options}, pipeline.recipe))
     assert list(report["models"]) == rows
-    assert fits == ([7.0] if "regularization" in options else [])
+    assert fits == ([11.5] if "regularization" in options else [])
     figures = report["models"]
     if "glta-linear" not in rows:
         assert list(evaluate_run(pipeline, [])["models"]) == ["lightgcn", "ease", "glta"]
