@@ -12,8 +12,8 @@ from glta_cli.recipe.schema import GraphSettings
 # What fetches numbers from memory and does little with each, as so many operations of a matrix product, which does
 # much: measured at d = 64. Of an edge and column of a propagation, of a logit's softmax, of a parameter's Adam step.
 PER_EDGE, PER_LOGIT, PER_PARAMETER = 24.0, 400.0, 100.0
-# Of a number of a sequence encoder's state and layer, forward and backward: norms, dropout, attention's softmax, and the
-# padding and the many small calls of a step. Measured at d = 64 and 128 histories of seven items a step.
+# Of a number of a sequence encoder's state and layer, forward and backward: norms, dropout, attention's softmax, and
+# the padding and the many small calls of a step. Measured at d = 64 and 128 histories of seven items a step.
 PER_STATE = 15_000.0
 # Products of a state with d × d in a layer: queries, keys, values, and the two of the feed-forward network.
 PRODUCTS = 5
