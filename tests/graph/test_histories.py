@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import integers, lists
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ def histories_of(counts: list[int]) -> Interactions:
     return Interactions.from_pairs(users, np.arange(total), user_count=len(counts), item_count=max(1, total))
 
 
+@settings(deadline=None)
 @given(counts=COUNTS, longest=integers(1, 5))
 def test_every_item_but_a_history_s_first_is_predicted_once_from_those_before_it(
     counts: list[int], longest: int
@@ -53,6 +54,7 @@ def test_what_is_left_over_stands_at_the_beginning_of_a_history() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(counts=COUNTS, longest=integers(1, 5))
 def test_a_user_is_read_by_the_newest_items_in_order(counts: list[int], longest: int) -> None:
     histories = histories_of(counts)
