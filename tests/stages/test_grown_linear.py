@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
@@ -99,6 +99,7 @@ def test_weights_that_grow_beyond_what_is_stored_keep_the_largest(monkeypatch: p
 # ---------------------------------------------------------------------------------------------- the largest weights
 
 
+@settings(deadline=None)
 @given(
     weights=arrays(np.float32, (9, 9), elements=st.sampled_from([0, 0.5, -0.5, 1, -2, 3])),
     kept=st.integers(1, 9),
