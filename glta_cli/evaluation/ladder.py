@@ -154,7 +154,7 @@ def _consider(base: _Base, fitted: FittedRow, pipeline: Pipeline) -> None:
 
 def _measured(pipeline: Pipeline, settings: EvaluateSettings, score: Scorer) -> Measured:
     prepared = pipeline.prepared()
-    return measure(score, prepared.split("test"), settings, [], prepared.split("train"), prepared.split("valid"))
+    return measure(score, prepared.split("test"), settings, [], *prepared.masked_at_test())
 
 
 # ---------------------------------------------------------------------------------------------- the report

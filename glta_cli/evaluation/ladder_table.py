@@ -30,7 +30,9 @@ def ladder_table(report: Mapping[str, Any]) -> Table:
         report: of an evaluation, with its `ladder`.
     """
     ladder = report["ladder"]
-    lines = [line for about in ladder_notes(ladder) for line in textwrap.wrap(about, _COLUMNS, subsequent_indent="  ")]
+    draws = report.get("draws", [])
+    notes = [*([f"of the first of {len(draws)} draws of the split"] if draws else []), *ladder_notes(ladder)]
+    lines = [line for about in notes for line in textwrap.wrap(about, _COLUMNS, subsequent_indent="  ")]
     table = Table(
         title=escape(f"{TITLE}\n{report['dataset']}, run {report['run']}: {counted(ladder['users'], 'test user')}"),
         caption=escape("\n".join(lines)),

@@ -421,7 +421,10 @@ def test_a_table_fits_80_columns_whatever_the_names(whole: tuple[Pipeline, dict[
     console = Console(width=80, record=True)
     with console.capture() as captured:
         console.print(ladder_table({"dataset": "toy", "run": pipeline.name, "ladder": long}))
+        console.print(ladder_table({"dataset": "toy", "run": pipeline.name, "ladder": long, "draws": [{}, {}]}))
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= 80
+    # The draws of a split that are measured beside the first one have no ladder.
+    assert [line.strip() for line in lines].count("of the first of 2 draws of the split") == 1
     for rung in ladder["rungs"]:
         assert any(f"{rung['ndcg@10']:.4f}" in line for line in lines)
