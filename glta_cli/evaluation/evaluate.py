@@ -163,7 +163,7 @@ def evaluate_run(
         "chosen": {name: row.chosen for name, row in results.items() if row.chosen},
         "tuning": {each.row.name: each.tried for each in chosen if each.tried},
         "cold_start": _cold_start(prepared, parts, results, settings, recipe.seed),
-        **_comparisons(values, variants, recipe, settings),
+        **_comparisons(values, variants, _equal_to_model(results), recipe, settings),
     }
 
 
@@ -324,16 +324,27 @@ def _served(results: Mapping[str, RowResults], seeds: Sequence[int]) -> list[dic
     ]
 
 
+def _equal_to_model(results: Mapping[str, RowResults]) -> str | None:
+    """The one row that is what the model came to, whatever the seed; None where terms are added up."""
+    names = {row.name for row in results[MODEL_ROW].served} if MODEL_ROW in results else set()
+    return next(iter(names)) if len(names) == 1 else None
+
+
 def _comparisons(
-    values: dict[str, Values], variants: Mapping[str, str], recipe: Recipe, settings: EvaluateSettings
+    values: dict[str, Values],
+    variants: Mapping[str, str],
+    itself: str | None,
+    recipe: Recipe,
+    settings: EvaluateSettings,
 ) -> dict[str, Any]:
     """The model against the best of the others, and its rows against each variant's; nothing where it is left out.
 
     Args:
         variants: their rows, each with the model's own row that it is compared with, where there is that.
+        itself: the row that the model is, which says nothing of it.
     """
     own = MODEL_ROW if MODEL_ROW in values else recipe.graph.encoder
-    others = [name for name in values if name not in (own, LANGUAGE_ROW) and name not in variants]
+    others = [name for name in values if name not in (own, LANGUAGE_ROW, itself) and name not in variants]
     if not settings.permutations:
         return {"comparison": None, "comparisons": []}
     cutoff = 10 if 10 in settings.cutoffs else max(settings.cutoffs)

@@ -47,3 +47,11 @@ def test_a_baseline_equal_to_the_linear_term_is_one_row_and_fitted_once(
     if "glta-linear" not in rows:
         assert list(evaluate_run(pipeline, [])["models"]) == ["lightgcn", "ease", "glta"]
         assert evaluate_run(pipeline, [])["models"]["ease"] == figures["ease"]
+
+
+def test_a_model_that_is_one_of_its_rows_is_compared_with_the_others(run_toy: Callable[..., Pipeline]) -> None:
+    pipeline = run_toy("finetune.enabled=false", "fusion.terms=[ease]", name="alone")
+    report = evaluate_run(pipeline, compared_rows({"popularity": {}}, pipeline.recipe))
+    assert {served["row"] for served in report["served"]} == {"ease"}
+    assert report["models"]["glta"] == report["models"]["ease"]
+    assert report["comparison"]["against"] in ("popularity", "lightgcn")
