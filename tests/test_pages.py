@@ -314,7 +314,10 @@ def test_the_recipe_shown_for_own_data_is_the_one_written(tmp_path: Path, monkey
     (tmp_path / "products.csv").write_text('sku,name\nA-17,"Kettle, steel"\n')
     init, _ = own_data("recipes/README.md")
     [shown] = [block for block in blocks(text_of("recipes/README.md"), "yaml") if "shop.yaml" in block]
-    assert glta(tmp_path, *init) == shown
+    # How long it takes is that of the machine, and of what else runs on it.
+    timed = re.compile(r"^# (less than a minute|about .+) on this machine.*$", flags=re.MULTILINE)
+    assert timed.search(shown)
+    assert timed.sub("# so long", glta(tmp_path, *init)) == timed.sub("# so long", shown)
 
 
 # -------------------------------------------------------------------------------------------------- plugins
