@@ -17,6 +17,7 @@ from rich.text import Text
 from glta_cli.core.printable import printable
 from glta_cli.core.storage import shown_bytes
 from glta_cli.core.tables import broken
+from glta_cli.recipe.fused_terms import ENCODER, LINEAR
 
 NOTHING = "-"
 # Columns of the terminal.
@@ -38,8 +39,10 @@ def full_table(report: Mapping[str, Any]) -> RenderableType:
     """What one run is, its stages, their metrics, and its settings that are not the defaults."""
     why = f": {report['failed']}" if report["failed"] else ""
     about = f"run {report['run']}: {_model(report)} on {report['dataset']}, {report['state']}{why}"
-    if report["backbone"]:
+    if report["backbone"] or report["refitted"]:
         about += f"\nrefitted on everything: {'yes' if report['refitted'] else 'no'}"
+    for start, line in zip(("\nanswers by ", "\n"), report["served"] or (), strict=False):
+        about += start + line
     stages = _table("", ("stage", "cyan"), ("date", ""), ("fingerprint", ""))
     for name in ("seconds", "size"):
         stages.add_column(name, justify="right", no_wrap=True)
@@ -112,7 +115,12 @@ def _table(title: str, *columns: tuple[str, str]) -> Table:
 
 
 def _model(report: Mapping[str, Any]) -> str:
-    return f"{report['backbone']} with {report['encoder']}" if report["backbone"] else f"{report['encoder']} alone"
+    """What may take part in the answers: a run without a language model may have a linear row, alone too."""
+    if report["backbone"]:
+        return f"{report['backbone']} with {report['encoder']}"
+    if LINEAR not in report["terms"]:
+        return f"{report['encoder']} alone"
+    return f"{report['encoder']} and a linear row" if ENCODER in report["terms"] else "a linear row alone"
 
 
 def _date(date: str | None) -> str:

@@ -30,7 +30,7 @@ def drawn_again(pipeline: Pipeline, settings: EvaluateSettings) -> list[Pipeline
         raise InputError(
             f"the split '{split.strategy}' draws nothing: it is the same from every seed",
             location="evaluate.draws",
-            hint="leave it out, or use --split ratio, cold-items or cold-users",
+            hint="leave it out, or set dataset.split.strategy to ratio, cold-items or cold-users",
         )
     found = []
     for seed in range(split.seed + 1, split.seed + settings.draws):

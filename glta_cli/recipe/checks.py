@@ -89,7 +89,9 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         hidden = recipe.dataset.split.hides
         problem = f"graph.refit: it would train on the {hidden} that dataset.split.strategy hides to choose by"
         location = place(("graph", "refit"), positions)
-        found.append(InputError(problem, location=location, hint="leave out graph.refit, or use --split ratio"))
+        found.append(
+            InputError(problem, location=location, hint="leave out graph.refit, or set dataset.split.strategy=ratio")
+        )
     return [*found, *_wrong_terms(recipe, positions)]
 
 

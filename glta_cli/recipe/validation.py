@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError, InputErrors, did_you_mean
 from glta_cli.recipe.limits import MOST_ERRORS_TOLD, cut, dotted, in_file_order
 from glta_cli.recipe.positioned_yaml import Key, Position
@@ -117,6 +118,9 @@ def _explain(
         case ["components_type"]:
             problem = f"has to be a list of names, or names with settings, not {_shown(given)}"
             hint = f"such as {name}=[{given if isinstance(given, str) else 'NAME'}]"
+        case [*_, "too_short"] if not given:
+            # Where a word would do in place of the list, pydantic speaks of that first.
+            problem = f"has to hold at least {counted(details[-1]['ctx']['min_length'], 'item')}, not 0"
         case _:
             problem = _wish([detail["msg"] for detail in details], given)
     problem = f"{name}: {problem}" if name else problem

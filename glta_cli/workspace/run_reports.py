@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from glta_cli.core.errors import GltaError
+from glta_cli.recipe.fused_terms import LANGUAGE, stored_terms
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.details import histories, scalars
 from glta_cli.workspace.run import Run
@@ -18,31 +19,34 @@ def run_report(workspace: Workspace, run: Run) -> dict[str, Any]:
     """What a run is made of.
 
     Returns:
-        `run`, `dataset`, `encoder`, `backbone` (None where the graph encoder is the model), `state` (finished, stopped
-        or failed after which stage), `failed` (why, or None), `refitted` (whether what it answers from is trained on
-        everything known), `answers` (whether it can be asked: also while a finished run is made anew), `date` (when its
-        last stage was published, ISO 8601, UTC), `bytes` of its stages on disk, and of each of its `stages` the
-        fingerprint, whether it is published, date, seconds, bytes, threads and why, and validation metrics.
+        `run`, `dataset`, `encoder`, `backbone` (None where no language model takes part), `terms` (what may take part
+        in its answers, of `linear`, `encoder` and `llm`), `state` (finished, stopped or failed after which stage),
+        `failed` (why, or None), `refitted` (whether what it answers from is trained on everything known), `answers`
+        (whether it can be asked: also while a finished run is made anew), `date` (when its last stage was published,
+        ISO 8601, UTC), `bytes` of its stages on disk, `served` (which row its index answers from, in lines: the row,
+        and why no sum does; None where it says none), and of each of its `stages` the fingerprint, whether it is
+        published, date, seconds, bytes, threads and why, and validation metrics.
 
     Raises:
         GltaError: its recipe or a manifest is damaged.
     """
     stages = [_stage_report(workspace, stage, name) for stage, name in run.stages.items()]
     dates = [stage["date"] for stage in stages if stage["date"] is not None]
-    finetune = run.recipe.get("finetune")
     answering = run.last_finished
-    alone = isinstance(finetune, dict) and finetune.get("enabled") is False
+    terms = stored_terms(run.recipe)
     return {
         "run": run.name,
         "dataset": run.dataset,
         "encoder": run.setting("graph", "encoder"),
-        "backbone": None if alone else run.setting("backbone", "name"),
+        "backbone": run.setting("backbone", "name") if LANGUAGE in terms else None,
+        "terms": list(terms),
         "state": run.state,
         "failed": run.failed,
         "refitted": answering is not None and answering.refitted,
         "answers": answering is not None,
         "date": max(dates, default=None),
         "bytes": sum(stage["bytes"] for stage in stages),
+        "served": _served(workspace, run),
         "stages": stages,
     }
 
@@ -100,6 +104,24 @@ def _stage_report(workspace: Workspace, stage: str, fingerprint: str) -> dict[st
         "threads": _threads(artefact),
         "metrics": dict(_best_metrics(details)),
     }
+
+
+def _served(workspace: Workspace, run: Run) -> list[str] | None:
+    artefact = workspace.published("index", run.stages["index"]) if "index" in run.stages else None
+    return None if artefact is None else served_in_words(artefact.details)
+
+
+def served_in_words(details: Mapping[str, Any]) -> list[str] | None:
+    """Which row an index answers from, and why no sum of terms does where one looked better; None of one of 0.1."""
+    if "served_terms" not in details:
+        return None
+    terms = " + ".join(str(details["terms"][term]) for term in details["served_terms"])
+    found = details["validation"]
+    lines = [f"{terms}, the best of {len(found)} on validation" if found else terms]
+    best, checked = details["ndcg@10"], details["cross_checked"]
+    if found and len(details["served_terms"]) == 1 and max(found.values()) > best:
+        lines.append(f"no sum of terms: {checked:.4f} on users that its weights were not chosen by")
+    return lines
 
 
 def _threads(artefact: Artefact | None) -> str | None:

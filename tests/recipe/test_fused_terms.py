@@ -45,7 +45,7 @@ def test_terms_are_those_the_recipe_says(overrides: list[str], terms: tuple[str,
         (["fusion.terms=[encodr]"], "fusion.terms: there is no baseline 'encodr'", "did you mean 'encoder'?"),
         (["fusion.terms=[zz]"], "fusion.terms: there is no baseline 'zz'", "`glta plugins` lists the baselines"),
         (["fusion.terms=[llm, llm]"], "fusion.terms: 'llm' stands there twice", ""),
-        (["fusion.terms=[]"], "at least 1 item", ""),
+        (["fusion.terms=[]"], "fusion.terms: has to hold at least 1 item, not 0", ""),
         (["fusion.terms=all"], "fusion.terms: has to be 'auto' or a list, not 'all'", ""),
         (
             ["fusion.terms=[llm]", "finetune.enabled=false"],

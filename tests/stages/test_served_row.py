@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from glta_cli.commands.runs_tables import run_table
 from glta_cli.core.errors import GltaError
 from glta_cli.main import app
 from glta_cli.ranking.metrics import ranking_metrics
@@ -27,6 +28,8 @@ from glta_cli.serving.recommender import recommend
 from glta_cli.stages.index import BuildIndex
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.pipeline import Pipeline
+from glta_cli.workspace.run import Run as StoredRun
+from glta_cli.workspace.run_reports import run_report, served_in_words
 from glta_cli.workspace.workspace import Workspace
 
 Run = Callable[..., Pipeline]
@@ -165,6 +168,49 @@ def test_a_run_shows_what_validation_chose_among(run_toy: Run, toy_root: Path) -
     shown = json.loads(glta("runs", "show", "three", "--json", "--data-dir", str(toy_root)).stdout)
     [index] = [stage for stage in shown["stages"] if stage["stage"] == "index"]
     assert index["metrics"] == {f"{row}.ndcg@10": figure for row, figure in figures.items()}
+
+
+def test_a_run_shows_which_row_answers(run_toy: Run, toy_root: Path) -> None:
+    index = run_toy(EASE, name="three").ensure("index")
+    terms = " + ".join(index.details["terms"][term] for term in index.details["served_terms"])
+    run_toy("fusion.terms=[ease]", name="ease")
+    for name, line in (("three", f"answers by {terms}, the best of 4 on validation"), ("ease", "answers by ease")):
+        assert line in glta("runs", "show", name, "--data-dir", str(toy_root)).stdout.splitlines()
+        shown = json.loads(glta("runs", "show", name, "--json", "--data-dir", str(toy_root)).stdout)
+        assert f"answers by {shown['served'][0]}" == line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "model"),
+    [
+        ((EASE,), "tiny with lightgcn"),
+        (WITHOUT_LANGUAGE, "lightgcn and a linear row"),
+        (("fusion.terms=[ease]",), "a linear row alone"),
+        (("fusion.terms=[encoder]",), "lightgcn alone"),
+    ],
+)
+def test_a_run_is_listed_by_what_may_take_part(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, overrides: tuple[str, ...], model: str
+) -> None:
+    run = StoredRun("part", tiny_recipe(*overrides).model_dump(mode="json"), {})
+    [cell] = run_table([run_report(Workspace(tmp_path), run)]).columns[3].cells
+    assert cell == model
+
+
+def test_a_sum_that_looks_better_and_is_not_served_is_explained() -> None:
+    details = {
+        "terms": {"linear": "ease", "encoder": "lightgcn"},
+        "served_terms": ["linear"],
+        "validation": {"ease": 0.3, "lightgcn": 0.2, "glta": 0.31},
+        "cross_checked": 0.29,
+        "ndcg@10": 0.3,
+    }
+    why = "no sum of terms: 0.2900 on users that its weights were not chosen by"
+    assert served_in_words(details) == ["ease, the best of 3 on validation", why]
+    assert served_in_words({**details, "served_terms": ["linear", "encoder"], "ndcg@10": 0.31}) == [
+        "ease + lightgcn, the best of 3 on validation"
+    ]
+    assert served_in_words({"fusion": None}) is None
 
 
 def test_what_interactions_count_for_counts_in_a_linear_term(run_toy: Run, shop_folder: Path) -> None:
