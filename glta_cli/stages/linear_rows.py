@@ -41,7 +41,8 @@ class TriedRows:
 
     Attributes:
         names: of the rows to try, in order.
-        left_out: why rows are not tried that a smaller catalogue would have; "" where none is left out.
+        left_out: why rows are not tried that a smaller catalogue, or a reader of texts, would have; "" where none is left
+            out.
     """
 
     names: tuple[str, ...]
@@ -85,7 +86,7 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
         name for name in possible_names(recipe) if name != SPARSE and (has_text or not _asks_for_texts(name))
     )
     if not solved or (not short and item_count <= MOST_SOLVED):
-        return TriedRows(solved or (SPARSE,))
+        return TriedRows(solved or (SPARSE,), _unread(recipe) if has_text else "")
     why = f"take {_gigabytes(bytes_needed)} GB while fitted to {counted(item_count, 'item')}, and "
     why += f"{_gigabytes(free)} GB are free" if short else f"hours beyond {MOST_SOLVED:,}"
     return TriedRows((SPARSE,), f"{' and '.join(solved)} {why}: {SPARSE} in their place")
@@ -126,6 +127,14 @@ def content_of(candidates: Sequence[MadeBaseline], seed: int) -> dict[str, Any]:
         for made in candidates
     ]
     return {"candidates": content, **({"seed": seed} if any(map(uses_seed, candidates)) else {})}
+
+
+def _unread(recipe: Recipe) -> str:
+    """Which rows go untried because nothing reads the item texts, and what would; "" where they are read."""
+    names = [name for name in SOLVED if _is_installed(name) and _asks_for_texts(name)]
+    if not names or _texts_are_read(recipe):
+        return ""
+    return f"nothing reads the item texts: --set text.backbone=minilm tries {', '.join(names)} too"
 
 
 def _is_installed(name: str) -> bool:

@@ -266,6 +266,13 @@ def test_where_ease_does_not_fit_the_nearest_items_take_its_place(
     assert artefact.details["left_out"].endswith("item-knn in their place")
 
 
+def test_rows_of_texts_that_nothing_reads_are_named(pipeline_of: Callable[..., Pipeline]) -> None:
+    alone = pipeline_of("finetune.enabled=false").ensure("fit-linear").details
+    assert alone["row"] == "ease"
+    assert "--set text.backbone=minilm tries ease-text, l3ae, add-ease too" in alone["left_out"]
+    assert "left_out" not in pipeline_of().ensure("fit-linear").manifest["details"]
+
+
 def test_a_named_row_without_enough_memory_is_refused(
     pipeline_of: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch, fits: list[str]
 ) -> None:
