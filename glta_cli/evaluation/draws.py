@@ -54,7 +54,8 @@ def evaluate_draws(
 
     Returns:
         What `evaluate_run` does of the run's own draw and, of several, `draws`: [{"seed", "users", "models",
-        "comparison", "cold_start", ...}], and `mean_over_draws`: {"models", "cold_start": {part: {row: {metric}}}}.
+        "comparison", "cold_start", ...}], and `mean_over_draws`: {"models", "cold_start": {part: {row: {metric}}}}, of
+        the rows that all draws have.
     """
     reports = [evaluate_run(each, rows, settings) for each in (pipeline, *others)]
     if not others:
@@ -76,8 +77,9 @@ def evaluate_draws(
 
 
 def _mean(models: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """Each row's figures, means over draws."""
+    """Each row's figures, means over draws; of rows in all of them, for a linear term may be another one in each."""
     return {
         row: {metric: float(np.mean([each[row][metric] for each in models])) for metric in figures}
         for row, figures in models[0].items()
+        if all(row in each for each in models)
     }

@@ -50,7 +50,7 @@ def parts_table(report: Mapping[str, Any]) -> Table | None:
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True)
     blind = cold["blind"] if cold else []
-    for row in report["models"]:
+    for row in report["mean_over_draws"]["models"] if draws else report["models"]:
         names = [row, *(f"[dim]  seed {draw['seed']}[/dim]" for draw in draws)]
         cells = [column.cell(row, dim=row in blind and column.title.startswith("cold\nitems")) for column in columns]
         table.add_row("\n".join([escape(names[0]), *names[1:]]), *cells)

@@ -11,6 +11,7 @@ from glta_cli.core.tensors import read_tensors
 from glta_cli.graph.cold_start import Vectors, with_unmet_foretold, with_unmet_users
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.registry import installed
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import Recipe
@@ -95,7 +96,12 @@ def learns_items(context: StageContext, parameters: str) -> bool:
 
 
 def learns_users(context: StageContext, parameters: str) -> bool:
-    """Whether an encoder learns something of each user by itself; one that does not follows from edges alone."""
+    """Whether an encoder learns something of each user by itself; one that does not follows from edges alone.
+
+    One that reads histories does not, whatever of its parameters has as many rows as there are users.
+    """
+    if installed().find("encoder", context.recipe.graph.encoder).reads_histories():
+        return False
     return _learns(context, parameters, context.prepared.user_count)
 
 

@@ -75,8 +75,8 @@ def searched(
             "no user has a validation item, so nothing can be chosen", hint="prepare with a larger validation share"
         )
     state = state_folder / TRIED
-    tried, fitted = _saved_search(state)
     learnt = [candidate.learns for candidate in candidates]
+    tried, fitted = _saved_search(state, learnt)
     with progress_bar(
         len(candidates),
         name,
@@ -92,7 +92,7 @@ def searched(
             fitted.append(artefact)
             with storage_errors(state.parent):
                 state.parent.mkdir(parents=True, exist_ok=True)
-                write_sealed_json(state, {"tried": tried, "fitted": fitted})
+                write_sealed_json(state, {"tried": tried, "fitted": fitted, "learnt": learnt})
             _remove(_lost(tried, fitted, learnt), workspace)
             bar.update(1)
     return list(tried)
@@ -123,8 +123,14 @@ def _lost(tried: Sequence[Mapping[str, Any]], fitted: Sequence[str | None], lear
     return [artefact for artefact, content in zip(fitted, learnt, strict=False) if content not in wanted]
 
 
-def _saved_search(state: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
-    """What was tried and what was fitted for it alone; nothing where there is no state, or a damaged one."""
+def _saved_search(state: Path, learnt: Sequence[str]) -> tuple[list[dict[str, Any]], list[str | None]]:
+    """What was tried and what was fitted for it alone; nothing where there is no state, or a damaged one.
+
+    Nor where it is of other candidates: which there are may follow from the memory that is free.
+
+    Args:
+        learnt: of every candidate, in order.
+    """
     if not state.is_file():
         return [], []
     try:
@@ -134,7 +140,7 @@ def _saved_search(state: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
     except GltaError as error:
         set_aside(state, error.problem, "the search starts again")
         return [], []
-    return known["tried"], known["fitted"]
+    return (known["tried"], known["fitted"]) if known.get("learnt") == list(learnt) else ([], [])
 
 
 def _remove(fingerprints: Sequence[str | None], workspace: Workspace) -> None:

@@ -12,6 +12,7 @@ from scipy.linalg import cholesky, solve_triangular
 from glta_baselines.choice import ONE_TWO_FIVE, Ladder
 from glta_baselines.linear_row import REGULARIZATION, LinearRow
 from glta_baselines.ridge_inverse import BLOCK, Correction, RidgeInverse
+from glta_cli.plugin import GltaError
 
 
 class Ease(LinearRow):
@@ -56,7 +57,11 @@ class EaseText(LinearRow):
             return None
         by_texts = inverse.times(texts)  # P T [I, D]
         core = texts.T @ by_texts + np.eye(texts.shape[1]) / numbers["text_weight"] ** 2  # [D, D]
-        lost = solve_triangular(cholesky(core, lower=True), by_texts.T, lower=True).T  # W [I, D], P - W W^T
+        try:
+            factor = cholesky(core, lower=True)
+        except np.linalg.LinAlgError as error:
+            raise GltaError(f"the texts outweigh all else with text_weight {numbers['text_weight']:g}") from error
+        lost = solve_triangular(factor, by_texts.T, lower=True).T  # W [I, D], P - W W^T
         diagonal = inverse.diagonal - np.square(lost).sum(axis=1)  # [I]
         return Correction(inverse.diagonal / diagonal, lost, lost / diagonal[:, None])
 

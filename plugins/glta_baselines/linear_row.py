@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from glta_baselines.choice import ONE_TWO_FIVE, Ladder, begun, nearest, unchosen
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
-from glta_baselines.ridge_inverse import Correction, RidgeInverse
+from glta_baselines.ridge_inverse import BLOCK, Correction, RidgeInverse
 from glta_cli.plugin import BaselineData, GltaError, Interactions, LinearTerm, Scorer
 
 REGULARIZATION = "regularization"
@@ -65,7 +65,11 @@ class LinearRow:
     def correction(
         self, inverse: RidgeInverse, texts: NDArray[np.float64] | None, numbers: Mapping[str, float]
     ) -> Correction | None:
-        """What the texts [I, D] make of EASE's weights; None for nothing."""
+        """What the texts [I, D] make of EASE's weights; None for nothing.
+
+        Raises:
+            GltaError: with these numbers a matrix cannot be inverted.
+        """
         return None
 
     def weights(
@@ -126,13 +130,13 @@ class Trials:
         self._regularization: float | None = None
 
     def quality(self, numbers: Mapping[str, float]) -> float:
-        """Validation NDCG@10; minus infinity where the matrix cannot be inverted."""
+        """Validation NDCG@10; minus infinity where a matrix cannot be inverted."""
         assert self.data.quality is not None
         try:
             weights = self._weights_of(numbers[REGULARIZATION])
+            correction = self.row.correction(self.inverse, self.texts, numbers)
         except GltaError:
             return -np.inf
-        correction = self.row.correction(self.inverse, self.texts, numbers)
         if correction is None:
             return self.data.quality(linear_scorer(weights, self.data.train, 1.0))
         return self.data.quality(correction.scorer(weights, self.data.train))
@@ -149,7 +153,11 @@ class Trials:
 def item_counts(train: Interactions, dtype: Any = np.float64) -> NDArray[Any]:
     """X^T X: users two items have in common, by what they weigh, [I, I]."""
     histories = histories_of(train)  # [U, I]
-    counts: NDArray[Any] = (histories.T @ histories).astype(dtype).toarray()
+    transposed = histories.T.tocsr()
+    counts = np.empty((train.item_count, train.item_count), dtype=dtype)
+    # Rows at a time: where most items have users in common, the sparse product is larger than what it fills.
+    for start in range(0, len(counts), BLOCK):
+        counts[start : start + BLOCK] = (transposed[start : start + BLOCK] @ histories).toarray()
     return counts
 
 

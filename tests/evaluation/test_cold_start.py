@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from glta_cli.core.errors import InputError
-from glta_cli.evaluation.draws import drawn_again, evaluate_draws
+from glta_cli.core.tensors import write_tensors
+from glta_cli.evaluation.draws import KEPT, drawn_again, evaluate_draws
 from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.fitted_rows import encoder_row
 from glta_cli.evaluation.listed_rows import compared_rows
@@ -29,9 +31,11 @@ from glta_cli.main import app
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.cold_parts import Part, chance, part_metrics, parts_of, tells_apart
 from glta_cli.ranking.selection import quality_of
+from glta_cli.recipe.schema import EvaluateSettings
 from glta_cli.serving.index import Index, mapped_tensors
-from glta_cli.stages.cold_nodes import PRIOR, PRIORS, biases
+from glta_cli.stages.cold_nodes import PRIOR, PRIORS, biases, learns_items, learns_users
 from glta_cli.stages.context import read_embeddings
+from glta_cli.stages.parameter_files import FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.propagation import embeddings_on
 
@@ -186,6 +190,17 @@ def test_an_encoder_without_vectors_of_users_is_asked_on_the_graph_of_their_hist
     assert_allclose(scores, expected.users[users] @ expected.items.T, atol=1e-5)
 
 
+def test_an_encoder_of_histories_learns_nothing_of_each_user_though_it_has_as_many_rows(tmp_path: Path) -> None:
+    write_tensors(tmp_path / FULL_PARAMETERS, {"item_vectors": np.ones((4, 2), dtype=np.float32)})
+    context: Any = SimpleNamespace(
+        recipe=SimpleNamespace(graph=SimpleNamespace(encoder="sasrec")),
+        prepared=SimpleNamespace(user_count=4, item_count=4),
+        artefacts={"pretrain-graph": SimpleNamespace(file=tmp_path.joinpath)},
+    )
+    assert learns_items(context, FULL_PARAMETERS)
+    assert not learns_users(context, FULL_PARAMETERS)
+
+
 # ------------------------------------------------------------------------------------------------------ the prior
 
 
@@ -269,6 +284,24 @@ def test_draws_are_of_the_next_seeds_and_the_means_are_theirs(run_toy: Callable[
     run = pipeline.workspace.run("drawn")
     assert run is not None
     assert run.recipe["dataset"]["split"]["seed"] == 0
+
+
+def test_a_row_that_not_all_draws_have_is_left_out_of_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    def report(pipeline: Any, *_: Any) -> dict[str, Any]:
+        # The linear term is called after its baseline, which validation chooses in each draw.
+        models = {row: {"ndcg@10": 0.1, "recall@20": 0.2} for row in ("ease", pipeline.linear)}
+        return {**dict.fromkeys(KEPT), "models": models, "tuning": {}}
+
+    def draw(seed: int, linear: str) -> Any:
+        split = SimpleNamespace(seed=seed)
+        return SimpleNamespace(recipe=SimpleNamespace(dataset=SimpleNamespace(split=split)), linear=linear)
+
+    monkeypatch.setattr("glta_cli.evaluation.draws.evaluate_run", report)
+    found = evaluate_draws(draw(0, "l3ae"), [draw(1, "ease-text")], [], EvaluateSettings())
+    assert list(found["mean_over_draws"]["models"]) == ["ease"]
+    table = parts_table(found)
+    assert table is not None
+    assert table.row_count == 1
 
 
 def test_a_split_that_is_the_same_from_every_seed_is_not_drawn_again(run_toy: Callable[..., Pipeline]) -> None:

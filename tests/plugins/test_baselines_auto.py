@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from glta_baselines.choice import ONE_TWO_FIVE, Climb
 from glta_baselines.ease import Ease, EaseText
 from glta_baselines.item_knn import ItemKnn
 from glta_baselines.l3ae import L3ae
+from glta_baselines.linear_row import Trials, item_counts
 from glta_baselines.ridge_inverse import RidgeInverse
 from glta_baselines.settings import AddEaseSettings, EaseSettings, EaseTextSettings, ItemKnnSettings, L3aeSettings
 
@@ -138,6 +140,15 @@ def test_a_number_with_which_nothing_can_be_inverted_is_not_chosen(
     assert float(Ease(EaseSettings()).fit(given)["regularization"]) == usual
 
 
+def test_a_text_weight_with_which_nothing_can_be_inverted_is_not_chosen(given: BaselineData) -> None:
+    # Fewer items than directions: of most of them the histories say nothing, and the texts all.
+    vectors = np.random.default_rng(0).standard_normal((ITEMS, ITEMS + 24))
+    trials = Trials(EaseText(EaseTextSettings()), given, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    numbers = {"regularization": 20.0, "text_weight": 5.0}
+    assert trials.quality(numbers) > 0
+    assert trials.quality({**numbers, "text_weight": 1e8}) == -np.inf
+
+
 @pytest.mark.parametrize(("target", "config"), ROWS, ids=NAMES)
 def test_a_large_catalogue_is_solved_for_a_few_times(
     given: BaselineData, monkeypatch: pytest.MonkeyPatch, target: Any, config: Any
@@ -202,3 +213,20 @@ def test_item_knn_takes_its_numbers_as_they_are_where_a_trial_is_too_long(
     learnt = ItemKnn(ItemKnnSettings()).fit(given)
     assert chosen_settings(ItemKnnSettings(), learnt) == {"neighbours": 100, "shrink": 10.0}
     assert "item-knn: each trial would be a fit of 40 items, so neighbours 100, shrink 10" in capsys.readouterr().err
+
+
+def test_users_in_common_are_counted_in_the_memory_of_what_they_fill() -> None:
+    items = 600
+    generator = np.random.default_rng(0)
+    met = generator.permuted(np.tile(np.arange(items), (300, 1)), axis=1)[:, :60]
+    train = Interactions.from_pairs(np.repeat(np.arange(300), 60), met.ravel(), user_count=300, item_count=items)
+    tracemalloc.start()
+    counts = item_counts(train)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (counts > 0).mean() > 0.9
+    # What a fit takes in all; the sparse product alone would be more.
+    assert peak <= 12 * items**2 + 6 * 256 * items * 4
+    histories = np.zeros((300, items))
+    histories[train.users, train.items] = 1
+    np.testing.assert_array_equal(counts, histories.T @ histories)

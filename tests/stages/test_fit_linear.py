@@ -146,6 +146,22 @@ def test_what_was_tried_before_an_interruption_is_not_tried_again(
     assert rows_tried(artefact) == ["ease", "ease-text"]
 
 
+def test_what_was_tried_of_other_rows_before_an_interruption_is_not_taken_for_these(
+    pipeline_of: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Any, data: BaselineData) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EaseText, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline_of().ensure("fit-linear")
+    # There is less memory by now, so that another row takes the place of all that were to be tried.
+    monkeypatch.setattr("glta_cli.stages.linear_rows.available_memory", lambda: 10_000)
+    [tried] = pipeline_of().ensure("fit-linear").details["tried"]
+    assert tried["row"] == "item-knn"
+    assert "neighbours" in tried["settings"]
+
+
 def test_an_evaluation_finds_what_the_stage_fitted_and_the_stage_what_an_evaluation_did(
     pipeline_of: Callable[..., Pipeline], fits: list[str]
 ) -> None:
