@@ -41,8 +41,7 @@ class TriedRows:
 
     Attributes:
         names: of the rows to try, in order.
-        left_out: why rows are not tried that a smaller catalogue, or a reader of texts, would have; "" where none is left
-            out.
+        left_out: why rows go untried that a smaller catalogue, or a reader of texts, would have; "" for none.
     """
 
     names: tuple[str, ...]
