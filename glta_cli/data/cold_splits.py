@@ -84,7 +84,7 @@ def _drawn(eligible: NDArray[np.bool_], settings: SplitSettings, kind: Hidden, p
         raise InputError(
             f"the split '{settings.strategy}' hides {kind}, and there are {len(candidates)} it could hide",
             location="dataset.split.strategy",
-            hint="use --split ratio",
+            hint="use --set dataset.split.strategy=ratio",
         )
     counts = np.array(len(candidates))
     tests = int(np.clip(rounded(settings.test, counts), 1, len(candidates) - 2))

@@ -163,7 +163,7 @@ def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:
         raise InputError(
             f"the split '{settings.split.strategy}' needs times, and the column of times holds none",
             location="dataset.split.strategy",
-            hint="use --split ratio, or look at the column",
+            hint="use --set dataset.split.strategy=ratio, or look at the column",
         )
 
 

@@ -55,7 +55,8 @@ def split(
         raise InputError(
             f"the split '{settings.strategy}' needs times, and this dataset has none",
             location="dataset.split.strategy",
-            hint="use --split ratio, or name the column of times (table: -o timestamp=COLUMN)",
+            hint="use --set dataset.split.strategy=ratio, or name the column of times (table: "
+            "--set dataset.options.timestamp=COLUMN)",
         )
     if settings.strategy == "leave-last-out":
         return split_last_out(interactions)
@@ -76,12 +77,14 @@ def split_as_given(
         raise InputError(
             "this dataset comes without a split of its own",
             location="dataset.split.strategy",
-            hint="use --split ratio",
+            hint="use --set dataset.split.strategy=ratio",
         )
     training = np.flatnonzero(given == TRAIN)
     if not len(training):
         raise InputError(
-            "the given split leaves nothing for training", location="dataset.split.strategy", hint="use --split ratio"
+            "the given split leaves nothing for training",
+            location="dataset.split.strategy",
+            hint="use --set dataset.split.strategy=ratio",
         )
     if (given == VALID).any():
         return given
@@ -112,7 +115,7 @@ def split_by_time(timestamps: NDArray[np.int64], validation: float, test: float)
         raise InputError(
             "the cut in time leaves nothing for training: most interactions carry the same time",
             location="dataset.split.strategy",
-            hint="use --split ratio",
+            hint="use --set dataset.split.strategy=ratio",
         )
     assigned = np.full(len(timestamps), TRAIN, dtype=np.int8)
     assigned[timestamps >= first_valid] = VALID

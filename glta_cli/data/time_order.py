@@ -26,7 +26,7 @@ def order_warnings(interactions: pl.DataFrame, item_ids: list[str]) -> list[str]
         if len(steps) >= FEWEST_PAIRS and (bool((steps > 0).all()) or bool((steps < 0).all())):
             return [
                 "by their times every user's items stand in the order of their ids: such times say little of what came "
-                "first, and a split in time tests them; --split ratio does not look at times"
+                "first, and a split in time tests them; --set dataset.split.strategy=ratio does not look at times"
             ]
     return []
 

@@ -89,4 +89,4 @@ def test_too_little_to_hide_is_refused_with_a_way_out(kind):
     interactions = Interactions.from_pairs([0, 0], [0, 1], user_count=1, item_count=2)
     with pytest.raises(InputError, match=f"hides {kind}") as caught:
         split(interactions, cold(kind), None)
-    assert "--split ratio" in str(caught.value)
+    assert "--set dataset.split.strategy=ratio" in str(caught.value)

@@ -100,7 +100,7 @@ def test_the_cut_in_time_is_one_for_all(times):
 def test_without_times_the_error_says_what_to_do(strategy):
     with pytest.raises(InputError, match="needs times") as caught:
         split(of_counts([5]), SplitSettings(strategy=strategy), None)
-    assert "--split ratio" in str(caught.value)
+    assert "--set dataset.split.strategy=ratio" in str(caught.value)
 
 
 def test_shares_that_leave_nothing_to_train_on_are_an_error():
@@ -171,7 +171,7 @@ def test_another_seed_draws_other_validation():
 def test_a_dataset_that_is_not_divided_cannot_be_split_as_given():
     with pytest.raises(InputError, match="comes without a split of its own") as caught:
         split(of_counts([5]), SplitSettings(strategy="given"), None)
-    assert "--split ratio" in str(caught.value)
+    assert "--set dataset.split.strategy=ratio" in str(caught.value)
 
 
 def test_a_given_split_without_training_is_an_error():
