@@ -344,6 +344,8 @@ class Pipeline:
         artefact, was_there = self.workspace.published_or_made(stage.name, identity, publish)
         if was_there:
             say(f"[green]✓[/] {stage.name}{label}: up to date")
+            if left_out := artefact.manifest["details"].get("left_out"):
+                say(f"  as it was then: {left_out}")  # such as for want of memory, of which there may be more now
         else:
             self._published_own = True
             say(f"[green]✓[/] {stage.name}{label}: done in {artefact.manifest['seconds']:.0f} s")

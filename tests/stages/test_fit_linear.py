@@ -280,6 +280,11 @@ def test_where_ease_does_not_fit_the_nearest_items_take_its_place(
     told = " ".join(capsys.readouterr().err.split())
     assert why in told
     assert artefact.details["left_out"].endswith("item-knn in their place")
+    # Found again, where there may be more memory by now, it is not silent.
+    pipeline_of().ensure("fit-linear")
+    found_again = " ".join(capsys.readouterr().err.split())
+    assert "as it was then:" in found_again
+    assert why in found_again
 
 
 def test_rows_of_texts_that_nothing_reads_are_named(pipeline_of: Callable[..., Pipeline]) -> None:
