@@ -1,0 +1,128 @@
+"""Reasons: what each item of a history does to the scores of the items that are recommended.
+
+A linear term is a sum over the history, so that its parts are exact: share_h·B[h, i] over all h is its score of i. Of any
+other term an item's part is what the score loses where the history is without it. A term of a sum counts as
+w·(score − μ)/σ, μ and σ its mean and deviation over the catalogue for this person (`fusion.py`): its parts are scaled by
+w/σ, and −w·μ/σ, the same for all items, is in what is left over beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.ranking.top_k import BLOCK
+from glta_cli.serving.fusion import mean_and_deviation
+from glta_cli.serving.linear_term import ItemWeights
+
+Contributions = NDArray[np.float32]
+"""What each of H items of a history does to each of K scores, [H, K]; what pulls a score down is negative."""
+
+EXACT: Final = "exact"
+"""The parts of a term add up to its score."""
+LEFT_OUT: Final = "left out"
+"""Each part is what the score loses without that item."""
+WHOLE: Final = "whole"
+"""The term is not taken apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class TermReasons:
+    """What one term does to K scores.
+
+    Attributes:
+        row: the term's name as a row.
+        how: `EXACT`, `LEFT_OUT` or `WHOLE`.
+        scores: its part of each score, float32 [K]: all terms' add up to the score.
+        parts: of it, by item of the history, [H, K]; None where it is not taken apart.
+    """
+
+    row: str
+    how: str
+    scores: NDArray[np.float32]
+    parts: Contributions | None
+
+    @property
+    def rest(self) -> NDArray[np.float32]:
+        """What the history does not account for, [K]."""
+        return self.scores if self.parts is None else self.scores - self.parts.sum(axis=0)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How a term's own scores become its part of a sum: `scale`·score + `constant`."""
+
+    scale: float = 1.0
+    constant: float = 0.0
+
+    def of(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of scores of whatever shape."""
+        return np.float32(self.scale) * scores + np.float32(self.constant)
+
+
+def share_of(scores: NDArray[np.float32], weight: float | None) -> Share:
+    """What becomes of a term's scores of the whole catalogue, [I], by its weight; None where it is the only one."""
+    if weight is None:
+        return Share()
+    mean, deviation = mean_and_deviation(scores[None])
+    scale = weight / float(deviation[0, 0])  # 0 of a constant row, whose deviation counts as infinite
+    return Share(scale, -scale * float(mean[0, 0]))
+
+
+def linear_contributions(
+    weights: ItemWeights, items: NDArray[np.int64], shares: NDArray[np.float32], targets: NDArray[np.int64]
+) -> Contributions:
+    """share_h·B[h, i] for each item h of a history and each target i: they add up to the linear scores.
+
+    Args:
+        items: of the history, [H].
+        shares: what each counts for, [H], as `linear_term.shares_in` has them.
+        targets: [K], each once.
+    """
+    if weights.dense is not None:
+        found: Contributions = weights.dense[items[:, None], targets] * shares[:, None]
+        return found
+    parts = np.zeros((len(items), len(targets)), dtype=np.float32)
+    places = np.full(weights.item_count, -1, dtype=np.int64)
+    places[targets] = np.arange(len(targets))
+    for each, (item, share) in enumerate(zip(items, shares, strict=True)):
+        columns, values = weights.row(int(item))
+        place = places[columns]
+        parts[each, place[place >= 0]] = values[place >= 0] * share
+    return parts
+
+
+def by_item(parts: Contributions, items: NDArray[np.int64], wanted: NDArray[np.int64]) -> Contributions:
+    """Parts of the entries of a history, [n, K], as those of its items, [H, K]: an item that was met twice has both.
+
+    Args:
+        items: of the entries, [n].
+        wanted: the items, each once, [H]; all of `items` are among them.
+    """
+    order = np.argsort(wanted)
+    places = order[np.searchsorted(wanted[order], items)]
+    total = np.zeros((len(wanted), parts.shape[1]), dtype=np.float32)
+    np.add.at(total, places, parts)
+    return total
+
+
+def histories_without(history: Interactions, left_out: NDArray[np.int64]) -> Iterator[Interactions]:
+    """The history of one person without each of some items in turn, a block of them at a time, as that of so many.
+
+    Args:
+        history: of one person.
+        left_out: the items, [H].
+    """
+    items, weights = history.items, history.weights
+    for start in range(0, len(left_out), BLOCK):
+        block = left_out[start : start + BLOCK]
+        kept = items[None, :] != block[:, None]  # [B, n]
+        indptr = np.zeros(len(block) + 1, dtype=np.int64)
+        np.cumsum(kept.sum(axis=1), out=indptr[1:])
+        places = np.nonzero(kept)[1]
+        yield Interactions(indptr, items[places], history.item_count, None if weights is None else weights[places])
