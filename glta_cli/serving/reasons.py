@@ -1,9 +1,9 @@
 """Reasons: what each item of a history does to the scores of the items that are recommended.
 
-A linear term is a sum over the history, so that its parts are exact: share_h·B[h, i] over all h is its score of i. Of any
-other term an item's part is what the score loses where the history is without it. A term of a sum counts as
-w·(score − μ)/σ, μ and σ its mean and deviation over the catalogue for this person (`fusion.py`): its parts are scaled by
-w/σ, and −w·μ/σ, the same for all items, is in what is left over beside them.
+A linear term is a sum over the history, so that its parts are exact: share_h·B[h, i] over all h is its score of i. Of
+any other term an item's part is what the score loses where the history is without it. A term of a sum counts as
+w·(score − μ)/σ, with μ and σ its mean and deviation over the catalogue for this person (`fusion.py`): its parts are
+scaled by w/σ, and −w·μ/σ, the same for all items, is in what is left over beside them.
 """
 
 from __future__ import annotations
