@@ -8,9 +8,9 @@ scaled by w/σ, and −w·μ/σ, the same for all items, is in what is left over
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,62 @@ class TermReasons:
     def rest(self) -> NDArray[np.float32]:
         """What the history does not account for, [K]."""
         return self.scores if self.parts is None else self.scores - self.parts.sum(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Reasons:
+    """Why K items have their scores.
+
+    Attributes:
+        items: of the history, each once, the latest first: [H].
+        terms: of the row that answers.
+    """
+
+    items: NDArray[np.int64]
+    terms: tuple[TermReasons, ...]
+
+    @property
+    def parts(self) -> Contributions:
+        """What each item of the history does to each score by all terms that are taken apart, [H, K]."""
+        apart = [term.parts for term in self.terms if term.parts is not None]
+        return sum(apart, np.zeros((len(self.items), len(self.terms[0].scores)), dtype=np.float32))
+
+    def of(self, place: int, shown: Callable[[int], dict[str, str]]) -> dict[str, Any]:
+        """The reasons of one of the K items in plain values.
+
+        Args:
+            shown: the id and the title of an item.
+
+        Returns:
+            `terms`: of each its row, `how` it was taken apart, its part of the score, how much of that the history
+            accounts for and the rest; `history`: of each item its part by all terms and by each, and its `share` of all
+            that the history does, for and against: what does most comes first.
+        """
+        total = self.parts[:, place]
+        everything = float(np.abs(total).sum())
+        order = np.argsort(-np.abs(total), kind="stable")
+        apart = [term for term in self.terms if term.parts is not None]
+        return {
+            "terms": [
+                {
+                    "row": term.row,
+                    "how": term.how,
+                    "score": _plain(term.scores[place]),
+                    "history": _plain(term.scores[place] - term.rest[place]),
+                    "rest": _plain(term.rest[place]),
+                }
+                for term in self.terms
+            ],
+            "history": [
+                {
+                    **shown(int(self.items[each])),
+                    "part": _plain(total[each]),
+                    "share": round(float(total[each]) / everything, 4) if everything else 0.0,
+                    "terms": {term.row: _plain(term.parts[each, place]) for term in apart if term.parts is not None},
+                }
+                for each in order
+            ],
+        }
 
 
 @dataclass(frozen=True)
@@ -126,3 +182,8 @@ def histories_without(history: Interactions, left_out: NDArray[np.int64]) -> Ite
         np.cumsum(kept.sum(axis=1), out=indptr[1:])
         places = np.nonzero(kept)[1]
         yield Interactions(indptr, items[places], history.item_count, None if weights is None else weights[places])
+
+
+def _plain(number: np.floating) -> float:
+    """A number of single precision with the digits it has."""
+    return float(f"{number:.7g}")
