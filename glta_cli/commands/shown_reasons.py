@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from glta_cli.core.printable import printable
@@ -12,30 +12,8 @@ from glta_cli.serving.reasons import EXACT, LEFT_OUT, WHOLE
 STRONGEST: Final = 3
 # Below it a share would be shown as 0 %.
 LEAST_SHARE: Final = 0.005
-INDENT: Final = " " * 7
-
-
-def reason_lines(because: Mapping[str, Any], width: int | None) -> list[str]:
-    """The strongest items of the history, one a line, each with its share of all that the history does to the score.
-
-    A negative share is of an item that pulls the score down.
-    """
-    shown = [entry for entry in because["history"][:STRONGEST] if abs(entry["share"]) >= LEAST_SHARE]
-    return [styled(shortened(f"{INDENT}{_share(entry['share'])}  {_named(entry)}", width), DIM) for entry in shown]
-
-
-def how_lines(recommendations: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """What the shares below recommendations mean, and by which terms they are exact; nothing where there are none."""
-    if not recommendations:
-        return []
-    terms = recommendations[0]["because"]["terms"]
-    found = [(f"{', '.join(printable(t['row']) for t in terms if t['how'] == how)} {said}", how) for how, said in SAID]
-    lines = [line for line, how in found if any(term["how"] == how for term in terms)]
-    if any(entry["because"]["history"] for entry in recommendations):
-        lines.insert(0, "%: an item's share of all that the history does to the score; −: it pulls it down")
-    return [styled(shortened(line, width), DIM) for line in lines]
-
-
+INDENT: Final = " " * 6
+HEAD_LINES: Final = 2
 SAID: Final = (
     (EXACT, "taken apart exactly"),
     (LEFT_OUT, "by what the score loses without the item"),
@@ -43,10 +21,37 @@ SAID: Final = (
 )
 
 
-def _share(share: float) -> str:
-    return f"{'−' if share < 0 else '+'}{abs(share) * 100:.0f} %".rjust(6)
+def with_reasons(ranking: Sequence[str], entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
+    """A ranking with the reasons of each item below it, and what they mean below all.
+
+    Args:
+        ranking: its head, a rule, and a line an item.
+    """
+    lines = list(ranking[:HEAD_LINES])
+    for line, entry in zip(ranking[HEAD_LINES:], entries, strict=True):
+        lines += [line, *_strongest(entry["because"], width)]
+    return [*lines, *_meaning(entries, width)]
 
 
-def _named(entry: Mapping[str, Any]) -> str:
-    against = ", which pulls it down" if entry["share"] < 0 else ""
-    return f"{printable(entry['title'])}{against}"
+def _strongest(because: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """The strongest items of the history, one a line, each with its share of all that the history does."""
+    for entry in because["history"][:STRONGEST]:
+        share = entry["share"]
+        if abs(share) >= LEAST_SHARE:
+            against = "  pulls it down" if share < 0 else ""
+            room = None if width is None else width - len(against)
+            line = shortened(f"{INDENT}{f'{share:+.0%}':>5}  {printable(entry['title'])}", room)
+            yield styled(line + against, DIM)
+
+
+def _meaning(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
+    """What the shares are of, and which terms they are of; nothing where nothing is recommended."""
+    if not entries:
+        return []
+    terms = entries[0]["because"]["terms"]
+    lines = ["", "%: of all that the history does to the score, for it and against it"]
+    for how, said in SAID:
+        names = [printable(term["row"]) for term in terms if term["how"] == how]
+        if names:
+            lines.append(f"{', '.join(names)}: {said}")
+    return [styled(shortened(line, width), DIM) if line else line for line in lines]

@@ -11,6 +11,8 @@ summaries, SIGIR 1998. There both are similarities; here relevance is a score of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,6 +23,9 @@ from glta_cli.plugin.interactions import Interactions
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+Similarities = Callable[[NDArray[np.int64]], NDArray[np.floating]]
+"""How alike each two of some items are, whatever the scale: [n] -> [n, n]."""
 
 MOST_DIVERSE: Final = 1.0
 CANDIDATES_AN_ITEM: Final = 10
@@ -34,6 +39,23 @@ def require_diversity(diversity: float, location: str = "--diversity") -> None:
     if not 0 <= diversity <= MOST_DIVERSE:  # false of NaN, too
         hint = "0 ranks by score alone, 1 by how little an item is like those above it; try 0.3"
         raise InputError(f"{diversity} is not between 0 and 1", location=location, hint=hint)
+
+
+@dataclass(frozen=True, eq=False)
+class Diversity:
+    """What makes lists diverse.
+
+    Attributes:
+        share: λ, above 0 and at most 1.
+        similarities: of items.
+    """
+
+    share: float
+    similarities: Similarities
+
+    def places(self, items: NDArray[np.int64], scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+        """The places of those of some candidates to show, in their order: [n] each -> int64 [min(k, n)]."""
+        return diversified(scores, self.similarities(items), k, self.share)
 
 
 def candidates_for(k: int) -> int:

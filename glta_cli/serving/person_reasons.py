@@ -25,6 +25,7 @@ from glta_cli.serving.reasons import (
     by_item,
     histories_without,
     linear_contributions,
+    only,
     share_of,
 )
 from glta_cli.serving.served_row import ServedRow
@@ -63,8 +64,8 @@ def user_reasons(
     person = np.array([user])
     left_out = index.left_out(person)
     known = Person(
-        _only(index.history, user),
-        _only(index.linear_histories, user),
+        only(index.history, user),
+        only(index.linear_histories, user),
         lambda term: index.term_scorer(term, *left_out)(person)[0],
         read,
     )
@@ -76,14 +77,18 @@ def guest_reasons(
     row: ServedRow,
     guest: Interactions,
     targets: NDArray[np.int64],
+    language_rows: NDArray[np.float32] | None = None,
     read: ReadRows | None = None,
 ) -> Reasons:
-    """The same for one person who is in no file, by a row as it could be told of them (`guest_scorer`)."""
-    rows = read(guest) if read is not None and LANGUAGE in row.terms else None
+    """The same for one person who is in no file, by a row as it could be told of them (`guest_scorer`).
+
+    Args:
+        language_rows: what the language model has read out for them, [1, R, D].
+    """
     alone = np.zeros(1, dtype=np.int64)
 
     def scores(term: str) -> NDArray[np.float32]:
-        return guest_scorer(index, _alone(row, term), guest, rows)[0](alone)[0]
+        return guest_scorer(index, _alone(row, term), guest, language_rows)[0](alone)[0]
 
     return _reasons(index, row, Person(guest, guest, scores, read), len(guest), targets)
 
@@ -96,7 +101,7 @@ def _reasons(index: Index, row: ServedRow, person: Person, length: int, targets:
         scores = person.scores(term)
         share = share_of(scores, None if weight is None else float(weight))
         how, parts = _parts(index, _alone(row, term), person, items, targets, share)
-        terms.append(TermReasons(row.rows[term], how, share.of(scores[targets]), parts))
+        terms.append(TermReasons(row.rows[term], how, share.of(scores[targets]), parts, share.constant))
     return Reasons(items, tuple(terms))
 
 
@@ -110,7 +115,7 @@ def _parts(
         met = person.linear
         parts = linear_contributions(weights, met.items, shares_in(met, recency), targets)
         return EXACT, np.float32(share.scale) * by_item(parts, met.items, items)
-    if term == LANGUAGE and person.read is None or term not in (ENCODER, LANGUAGE):
+    if term not in (ENCODER, LANGUAGE) or (term == LANGUAGE and person.read is None):
         return WHOLE, None
 
     def scored(histories: Interactions) -> NDArray[np.float32]:
@@ -126,11 +131,3 @@ def _parts(
 def _alone(row: ServedRow, term: str) -> ServedRow:
     """One term of a row."""
     return ServedRow((term,), None, row.rows, row.shown)
-
-
-def _only(histories: Interactions, user: int) -> Interactions:
-    """The history of one user as that of the only one."""
-    part = slice(histories.indptr[user], histories.indptr[user + 1])
-    items = histories.items[part]
-    weights = None if histories.weights is None else histories.weights[part]
-    return Interactions(np.array([0, len(items)]), items, histories.item_count, weights)

@@ -40,17 +40,23 @@ class TermReasons:
         how: `EXACT`, `LEFT_OUT` or `WHOLE`.
         scores: its part of each score, float32 [K]: all terms' add up to the score.
         parts: of it, by item of the history, [H, K]; None where it is not taken apart.
+        constant: of exact parts what is left over, the same for all items.
     """
 
     row: str
     how: str
     scores: NDArray[np.float32]
     parts: Contributions | None
+    constant: float = 0.0
 
     @property
     def rest(self) -> NDArray[np.float32]:
         """What the history does not account for, [K]."""
-        return self.scores if self.parts is None else self.scores - self.parts.sum(axis=0)
+        if self.parts is None:
+            return self.scores
+        if self.how == EXACT:  # a difference would be left with the rounding of the sum
+            return np.full_like(self.scores, self.constant)
+        return self.scores - self.parts.sum(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +98,7 @@ class Reasons:
                     "row": term.row,
                     "how": term.how,
                     "score": _plain(term.scores[place]),
-                    "history": _plain(term.scores[place] - term.rest[place]),
+                    "history": 0.0 if term.parts is None else _plain(term.parts[:, place].sum()),
                     "rest": _plain(term.rest[place]),
                 }
                 for term in self.terms
@@ -165,6 +171,14 @@ def by_item(parts: Contributions, items: NDArray[np.int64], wanted: NDArray[np.i
     total = np.zeros((len(wanted), parts.shape[1]), dtype=np.float32)
     np.add.at(total, places, parts)
     return total
+
+
+def only(histories: Interactions, user: int) -> Interactions:
+    """The history of one user as that of the only one; the latest item last."""
+    part = slice(histories.indptr[user], histories.indptr[user + 1])
+    items = histories.items[part]
+    weights = None if histories.weights is None else histories.weights[part]
+    return Interactions(np.array([0, len(items)]), items, histories.item_count, weights)
 
 
 def histories_without(history: Interactions, left_out: NDArray[np.int64]) -> Iterator[Interactions]:

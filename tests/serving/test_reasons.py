@@ -13,6 +13,7 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.serving.fusion import fuse_terms
 from glta_cli.serving.linear_term import ItemWeights, linear_scorer, shares_in
 from glta_cli.serving.reasons import (
+    EXACT,
     LEFT_OUT,
     TermReasons,
     by_item,
@@ -67,9 +68,10 @@ def test_parts_and_what_is_left_over_add_up_to_a_sum_of_terms() -> None:
     rest = share_of(other[0], 0.2).of(other[0, targets])
 
     assert_allclose(parts.sum(axis=0) + share.constant + rest, fused, rtol=1e-5, atol=1e-5)
-    term = TermReasons("ease", LEFT_OUT, share.of(linear[0, targets]), parts)
+    by_difference = TermReasons("ease", LEFT_OUT, share.of(linear[0, targets]), parts)
+    exact = TermReasons("ease", EXACT, share.of(linear[0, targets]), parts, share.constant)
     # Of all items the same: it changes no order.
-    assert_allclose(term.rest, share.constant, rtol=1e-4, atol=1e-5)
+    assert_allclose(by_difference.rest, exact.rest, rtol=1e-4, atol=1e-5)
 
 
 def test_a_term_that_scores_everything_the_same_does_nothing() -> None:
