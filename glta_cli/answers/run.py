@@ -125,7 +125,7 @@ class Run:
 
     def recommend(
         self,
-        users: Iterable[str | int],
+        users: str | int | Iterable[str | int],
         k: int = 10,
         *,
         model: str | None = None,
@@ -138,12 +138,13 @@ class Run:
             InputError: a user or the row is unknown, or k is less than 1.
         """
         alike = Question(k=k, model=model, include_seen=include_seen, diversity=diversity)
-        asked = [replace(alike, user=str(user)) for user in users]
-        return _frame([entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])])
+        asked = [replace(alike, user=user) for user in _named(users)]
+        rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
+        return _frame(rows, "user")
 
     def recommend_for(
         self,
-        history: Iterable[str],
+        history: str | int | Iterable[str | int],
         k: int = 10,
         *,
         model: str | None = None,
@@ -158,7 +159,7 @@ class Run:
         Raises:
             InputError: an item or the row is unknown, or k is less than 1.
         """
-        asked = Question(None, tuple(history), k, model, include_seen, diversity)
+        asked = Question(None, _named(history), k, model, include_seen, diversity)
         return _frame(_rows_of(self.answer(asked)))
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
@@ -176,11 +177,18 @@ class Run:
         return answers_of_guests(self.index, guests, first.k, row, choice, because=first.because)
 
 
+def _named(ids: str | int | Iterable[str | int]) -> tuple[str, ...]:
+    """Ids as text; one that stands alone is no list of its letters."""
+    return (str(ids),) if isinstance(ids, str | int | np.integer) else tuple(map(str, ids))
+
+
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
     return [{**also, **entry} for entry in answer["recommendations"]]
 
 
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def _frame(rows: list[dict[str, Any]], *also: str) -> pl.DataFrame:
+    """Recommendations, below some columns of text: with its columns where there is none, too."""
     import polars as pl
 
-    return pl.DataFrame(rows, infer_schema_length=None)
+    schema = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
+    return pl.DataFrame(rows, schema=dict.fromkeys(also, pl.String) | schema)

@@ -204,7 +204,7 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
         lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
     entries = answer["recommendations"]
-    ranking = ranking_lines(entries, width)
+    ranking = ranking_lines(entries, width) if entries else ["nothing is left to recommend"]
     if any("because" in entry for entry in entries):
         from glta_cli.commands.shown_reasons import with_reasons  # NumPy stays out of --help
 

@@ -30,6 +30,8 @@ Similarities = Callable[[NDArray[np.int64]], NDArray[np.floating]]
 MOST_DIVERSE: Final = 1.0
 CANDIDATES_AN_ITEM: Final = 10
 LEAST_CANDIDATES: Final = 100
+# Each two of them are compared: 80 MB. Below them a list goes on by score.
+MOST_CANDIDATES: Final = 2_000
 # Below it a spread is the rounding of numbers that are all the same.
 NO_SPREAD: Final = 1e-6
 
@@ -55,12 +57,14 @@ class Diversity:
 
     def places(self, items: NDArray[np.int64], scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
         """The places of those of some candidates to show, in their order: [n] each -> int64 [min(k, n)]."""
-        return diversified(scores, self.similarities(items), k, self.share)
+        compared = items[:MOST_CANDIDATES]
+        first = diversified(scores[:MOST_CANDIDATES], self.similarities(compared), k, self.share)
+        return np.concatenate([first, np.arange(len(compared), min(k, len(items)))])
 
 
 def candidates_for(k: int) -> int:
     """How many of the best items a diverse list of k is chosen from."""
-    return max(CANDIDATES_AN_ITEM * k, LEAST_CANDIDATES)
+    return max(min(CANDIDATES_AN_ITEM * k, MOST_CANDIDATES), LEAST_CANDIDATES, k)
 
 
 def diversified(

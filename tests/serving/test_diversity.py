@@ -13,7 +13,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from glta_cli.core.errors import InputError
 from glta_cli.plugin.interactions import Interactions
-from glta_cli.serving.diversity import Audiences, candidates_for, diversified, require_diversity, vector_similarities
+from glta_cli.serving.diversity import (
+    Audiences,
+    Diversity,
+    candidates_for,
+    diversified,
+    require_diversity,
+    vector_similarities,
+)
 
 ITEMS, DIMENSION = 12, 4
 numbers = st.floats(-5, 5, width=32)
@@ -93,6 +100,21 @@ def test_items_met_by_the_same_people_are_alike() -> None:
 
 def test_a_list_is_chosen_from_ten_times_as_many_and_at_least_a_hundred() -> None:
     assert [candidates_for(k) for k in (1, 10, 11, 50)] == [100, 100, 110, 500]
+
+
+def test_a_list_of_any_length_takes_little_memory() -> None:
+    assert [candidates_for(k) for k in (500, 100_000)] == [2_000, 100_000]
+    asked: list[int] = []
+
+    def similarities(items: Any) -> Any:
+        asked.append(len(items))
+        return vector_similarities(np.random.default_rng(0).normal(size=(len(items), 3)))
+
+    scores = np.arange(5_000, dtype=np.float32)[::-1]
+    places = Diversity(0.5, similarities).places(np.arange(5_000), scores, 4_000)
+    assert asked == [2_000]
+    assert sorted(places[:2_000].tolist()) == list(range(2_000))
+    assert_array_equal(places[2_000:], np.arange(2_000, 4_000))
 
 
 @pytest.mark.parametrize("diversity", [-0.1, 1.1, float("nan"), float("inf")])
