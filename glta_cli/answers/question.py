@@ -17,6 +17,8 @@ class Question:
         k: how many items.
         model: the row to rank by, by its name; None for the one that validation found best.
         include_seen: whether items of the history may be answered.
+        diversity: λ of maximal marginal relevance, 0..1: how much an item that is like those above it loses.
+        because: whether each recommendation is to have its reasons.
     """
 
     user: str | None = None
@@ -24,6 +26,8 @@ class Question:
     k: int = 10
     model: str | None = None
     include_seen: bool = False
+    diversity: float = 0.0
+    because: bool = False
 
     def require_somebody(self) -> None:
         """Raise `InputError` unless one person is asked for, by an id or by a history of something."""

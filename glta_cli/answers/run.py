@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from glta_cli.answers.question import Question
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.choice import Choice
+from glta_cli.serving.diversity import Diversity, require_diversity
 from glta_cli.serving.guests import guests_of
 from glta_cli.serving.index import Index
 from glta_cli.serving.recommender import (
@@ -93,10 +95,11 @@ class Run:
         Returns:
             `{"user", "run", "dataset", "interactions", "newest", "trained", "row", "terms": {row: weight},
             "answered_by", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
-            the history's latest item first, at most ten.
+            the history's latest item first, at most ten. Asked `because`, each recommendation has its reasons, as
+            `glta_cli.serving.reasons.Reasons.of` describes them.
 
         Raises:
-            InputError: the user, an item or the row is unknown, or k is less than 1.
+            InputError: the user, an item or the row is unknown, k is less than 1, or the diversity no share.
             GltaError: the index is damaged.
         """
         return self.answers([question])[0]
@@ -108,7 +111,9 @@ class Run:
         for place, question in enumerate(questions):
             require_count(question.k)
             question.require_somebody()
-            alike[question.history is None, question.k, question.model, question.include_seen].append(place)
+            require_diversity(question.diversity, "diversity")
+            person_aside = replace(question, user=None, history=None)
+            alike[question.history is None, person_aside].append(place)
         for places in alike.values():
             for start in range(0, len(places), BLOCK):
                 block = places[start : start + BLOCK]
@@ -119,18 +124,32 @@ class Run:
         return [{"user": question.user, **said, **found[place]} for place, question in enumerate(questions)]
 
     def recommend(
-        self, users: Iterable[str | int], k: int = 10, *, model: str | None = None, include_seen: bool = False
+        self,
+        users: str | int | Iterable[str | int],
+        k: int = 10,
+        *,
+        model: str | None = None,
+        include_seen: bool = False,
+        diversity: float = 0.0,
     ) -> pl.DataFrame:
         """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score`.
 
         Raises:
             InputError: a user or the row is unknown, or k is less than 1.
         """
-        asked = [Question(str(user), k=k, model=model, include_seen=include_seen) for user in users]
-        return _frame([entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])])
+        alike = Question(k=k, model=model, include_seen=include_seen, diversity=diversity)
+        asked = [replace(alike, user=user) for user in _named(users)]
+        rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
+        return _frame(rows, "user")
 
     def recommend_for(
-        self, history: Iterable[str], k: int = 10, *, model: str | None = None, include_seen: bool = False
+        self,
+        history: str | int | Iterable[str | int],
+        k: int = 10,
+        *,
+        model: str | None = None,
+        include_seen: bool = False,
+        diversity: float = 0.0,
     ) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
@@ -140,28 +159,36 @@ class Run:
         Raises:
             InputError: an item or the row is unknown, or k is less than 1.
         """
-        asked = Question(history=tuple(history), k=k, model=model, include_seen=include_seen)
+        asked = Question(None, _named(history), k, model, include_seen, diversity)
         return _frame(_rows_of(self.answer(asked)))
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
         """The lists of questions that differ in the person alone."""
         first = alike[0]
         row = row_called(self.index, first.model)
-        choice = Choice(include_seen=first.include_seen)
+        diversity = Diversity(first.diversity, self.index.similarities) if first.diversity else None
+        choice = Choice(include_seen=first.include_seen, diversity=diversity)
         if first.history is None:
             users = [position_of(self.index, question.user or "", self._asked) for question in alike]
-            return answers_of_users(self.index, np.array(users), first.k, row, choice)
+            return answers_of_users(self.index, np.array(users), first.k, row, choice, because=first.because)
         histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
         met = self.index.history
         guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
-        return answers_of_guests(self.index, guests, first.k, row, choice)
+        return answers_of_guests(self.index, guests, first.k, row, choice, because=first.because)
+
+
+def _named(ids: str | int | Iterable[str | int]) -> tuple[str, ...]:
+    """Ids as text; one that stands alone is no list of its letters."""
+    return (str(ids),) if isinstance(ids, str | int | np.integer) else tuple(map(str, ids))
 
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
     return [{**also, **entry} for entry in answer["recommendations"]]
 
 
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def _frame(rows: list[dict[str, Any]], *also: str) -> pl.DataFrame:
+    """Recommendations, below some columns of text: with its columns where there is none, too."""
     import polars as pl
 
-    return pl.DataFrame(rows, infer_schema_length=None)
+    schema = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
+    return pl.DataFrame(rows, schema=dict.fromkeys(also, pl.String) | schema)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 HISTORY_SHOWN = 5
 # What a question may be wrong about, as its parts are called in Python.
-QUESTIONS = frozenset({"user", "history", "model"})
+QUESTIONS = frozenset({"user", "history", "model", "diversity"})
 
 
 def recommend(
@@ -69,6 +69,17 @@ def recommend(
         typer.Option("--model", metavar="ROW", help="Rank by another row than the one validation found best."),
     ] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also what the person has met already.")] = False,
+    diversity: Annotated[
+        float,
+        typer.Option(
+            "--diversity",
+            metavar="SHARE",
+            help="0 to 1: how much an item loses that is like those above it; 0 ranks by score alone.",
+        ),
+    ] = 0.0,
+    because: Annotated[
+        bool, typer.Option("--because", help="Show which items of the history each recommendation comes from.")
+    ] = False,
     recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -90,10 +101,12 @@ def recommend(
     from glta_cli.answers.published import published_index
     from glta_cli.answers.question import Question
     from glta_cli.answers.run import Run
+    from glta_cli.serving.diversity import require_diversity
 
-    question = Question(user, history_named(history), k, model, include_seen)
+    question = Question(user, history_named(history), k, model, include_seen, diversity, because)
     with as_options():
         question.require_somebody()
+        require_diversity(diversity, "diversity")
         found = None
         if recipe is None and not overrides and seed is None and not refresh:
             found = published_index(run, data_dir)
@@ -190,7 +203,13 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     if answer["interactions"] is not None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
         lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
-    print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
+    entries = answer["recommendations"]
+    ranking = ranking_lines(entries, width) if entries else ["nothing is left to recommend"]
+    if any("because" in entry for entry in entries):
+        from glta_cli.commands.shown_reasons import with_reasons  # NumPy stays out of --help
+
+        ranking = with_reasons(ranking, entries, width)
+    print("\n".join([*lines, "", *ranking]))
 
 
 def trained_on(answer: Mapping[str, Any]) -> str:

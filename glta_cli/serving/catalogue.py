@@ -34,14 +34,15 @@ class Catalogue:
         return {"item": self.index.item_ids[item], "title": self.index.titles[item]}
 
     def position(self, name: str, location: str = "item") -> int:
-        """The index of an item by its id, else by its title, whatever the case.
+        """The index of an item by its id, else by its title: as it is spelt, else whatever the case.
 
         Raises:
             InputError: there is none, or several have that title.
         """
         if name in self._by_id:
             return self._by_id[name]
-        found = self._by_title.get(_plain(name), [])
+        alike = self._by_title.get(_plain(name), [])
+        found = [item for item in alike if self.titles[item] == name] or alike
         if len(found) > 1:
             several = ", ".join(visible(self.ids[item]) for item in found[:5])
             problem = f"{counted(len(found), 'item')} {agreeing(len(found), 'is', 'are')} titled '{visible(name)}'"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +32,11 @@ def guests_of(histories: Sequence[Sequence[int]], item_count: int, *, weighted: 
     rows, items, weights = [], [], []
     for row, history in enumerate(histories):
         # What is met again moves to the end, as the newest of an item's rows counts in a log.
-        last = dict.fromkeys(reversed(history))
+        last, times = dict.fromkeys(reversed(history)), Counter(history)
         for item in reversed(last):
             rows.append(row)
             items.append(item)
-            weights.append(history.count(item))
+            weights.append(times[item])
     return Interactions.from_pairs(
         rows,
         items,
@@ -87,6 +89,7 @@ def without_language(index: Index, row: ServedRow) -> ServedRow:
     return replace(row, terms=kept, weights=fusion, figure=None, tried=0)
 
 
+@lru_cache(maxsize=4)  # of one that stores none it is looked for but once
 def user_map_of(index: Index) -> UserMap:
     """How people who are in no file follow from their items in this index."""
     found = index.user_map()

@@ -20,6 +20,8 @@ from glta_cli.serving.choice import ALL, Choice, Ranked, best_of
 from glta_cli.serving.guests import guest_scorer
 from glta_cli.serving.index import VECTORS, Index
 from glta_cli.serving.nearest_ids import nearest_ids
+from glta_cli.serving.person_reasons import ReadRows, guest_reasons, user_reasons
+from glta_cli.serving.reasons import Reasons, only
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.workspace.artefact import MANIFEST, Artefact
 
@@ -86,19 +88,32 @@ def known_to(artefact: Artefact) -> dict[str, Any]:
 
 
 def answers_of_users(
-    index: Index, users: NDArray[np.int64], k: int, row: ServedRow | None = None, choice: Choice = ALL
+    index: Index,
+    users: NDArray[np.int64],
+    k: int,
+    row: ServedRow | None = None,
+    choice: Choice = ALL,
+    *,
+    because: bool = False,
+    read: ReadRows | None = None,
 ) -> list[Answer]:
     """What `recommend` returns but for the user, for each of some users by their indices, [B].
 
     Args:
         row: None for what is served.
+        because: whether each recommendation is to have its reasons, `because` (`Reasons.of`).
+        read: reads histories with the language model, where reasons are to be found in its term as well.
     """
     row = row or index.row
     left_out = index.left_out(users)
     ranked = best_of(index.scorer(*left_out, row=row), users, k, choice, *left_out)
-    return [
-        _answer(index, row, index.length(int(user)), index.history.of(int(user)), found)
+    reasons = [
+        user_reasons(index, row, int(user), found.items, read) if because else None
         for user, found in zip(users, ranked, strict=True)
+    ]
+    return [
+        _answer(index, row, index.length(int(user)), index.history.of(int(user)), found, why)
+        for user, found, why in zip(users, ranked, reasons, strict=True)
     ]
 
 
@@ -109,6 +124,9 @@ def answers_of_guests(
     row: ServedRow | None = None,
     choice: Choice = ALL,
     language_rows: NDArray[np.float32] | None = None,
+    *,
+    because: bool = False,
+    read: ReadRows | None = None,
 ) -> list[Answer]:
     """The same for people who are in no file, by their histories (`guest_scorer`).
 
@@ -118,13 +136,20 @@ def answers_of_guests(
     score, told = guest_scorer(index, row or index.row, guests, language_rows)
     people = np.arange(guests.user_count)
     ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
+    rows = [None if language_rows is None else language_rows[[person]] for person in people]  # [1, R, D] each
+    reasons = [
+        guest_reasons(index, told, only(guests, int(person)), found.items, own, read) if because else None
+        for person, found, own in zip(people, ranked, rows, strict=True)
+    ]
     return [
-        _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found)
-        for person, found in zip(people, ranked, strict=True)
+        _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why)
+        for person, found, why in zip(people, ranked, reasons, strict=True)
     ]
 
 
-def _answer(index: Index, row: ServedRow, length: int, met: NDArray[np.int64], found: Ranked) -> Answer:
+def _answer(
+    index: Index, row: ServedRow, length: int, met: NDArray[np.int64], found: Ranked, why: Reasons | None
+) -> Answer:
     """Args: length: of the history, by which terms are weighted; met: its items, oldest first."""
 
     def shown(item: int) -> dict[str, str]:
@@ -136,7 +161,12 @@ def _answer(index: Index, row: ServedRow, length: int, met: NDArray[np.int64], f
         "answered_by": row.sentence(),
         "history": [shown(item) for item in met[::-1][:RECENT_ITEMS]],
         "recommendations": [
-            {"rank": rank, **shown(int(item)), "score": round(float(score), 4)}
+            {
+                "rank": rank,
+                **shown(int(item)),
+                "score": round(float(score), 4),
+                **({} if why is None else {"because": why.of(rank - 1, shown)}),
+            }
             for rank, (item, score) in enumerate(zip(found.items, found.scores, strict=True), start=1)
         ],
     }
