@@ -16,7 +16,7 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.serving.index import Index, LanguageScores
-from glta_cli.serving.index_file import share_linear_term, write_index
+from glta_cli.serving.index_file import share_item_columns, share_linear_term, write_index
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import read_linear_term, write_linear_term
 from glta_cli.serving.served_row import SERVED_DETAILS
@@ -129,7 +129,7 @@ def write_known(
     prepared: PreparedDataset,
     history: Interactions,
 ) -> None:
-    """Write an index of everything known, but for the weights of a linear term.
+    """Write an index of everything known, columns of its items among it, but not the weights of a linear term.
 
     Args:
         history: all interactions of `prepared`.
@@ -147,6 +147,7 @@ def write_known(
         item_ids=prepared.item_ids,
         titles=prepared.titles,
     )
+    share_item_columns(prepared.artefact, folder)
 
 
 def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str, Any]:
