@@ -11,7 +11,7 @@ OPERATORS: Final = ("!=", "<=", ">=", "==", "=", "<", ">")
 OTHERWISE: Final = "|"
 """Between values of which one is enough."""
 QUOTES: Final = "\"'"
-LOCATION: Final = "--where"
+LOCATION: Final = "where"
 LONGEST: Final = 10_000
 _EXAMPLE: Final = 'such as --where "category=shoes" or --where "price<20"'
 
