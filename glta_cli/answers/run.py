@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glta_cli.answers.published import required_index
-from glta_cli.answers.question import Question
+from glta_cli.answers.question import Names, Question, names_in
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.choice import Choice
+from glta_cli.serving.chosen_items import ChosenItems, chosen_items
 from glta_cli.serving.guests import guests_of
 from glta_cli.serving.index import Index
+from glta_cli.serving.item_filter import ItemColumns
 from glta_cli.serving.recommender import (
     Answer,
     AskedRun,
@@ -53,6 +56,7 @@ class Run:
         self.name, self.dataset = asked.name, asked.dataset
         self.artefact = artefact
         self._asked = asked
+        self._last_chosen: tuple[Any, ChosenItems | None] | None = None
 
     @classmethod
     def load(cls, name: str | None = None, data_dir: str | Path | None = None) -> Run:
@@ -77,6 +81,11 @@ class Run:
         """Its items by id and title."""
         return Catalogue(self.index)
 
+    @cached_property
+    def item_columns(self) -> ItemColumns:
+        """The further columns of its items, to choose by."""
+        return ItemColumns(self.index)
+
     @property
     def rows(self) -> list[str]:
         """The names of the rows it can rank by, the one that validation found best first."""
@@ -93,10 +102,11 @@ class Run:
         Returns:
             `{"user", "run", "dataset", "interactions", "newest", "trained", "row", "terms": {row: weight},
             "answered_by", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
-            the history's latest item first, at most ten.
+            the history's latest item first, at most ten. Where items are chosen also `among`, how many there are to
+            answer with, and `remarks`, sentences on names that no item has.
 
         Raises:
-            InputError: the user, an item or the row is unknown, or k is less than 1.
+            InputError: the user, an item or the row is unknown, k is less than 1, or no item is left to answer.
             GltaError: the index is damaged.
         """
         return self.answers([question])[0]
@@ -104,11 +114,11 @@ class Run:
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
         """As many lists, in the order asked; those that rank by the same row are scored together."""
         found: dict[int, Answer] = {}
-        alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        alike: dict[Any, list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
             require_count(question.k)
             question.require_somebody()
-            alike[question.history is None, question.k, question.model, question.include_seen].append(place)
+            alike[_ranked_by(question)].append(place)
         for places in alike.values():
             for start in range(0, len(places), BLOCK):
                 block = places[start : start + BLOCK]
@@ -119,42 +129,89 @@ class Run:
         return [{"user": question.user, **said, **found[place]} for place, question in enumerate(questions)]
 
     def recommend(
-        self, users: Iterable[str | int], k: int = 10, *, model: str | None = None, include_seen: bool = False
+        self,
+        users: Iterable[str | int],
+        k: int = 10,
+        *,
+        model: str | None = None,
+        include_seen: bool = False,
+        only: Names | None = None,
+        without: Names = (),
+        where: Names = (),
     ) -> pl.DataFrame:
         """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score`.
 
+        Args:
+            only: ids or titles of the only items to answer.
+            without: those of items that are not to be answered.
+            where: conditions on columns of the items, such as `category=shoes`, all of which hold.
+
         Raises:
-            InputError: a user or the row is unknown, or k is less than 1.
+            InputError: a user or the row is unknown, k is less than 1, or no item is left to answer.
         """
-        asked = [Question(str(user), k=k, model=model, include_seen=include_seen) for user in users]
+        alike = Question("", None, k, model, include_seen, *_chosen_by(only, without, where))
+        asked = [replace(alike, user=str(user)) for user in users]
         return _frame([entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])])
 
     def recommend_for(
-        self, history: Iterable[str], k: int = 10, *, model: str | None = None, include_seen: bool = False
+        self,
+        history: Iterable[str],
+        k: int = 10,
+        *,
+        model: str | None = None,
+        include_seen: bool = False,
+        only: Names | None = None,
+        without: Names = (),
+        where: Names = (),
     ) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
             history: ids or titles, oldest first.
+            only, without, where: as of `recommend`.
 
         Raises:
-            InputError: an item or the row is unknown, or k is less than 1.
+            InputError: an item or the row is unknown, k is less than 1, or no item is left to answer.
         """
-        asked = Question(history=tuple(history), k=k, model=model, include_seen=include_seen)
+        chosen_by = _chosen_by(only, without, where)
+        asked = Question(None, tuple(history), k, model, include_seen, *chosen_by)
         return _frame(_rows_of(self.answer(asked)))
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
         """The lists of questions that differ in the person alone."""
         first = alike[0]
         row = row_called(self.index, first.model)
-        choice = Choice(include_seen=first.include_seen)
+        chosen = self._chosen(first)
+        choice = Choice(None if chosen is None else chosen.allowed, first.include_seen)
         if first.history is None:
             users = [position_of(self.index, question.user or "", self._asked) for question in alike]
-            return answers_of_users(self.index, np.array(users), first.k, row, choice)
-        histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
-        met = self.index.history
-        guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
-        return answers_of_guests(self.index, guests, first.k, row, choice)
+            found = answers_of_users(self.index, np.array(users), first.k, row, choice)
+        else:
+            histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
+            met = self.index.history
+            guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
+            found = answers_of_guests(self.index, guests, first.k, row, choice)
+        if chosen is None:
+            return found
+        return [{**answer, "among": chosen.count, "remarks": list(chosen.remarks)} for answer in found]
+
+    def _chosen(self, question: Question) -> ChosenItems | None:
+        """The items a question leaves; None for all. The last choice is kept: many questions come with the same."""
+        key = question.only, question.without, question.where
+        if self._last_chosen is None or self._last_chosen[0] != key:
+            only, without, where = key
+            chosen = chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
+            self._last_chosen = key, chosen
+        return self._last_chosen[1]
+
+
+def _ranked_by(question: Question) -> tuple[bool, Question]:
+    """What questions have in common that are scored together: all but the person."""
+    return question.history is None, replace(question, user=None, history=None)
+
+
+def _chosen_by(only: Names | None, without: Names, where: Names) -> tuple[Any, ...]:
+    return None if only is None else names_in(only), names_in(without), names_in(where)
 
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:

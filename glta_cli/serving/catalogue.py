@@ -38,9 +38,7 @@ class Catalogue:
         Raises:
             InputError: there is none, or several have that title.
         """
-        if name in self._by_id:
-            return self._by_id[name]
-        found = self._by_title.get(_plain(name), [])
+        found = self.found(name)
         if len(found) > 1:
             several = ", ".join(visible(self.ids[item]) for item in found[:5])
             problem = f"{counted(len(found), 'item')} {agreeing(len(found), 'is', 'are')} titled '{visible(name)}'"
@@ -48,6 +46,11 @@ class Catalogue:
         if found:
             return found[0]
         raise self.unknown(name, location)
+
+    def found(self, name: str) -> list[int]:
+        """The index of the item of that id, else those of all items of that title, whatever the case."""
+        item = self._by_id.get(name)
+        return self._by_title.get(_plain(name), []) if item is None else [item]
 
     def positions(self, names: Sequence[str], location: str = "item") -> list[int]:
         """The indices of several items, in their order; raises as `position`, at the first that is not there."""

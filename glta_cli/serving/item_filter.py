@@ -191,7 +191,7 @@ def _of_dates(column: pl.Series, condition: Condition) -> pl.Series:
     for value, (first, end) in zip(condition.values, spans, strict=True):
         within = (moments >= first) & (moments < end)
         if not within.any():
-            raise _nobody_has(column, value, [], f"they run from {column.min()} to {column.max()}")
+            raise _nobody_has(column, value, [], _range(column))
         found = found | within
     return found if condition.operator == "=" else ~found
 
@@ -205,9 +205,7 @@ def _in_order(column: pl.Series, condition: Condition, least: Any, most: Any) ->
         ">=": lambda: column >= least,
     }[condition.operator]()
     if not met.any():
-        raise InputError(
-            f"no item has {condition}", location=LOCATION, hint=f"{column.name}: {column.min()} to {column.max()}"
-        )
+        raise InputError(f"no item has {condition}", location=LOCATION, hint=_range(column))
     return met
 
 
@@ -225,6 +223,13 @@ def _refuse_order(column: pl.Series, condition: Condition) -> None:
     )
 
 
+def _range(column: pl.Series) -> str:
+    """From which value to which a column reaches."""
+    least: Any = column.min()
+    most: Any = column.max()
+    return f"{column.name} is {least} to {most}"
+
+
 def _number(column: pl.Series, value: str) -> float | int:
     try:
         number = int(value) if value.lstrip("+-").isdecimal() and len(value) <= MOST_DIGITS else float(value)
@@ -234,14 +239,14 @@ def _number(column: pl.Series, value: str) -> float | int:
         raise InputError(
             f"{column.name} holds numbers, and '{value}' is none",
             location=LOCATION,
-            hint=f"{column.name}: {column.min()} to {column.max()}",
+            hint=_range(column),
         ) from error
     return number
 
 
 def _span(column: pl.Series, value: str) -> tuple[datetime, datetime]:
     """The first moment of a year, month, day, minute or second, and the first behind it."""
-    units = {4: "Y", 7: "M", 10: "D", 16: "m", 19: "s"}
+    units: dict[int, Any] = {4: "Y", 7: "M", 10: "D", 16: "m", 19: "s"}
     try:
         first = np.datetime64(value.replace(" ", "T"), units.get(len(value), "none"))
         ends = (np.datetime_as_string(each.astype("datetime64[us]")) for each in (first, first + 1))
