@@ -149,7 +149,7 @@ class Run:
         Raises:
             InputError: a user or the row is unknown, k is less than 1, or no item is left to answer.
         """
-        alike = Question("", None, k, model, include_seen, *_chosen_by(only, without, where))
+        alike = Question("", k=k, model=model, include_seen=include_seen, **_chosen_by(only, without, where))
         asked = [replace(alike, user=str(user)) for user in users]
         return _frame([entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])])
 
@@ -174,7 +174,7 @@ class Run:
             InputError: an item or the row is unknown, k is less than 1, or no item is left to answer.
         """
         chosen_by = _chosen_by(only, without, where)
-        asked = Question(None, tuple(history), k, model, include_seen, *chosen_by)
+        asked = Question(history=tuple(history), k=k, model=model, include_seen=include_seen, **chosen_by)
         return _frame(_rows_of(self.answer(asked)))
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
@@ -210,8 +210,10 @@ def _ranked_by(question: Question) -> tuple[bool, Question]:
     return question.history is None, replace(question, user=None, history=None)
 
 
-def _chosen_by(only: Names | None, without: Names, where: Names) -> tuple[Any, ...]:
-    return None if only is None else names_in(only), names_in(without), names_in(where)
+def _chosen_by(only: Names | None, without: Names, where: Names) -> dict[str, Any]:
+    """The parts of a question that choose items."""
+    named = None if only is None else names_in(only)
+    return {"only": named, "without": names_in(without), "where": names_in(where)}
 
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:

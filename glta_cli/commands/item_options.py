@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,9 +28,7 @@ WhereOption = Annotated[
 ]
 
 
-def chosen_by(
-    only: str | None, without: str | None, where: Sequence[str] | None
-) -> tuple[tuple[str, ...] | None, tuple[str, ...], tuple[str, ...]]:
+def chosen_by(only: str | None, without: str | None, where: Sequence[str] | None) -> dict[str, Any]:
     """The parts of a question that choose items, by what the options say.
 
     Raises:
@@ -38,13 +36,16 @@ def chosen_by(
     """
     from glta_cli.answers.item_lists import items_listed
 
-    named = None if only is None else items_listed(only, "--only")
-    return named, () if without is None else items_listed(without, "--except"), tuple(where or ())
+    return {
+        "only": None if only is None else items_listed(only, "--only"),
+        "without": () if without is None else items_listed(without, "--except"),
+        "where": tuple(where or ()),
+    }
 
 
 def tell(remarks: Iterable[str]) -> None:
     """Say on stderr what is odd about a choice."""
-    from rich.markup import escape
-
     for remark in remarks:
+        from rich.markup import escape
+
         say(f"[yellow]warning[/]: {escape(remark)}")

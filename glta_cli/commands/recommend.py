@@ -97,7 +97,7 @@ def recommend(
     from glta_cli.answers.run import Run
 
     with as_options():
-        question = Question(user, history_named(history), k, model, include_seen, *chosen_by(only, without, where))
+        question = Question(user, history_named(history), k, model, include_seen, **chosen_by(only, without, where))
         question.require_somebody()
         question.require_conditions()
         found = None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # Polars is imported where a filter is used: an answer without one takes a tenth of a second.
 
 NEAREST: Final = 3
-# So many values are compared with one that no item has.
-MOST_COMPARED: Final = 20_000
+# With so many values one that no item has is compared for its spelling.
+MOST_COMPARED: Final = 10_000
 # Whole numbers of more are compared as floats.
 MOST_DIGITS: Final = 18
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
@@ -280,9 +280,9 @@ def _required(column: pl.Series, value: str, known: pl.Series, written: pl.Serie
         return wanted
     from difflib import get_close_matches
 
-    written = written.drop_nulls().head(MOST_COMPARED)
+    written = written.drop_nulls().sort()
     spelt = dict(zip(_blind(written).to_list(), written.to_list(), strict=True))
-    close = [spelt[each] for each in get_close_matches(wanted, list(spelt), NEAREST, 0.6)]
+    close = [spelt[each] for each in get_close_matches(wanted, list(spelt)[:MOST_COMPARED], NEAREST, 0.6)]
     within = [each for key, each in spelt.items() if wanted in key and each not in close]
     several = (column.explode() if isinstance(column.dtype, pl.List) else column).drop_nulls().alias("value")
     frequent = several.value_counts(sort=True).head(NEAREST)["value"].to_list()
