@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cached_property
 
 from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
 from glta_cli.serving.index import Index
-from glta_cli.serving.nearest_ids import nearest_ids
+from glta_cli.serving.nearest_ids import CLOSE, MOST_COMPARED, NEAREST_IDS, nearest_ids
 
 
 class Catalogue:
@@ -58,14 +59,21 @@ class Catalogue:
 
     def unknown(self, name: str, location: str) -> InputError:
         """The error of what is neither an id nor a title: what is near, and how many there are."""
-        titles = self.search(name, 3) or [self._by_title[each][0] for each in nearest_ids(_plain(name), self._spelt)]
+        titles = self.search(name, NEAREST_IDS) or self._spelt_like(_plain(name))
         near = [*nearest_ids(name, self.ids), *(f'"{visible(self.titles[item])}"' for item in titles)]
         there = f"there {agreeing(len(self.ids), 'is', 'are')} {counted(len(self.ids), 'item')}"
-        return InputError(
-            f"no item has the id or the title '{visible(name)}'; {there}",
-            location=location,
-            hint=f"near it are {', '.join(dict.fromkeys(near))}" if near else None,
-        )
+        hint = f"near it are {', '.join(dict.fromkeys(near))}" if near else "name an id or a whole title"
+        return InputError(f"no item has the id or the title '{visible(name)}'; {there}", location=location, hint=hint)
+
+    def _spelt_like(self, name: str) -> list[int]:
+        """Items whose title begins much as a name is spelt: a year or so behind it is often left out."""
+        beginnings: dict[str, int] = {}
+        for title, items in self._by_title.items():
+            beginnings.setdefault(title[: len(name)], items[0])
+        known = list(beginnings)
+        if len(known) > MOST_COMPARED:
+            known = [each for each in known if each[:2] == name[:2]][:MOST_COMPARED]
+        return [beginnings[each] for each in get_close_matches(name, known, NEAREST_IDS, CLOSE)]
 
     def search(self, query: str, limit: int) -> list[int]:
         """Items whose id or title holds each word of a query, whatever the case: those that begin with it first."""
@@ -88,10 +96,6 @@ class Catalogue:
         for item, title in enumerate(self.titles):
             found.setdefault(_plain(title), []).append(item)
         return found
-
-    @cached_property
-    def _spelt(self) -> list[str]:
-        return list(self._by_title)
 
     @cached_property
     def _searched(self) -> list[str]:
