@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from glta_cli.core.errors import InputError
+from glta_cli.serving.conditions import condition_of
+
+Names = str | Iterable[str]
+"""One name or several."""
+
+
+def names_in(names: Names) -> tuple[str, ...]:
+    """Several names, of which one alone is one."""
+    return (names,) if isinstance(names, str) else tuple(map(str, names))
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,9 @@ class Question:
         include_seen: whether items of the history may be answered.
         diversity: λ of maximal marginal relevance, 0..1: how much an item that is like those above it loses.
         because: whether each recommendation is to have its reasons.
+        only: ids or titles of the only items that may be answered; None for all.
+        without: ids or titles of items that are not answered.
+        where: conditions on columns of the items, such as `category=shoes`, all of which hold.
     """
 
     user: str | None = None
@@ -28,6 +41,9 @@ class Question:
     include_seen: bool = False
     diversity: float = 0.0
     because: bool = False
+    only: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
 
     def require_somebody(self) -> None:
         """Raise `InputError` unless one person is asked for, by an id or by a history of something."""
@@ -38,3 +54,8 @@ class Question:
             raise InputError("nobody is asked for", location="user", hint=hint)
         if self.history is not None and not self.history:
             raise InputError("it names no item", location="history", hint="name ids or titles, oldest first")
+
+    def require_conditions(self) -> None:
+        """Raise `InputError` where a condition cannot be read: what it is about is known to the index alone."""
+        for text in self.where:
+            condition_of(text)

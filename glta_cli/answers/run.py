@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glta_cli.answers.published import required_index
-from glta_cli.answers.question import Question
+from glta_cli.answers.question import Names, Question, names_in
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.choice import Choice
-from glta_cli.serving.diversity import Diversity, require_diversity
+from glta_cli.serving.chosen_items import ChosenItems, chosen_items
 from glta_cli.serving.guests import guests_of
 from glta_cli.serving.index import Index
+from glta_cli.serving.item_filter import ItemColumns
 from glta_cli.serving.recommender import (
     Answer,
     AskedRun,
@@ -55,6 +56,7 @@ class Run:
         self.name, self.dataset = asked.name, asked.dataset
         self.artefact = artefact
         self._asked = asked
+        self._last_chosen: tuple[Any, ChosenItems | None] | None = None
 
     @classmethod
     def load(cls, name: str | None = None, data_dir: str | Path | None = None) -> Run:
@@ -79,6 +81,11 @@ class Run:
         """Its items by id and title."""
         return Catalogue(self.index)
 
+    @cached_property
+    def item_columns(self) -> ItemColumns:
+        """The further columns of its items, to choose by."""
+        return ItemColumns(self.index)
+
     @property
     def rows(self) -> list[str]:
         """The names of the rows it can rank by, the one that validation found best first."""
@@ -95,11 +102,11 @@ class Run:
         Returns:
             `{"user", "run", "dataset", "interactions", "newest", "trained", "row", "terms": {row: weight},
             "answered_by", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
-            the history's latest item first, at most ten. Asked `because`, each recommendation has its reasons, as
-            `glta_cli.serving.reasons.Reasons.of` describes them.
+            the history's latest item first, at most ten. Where items are chosen also `among`, how many there are to
+            answer with, and `remarks`, sentences on names that no item has.
 
         Raises:
-            InputError: the user, an item or the row is unknown, k is less than 1, or the diversity no share.
+            InputError: the user, an item or the row is unknown, k is less than 1, or no item is left to answer.
             GltaError: the index is damaged.
         """
         return self.answers([question])[0]
@@ -107,13 +114,11 @@ class Run:
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
         """As many lists, in the order asked; those that rank by the same row are scored together."""
         found: dict[int, Answer] = {}
-        alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        alike: dict[Any, list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
             require_count(question.k)
             question.require_somebody()
-            require_diversity(question.diversity, "diversity")
-            person_aside = replace(question, user=None, history=None)
-            alike[question.history is None, person_aside].append(place)
+            alike[_ranked_by(question)].append(place)
         for places in alike.values():
             for start in range(0, len(places), BLOCK):
                 block = places[start : start + BLOCK]
@@ -125,70 +130,97 @@ class Run:
 
     def recommend(
         self,
-        users: str | int | Iterable[str | int],
+        users: Iterable[str | int],
         k: int = 10,
         *,
         model: str | None = None,
         include_seen: bool = False,
-        diversity: float = 0.0,
+        only: Names | None = None,
+        without: Names = (),
+        where: Names = (),
     ) -> pl.DataFrame:
         """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score`.
 
+        Args:
+            only: ids or titles of the only items to answer.
+            without: those of items that are not to be answered.
+            where: conditions on columns of the items, such as `category=shoes`, all of which hold.
+
         Raises:
-            InputError: a user or the row is unknown, or k is less than 1.
+            InputError: a user or the row is unknown, k is less than 1, or no item is left to answer.
         """
-        alike = Question(k=k, model=model, include_seen=include_seen, diversity=diversity)
-        asked = [replace(alike, user=user) for user in _named(users)]
-        rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
-        return _frame(rows, "user")
+        alike = Question("", k=k, model=model, include_seen=include_seen, **_chosen_by(only, without, where))
+        asked = [replace(alike, user=str(user)) for user in users]
+        return _frame([entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])])
 
     def recommend_for(
         self,
-        history: str | int | Iterable[str | int],
+        history: Iterable[str],
         k: int = 10,
         *,
         model: str | None = None,
         include_seen: bool = False,
-        diversity: float = 0.0,
+        only: Names | None = None,
+        without: Names = (),
+        where: Names = (),
     ) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
             history: ids or titles, oldest first.
+            only, without, where: as of `recommend`.
 
         Raises:
-            InputError: an item or the row is unknown, or k is less than 1.
+            InputError: an item or the row is unknown, k is less than 1, or no item is left to answer.
         """
-        asked = Question(None, _named(history), k, model, include_seen, diversity)
+        chosen_by = _chosen_by(only, without, where)
+        asked = Question(history=tuple(history), k=k, model=model, include_seen=include_seen, **chosen_by)
         return _frame(_rows_of(self.answer(asked)))
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
         """The lists of questions that differ in the person alone."""
         first = alike[0]
         row = row_called(self.index, first.model)
-        diversity = Diversity(first.diversity, self.index.similarities) if first.diversity else None
-        choice = Choice(include_seen=first.include_seen, diversity=diversity)
+        chosen = self._chosen(first)
+        choice = Choice(None if chosen is None else chosen.allowed, first.include_seen)
         if first.history is None:
             users = [position_of(self.index, question.user or "", self._asked) for question in alike]
-            return answers_of_users(self.index, np.array(users), first.k, row, choice, because=first.because)
-        histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
-        met = self.index.history
-        guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
-        return answers_of_guests(self.index, guests, first.k, row, choice, because=first.because)
+            found = answers_of_users(self.index, np.array(users), first.k, row, choice)
+        else:
+            histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
+            met = self.index.history
+            guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
+            found = answers_of_guests(self.index, guests, first.k, row, choice)
+        if chosen is None:
+            return found
+        return [{**answer, "among": chosen.count, "remarks": list(chosen.remarks)} for answer in found]
+
+    def _chosen(self, question: Question) -> ChosenItems | None:
+        """The items a question leaves; None for all. The last choice is kept: many questions come with the same."""
+        key = question.only, question.without, question.where
+        if self._last_chosen is None or self._last_chosen[0] != key:
+            only, without, where = key
+            chosen = chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
+            self._last_chosen = key, chosen
+        return self._last_chosen[1]
 
 
-def _named(ids: str | int | Iterable[str | int]) -> tuple[str, ...]:
-    """Ids as text; one that stands alone is no list of its letters."""
-    return (str(ids),) if isinstance(ids, str | int | np.integer) else tuple(map(str, ids))
+def _ranked_by(question: Question) -> tuple[bool, Question]:
+    """What questions have in common that are scored together: all but the person."""
+    return question.history is None, replace(question, user=None, history=None)
+
+
+def _chosen_by(only: Names | None, without: Names, where: Names) -> dict[str, Any]:
+    """The parts of a question that choose items."""
+    named = None if only is None else names_in(only)
+    return {"only": named, "without": names_in(without), "where": names_in(where)}
 
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
     return [{**also, **entry} for entry in answer["recommendations"]]
 
 
-def _frame(rows: list[dict[str, Any]], *also: str) -> pl.DataFrame:
-    """Recommendations, below some columns of text: with its columns where there is none, too."""
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     import polars as pl
 
-    schema = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
-    return pl.DataFrame(rows, schema=dict.fromkeys(also, pl.String) | schema)
+    return pl.DataFrame(rows, infer_schema_length=None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glta_cli.commands.item_options import ExceptOption, OnlyOption, WhereOption, chosen_by, tell
 from glta_cli.commands.options import (
     AnsweringRecipeOption,
     DataDirOption,
@@ -22,7 +23,7 @@ from glta_cli.commands.options import (
 )
 from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
 from glta_cli.core.counts import counted
-from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.errors import GltaError
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
     from glta_cli.workspace.artefact import Artefact
 
 HISTORY_SHOWN = 5
-# What a question may be wrong about, as its parts are called in Python.
-QUESTIONS = frozenset({"user", "history", "model", "diversity"})
+# What a question may be wrong about: as its parts are called in Python, and on the command line.
+QUESTIONS = {name: f"--{name}" for name in ("user", "history", "model", "only", "where")} | {"without": "--except"}
 
 
 def recommend(
@@ -69,17 +70,9 @@ def recommend(
         typer.Option("--model", metavar="ROW", help="Rank by another row than the one validation found best."),
     ] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also what the person has met already.")] = False,
-    diversity: Annotated[
-        float,
-        typer.Option(
-            "--diversity",
-            metavar="SHARE",
-            help="0 to 1: how much an item loses that is like those above it; 0 ranks by score alone.",
-        ),
-    ] = 0.0,
-    because: Annotated[
-        bool, typer.Option("--because", help="Show which items of the history each recommendation comes from.")
-    ] = False,
+    only: OnlyOption = None,
+    without: ExceptOption = None,
+    where: WhereOption = None,
     recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -97,16 +90,16 @@ def recommend(
 
     Example: glta recommend --user 42 -k 5
     Example: glta recommend --history "Heat (1995),Alien"
+    Example: glta recommend --user 42 --where "genres=Comedy" --where "year>=1990"
     """
     from glta_cli.answers.published import published_index
     from glta_cli.answers.question import Question
     from glta_cli.answers.run import Run
-    from glta_cli.serving.diversity import require_diversity
 
-    question = Question(user, history_named(history), k, model, include_seen, diversity, because)
     with as_options():
+        question = Question(user, history_named(history), k, model, include_seen, **chosen_by(only, without, where))
         question.require_somebody()
-        require_diversity(diversity, "diversity")
+        question.require_conditions()
         found = None
         if recipe is None and not overrides and seed is None and not refresh:
             found = published_index(run, data_dir)
@@ -131,16 +124,9 @@ def history_named(history: str | None) -> tuple[str, ...] | None:
     Raises:
         InputError: a quote has no end.
     """
-    if history is None:
-        return None
-    import csv
+    from glta_cli.answers.item_lists import names_between_commas
 
-    try:
-        names = next(csv.reader([history], skipinitialspace=True, strict=True), [])
-    except csv.Error as error:
-        hint = 'separate ids or titles by commas; one with a comma stands in quotes: "Heat, 1995",A-12'
-        raise InputError(f"cannot be read as a list: {error}", location="--history", hint=hint) from error
-    return tuple(name.strip() for name in names if name.strip())
+    return None if history is None else names_between_commas(history, "--history")
 
 
 @contextmanager
@@ -150,7 +136,7 @@ def as_options() -> Iterator[None]:
         yield
     except GltaError as error:
         if error.location in QUESTIONS:
-            error.location = f"--{error.location.replace('_', '-')}"
+            error.location = QUESTIONS[error.location]
         raise
 
 
@@ -203,13 +189,10 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     if answer["interactions"] is not None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
         lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
-    entries = answer["recommendations"]
-    ranking = ranking_lines(entries, width) if entries else ["nothing is left to recommend"]
-    if any("because" in entry for entry in entries):
-        from glta_cli.commands.shown_reasons import with_reasons  # NumPy stays out of --help
-
-        ranking = with_reasons(ranking, entries, width)
-    print("\n".join([*lines, "", *ranking]))
+    if "among" in answer:
+        lines.append(styled(f"among the {counted(answer['among'], 'item')} that are chosen", DIM))
+        tell(answer["remarks"])
+    print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
 
 
 def trained_on(answer: Mapping[str, Any]) -> str:
