@@ -16,14 +16,13 @@ from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
 from glta_cli.serving.index import Index
-from glta_cli.serving.recommender import nearest_ids
+from glta_cli.serving.nearest_ids import nearest_ids
 
 if TYPE_CHECKING:
     import polars as pl
 
 EVERYONE: Final = "all"
 STANDARD_INPUT: Final = "-"
-LOCATION: Final = "--users"
 USER_COLUMNS: Final = (
     *("user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid", "memberid", "account"),
     "id",
@@ -53,20 +52,11 @@ class AskedUsers:
         return len(self.positions)
 
 
-def asked_users(index: Index, named: str) -> AskedUsers:
-    """`all`, or those named in a file, or in lines of standard input where it is `-`.
-
-    Raises:
-        InputError: the file cannot be read, names nobody, or nobody the index knows.
-    """
-    return everyone(index) if named == EVERYONE else users_called(index, ids_in(named), named)
-
-
 def everyone(index: Index) -> AskedUsers:
     """Whoever has a history, in the order of the index; raises `InputError` where nobody has one."""
     positions = np.flatnonzero(index.history.counts)
     if not len(positions):
-        raise InputError("nobody the run knows has a history", location=LOCATION)
+        raise InputError("nobody the run knows has a history", location="--users")
     return AskedUsers(positions)
 
 

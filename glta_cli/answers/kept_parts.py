@@ -137,13 +137,8 @@ def kept_parts(output: Path, asked: Mapping[str, Any]) -> Iterator[KeptParts]:
     """
     from filelock import FileLock, Timeout
 
-    if output.is_dir():
-        raise InputError("is a folder", location=str(output), hint="name a file, such as out.parquet")
-    if not output.parent.is_dir():
-        raise InputError("there is no such folder", location=str(output.parent), hint="make it, or name another output")
-    folder = output.with_name(f"{output.name}.parts")
-    if folder.exists() and not folder.is_dir():
-        raise _something_else(folder, "it is no folder")
+    require_place(output)
+    folder = _folder_of(output)
     with storage_errors(output.parent, hint=HINT):
         folder.mkdir(exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
@@ -162,6 +157,21 @@ def kept_parts(output: Path, asked: Mapping[str, Any]) -> Iterator[KeptParts]:
                     parts.remove()
         finally:
             lock.release()
+
+
+def require_place(output: Path) -> None:
+    """Raise `InputError` where there cannot be such a file, or no folder of its parts."""
+    if output.is_dir():
+        raise InputError("is a folder", location=str(output), hint="name a file, such as out.parquet")
+    if not output.parent.is_dir():
+        raise InputError("there is no such folder", location=str(output.parent), hint="make it, or name another output")
+    folder = _folder_of(output)
+    if folder.exists() and not folder.is_dir():
+        raise _something_else(folder, "it is no folder")
+
+
+def _folder_of(output: Path) -> Path:
+    return output.with_name(f"{output.name}.parts")
 
 
 def _something_else(folder: Path, why: str) -> InputError:

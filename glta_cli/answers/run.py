@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from glta_cli.answers.published import required_index
 from glta_cli.answers.question import Question
 from glta_cli.ranking.top_k import BLOCK
@@ -23,11 +21,12 @@ from glta_cli.serving.recommender import (
     answers_of_guests,
     answers_of_users,
     known_to,
-    position_of,
+    positions_called,
     reading,
     require_count,
 )
 from glta_cli.serving.rows import row_called, rows_held
+from glta_cli.serving.similar import similar_items
 from glta_cli.workspace.artefact import Artefact
 
 if TYPE_CHECKING:
@@ -143,14 +142,54 @@ class Run:
         asked = Question(history=tuple(history), k=k, model=model, include_seen=include_seen)
         return _frame(_rows_of(self.answer(asked)))
 
+    def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
+        """The items most like one, with all that is to be said of them, as plain values.
+
+        Args:
+            item: its id or title.
+            by: `graph` and `text`, cosines of vectors; `linear`, weights of the linear term; None takes the one the
+                served row is made of.
+
+        Returns:
+            `{"item", "title", "run", "dataset", "by", "row", "score_is", "similar": [{"rank", "item", "title",
+            "score"}]}`; `row` is what the scores come from, `score_is` cosine or weight.
+
+        Raises:
+            InputError: the item is unknown, k is less than 1, or nothing of that kind is there.
+        """
+        require_count(k)
+        asked = self.catalogue.position(item)
+        with reading(self.artefact):
+            found = similar_items(self.index, asked, k, by)
+        return {
+            **self.catalogue.shown(asked),
+            "run": self.name,
+            "dataset": self.dataset,
+            "by": found.way,
+            "row": found.row,
+            "score_is": found.measure,
+            "similar": [
+                {"rank": rank, **self.catalogue.shown(int(other)), "score": round(float(score), 4)}
+                for rank, (other, score) in enumerate(zip(found.items, found.scores, strict=True), start=1)
+            ],
+        }
+
+    def similar(self, item: str, k: int = 10, *, by: str | None = None) -> pl.DataFrame:
+        """The same: a frame of `rank`, `item`, `title` and `score`."""
+        return _frame(self.alike(item, k, by=by)["similar"])
+
+    def choice_of(self, question: Question) -> Choice:
+        """Which items may be answered to a question, whoever asks."""
+        return Choice(include_seen=question.include_seen)
+
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
         """The lists of questions that differ in the person alone."""
         first = alike[0]
         row = row_called(self.index, first.model)
-        choice = Choice(include_seen=first.include_seen)
+        choice = self.choice_of(first)
         if first.history is None:
-            users = [position_of(self.index, question.user or "", self._asked) for question in alike]
-            return answers_of_users(self.index, np.array(users), first.k, row, choice)
+            users = positions_called(self.index, [question.user or "" for question in alike], self._asked)
+            return answers_of_users(self.index, users, first.k, row, choice)
         histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
         met = self.index.history
         guests = guests_of(histories, met.item_count, weighted=met.weights is not None)

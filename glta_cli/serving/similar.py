@@ -99,18 +99,17 @@ def ways_held(index: Index) -> list[str]:
 def _checked(index: Index, way: str) -> str:
     if way not in WAYS:
         hint = did_you_mean(way, WAYS)
-        raise InputError(f"'{way}' is not one of {', '.join(WAYS)}", location="--by", hint=hint)
+        raise InputError(f"'{way}' is not one of {', '.join(WAYS)}", location="by", hint=hint)
     held = ways_held(index)
     if way in held:
         return way
     if not held:
         raise _nothing(index)
-    what = {GRAPH: "vectors of the graph", TEXT: "vectors of item texts", LINEAR: "a linear term"}[way]
-    answers = index.row.sentence().partition(",")[0]
+    what = {GRAPH: "vectors of the graph", TEXT: "vectors of item texts", LINEAR: "linear term"}[way]
     raise InputError(
-        f"the run has no {what} to answer from: it answers by {answers}",
-        location=f"--by {way}",
-        hint=f"it can be asked --by {' or '.join(held)}",
+        f"the run holds no {what}",
+        location="by",
+        hint=f"it can be asked by {' or '.join(held)}",
     )
 
 
@@ -124,11 +123,11 @@ def _nothing(index: Index) -> InputError:
 def _scores(index: Index, item: int, way: str) -> tuple[NDArray[np.float32], str]:
     """Of every item how much it is like one item, [I], and the name of what says so."""
     if way == LINEAR:
-        weights = index.linear_weights()
+        weights, _ = index.item_weights()
         own = weights.weighted_sum(np.array([item]), np.ones(1, dtype=np.float32))
         return own, index.row.rows[LINEAR]
     if way == GRAPH:
-        return _cosines(index.graph_items(), item, _named(index, item), "of the graph"), index.encoder
+        return _cosines(index.graph_vectors()[1], item, _named(index, item), "of the graph"), index.encoder
     texts = _texts(index)
     assert texts is not None
     count = len(index.item_ids)
@@ -136,7 +135,7 @@ def _scores(index: Index, item: int, way: str) -> tuple[NDArray[np.float32], str
         raise InputError(
             "came with an update, and the vectors of texts are those of the training",
             location=_named(index, item),
-            hint="glta update --train reads it; --by graph or linear knows it",
+            hint="glta update --train reads it; by graph or linear it is known",
         )
     scores = np.full(count, -np.inf, dtype=np.float32)
     scores[: len(texts)] = _cosines(texts.T, item, _named(index, item), "of its text")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,7 @@ def alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{process}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_every_question_is_answered_once_by_several() -> None:
@@ -51,7 +51,10 @@ def test_an_error_keeps_its_place_and_its_hint() -> None:
 
 
 def test_a_process_that_ends_is_told() -> None:
-    with answering_processes(1, partial, os._exit) as processes, pytest.raises(GltaError, match="ended with the code 3"):
+    with (
+        answering_processes(1, partial, os._exit) as processes,
+        pytest.raises(GltaError, match="ended with the code 3"),
+    ):
         list(processes.answers(iter([(0, 3)])))
 
 
