@@ -4,33 +4,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from glta_cli.answers.published import required_index
-from glta_cli.answers.question import Names, Question, names_in
+from glta_cli.answers.question import Question
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.choice import Choice
-from glta_cli.serving.chosen_items import ChosenItems, chosen_items
 from glta_cli.serving.guests import guests_of
 from glta_cli.serving.index import Index
-from glta_cli.serving.item_filter import ItemColumns
 from glta_cli.serving.recommender import (
     Answer,
     AskedRun,
     answers_of_guests,
     answers_of_users,
     known_to,
-    position_of,
+    positions_called,
     reading,
     require_count,
 )
 from glta_cli.serving.rows import row_called, rows_held
+from glta_cli.serving.similar import similar_items
 from glta_cli.workspace.artefact import Artefact
 
 if TYPE_CHECKING:
@@ -56,7 +52,6 @@ class Run:
         self.name, self.dataset = asked.name, asked.dataset
         self.artefact = artefact
         self._asked = asked
-        self._last_chosen: tuple[Any, ChosenItems | None] | None = None
 
     @classmethod
     def load(cls, name: str | None = None, data_dir: str | Path | None = None) -> Run:
@@ -81,11 +76,6 @@ class Run:
         """Its items by id and title."""
         return Catalogue(self.index)
 
-    @cached_property
-    def item_columns(self) -> ItemColumns:
-        """The further columns of its items, to choose by."""
-        return ItemColumns(self.index)
-
     @property
     def rows(self) -> list[str]:
         """The names of the rows it can rank by, the one that validation found best first."""
@@ -102,11 +92,10 @@ class Run:
         Returns:
             `{"user", "run", "dataset", "interactions", "newest", "trained", "row", "terms": {row: weight},
             "answered_by", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
-            the history's latest item first, at most ten. Where items are chosen also `among`, how many there are to
-            answer with, and `remarks`, sentences on names that no item has.
+            the history's latest item first, at most ten.
 
         Raises:
-            InputError: the user, an item or the row is unknown, k is less than 1, or no item is left to answer.
+            InputError: the user, an item or the row is unknown, or k is less than 1.
             GltaError: the index is damaged.
         """
         return self.answers([question])[0]
@@ -114,11 +103,11 @@ class Run:
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
         """As many lists, in the order asked; those that rank by the same row are scored together."""
         found: dict[int, Answer] = {}
-        alike: dict[Any, list[int]] = defaultdict(list)
+        alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
             require_count(question.k)
             question.require_somebody()
-            alike[_ranked_by(question)].append(place)
+            alike[question.history is None, question.k, question.model, question.include_seen].append(place)
         for places in alike.values():
             for start in range(0, len(places), BLOCK):
                 block = places[start : start + BLOCK]
@@ -129,91 +118,82 @@ class Run:
         return [{"user": question.user, **said, **found[place]} for place, question in enumerate(questions)]
 
     def recommend(
-        self,
-        users: Iterable[str | int],
-        k: int = 10,
-        *,
-        model: str | None = None,
-        include_seen: bool = False,
-        only: Names | None = None,
-        without: Names = (),
-        where: Names = (),
+        self, users: Iterable[str | int], k: int = 10, *, model: str | None = None, include_seen: bool = False
     ) -> pl.DataFrame:
         """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score`.
 
-        Args:
-            only: ids or titles of the only items to answer.
-            without: those of items that are not to be answered.
-            where: conditions on columns of the items, such as `category=shoes`, all of which hold.
-
         Raises:
-            InputError: a user or the row is unknown, k is less than 1, or no item is left to answer.
+            InputError: a user or the row is unknown, or k is less than 1.
         """
-        alike = Question("", k=k, model=model, include_seen=include_seen, **_chosen_by(only, without, where))
-        asked = [replace(alike, user=str(user)) for user in users]
+        asked = [Question(str(user), k=k, model=model, include_seen=include_seen) for user in users]
         return _frame([entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])])
 
     def recommend_for(
-        self,
-        history: Iterable[str],
-        k: int = 10,
-        *,
-        model: str | None = None,
-        include_seen: bool = False,
-        only: Names | None = None,
-        without: Names = (),
-        where: Names = (),
+        self, history: Iterable[str], k: int = 10, *, model: str | None = None, include_seen: bool = False
     ) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
             history: ids or titles, oldest first.
-            only, without, where: as of `recommend`.
 
         Raises:
-            InputError: an item or the row is unknown, k is less than 1, or no item is left to answer.
+            InputError: an item or the row is unknown, or k is less than 1.
         """
-        chosen_by = _chosen_by(only, without, where)
-        asked = Question(history=tuple(history), k=k, model=model, include_seen=include_seen, **chosen_by)
+        asked = Question(history=tuple(history), k=k, model=model, include_seen=include_seen)
         return _frame(_rows_of(self.answer(asked)))
+
+    def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
+        """The items most like one, with all that is to be said of them, as plain values.
+
+        Args:
+            item: its id or title.
+            by: `graph` and `text`, cosines of vectors; `linear`, weights of the linear term; None takes the one the
+                served row is made of.
+
+        Returns:
+            `{"item", "title", "run", "dataset", "by", "row", "score_is", "similar": [{"rank", "item", "title",
+            "score"}]}`; `row` is what the scores come from, `score_is` cosine or weight.
+
+        Raises:
+            InputError: the item is unknown, k is less than 1, or nothing of that kind is there.
+        """
+        require_count(k)
+        asked = self.catalogue.position(item)
+        with reading(self.artefact):
+            found = similar_items(self.index, asked, k, by)
+        return {
+            **self.catalogue.shown(asked),
+            "run": self.name,
+            "dataset": self.dataset,
+            "by": found.way,
+            "row": found.row,
+            "score_is": found.measure,
+            "similar": [
+                {"rank": rank, **self.catalogue.shown(int(other)), "score": round(float(score), 4)}
+                for rank, (other, score) in enumerate(zip(found.items, found.scores, strict=True), start=1)
+            ],
+        }
+
+    def similar(self, item: str, k: int = 10, *, by: str | None = None) -> pl.DataFrame:
+        """The same: a frame of `rank`, `item`, `title` and `score`."""
+        return _frame(self.alike(item, k, by=by)["similar"])
+
+    def choice_of(self, question: Question) -> Choice:
+        """Which items may be answered to a question, whoever asks."""
+        return Choice(include_seen=question.include_seen)
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
         """The lists of questions that differ in the person alone."""
         first = alike[0]
         row = row_called(self.index, first.model)
-        chosen = self._chosen(first)
-        choice = Choice(None if chosen is None else chosen.allowed, first.include_seen)
+        choice = self.choice_of(first)
         if first.history is None:
-            users = [position_of(self.index, question.user or "", self._asked) for question in alike]
-            found = answers_of_users(self.index, np.array(users), first.k, row, choice)
-        else:
-            histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
-            met = self.index.history
-            guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
-            found = answers_of_guests(self.index, guests, first.k, row, choice)
-        if chosen is None:
-            return found
-        return [{**answer, "among": chosen.count, "remarks": list(chosen.remarks)} for answer in found]
-
-    def _chosen(self, question: Question) -> ChosenItems | None:
-        """The items a question leaves; None for all. The last choice is kept: many questions come with the same."""
-        key = question.only, question.without, question.where
-        if self._last_chosen is None or self._last_chosen[0] != key:
-            only, without, where = key
-            chosen = chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
-            self._last_chosen = key, chosen
-        return self._last_chosen[1]
-
-
-def _ranked_by(question: Question) -> tuple[bool, Question]:
-    """What questions have in common that are scored together: all but the person."""
-    return question.history is None, replace(question, user=None, history=None)
-
-
-def _chosen_by(only: Names | None, without: Names, where: Names) -> dict[str, Any]:
-    """The parts of a question that choose items."""
-    named = None if only is None else names_in(only)
-    return {"only": named, "without": names_in(without), "where": names_in(where)}
+            users = positions_called(self.index, [question.user or "" for question in alike], self._asked)
+            return answers_of_users(self.index, users, first.k, row, choice)
+        histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
+        met = self.index.history
+        guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
+        return answers_of_guests(self.index, guests, first.k, row, choice)
 
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:

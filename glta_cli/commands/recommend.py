@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glta_cli.commands.item_options import ExceptOption, OnlyOption, WhereOption, chosen_by, tell
 from glta_cli.commands.options import (
     AnsweringRecipeOption,
     DataDirOption,
@@ -21,9 +20,10 @@ from glta_cli.commands.options import (
     SetOption,
     open_pipeline,
 )
+from glta_cli.commands.recommend_many import many_asked
 from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
 from glta_cli.core.counts import counted
-from glta_cli.core.errors import GltaError
+from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
@@ -41,20 +41,46 @@ from glta_cli.core.terminal import (
 from glta_cli.stages.lineage import SERVING
 
 if TYPE_CHECKING:
-    from glta_cli.answers.question import Question
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.serving.recommender import AskedRun
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.artefact import Artefact
 
 HISTORY_SHOWN = 5
-# What a question may be wrong about: as its parts are called in Python, and on the command line.
-QUESTIONS = {name: f"--{name}" for name in ("user", "history", "model", "only", "where")} | {"without": "--except"}
+# What a question may be wrong about, as its parts are called in Python.
+QUESTIONS = frozenset({"user", "history", "model"})
 
 
 def recommend(
     user: Annotated[
-        str | None, typer.Option("--user", metavar="ID", help="A user's id, as in the source data.")
+        list[str] | None,
+        typer.Option("--user", metavar="ID", help="A user's id, as in the source data; repeatable."),
+    ] = None,
+    users: Annotated[
+        str | None,
+        typer.Option(
+            "--users",
+            metavar="all|FILE",
+            help="Everyone, or those in a file: an id a line, or a table with a column user; - is standard input.",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the lists to a .parquet, .csv or .jsonl file; - is standard output.",
+        ),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="parquet, csv or jsonl, whatever FILE ends in.")
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", metavar="N", min=1, help="Processes that answer; by default the processors that are free."
+        ),
     ] = None,
     history: Annotated[
         str | None,
@@ -70,9 +96,6 @@ def recommend(
         typer.Option("--model", metavar="ROW", help="Rank by another row than the one validation found best."),
     ] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also what the person has met already.")] = False,
-    only: OnlyOption = None,
-    without: ExceptOption = None,
-    where: WhereOption = None,
     recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -83,23 +106,26 @@ def recommend(
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend items to one user, or to somebody who is in no file.
+    """Recommend items to one user, to many, or to somebody who is in no file.
 
     Without --recipe or --run it asks the latest finished run. With nothing prepared it runs the quickstart recipe from
     the start and says what it does meanwhile.
 
     Example: glta recommend --user 42 -k 5
     Example: glta recommend --history "Heat (1995),Alien"
-    Example: glta recommend --user 42 --where "genres=Comedy" --where "year>=1990"
+    Example: glta recommend --users all -o lists.parquet
     """
+    from dataclasses import replace
+
     from glta_cli.answers.published import published_index
     from glta_cli.answers.question import Question
     from glta_cli.answers.run import Run
 
+    question = Question(user[0] if user else None, history_named(history), k, model, include_seen)
+    many = many_asked(question, user, users, output, form, processes, as_json=as_json)
     with as_options():
-        question = Question(user, history_named(history), k, model, include_seen, **chosen_by(only, without, where))
-        question.require_somebody()
-        question.require_conditions()
+        if many is None:
+            question.require_somebody()
         found = None
         if recipe is None and not overrides and seed is None and not refresh:
             found = published_index(run, data_dir)
@@ -109,12 +135,20 @@ def recommend(
             pipeline = open_pipeline(
                 recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
             )
-            found = made_index(pipeline, question)
+            found = made_index(pipeline, user or ())
         # The index is named by its content, so two runs may share one: only the command knows the run.
-        answer = Run(*found).answer(question)
+        asked = Run(*found)
+        if many is not None:
+            many.answer(asked)
+            return
+        people = [replace(question, user=each) for each in dict.fromkeys(user or ())] or [question]
+        answers = asked.answers(people)
     if as_json:
-        show_json(answer)
-    else:
+        show_json(answers[0] if len(user or ()) < 2 else answers)
+        return
+    for place, answer in enumerate(answers):
+        if place:
+            print()
         show_answer(answer)
 
 
@@ -124,9 +158,16 @@ def history_named(history: str | None) -> tuple[str, ...] | None:
     Raises:
         InputError: a quote has no end.
     """
-    from glta_cli.answers.item_lists import names_between_commas
+    if history is None:
+        return None
+    import csv
 
-    return None if history is None else names_between_commas(history, "--history")
+    try:
+        names = next(csv.reader([history], skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        hint = 'separate ids or titles by commas; one with a comma stands in quotes: "Heat, 1995",A-12'
+        raise InputError(f"cannot be read as a list: {error}", location="--history", hint=hint) from error
+    return tuple(name.strip() for name in names if name.strip())
 
 
 @contextmanager
@@ -135,21 +176,22 @@ def as_options() -> Iterator[None]:
     try:
         yield
     except GltaError as error:
-        if error.location in QUESTIONS:
-            error.location = QUESTIONS[error.location]
+        for each in error.errors if isinstance(error, InputErrors) else [error]:
+            if each.location in QUESTIONS:
+                each.location = f"--{each.location.replace('_', '-')}"
         raise
 
 
-def made_index(pipeline: Pipeline, question: Question) -> tuple[AskedRun, Artefact]:
-    """The index of a run whose stages run where they have not."""
+def made_index(pipeline: Pipeline, users: Sequence[str]) -> tuple[AskedRun, Artefact]:
+    """The index of a run whose stages run where they have not, to answer for these users, if for any."""
     from glta_cli.serving.recommender import AskedRun
 
     pipeline.require(SERVING)
     asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
     # Users are known once the data is prepared: a wrong id is not worth a training.
     prepared = pipeline.prepared()
-    if question.user is not None:
-        require_user(question.user, prepared, asked)
+    for user in users:
+        require_user(user, prepared, asked)
     announce(pipeline, prepared)
     return asked, pipeline.ensure(SERVING)
 
@@ -189,9 +231,6 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     if answer["interactions"] is not None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
         lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
-    if "among" in answer:
-        lines.append(styled(f"among the {counted(answer['among'], 'item')} that are chosen", DIM))
-        tell(answer["remarks"])
     print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
 
 

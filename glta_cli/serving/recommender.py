@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.counts import agreeing, counted
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.plugin.interactions import Interactions
@@ -183,6 +183,22 @@ def position_of(index: Index, user: str, asked: AskedRun | None = None) -> int:
     if position is None or not len(index.history.of(position)):
         raise unknown_user(user, index.user_ids.tolist(), index.artefact.parent("prepare") / USERS_FILE, asked)
     return position
+
+
+def positions_called(index: Index, users: Sequence[str], asked: AskedRun | None = None) -> NDArray[np.int64]:
+    """The indices of several users by their ids, [n]; raises as `position_of`, of all that are unknown together."""
+    positions: list[int] = []
+    unknown: list[InputError] = []
+    for user in users:
+        try:
+            positions.append(position_of(index, user, asked))
+        except InputError as error:
+            unknown.append(error)
+    if len(unknown) > 1:
+        raise InputErrors(unknown)
+    if unknown:
+        raise unknown[0]
+    return np.array(positions, dtype=np.int64)
 
 
 @contextmanager
