@@ -49,7 +49,7 @@ class Catalogue:
         raise self.unknown(name, location)
 
     def found(self, name: str) -> list[int]:
-        """The index of the item of that id, else those of all items of that title: as it is written, or whatever the case."""
+        """The index of the item of that id, else of those of that title: as it is written, or whatever the case."""
         item = self._by_id.get(name)
         if item is not None:
             return [item]
