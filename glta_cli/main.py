@@ -21,6 +21,7 @@ with early_signals:
     from glta_cli.commands.align import align
     from glta_cli.commands.doctor import doctor
     from glta_cli.commands.evaluate import evaluate
+    from glta_cli.commands.export import export
     from glta_cli.commands.finetune import finetune
     from glta_cli.commands.init import init
     from glta_cli.commands.plugins import plugins
@@ -55,6 +56,7 @@ app.command()(finetune)
 app.command()(evaluate)
 app.command()(recommend)
 app.command()(update)
+app.command()(export)
 app.command()(reproduce)
 app.command()(doctor)
 app.add_typer(runs, name="runs")

@@ -25,6 +25,8 @@ FLOORS = (
     "language",
     "stages",
     "evaluation",
+    "answers",
+    "web",
     "commands",
     "testing",
     "main",

@@ -21,7 +21,7 @@ from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE,
 from glta_cli.serving.fusion import fuse_terms
 from glta_cli.serving.language_scores import LanguageScores as LanguageScores
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
-from glta_cli.serving.linear_term import item_weights, linear_scorer
+from glta_cli.serving.linear_term import ItemWeights, item_weights, linear_scorer
 from glta_cli.serving.mapped_tensors import tensors_in
 from glta_cli.serving.served_row import ServedRow, served_row
 from glta_cli.serving.string_column import StringColumn
@@ -126,13 +126,29 @@ class Index:
 
     def linear_scorer(self) -> Scorer:
         """The linear term alone, by the histories the index is to rank by."""
+        return linear_scorer(*self.linear_term())
+
+    def linear_term(self) -> tuple[ItemWeights, float, Interactions]:
+        """The linear term's weights, its recency, and the histories the index is to rank by."""
         histories = self._interactions("linear") if "linear_indptr" in self._tensors else self.history
         path = self.artefact.mapped_file(LINEAR_FILE)
         weights = item_weights(path)
         if weights.item_count != histories.item_count:
             problem = f"item-item weights for {weights.item_count:,} of a catalogue of {histories.item_count:,}"
             raise damaged(path, problem)
-        return linear_scorer(weights, float(self.artefact.details["recency"]), histories)
+        return weights, float(self.artefact.details["recency"]), histories
+
+    def vectors(self, term: str) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """What the scores of the encoder or the language model are products of.
+
+        Returns:
+            Of users, [U, R, D], one query for each row of the list, R = 1 but for a readout of several; of items,
+            [D, I]; and the bias that is added, [I], or None.
+        """
+        tensors = self._tensors
+        if term == ENCODER:
+            return tensors["graph_users"][:, None], tensors["graph_items"], None
+        return tensors["rows"], tensors["items"], tensors["bias"]
 
     def term_scorer(self, term: str, *seen: Interactions) -> Scorer:
         """One term alone."""
@@ -147,6 +163,16 @@ class Index:
         if weights is None:
             return scorers[0]
         return lambda batch: fuse_terms([score(batch) for score in scorers], weights.of_lengths(lengths[batch]))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The lengths of users' histories by which terms are weighted, [U]."""
+        return self._tensors["lengths"]
+
+    @property
+    def delisted(self) -> NDArray[np.int64]:
+        """Items in nobody's answers, [n]."""
+        return self._tensors.get(DELISTED, np.empty(0, dtype=np.int64))
 
     def length(self, user: int) -> int:
         """The length of a user's history by which terms are weighted."""
