@@ -26,7 +26,6 @@ FLOORS = (
     "stages",
     "evaluation",
     "answers",
-    "web",
     "commands",
     "testing",
     "main",

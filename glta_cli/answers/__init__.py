@@ -1,1 +1,1 @@
-"""Answers: what a published run answers."""
+"""What a published run answers: the Python API, and what the commands and the service are written on."""

@@ -18,6 +18,7 @@ from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.files import write_bytes, write_json
 from glta_cli.recipe.fused_terms import LINEAR
 from glta_cli.serving.index import Index
+from glta_cli.serving.rows import rows_held
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
@@ -81,8 +82,8 @@ class MeasuredRun:
     prepared: Any
 
 
-def measured_run(workspace: Workspace, run: Run) -> MeasuredRun | None:
-    """What `glta evaluate` measures of a run; None where it is no more."""
+def measured_run(workspace: Workspace, run: Run, model: str | None) -> MeasuredRun | None:
+    """What `glta evaluate` measures of a run, and a row of it; None where it is no more, or has no such row."""
     from glta_cli.data.prepared import PreparedDataset
 
     artefacts = [workspace.published(stage, run.stages.get(stage, "")) for stage in ("index", "prepare")]
@@ -90,7 +91,8 @@ def measured_run(workspace: Workspace, run: Run) -> MeasuredRun | None:
     if index is None or prepared is None:
         return None
     found = Index(index)
-    return MeasuredRun(found, found.row, PreparedDataset(prepared))
+    row = found.row if model is None else rows_held(found).get(model)
+    return None if row is None else MeasuredRun(found, row, PreparedDataset(prepared))
 
 
 def export_vectors(
@@ -121,7 +123,7 @@ def export_vectors(
     vectors = exported_vectors(index, row, kept.terms, kept.rank)
     figures = None
     if measured is not None and not kept.exact:
-        exact = measured.index.scorer(*measured.prepared.masked_at_test())
+        exact = measured.index.scorer(*measured.prepared.masked_at_test(), row=measured.row)
         figures = loss_on_test(measured.index, measured.row, exact, kept.terms, kept.rank, measured.prepared)
     catalogue = ExportedCatalogue.of(index, vectors)
     note = {**named, **_said(index, row, kept, vectors, figures, catalogue), "format": form}

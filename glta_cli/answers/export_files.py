@@ -97,7 +97,7 @@ def _write_parquet(catalogue: ExportedCatalogue, folder: Path, *, item_vectors: 
 
 
 def _write_safetensors(catalogue: ExportedCatalogue, folder: Path) -> None:
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         "users": catalogue.user_vectors,
         "items": catalogue.item_vectors,
         "seen_indptr": catalogue.seen_indptr,

@@ -29,7 +29,7 @@ from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR
 from glta_cli.serving.fusion import deviations, fuse_terms
 from glta_cli.serving.index import Index
 from glta_cli.serving.linear_term import history_matrix
-from glta_cli.serving.served_row import ServedRow
+from glta_cli.serving.served_row import POPULARITY, ServedRow
 
 COMPARED = 10
 """Ranks by which an export is compared with the row it stands for."""
@@ -139,8 +139,7 @@ def _compared(
     """Of each user [B], the share of the first ten that both have, and whether they are the same in the same order."""
     lists = []
     for scores in (exact, exported):
-        mask_seen(scores, users, index.seen)
-        scores[:, index.delisted] = -np.inf
+        mask_seen(scores, users, *index.left_out(users))
         found = top_k(scores, COMPARED)
         # Of a user who has met nearly everything the last ranks are no answers.
         lists.append(np.where(np.isneginf(np.take_along_axis(scores, found, axis=1)), -1, found))
@@ -157,6 +156,8 @@ def _as_vectors(index: Index, term: str, rank: int | None) -> _Term:
     score = index.term_scorer(term, index.seen)
     if term == LINEAR:
         return _linear(index, score, rank)
+    if term == POPULARITY:
+        return _Term(lambda users: np.ones((len(users), 1), dtype=np.float32), index.popularity()[:, None], score)
     rows, columns, bias = index.vectors(term)
     if rows.shape[1] > 1:
         raise _several_rows(rows.shape[1])
@@ -169,8 +170,8 @@ def _as_vectors(index: Index, term: str, rank: int | None) -> _Term:
 def _linear(index: Index, score: Scorer, rank: int | None) -> _Term:
     if rank is None:
         raise needs_a_rank(str(index.artefact.details["terms"][LINEAR]))
-    weights, recency, histories = index.linear_term()
-    met = history_matrix(histories, recency)
+    weights, recency = index.item_weights()
+    met = history_matrix(index.linear_histories(), recency)
     sources, items = truncated_svd(weights.matrix, rank)
 
     def queries(users: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -102,18 +102,19 @@ def _vectors(
 ) -> dict[str, Any]:
     from glta_cli.answers.export import export_vectors, kept_terms, measured_run
     from glta_cli.serving.index import Index
+    from glta_cli.serving.rows import row_called
 
     index = Index(_answering(stored, data_dir))
-    row = index.row
+    row = row_called(index, model)
     named = [] if without is None else [part.strip() for part in without.split(",") if part.strip()]
     kept = kept_terms(row, named, rank)
     about = {"run": stored.name, "dataset": stored.dataset}
-    return export_vectors(index, row, kept, measured_run(workspace, stored), form, target, about)
+    return export_vectors(index, row, kept, measured_run(workspace, stored, model), form, target, about)
 
 
 def _answering(stored: Run, data_dir: Path | None) -> Artefact:
     """The index a run answers from, made now where it was never asked."""
-    from glta_cli.commands.recommend import published_index
+    from glta_cli.answers.published import published_index
 
     found = published_index(stored.name, data_dir)
     if found is not None:

@@ -27,7 +27,7 @@ from glta_cli.serving.recommender import recommend
 from glta_cli.stages.lineage import SERVING
 
 Run = Callable[..., Any]
-EASE = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
+EASE = "fusion.terms=[ease]"
 
 
 def export(root: Path, *arguments: str) -> Any:
@@ -111,10 +111,8 @@ def test_safetensors_hold_what_parquet_does(run_toy: Run, toy_root: Path, tmp_pa
 
 
 def test_what_a_cut_linear_term_costs_is_what_the_note_says(run_toy: Run, toy_root: Path, tmp_path: Path) -> None:
-    pipeline = run_toy(*EASE, stage=SERVING, name="cut")
+    pipeline = run_toy(EASE, stage=SERVING, name="cut")
     index = Index(pipeline.ensure("index"))
-    if "linear" not in index.row.terms:
-        pytest.fail(f"the linear term takes no part in {index.row}")
     note = export(toy_root, "--run", "cut", "--rank", "4", "--format", "parquet", str(tmp_path / "cut"))
     assert note["rank"] == 4
     found, artefact = best_unseen(tmp_path / "cut"), pipeline.ensure(SERVING)
@@ -140,15 +138,16 @@ def test_what_a_cut_linear_term_costs_is_what_the_note_says(run_toy: Run, toy_ro
         (["--format", "parkett"], "not one of parquet"),
         (["--format", "parquet", "--without", "eas"], "has no term eas"),
         (["--format", "parquet"], "no short vectors give exactly"),
-        (["--format", "parquet", "--without", "ease,lightgcn"], "leaves no term"),
-        (["--format", "parquet", "--without", "ease", "--rank", "4"], "no linear term to cut"),
+        (["--format", "parquet", "--without", "ease"], "leaves no term"),
+        (["--format", "parquet", "--model", "popularity", "--rank", "4"], "no linear term to cut"),
+        (["--format", "parquet", "--model", "eas"], "no row is called 'eas'"),
         (["--format", "parquet", "--run", "cutt"], "no run is called"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
     run_toy: Run, toy_root: Path, tmp_path: Path, arguments: list[str], problem: str
 ) -> None:
-    run_toy(*EASE, stage=SERVING, name="cut")
+    run_toy(EASE, stage=SERVING, name="cut")
     run = [] if "--run" in arguments else ["--run", "cut"]
     with pytest.raises(InputError, match=problem):
         CliRunner().invoke(
