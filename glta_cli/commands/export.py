@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glta_cli.answers.export_formats import MODEL
 from glta_cli.commands import completion
 from glta_cli.commands.options import DataDirOption, JsonOption, RunOption, open_pipeline
 from glta_cli.core.counts import counted
@@ -44,6 +45,12 @@ def export(
     without: Annotated[
         str | None, typer.Option("--without", metavar="ROW,...", help="Terms of the row to leave out; measured.")
     ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            "--evaluation", metavar="FILE.json", help="What `glta evaluate --json` printed, for the model card."
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,8 +68,16 @@ def export(
 
     require_format(form)
     target = checked_folder(folder)
+    _require_meant(form, {"--model": model, "--rank": rank, "--without": without}, {"--evaluation": evaluation})
     workspace = Workspace(data_dir)
     stored = finished_run(workspace, run)
+    if form == MODEL:
+        config = _model(workspace, stored, target, evaluation, data_dir)
+        if as_json:
+            show_json(config)
+        else:
+            print("\n".join(_model_lines(config, target)))
+        return
     note = _vectors(workspace, stored, form, target, model, rank, without, data_dir)
     if as_json:
         show_json(note)
@@ -88,6 +103,46 @@ def finished_run(workspace: Workspace, name: str | None) -> Run:
             hint=f"`glta finetune --run {stored.name}` goes on with it",
         )
     return stored
+
+
+def _require_meant(form: str, vectors: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
+    """Raise `InputError` where an option is given that the format has no use for."""
+    from glta_cli.core.errors import InputError
+
+    others = vectors if form == MODEL else whole
+    for option, value in others.items():
+        if value is not None:
+            hint = "it is about vectors" if form == MODEL else f"it is about --format {MODEL}"
+            raise InputError(f"means nothing with --format {form}", location=option, hint=hint)
+
+
+def _model(
+    workspace: Workspace, stored: Run, target: Path, evaluation: Path | None, data_dir: Path | None
+) -> dict[str, Any]:
+    from glta_cli.answers.export_folder import write_folder
+    from glta_cli.answers.model_evaluation import read_evaluation
+    from glta_cli.answers.model_folder import artefacts_of, bytes_of, write_model_folder
+    from glta_cli.core.storage import shown_bytes
+    from glta_cli.serving.index import Index
+
+    told = None if evaluation is None else read_evaluation(evaluation, stored.name, stored.dataset)
+    index = Index(_answering(stored, data_dir))
+    stored = workspace.required_run(stored.name).last_finished or stored  # with the index, where it was made now
+    artefacts = artefacts_of(workspace, stored)
+    size = bytes_of(artefacts)
+    say(f"writing {shown_bytes(size)}, with the ids and histories of {counted(len(index.user_ids), 'user')}")
+    config: dict[str, Any] = {}
+    write_folder(target, lambda folder: config.update(write_model_folder(folder, stored, artefacts, index, told)), size)
+    return config
+
+
+def _model_lines(config: Mapping[str, Any], target: Path) -> Iterator[str]:
+    from glta_cli.core.printable import printable
+
+    yield f"model of run {printable(config['run'])} (dataset {printable(config['dataset'])})"
+    yield f"by {printable(' + '.join(config['terms']))}"
+    yield "It holds personal data: publish it only where that may be read."
+    yield f"written to {printable(str(target))}; `glta import` makes the run of it elsewhere"
 
 
 def _vectors(
