@@ -13,9 +13,10 @@ from glta_cli.answers.export_files import ExportedCatalogue, write_vectors
 from glta_cli.answers.export_folder import checked_folder, write_folder
 from glta_cli.answers.export_loss import LossOnTest, loss_on_test
 from glta_cli.answers.export_note import readme
-from glta_cli.answers.exported_vectors import ExportedVectors, exported_vectors
+from glta_cli.answers.exported_vectors import ExportedVectors, KnownFactors, exported_vectors
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.files import write_bytes, write_json
+from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.fused_terms import LINEAR
 from glta_cli.serving.index import Index
 from glta_cli.serving.rows import rows_held
@@ -79,20 +80,18 @@ class MeasuredRun:
 
     index: Index
     row: ServedRow
-    prepared: Any
+    prepared: PreparedDataset
 
 
-def measured_run(workspace: Workspace, run: Run, model: str | None) -> MeasuredRun | None:
+def measured_run(workspace: Workspace, run: Run, row: ServedRow) -> MeasuredRun | None:
     """What `glta evaluate` measures of a run, and a row of it; None where it is no more, or has no such row."""
-    from glta_cli.data.prepared import PreparedDataset
-
-    artefacts = [workspace.published(stage, run.stages.get(stage, "")) for stage in ("index", "prepare")]
-    index, prepared = artefacts
+    index, prepared = (workspace.published(stage, run.stages.get(stage, "")) for stage in ("index", "prepare"))
     if index is None or prepared is None:
         return None
     found = Index(index)
-    row = found.row if model is None else rows_held(found).get(model)
-    return None if row is None else MeasuredRun(found, row, PreparedDataset(prepared))
+    same = rows_held(found).get(row.name)
+    alike = same is not None and set(same.terms) == set(row.terms)
+    return MeasuredRun(found, same, PreparedDataset(prepared)) if same is not None and alike else None
 
 
 def export_vectors(
@@ -120,11 +119,11 @@ def export_vectors(
         GltaError: the disk is full or fails.
     """
     target = checked_folder(target)
-    vectors = exported_vectors(index, row, kept.terms, kept.rank)
+    factors: KnownFactors = {}
+    vectors = exported_vectors(index, row, kept.terms, kept.rank, factors)
     figures = None
     if measured is not None and not kept.exact:
-        exact = measured.index.scorer(*measured.prepared.masked_at_test(), row=measured.row)
-        figures = loss_on_test(measured.index, measured.row, exact, kept.terms, kept.rank, measured.prepared)
+        figures = loss_on_test(measured.index, measured.row, kept.terms, kept.rank, measured.prepared, factors)
     catalogue = ExportedCatalogue.of(index, vectors)
     note = {**named, **_said(index, row, kept, vectors, figures, catalogue), "format": form}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glta_cli.answers.exported_vectors import COMPARED, exported_vectors
+from glta_cli.answers.exported_vectors import COMPARED, KnownFactors, exported_vectors
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.ranking.metrics import ranking_metrics
@@ -26,23 +26,28 @@ class LossOnTest:
 
 
 def loss_on_test(
-    index: Index, row: ServedRow, exact: Scorer, terms: Sequence[str], rank: int | None, prepared: PreparedDataset
+    index: Index,
+    row: ServedRow,
+    terms: Sequence[str],
+    rank: int | None,
+    prepared: PreparedDataset,
+    known: KnownFactors,
 ) -> LossOnTest | None:
     """Both figures, ranked as `glta evaluate` ranks; None where nobody has a test item.
 
     Args:
         index: the one that is measured, whose histories hold no test item.
-        exact: the scores of the row.
-        terms, rank: as of `exported_vectors`.
+        terms, rank, known: as of `exported_vectors`.
     """
     test = prepared.split("test")
     users = np.flatnonzero(test.counts)
     if not len(users):
         return None
-    found = exported_vectors(index, row, terms, rank)
+    found = exported_vectors(index, row, terms, rank, known)
+    seen = prepared.masked_at_test()
 
     def ndcg(score: Scorer) -> float:
-        ranked = rank_users(score, users, COMPARED, *prepared.masked_at_test(), description="rank test users")
+        ranked = rank_users(score, users, COMPARED, *seen, description="rank test users")
         return float(ranking_metrics(ranked, users, test, [COMPARED])[f"ndcg@{COMPARED}"].mean())
 
-    return LossOnTest(ndcg(exact), ndcg(product_scorer(found.users, found.items)), len(users))
+    return LossOnTest(ndcg(index.scorer(*seen, row=row)), ndcg(product_scorer(found.users, found.items)), len(users))

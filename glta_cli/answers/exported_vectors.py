@@ -28,8 +28,12 @@ from glta_cli.ranking.top_k import BLOCK, mask_seen, top_k
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR
 from glta_cli.serving.fusion import deviations, fuse_terms
 from glta_cli.serving.index import Index
+from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import history_matrix
 from glta_cli.serving.served_row import POPULARITY, ServedRow
+
+KnownFactors = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Of item-item weights, by the SHA-256 of their file, what `truncated_svd` gives."""
 
 COMPARED = 10
 """Ranks by which an export is compared with the row it stands for."""
@@ -65,17 +69,20 @@ class _Term:
     score: Scorer
 
 
-def exported_vectors(index: Index, row: ServedRow, terms: Sequence[str], rank: int | None) -> ExportedVectors:
+def exported_vectors(
+    index: Index, row: ServedRow, terms: Sequence[str], rank: int | None, known: KnownFactors | None = None
+) -> ExportedVectors:
     """The vectors of a row of an index, made of those of its terms that are kept.
 
     Args:
         terms: those kept, of `row.terms`.
         rank: how many singular vectors a linear term is given.
+        known: factors of item-item weights that were found before, of that rank; what is found now is added.
 
     Raises:
         InputError: a term reads several rows of a list out of the language model, or no rank is given for a linear one.
     """
-    kept = [_as_vectors(index, term, rank) for term in terms]
+    kept = [_as_vectors(index, term, rank, {} if known is None else known) for term in terms]
     left_out = [index.term_scorer(term, index.seen) for term in row.terms if term not in terms]
     items = np.concatenate([each.items for each in kept], axis=1)
     users = np.zeros((len(index.user_ids), items.shape[1]), dtype=np.float32)
@@ -152,10 +159,10 @@ def _compared(
 # ------------------------------------------------------------------------------------------------ terms as vectors
 
 
-def _as_vectors(index: Index, term: str, rank: int | None) -> _Term:
+def _as_vectors(index: Index, term: str, rank: int | None, known: KnownFactors) -> _Term:
     score = index.term_scorer(term, index.seen)
     if term == LINEAR:
-        return _linear(index, score, rank)
+        return _linear(index, score, rank, known)
     if term == POPULARITY:
         return _Term(lambda users: np.ones((len(users), 1), dtype=np.float32), index.popularity()[:, None], score)
     rows, columns, bias = index.vectors(term)
@@ -167,12 +174,15 @@ def _as_vectors(index: Index, term: str, rank: int | None) -> _Term:
     return _Term(lambda users: np.pad(rows[users, 0], ((0, 0), (0, 1)), constant_values=1), items, score)
 
 
-def _linear(index: Index, score: Scorer, rank: int | None) -> _Term:
+def _linear(index: Index, score: Scorer, rank: int | None, known: KnownFactors) -> _Term:
     if rank is None:
         raise needs_a_rank(str(index.artefact.details["terms"][LINEAR]))
     weights, recency = index.item_weights()
     met = history_matrix(index.linear_histories(), recency)
-    sources, items = truncated_svd(weights.matrix, rank)
+    digest = str(index.artefact.manifest["outputs"][LINEAR_FILE])
+    if digest not in known:
+        known[digest] = truncated_svd(weights.matrix, rank)
+    sources, items = known[digest]
 
     def queries(users: NDArray[np.int64]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = met[users] @ sources

@@ -115,8 +115,9 @@ def _manifests(folder: Path, run: Run) -> dict[tuple[str, str], dict[str, Any]]:
             raise GltaError("is missing", location=str(path), hint=NOT_WHOLE)
         found[stage, fingerprint] = manifest = read_sealed_json(path, hint=NOT_WHOLE)
         _require_plain(manifest, path)
-        prepared = manifest["inputs"].get("prepare") if stage == SERVING else None
-        other = FINGERPRINT.fullmatch(str(prepared)) and ("prepare", prepared) not in found
+        # After an update the data it answers from is another than it was trained on.
+        prepared = str(manifest["inputs"].get("prepare")) if stage == SERVING else ""
+        other = FINGERPRINT.fullmatch(prepared) and ("prepare", prepared) not in found
         if other and (folder / STAGES / "prepare" / f"{prepared}.json").is_file():
             wanted.append(("prepare", prepared))
     return found

@@ -164,17 +164,19 @@ def _vectors(
     named = [] if without is None else [part.strip() for part in without.split(",") if part.strip()]
     kept = kept_terms(row, named, rank)
     about = {"run": stored.name, "dataset": stored.dataset}
-    return export_vectors(index, row, kept, measured_run(workspace, stored, model), form, target, about)
+    return export_vectors(index, row, kept, measured_run(workspace, stored, row), form, target, about)
 
 
 def _answering(stored: Run, data_dir: Path | None) -> Artefact:
     """The index a run answers from, made now where it was never asked."""
+    from rich.markup import escape
+
     from glta_cli.answers.published import published_index
 
     found = published_index(stored.name, data_dir)
     if found is not None:
         return found[1]
-    say(f"run {stored.name} was not asked before: it gets its index first")
+    say(f"run {escape(stored.name)} was not asked before: it gets its index first")
     pipeline = open_pipeline(None, stored.name, None, data_dir, None, None, prefer_latest=True)
     return pipeline.ensure(SERVING)
 
