@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,13 +76,23 @@ def export(
         if as_json:
             show_json(config)
         else:
-            print("\n".join(_model_lines(config, target)))
+            _show(_model_lines(config, target))
         return
     note = _vectors(workspace, stored, form, target, model, rank, without, data_dir)
     if as_json:
         show_json(note)
     else:
-        print("\n".join(_lines(note, target)))
+        _show(_lines(note, target))
+
+
+def _show(lines: Iterable[str]) -> None:
+    """Lines on stdout, each as wide as the terminal, whatever letters a name is in."""
+    from rich.console import Group
+    from rich.markup import escape
+
+    from glta_cli.core.terminal import show_table
+
+    show_table(Group(*map(escape, lines)))
 
 
 def finished_run(workspace: Workspace, name: str | None) -> Run:
@@ -186,8 +196,8 @@ def _lines(note: Mapping[str, Any], target: Path) -> Iterator[str]:
     from glta_cli.core.printable import printable
 
     sizes = f"{counted(note['users'], 'user')}, {counted(note['items'], 'item')}, {note['dimensions']} dimensions"
-    yield f"{note['format']} of run {printable(note['run'])} (dataset {printable(note['dataset'])}): {sizes}"
-    yield f"by {printable(' + '.join(note['terms']))}"
+    yield f"{note['format']} of run {printable(note['run'])} (dataset {printable(note['dataset'])})"
+    yield f"{sizes}, by {printable(' + '.join(note['terms']))}"
     yield from measured_lines(note)
     yield "Seen items are not masked: leave them out by the list beside the vectors."
     yield f"written to {printable(str(target))}; its README.md shows a search"
