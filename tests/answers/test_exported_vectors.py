@@ -19,6 +19,7 @@ from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.serving.fusion import FusionWeights, fuse_terms
 from glta_cli.serving.index import Index
+from glta_cli.serving.served_row import ServedRow
 from glta_cli.stages.lineage import SERVING
 
 Run = Callable[..., Any]
@@ -83,6 +84,21 @@ def test_a_linear_term_is_cut_and_all_of_its_singular_vectors_lose_nothing(run_t
     assert short.overlap.mean() < 1
     whole = exported_vectors(index, index.row, index.row.terms, 40)
     assert_allclose(whole.users @ whole.items.T, index.scorer()(np.arange(60)), atol=1e-5)
+    assert whole.overlap.mean() > 0.99
+
+
+def test_a_sum_with_a_cut_linear_term_says_what_it_loses(run_toy: Run) -> None:
+    index = Index(run_toy("fusion.terms=[ease]", stage=SERVING, name="ease").ensure(SERVING))
+    names = {"linear": "ease", "encoder": "lightgcn"}
+    row = ServedRow(("linear", "encoder"), FusionWeights([0, 11], [[1.0, 0.3], [0.5, 1.0]]), names, names)
+    found = exported_vectors(index, row, row.terms, 4)
+    both = [ranked(index, score) for score in (index.scorer(row=row), product_scorer(found.users, found.items))]
+    shared = [len(set(first) & set(second)) / 10 for first, second in zip(*both, strict=True)]
+    np.testing.assert_allclose(found.overlap, shared)
+    assert 0.5 < found.overlap.mean() < 1
+    assert_array_equal(found.same, (both[0] == both[1]).all(axis=1))
+    # Its own scores spread as they do in the row, not as the cut ones do.
+    whole = exported_vectors(index, row, row.terms, 40)
     assert whole.overlap.mean() > 0.99
 
 
