@@ -119,7 +119,7 @@ def test_what_was_changed_since_is_not_taken_in(folder: Path, tmp_path: Path) ->
     for content in (copy / "run" / "content").iterdir():
         content.unlink()
     with pytest.raises(GltaError, match="is missing"):
-        glta("import", str(copy), "--data-dir", str(tmp_path / "new"))
+        glta("import", str(copy), "--data-dir", str(tmp_path / "newer"))
 
 
 def test_a_name_that_another_run_has_is_left_to_it(folder: Path, toy_root: Path, tmp_path: Path, run_toy: Run) -> None:
