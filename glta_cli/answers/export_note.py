@@ -76,11 +76,12 @@ def readme(note: Mapping[str, Any]) -> str:
     name = note["format"]
     files = "\n".join(f"- `{file}`: {about}" for file, about in FILES[name].items())
     sizes = f"{counted(note['users'], 'user')} and {counted(note['items'], 'item')}"
+    made = f" ({' + '.join(note['terms'])})" if len(note["terms"]) > 1 else ""
     measured = "\n".join(measured_lines(note))
     return f"""# Vectors of {note["run"]} ({note["dataset"]})
 
 {sizes} with {note["dimensions"]} dimensions each. A user's recommendations are the items with the
-largest **inner product** with the user's vector, as the row `{note["row"]}` ranks them ({", ".join(note["terms"])}).
+largest **inner product** with the user's vector, as the row `{note["row"]}`{made} ranks them.
 
 {measured}
 

@@ -22,6 +22,7 @@ def model_card(config: Mapping[str, Any], index: Index, evaluation: Mapping[str,
         adapter: whether there is one of peft.
     """
     head = "\n".join(_metadata(config, adapter))
+    made = f": {' + '.join(config['terms'])}" if len(config["terms"]) > 1 else ""
     people = f"{counted(config['users'], 'user')} and {counted(config['items'], 'item')}"
     return f"""---
 {head}
@@ -31,7 +32,7 @@ def model_card(config: Mapping[str, Any], index: Index, evaluation: Mapping[str,
 
 A recommendation model of `{config["dataset"]}` for {people}, by Graph-Language Token Alignment (Yang et al., WWW 2025
 Companion, doi 10.1145/3701716.3715583), trained with glta {config["glta_version"]}. It answers by the row
-`{config["row"]}`: {" + ".join(config["terms"])}.
+`{config["row"]}`{made}.
 
 {_made_of(config)}
 
