@@ -21,7 +21,9 @@ with early_signals:
     from glta_cli.commands.align import align
     from glta_cli.commands.doctor import doctor
     from glta_cli.commands.evaluate import evaluate
+    from glta_cli.commands.export import export
     from glta_cli.commands.finetune import finetune
+    from glta_cli.commands.import_run import import_run
     from glta_cli.commands.init import init
     from glta_cli.commands.plugins import plugins
     from glta_cli.commands.prepare import prepare
@@ -57,6 +59,8 @@ app.command()(evaluate)
 app.command()(recommend)
 app.command()(similar)
 app.command()(update)
+app.command()(export)
+app.command("import")(import_run)
 app.command()(reproduce)
 app.command()(doctor)
 app.add_typer(runs, name="runs")
