@@ -83,7 +83,7 @@ class BuildIndex(ModelStage):
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, prepared = context.recipe, context.prepared
         terms = terms_of(recipe)
-        held = ENCODER_AND_LANGUAGE if of_pair(terms) else terms_had(context)
+        held = ENCODER_AND_LANGUAGE if of_pair(terms) else terms
         histories = context.histories_at_test
         encoder, aligned = context.artefacts["pretrain-graph"], aligned_parameters(context)
         graph = with_cold_nodes(context, read_embeddings(encoder, at_test=True), histories)
@@ -149,11 +149,6 @@ class BuildIndex(ModelStage):
 def of_pair(terms: tuple[str, ...]) -> bool:
     """Whether these are the encoder and the language model, or that alone: the index of 0.1, and nothing to choose."""
     return terms in (ENCODER_AND_LANGUAGE, (LANGUAGE,))
-
-
-def terms_had(context: StageContext) -> tuple[str, ...]:
-    """The terms of the recipe that there are: no linear one where no linear row fits the catalogue."""
-    return tuple(term for term in terms_of(context.recipe) if term != LINEAR or FIT_LINEAR in context.artefacts)
 
 
 def rows_of(context: StageContext, terms: tuple[str, ...]) -> dict[str, str]:

@@ -243,6 +243,17 @@ def test_without_a_language_model_its_rungs_are_left_out_and_named(
     assert ladder["rungs"][encoder["against"] - 1]["name"] == ladder["base"]
 
 
+def test_what_sets_linear_rungs_apart_from_the_runs_own_term_is_said(
+    run_toy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_transformers(monkeypatch)
+    own = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
+    apart = run_toy(*own, "evaluate.baselines={ease: {regularization: 7}}", name="no-language-model")
+    notes = " ".join(ladder_notes(climbed(apart, permutations=10)))
+    assert "ease as evaluate.baselines sets it (regularization 7); the run's own linear term is fitted" in notes
+    assert "evaluate.baselines" not in " ".join(ladder_notes(climbed(run_toy(*own, name="no-language-model"))))
+
+
 def test_without_texts_the_rungs_that_read_them_are_left_out_and_named(
     toy_table: Path, tiny_recipe: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
