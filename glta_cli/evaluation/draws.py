@@ -68,13 +68,15 @@ def evaluate_draws(
     Returns:
         What `evaluate_run` does of the run's own draw and, of several, `draws`: [{"seed", "users", "models",
         "comparison", "cold_start", ...}], and `mean_over_draws`: {"models", "cold_start": {part: {row: {metric}}}}, of
-        the rows that all draws have.
+        the rows and parts that all draws have.
     """
     reports = [evaluate_run(each, rows, settings) for each in (pipeline, *others)]
     if not others:
         return reports[0]
     seeds = [each.recipe.dataset.split.seed for each in (pipeline, *others)]
+    # A part may be empty in a draw, such as that of the others where few are left.
     parts = reports[0]["cold_start"]["parts"] if reports[0]["cold_start"] else {}
+    parts = [part for part in parts if all(part in report["cold_start"]["parts"] for report in reports)]
     return {
         **reports[0],
         "draws": [

@@ -22,6 +22,9 @@ MODEL_ROW: Final = "glta"
 LANGUAGE_ROW: Final = "glta-llm"
 """The language model's own ranking. The encoder's has the encoder's name, the linear term's the baseline's."""
 
+LINEAR_ROW: Final = "glta-linear"
+"""The linear term's, where another row has the name of its baseline."""
+
 POPULARITY: Final = "popularity"
 """Of how many met an item: a row that every index can tell, whoever asks."""
 

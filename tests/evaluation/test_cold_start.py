@@ -216,6 +216,13 @@ def test_what_is_learnt_of_each_user_or_item_is_not_guessed_by_numbers_of_rows(
     assert learns_items(context, FULL_PARAMETERS) is of_each_item
 
 
+def test_a_hidden_item_alone_is_told_apart_from_nothing() -> None:
+    relevant = Interactions.from_pairs([0], [1], user_count=1, item_count=3)
+    for hidden, told in (([False, True, False], True), ([False, True, True], False)):
+        part = Part("cold items", "", relevant, np.array(hidden))
+        assert tells_apart(lambda users: np.zeros((len(users), 3), dtype=np.float32), part) is told
+
+
 # ------------------------------------------------------------------------------------------------------ the prior
 
 
@@ -317,6 +324,28 @@ def test_a_row_that_not_all_draws_have_is_left_out_of_their_means(monkeypatch: p
     table = parts_table(found)
     assert table is not None
     assert table.row_count == 1
+
+
+def test_a_part_that_not_all_draws_have_is_left_out_of_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {"ease": {"ndcg@10": 0.1, "recall@20": 0.2}}
+
+    def report(pipeline: Any, *_: Any) -> dict[str, Any]:
+        sizes = {"about": "some", "users": 1, "candidates": 2, "chance": models["ease"], "intervals": {}}
+        parts = {name: {**sizes, "models": models} for name in pipeline.parts}
+        cold = {"hides": "items", "hidden": {"valid": 1, "test": 1}, "blind": [], "parts": parts}
+        return {**dict.fromkeys(KEPT), "models": models, "tuning": {}, "cold_start": cold}
+
+    def draw(seed: int, *parts: str) -> Any:
+        split = SimpleNamespace(seed=seed)
+        return SimpleNamespace(recipe=SimpleNamespace(dataset=SimpleNamespace(split=split)), parts=parts)
+
+    monkeypatch.setattr("glta_cli.evaluation.draws.evaluate_run", report)
+    draws = draw(0, "cold items", "warm items", "all items"), [draw(1, "cold items", "all items")]
+    found = evaluate_draws(*draws, [], EvaluateSettings())
+    assert list(found["mean_over_draws"]["cold_start"]) == ["cold items", "all items"]
+    table = parts_table(found)
+    assert table is not None
+    assert len(table.columns) == 1 + 2 * 2
 
 
 def test_a_split_that_is_the_same_from_every_seed_is_not_drawn_again(run_toy: Callable[..., Pipeline]) -> None:
