@@ -45,8 +45,7 @@ def _bars(rows: Sequence[Mapping[str, Any]]) -> str:
         )
     told = ", ".join(f"{name} {figure:.4f}" for name, figure in figures)
     on = escape(str(rows[0]["on"]))
-    return (
-        f"<br><small>NDCG@10 on {on}</small><br>"
-        f'<svg role="img" aria-label="NDCG@10 on {on}: {escape(told)}" '
-        f'width="{WIDTH}" height="{len(figures) * HEIGHT}" fill="currentColor" font-size="12" font-family="sans-serif">{"".join(drawn)}</svg>'
-    )
+    size = f'width="{WIDTH}" height="{len(figures) * HEIGHT}"'
+    style = 'fill="currentColor" font-size="12" font-family="sans-serif"'
+    spoken = f'role="img" aria-label="NDCG@10 on {on}: {escape(told)}"'
+    return f"<br><small>NDCG@10 on {on}</small><br><svg {spoken} {size} {style}>{''.join(drawn)}</svg>"
