@@ -119,7 +119,10 @@ def question_of(chosen: Choosing, user: str | None, history: list[str] | None) -
         RefusedError: something is asked that cannot be answered.
     """
     said = {name: getattr(chosen, name) for name in chosen.model_fields_set - {"user", "history"}}
-    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    # What is null is as if it was not said.
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in said.items() if value is not None
+    }
     for name in given.keys() - ANSWERED:
         raise refused(422, name, "it is not answered here", None)
     return Question(user=user, history=None if history is None else tuple(history), **given)
