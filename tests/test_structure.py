@@ -25,6 +25,7 @@ FLOORS = (
     "language",
     "stages",
     "evaluation",
+    "answers",
     "commands",
     "testing",
     "main",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +22,7 @@ from glta_cli.commands.options import (
 )
 from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
 from glta_cli.core.counts import counted
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import (
     BOLD,
@@ -37,22 +38,37 @@ from glta_cli.core.terminal import (
     styled,
 )
 from glta_cli.stages.lineage import SERVING
-from glta_cli.stages.parameter_files import FULL_PARAMETERS
 
 if TYPE_CHECKING:
+    from glta_cli.answers.question import Question
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.serving.recommender import AskedRun
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.artefact import Artefact
-    from glta_cli.workspace.run import Run
-    from glta_cli.workspace.workspace import Workspace
 
 HISTORY_SHOWN = 5
+# What a question may be wrong about, as its parts are called in Python.
+QUESTIONS = frozenset({"user", "history", "model"})
 
 
 def recommend(
-    user: Annotated[str, typer.Option("--user", metavar="ID", help="A user's id, as in the source data.")],
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="ID", help="A user's id, as in the source data.")
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history",
+            metavar="ITEM,...",
+            help="Of somebody who is in no file: ids or titles, oldest first, with commas between them.",
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many items.")] = 10,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="ROW", help="Rank by another row than the one validation found best."),
+    ] = None,
+    include_seen: Annotated[bool, typer.Option("--include-seen", help="Also what the person has met already.")] = False,
     recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -63,41 +79,80 @@ def recommend(
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend items to one user.
+    """Recommend items to one user, or to somebody who is in no file.
 
     Without --recipe or --run it asks the latest finished run. With nothing prepared it runs the quickstart recipe from
     the start and says what it does meanwhile.
 
     Example: glta recommend --user 42 -k 5
+    Example: glta recommend --history "Heat (1995),Alien"
     """
-    from glta_cli.serving.recommender import AskedRun, known_to
-    from glta_cli.serving.recommender import recommend as best_items
+    from glta_cli.answers.published import published_index
+    from glta_cli.answers.question import Question
+    from glta_cli.answers.run import Run
 
-    found = None
-    if recipe is None and not overrides and seed is None and not refresh:
-        found = published_index(run, data_dir)
-        if found is not None and profile:
-            say("nothing to profile: the index is up to date")
-    if found is None:
-        pipeline = open_pipeline(
-            recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
-        )
-        pipeline.require(SERVING)
-        asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
-        # Users are known once the data is prepared: a wrong id is not worth a training.
-        prepared = pipeline.prepared()
-        require_user(user, prepared, asked)
-        announce(pipeline, prepared)
-        found = asked, pipeline.ensure(SERVING)
-    asked, index = found
-
-    # The index is named by its content, so two runs may share one: only the command knows the run.
-    named = {"user": user, "run": asked.name, "dataset": asked.dataset, **known_to(index)}
-    answer = {**named, **best_items(index, user, k, asked)}
+    question = Question(user, history_named(history), k, model, include_seen)
+    with as_options():
+        question.require_somebody()
+        found = None
+        if recipe is None and not overrides and seed is None and not refresh:
+            found = published_index(run, data_dir)
+            if found is not None and profile:
+                say("nothing to profile: the index is up to date")
+        if found is None:
+            pipeline = open_pipeline(
+                recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
+            )
+            found = made_index(pipeline, question)
+        # The index is named by its content, so two runs may share one: only the command knows the run.
+        answer = Run(*found).answer(question)
     if as_json:
         show_json(answer)
     else:
         show_answer(answer)
+
+
+def history_named(history: str | None) -> tuple[str, ...] | None:
+    """The items of `--history`, separated by commas; one that holds a comma stands in quotes.
+
+    Raises:
+        InputError: a quote has no end.
+    """
+    if history is None:
+        return None
+    import csv
+
+    try:
+        names = next(csv.reader([history], skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        hint = 'separate ids or titles by commas; one with a comma stands in quotes: "Heat, 1995",A-12'
+        raise InputError(f"cannot be read as a list: {error}", location="--history", hint=hint) from error
+    return tuple(name.strip() for name in names if name.strip())
+
+
+@contextmanager
+def as_options() -> Iterator[None]:
+    """Errors of a question name the option that asked it."""
+    try:
+        yield
+    except GltaError as error:
+        if error.location in QUESTIONS:
+            error.location = f"--{error.location.replace('_', '-')}"
+        raise
+
+
+def made_index(pipeline: Pipeline, question: Question) -> tuple[AskedRun, Artefact]:
+    """The index of a run whose stages run where they have not."""
+    from glta_cli.serving.recommender import AskedRun
+
+    pipeline.require(SERVING)
+    asked = AskedRun(pipeline.name, pipeline.recipe.dataset.name)
+    # Users are known once the data is prepared: a wrong id is not worth a training.
+    prepared = pipeline.prepared()
+    if question.user is not None:
+        require_user(question.user, prepared, asked)
+    announce(pipeline, prepared)
+    return asked, pipeline.ensure(SERVING)
 
 
 def require_user(user: str, prepared: PreparedDataset, asked: AskedRun) -> None:
@@ -106,46 +161,6 @@ def require_user(user: str, prepared: PreparedDataset, asked: AskedRun) -> None:
 
     if user not in prepared.user_ids:
         raise unknown_user(user, prepared.user_ids, prepared.artefact.path / USERS_FILE, asked)
-
-
-def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, Artefact] | None:
-    """The run and its index where one is published: answering from it needs no torch.
-
-    A finished run of 0.1 answers from what it has, and a line says that this is not all that is known; one that was
-    measured before it was asked gets its serving index first.
-    """
-    from glta_cli.serving.recommender import AskedRun
-    from glta_cli.workspace.source_changes import tell_changed_sources
-    from glta_cli.workspace.workspace import Workspace
-
-    workspace = Workspace(data_dir)
-    stored = workspace.answering_run(run)
-    if stored is None or not stored.finished:
-        return None
-    artefact = _readable(workspace, stored, SERVING)
-    if artefact is None:
-        encoder = workspace.published("pretrain-graph", stored.stages.get("pretrain-graph", ""))
-        if encoder is not None and encoder.has(FULL_PARAMETERS):
-            return None
-        artefact = _readable(workspace, stored, "index")
-        if artefact is None:
-            return None
-        from rich.markup import escape
-
-        say(
-            f"[yellow]note[/]: run {escape(stored.name)} is of 0.1 and answers from training items alone; "
-            "[bold]glta update[/] takes in all that is known"
-        )
-    tell_changed_sources(stored, workspace)
-    return AskedRun(stored.name, stored.dataset), artefact
-
-
-def _readable(workspace: Workspace, run: Run, stage: str) -> Artefact | None:
-    """What a run published for a stage that answers, in a layout this version reads."""
-    from glta_cli.serving.index import readable
-
-    artefact = workspace.published(stage, run.stages[stage]) if stage in run.stages else None
-    return artefact if artefact is not None and readable(artefact.manifest["settings"].get("layout")) else None
 
 
 def announce(pipeline: Pipeline, prepared: PreparedDataset) -> None:
@@ -162,13 +177,14 @@ def announce(pipeline: Pipeline, prepared: PreparedDataset) -> None:
 def show_answer(answer: Mapping[str, Any]) -> None:
     """The user's recent items, then the ranked list, on stdout."""
     width = results_width()
-    user, run, dataset = (printable(answer[key]) for key in ("user", "run", "dataset"))
+    user, run, dataset = (printable(str(answer[key])) for key in ("user", "run", "dataset"))
+    somebody = "somebody new" if answer["user"] is None else f"user {user}"
     lines = []
     if answer["history"]:
-        lines.append(styled(f"user {user}, most recent first", DIM))
+        lines.append(styled(f"{somebody}, most recent first", DIM))
         lines += [shortened(f"  {printable(entry['title'])}", width) for entry in answer["history"][:HISTORY_SHOWN]]
         lines.append("")
-    lines.append(styled(f"recommended to user {user} by run {run} (dataset {dataset})", BOLD))
+    lines.append(styled(f"recommended to {somebody} by run {run} (dataset {dataset})", BOLD))
     if "answered_by" in answer:
         lines.append(styled(shortened(f"by {printable(answer['answered_by'])}", width), DIM))
     if answer["interactions"] is not None:

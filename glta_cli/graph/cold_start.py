@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from glta_cli.graph.user_map import UserMap
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.training.ridge import ridge_regression
 
@@ -71,7 +72,7 @@ def with_new_users(users: Vectors, items: Vectors, history: Interactions) -> Vec
     if history.user_count == count:
         return users
     means, met = _means(items, history)
-    new = _from_items(users, means[:count], met[:count], means[count:], met[count:])
+    new = _map_from_items(users, means[:count], met[:count]).vectors_of(means[count:], met[count:])
     return np.concatenate([users, new]).astype(np.float32)
 
 
@@ -86,27 +87,36 @@ def with_unmet_users(users: Vectors, items: Vectors, history: Interactions, know
         return users
     means, met = _means(items, history)
     result = users.copy()
-    result[~known] = _from_items(users[known], means[known], met[known], means[~known], met[~known])
+    result[~known] = _map_from_items(users[known], means[known], met[known]).vectors_of(means[~known], met[~known])
     return result
 
 
-def _from_items(
-    users: Vectors, means: Vectors, met: NDArray[np.bool_], new_means: Vectors, new_met: NDArray[np.bool_]
-) -> Vectors:
-    """Vectors of m new users by the means of their items, [m, d].
+def user_map(users: Vectors, items: Vectors, history: Interactions) -> UserMap:
+    """The map by which people no training has met follow from their items.
 
     Args:
-        users: of n known ones, [n, d].
-        means: of the vectors of each known user's items, [n, d]; `met` says who has any, [n].
-        new_means: those of the new users, [m, d]; `new_met` says who of them has any, [m].
+        users: of the known ones, [U, d], who are the first of the history.
+        items: of all items of the history, [I, d].
+    """
+    means, met = _means(items, history)
+    return _map_from_items(users, means[: len(users)], met[: len(users)])
+
+
+def _map_from_items(users: Vectors, means: Vectors, met: NDArray[np.bool_]) -> UserMap:
+    """The map found among n known users.
+
+    Args:
+        users: [n, d].
+        means: of the vectors of each one's items, [n, d]; `met` says who has any, [n].
     """
     learnt = np.flatnonzero(met)[:MOST_LEARNT]
-    new = np.tile(users.mean(axis=0), (len(new_means), 1))
+    mean = users.mean(axis=0)
     if len(learnt):
-        new[new_met] = foretold(means[learnt], users[learnt], new_means[new_met])
-    if np.allclose(np.linalg.norm(users, axis=1), 1, atol=1e-3):
-        new /= np.maximum(np.linalg.norm(new, axis=1, keepdims=True), 1e-12)
-    return new
+        found = ridge_regression(torch.from_numpy(means[learnt]), torch.from_numpy(users[learnt]))
+        weight, intercept = (each.numpy() for each in found)
+    else:
+        weight, intercept = np.zeros((len(mean), len(mean))), mean.astype(np.float64)
+    return UserMap(weight, intercept, mean, bool(np.allclose(np.linalg.norm(users, axis=1), 1, atol=1e-3)))
 
 
 def with_new_items(items: Vectors, texts: Vectors | None, count: int, met: NDArray[np.bool_]) -> Vectors:

@@ -15,20 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.tensors import damaged
+from glta_cli.graph.user_map import UserMap
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, LINEAR
-from glta_cli.serving.fusion import fuse_terms
 from glta_cli.serving.language_scores import LanguageScores as LanguageScores
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
-from glta_cli.serving.linear_term import item_weights, linear_scorer
+from glta_cli.serving.linear_term import ItemWeights, item_weights, linear_scorer
 from glta_cli.serving.mapped_tensors import tensors_in
-from glta_cli.serving.served_row import ServedRow, served_row
+from glta_cli.serving.served_row import POPULARITY, ServedRow, served_row
 from glta_cli.serving.string_column import StringColumn
+from glta_cli.serving.user_map_file import stored_user_map
 from glta_cli.workspace.artefact import Artefact
 
 LAYOUT: Final = 3
 """Part of the settings of the stage: an index of another layout is built again."""
+
+SERVING_LAYOUT: Final = 4
+"""Of an index that answers, which holds the encoder's and the linear term's scores whatever takes part, and the map by
+which people who are in no file get a vector."""
 
 PAIR_LAYOUT: Final = 2
 """Of an index of the encoder and the language model alone, as it was before other terms could take part."""
@@ -47,7 +52,7 @@ SEEN_TENSORS = {"seen_indptr", "seen_items"}
 
 def readable(layout: Any) -> bool:
     """Whether this version reads an index of that layout."""
-    return layout in (PAIR_LAYOUT, LAYOUT)
+    return layout in (PAIR_LAYOUT, LAYOUT, SERVING_LAYOUT)
 
 
 class Index:
@@ -82,14 +87,24 @@ class Index:
         """What is never recommended again: the history, unless only some of it keeps an item out."""
         return self._interactions("seen") if self._tensors.keys() >= SEEN_TENSORS else self.history
 
-    def left_out(self, user: int) -> tuple[Interactions, ...]:
-        """What is masked for one user: what counts as seen, and as if it was seen what is in nobody's answers."""
-        delisted = self._tensors.get(DELISTED)
-        if delisted is None:
-            return (self.seen,)
-        indptr = np.zeros(self.seen.user_count + 1, dtype=np.int64)
-        indptr[user + 1 :] = len(delisted)
-        return self.seen, Interactions(indptr, delisted, self.seen.item_count)
+    @property
+    def delisted(self) -> NDArray[np.int64]:
+        """Items that are in nobody's answers, int64 [n], ascending."""
+        return self._tensors.get(DELISTED, np.empty(0, dtype=np.int64))
+
+    def left_out(self, users: NDArray[np.int64]) -> tuple[Interactions, ...]:
+        """What is masked for some users [B]: what counts as seen, and as if it was what is in nobody's answers."""
+        return (self.seen, *self.delisted_for(users, self.seen.user_count))
+
+    def delisted_for(self, users: NDArray[np.int64], count: int) -> tuple[Interactions, ...]:
+        """What is in nobody's answers as if some of `count` users had seen it; nothing where all is listed."""
+        delisted = self.delisted
+        if not len(delisted):
+            return ()
+        per_user = np.zeros(count + 1, dtype=np.int64)
+        per_user[1:][users] = len(delisted)
+        items = np.tile(delisted, int(np.count_nonzero(per_user)))
+        return (Interactions(np.cumsum(per_user), items, self.seen.item_count),)
 
     @property
     def user_ids(self) -> StringColumn:
@@ -121,32 +136,55 @@ class Index:
 
     def language_scorer(self, *seen: Interactions) -> Scorer:
         """The language model alone."""
-        tensors = self._tensors
-        return LanguageScores(tensors["rows"], tensors["items"].T, tensors["bias"]).scorer(*seen)
+        return self.language_scores(self._tensors["rows"]).scorer(*seen)
+
+    def language_scores(self, rows: NDArray[np.float32]) -> LanguageScores:
+        """The language model's term of people whose rows these are, [B, R, D]."""
+        return LanguageScores(rows, self._tensors["items"].T, self._tensors["bias"])
 
     def linear_scorer(self) -> Scorer:
         """The linear term alone, by the histories the index is to rank by."""
         histories = self._interactions("linear") if "linear_indptr" in self._tensors else self.history
+        return linear_scorer(*self.item_weights(), histories)
+
+    def popularity(self) -> NDArray[np.float32]:
+        """How many met each item, float32 [I]."""
+        return np.bincount(self.history.items, minlength=self.history.item_count).astype(np.float32)
+
+    def user_map(self) -> UserMap | None:
+        """How people who are in no file follow from their items; None where an earlier version wrote none."""
+        return stored_user_map(self._tensors)
+
+    def graph_vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The encoder's vectors of users, [U, d], and of items as columns, [d, I]."""
+        return self._tensors["graph_users"], self._tensors["graph_items"]
+
+    def item_weights(self) -> tuple[ItemWeights, float]:
+        """The linear term's weights, and what each newer item makes an older one weigh.
+
+        Raises:
+            GltaError: the file is damaged.
+        """
         path = self.artefact.mapped_file(LINEAR_FILE)
-        weights = item_weights(path)
-        if weights.item_count != histories.item_count:
-            problem = f"item-item weights for {weights.item_count:,} of a catalogue of {histories.item_count:,}"
-            raise damaged(path, problem)
-        return linear_scorer(weights, float(self.artefact.details["recency"]), histories)
+        weights, items = item_weights(path), self.history.item_count
+        if weights.item_count != items:
+            raise damaged(path, f"item-item weights for {weights.item_count:,} of a catalogue of {items:,}")
+        return weights, float(self.artefact.details["recency"])
 
     def term_scorer(self, term: str, *seen: Interactions) -> Scorer:
         """One term alone."""
+        if term == POPULARITY:
+            counts = self.popularity()
+            return lambda batch: np.tile(counts, (len(batch), 1))
         if term == LANGUAGE:
             return self.language_scorer(*seen)
         return self.graph_scorer() if term == ENCODER else self.linear_scorer()
 
-    def scorer(self, *seen: Interactions) -> Scorer:
-        """The row it answers from: one term as it is, or several weighted and added up."""
-        scorers = [self.term_scorer(term, *seen) for term in self.row.terms]
-        weights, lengths = self.row.weights, self._tensors["lengths"]
-        if weights is None:
-            return scorers[0]
-        return lambda batch: fuse_terms([score(batch) for score in scorers], weights.of_lengths(lengths[batch]))
+    def scorer(self, *seen: Interactions, row: ServedRow | None = None) -> Scorer:
+        """The row it answers from, or another it holds: one term as it is, or several weighted and added up."""
+        row = row or self.row
+        scorers = [self.term_scorer(term, *seen) for term in row.terms]
+        return row.scorer_of(scorers, self._tensors["lengths"])
 
     def length(self, user: int) -> int:
         """The length of a user's history by which terms are weighted."""

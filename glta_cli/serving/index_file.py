@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.tensors import write_tensors
+from glta_cli.graph.user_map import UserMap
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.serving.index import DELISTED, VECTORS
 from glta_cli.serving.language_scores import LanguageScores
 from glta_cli.serving.linear_term import LINEAR
 from glta_cli.serving.string_column import StringColumn
+from glta_cli.serving.user_map_file import user_map_tensors
 
 GraphVectors = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Of users, [U, d], and items, [I, d]."""
@@ -31,6 +33,7 @@ def write_index(
     linear: Interactions | None = None,
     seen: Interactions | None = None,
     delisted: NDArray[np.int64] | None = None,
+    user_map: UserMap | None = None,
     user_ids: list[str],
     item_ids: list[str],
     titles: list[str],
@@ -45,6 +48,7 @@ def write_index(
         language, graph: of terms the index holds; None of those it does not.
         lengths: the users' history lengths that fusion looks at, [U].
         linear: the histories a linear term scores by; None where the index holds none.
+        user_map: how people who are in no file follow from their items, in the space of `graph`.
     """
     columns = {
         name: StringColumn.of(strings)
@@ -68,6 +72,8 @@ def write_index(
         tensors |= {"seen_indptr": seen.indptr, "seen_items": seen.items}
     if delisted is not None and len(delisted):
         tensors[DELISTED] = delisted
+    if user_map is not None:
+        tensors |= user_map_tensors(user_map)
     if linear is not None:
         name = "history" if linear is history else "linear"
         tensors |= {f"{name}_indptr": linear.indptr, f"{name}_items": linear.items}

@@ -1,34 +1,35 @@
-"""Recommendations for one user, from a published index."""
+"""Recommendations from a published index: for users it knows, and for people who are in no file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
-from glta_cli.ranking.top_k import mask_seen, top_k
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.serving.choice import ALL, Choice, Ranked, best_of
+from glta_cli.serving.guests import guest_scorer
 from glta_cli.serving.index import VECTORS, Index
+from glta_cli.serving.nearest_ids import nearest_ids
+from glta_cli.serving.served_row import ServedRow
 from glta_cli.workspace.artefact import MANIFEST, Artefact
 
 USERS_FILE: Final = "users.parquet"
 """Of the prepared dataset; its own module would import Polars."""
 
 RECENT_ITEMS = 10
-NEAREST_IDS = 3
-# Share of characters in common, from which on one id may be meant for another.
-CLOSE = 0.66
-# So many are compared in a tenth of a second.
-MOST_COMPARED = 5_000
-# Python refuses to read longer ones at all.
-LONGEST_NUMBER = 1_000
+
+Answer = dict[str, Any]
+"""What `recommend` returns but for the user."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,17 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
         InputError: the user is unknown, or k is less than 1.
         GltaError: the index is damaged.
     """
+    require_count(k)
+    index = Index(artefact)
+    with reading(artefact):
+        [answer] = answers_of_users(index, np.array([position_of(index, user, asked)]), k)
+    return {"user": user, **answer}
+
+
+def require_count(k: int) -> None:
+    """Raise `InputError` where that is no number of items."""
     if k < 1:
         raise InputError(f"{k} is no number of items", location="-k", hint="ask for at least one")
-    try:
-        return _answer(Index(artefact), user, k, asked)
-    except (IndexError, ValueError, OverflowError, MemoryError) as error:
-        # Of a large index the header alone is checked before; what it leads to is no number of this index's.
-        raise damaged(artefact.path / VECTORS, f"it leads nowhere: {error}") from error
 
 
 def known_to(artefact: Artefact) -> dict[str, Any]:
@@ -80,59 +85,88 @@ def known_to(artefact: Artefact) -> dict[str, Any]:
     return {"interactions": trained, "newest": None, "trained": trained}
 
 
-def _answer(index: Index, user: str, k: int, asked: AskedRun | None) -> dict[str, Any]:
-    artefact = index.artefact
-    position = index.user(user)
-    # Whom the log does not name any more is forgotten, although what was learnt of them lies here until the training.
-    if position is None or not len(index.history.of(position)):
-        raise unknown_user(user, index.user_ids.tolist(), artefact.parent("prepare") / USERS_FILE, asked)
-    users = np.array([position])
-    met = index.history.of(position)
-    left_out = index.left_out(position)
-    scores = index.scorer(*left_out)(users)
-    mask_seen(scores, users, *left_out)
-    masked = np.unique(np.concatenate([each.of(position) for each in left_out]))
-    available = index.seen.item_count - len(masked)
-    ranked = top_k(scores, min(k, available))[0] if available else np.empty(0, dtype=np.int64)
+def answers_of_users(
+    index: Index, users: NDArray[np.int64], k: int, row: ServedRow | None = None, choice: Choice = ALL
+) -> list[Answer]:
+    """What `recommend` returns but for the user, for each of some users by their indices, [B].
+
+    Args:
+        row: None for what is served.
+    """
+    row = row or index.row
+    left_out = index.left_out(users)
+    ranked = best_of(index.scorer(*left_out, row=row), users, k, choice, *left_out)
+    return [
+        _answer(index, row, index.length(int(user)), index.history.of(int(user)), found)
+        for user, found in zip(users, ranked, strict=True)
+    ]
+
+
+def answers_of_guests(
+    index: Index,
+    guests: Interactions,
+    k: int,
+    row: ServedRow | None = None,
+    choice: Choice = ALL,
+    language_rows: NDArray[np.float32] | None = None,
+) -> list[Answer]:
+    """The same for people who are in no file, by their histories (`guest_scorer`).
+
+    Raises:
+        InputError: nothing the index holds can tell anything of somebody the language model has not read.
+    """
+    score, told = guest_scorer(index, row or index.row, guests, language_rows)
+    people = np.arange(guests.user_count)
+    ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
+    return [
+        _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found)
+        for person, found in zip(people, ranked, strict=True)
+    ]
+
+
+def _answer(index: Index, row: ServedRow, length: int, met: NDArray[np.int64], found: Ranked) -> Answer:
+    """Args: length: of the history, by which terms are weighted; met: its items, oldest first."""
 
     def shown(item: int) -> dict[str, str]:
         return {"item": index.item_ids[item], "title": index.titles[item]}
 
     return {
-        "user": user,
-        "row": index.row.name,
-        "terms": index.row.of_length(index.length(position)),
-        "answered_by": index.row.sentence(),
+        "row": row.name,
+        "terms": row.of_length(length),
+        "answered_by": row.sentence(),
         "history": [shown(item) for item in met[::-1][:RECENT_ITEMS]],
         "recommendations": [
-            {"rank": rank, **shown(item), "score": round(float(scores[0, item]), 4)}
-            for rank, item in enumerate(ranked, start=1)
+            {"rank": rank, **shown(int(item)), "score": round(float(score), 4)}
+            for rank, (item, score) in enumerate(zip(found.items, found.scores, strict=True), start=1)
         ],
     }
 
 
-def nearest_ids(wanted: str, ids: Sequence[str]) -> list[str]:
-    """Ids the wanted one may stand for: beside it where ids are numbers, else spelt much the same, or none.
+def position_of(index: Index, user: str, asked: AskedRun | None = None) -> int:
+    """The index of a user by the original id.
 
-    Where ids are no numbers those that differ in case, blanks and leading zeros alone come first. Of more than
-    `MOST_COMPARED` as long as it, give or take two characters, those that begin or end like it are looked at.
+    Raises:
+        InputError: nobody is called that, or the log does not name them any more.
     """
-    if all(each.isdecimal() and len(each) <= LONGEST_NUMBER for each in (wanted, *ids)):
-        number = int(wanted)
-        return sorted(ids, key=lambda known: (abs(int(known) - number), int(known)))[:NEAREST_IDS]
-    plain = _plain(wanted)
-    same = [each for each in ids if _plain(each) == plain][:NEAREST_IDS]
-    alike = [each for each in ids if abs(len(each) - len(wanted)) <= 2 and each not in same]
-    if len(alike) > MOST_COMPARED:
-        end = max(1, len(wanted) // 2)
-        alike = [each for each in alike if each.startswith(wanted[:end]) or each.endswith(wanted[-end:])]
-    spelt = {each.casefold(): each for each in alike[:MOST_COMPARED]}
-    close = get_close_matches(wanted.casefold(), list(spelt), NEAREST_IDS, CLOSE)
-    return [*same, *(spelt[each] for each in close)][:NEAREST_IDS]
+    position = index.user(user)
+    # Whom the log does not name any more is forgotten, although what was learnt of them lies here until the training.
+    if position is None or not len(index.history.of(position)):
+        raise unknown_user(user, index.user_ids.tolist(), index.artefact.parent("prepare") / USERS_FILE, asked)
+    return position
 
 
-def _plain(text: str) -> str:
-    return "".join(text.split()).casefold().lstrip("0")
+@contextmanager
+def reading(artefact: Artefact) -> Iterator[None]:
+    """What is wrong in the files of an index while it answers, as the error it is.
+
+    Raises:
+        GltaError: the index is damaged.
+    """
+    try:
+        yield
+    except (IndexError, ValueError, OverflowError, MemoryError) as error:
+        # Of a large index the header alone is checked before; what it leads to is no number of this index's.
+        raise damaged(artefact.path / VECTORS, f"it leads nowhere: {error}") from error
 
 
 def unknown_user(user: str, ids: Sequence[str], path: Path, asked: AskedRun | None = None) -> InputError:

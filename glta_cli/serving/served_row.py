@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE
-from glta_cli.serving.fusion import FusionWeights
+from glta_cli.serving.fusion import FusionWeights, fuse_terms
 
 if TYPE_CHECKING:
     from glta_cli.serving.term_weights import ChosenTerms
@@ -19,6 +21,9 @@ MODEL_ROW: Final = "glta"
 
 LANGUAGE_ROW: Final = "glta-llm"
 """The language model's own ranking. The encoder's has the encoder's name, the linear term's the baseline's."""
+
+POPULARITY: Final = "popularity"
+"""Of how many met an item: a row that every index can tell, whoever asks."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,17 @@ class ServedRow:
     def name(self) -> str:
         """`glta` where terms are added up; else what the one term is called."""
         return MODEL_ROW if self.weights is not None else self.rows[self.terms[0]]
+
+    def scorer_of(self, scorers: Sequence[Scorer], lengths: NDArray[np.int64]) -> Scorer:
+        """Of scores of its terms, in their order, the row's own.
+
+        Args:
+            lengths: of the users' histories, [U], by which terms are weighted.
+        """
+        weights = self.weights
+        if weights is None:
+            return scorers[0]
+        return lambda batch: fuse_terms([score(batch) for score in scorers], weights.of_lengths(lengths[batch]))
 
     def of_length(self, length: int) -> dict[str, float]:
         """By row, the weight of each term for a user with so many items."""

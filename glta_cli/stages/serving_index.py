@@ -9,13 +9,13 @@ import numpy as np
 
 from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.graph.cold_start import Vectors
+from glta_cli.graph.cold_start import Vectors, user_map
 from glta_cli.graph.pretraining import Embeddings
 from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR, terms_of
 from glta_cli.recipe.schema import Recipe
-from glta_cli.serving.index import Index, LanguageScores
+from glta_cli.serving.index import SERVING_LAYOUT, Index, LanguageScores
 from glta_cli.serving.index_file import share_linear_term, write_index
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import read_linear_term, write_linear_term
@@ -54,7 +54,7 @@ class BuildServingIndex(BuildIndex):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """All it depends on but its layout is behind the index."""
-        return {"layout": super().settings(recipe)["layout"]}
+        return {"layout": SERVING_LAYOUT}
 
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
         if LANGUAGE not in terms_of(recipe):
@@ -87,10 +87,16 @@ class BuildServingIndex(BuildIndex):
 def answering_terms(index: Artefact) -> tuple[str, ...]:
     """The terms an index that answers holds, made from one that was measured or that answered before.
 
-    Those that take part; before there was a choice, the encoder and the language model whatever took part.
+    Those that take part, and the encoder and the linear term beside them, which cost no reading of users: who asks for
+    another row than the served one gets it.
     """
     found = Index(index)
-    return found.row.terms if "terms" in index.manifest["details"] else found.terms
+    return tuple(term for term in found.terms if term != LANGUAGE or term in found.row.terms or of_old(index))
+
+
+def of_old(index: Artefact) -> bool:
+    """Whether an index is of the time before there was a choice: it holds both of its terms, whatever takes part."""
+    return "terms" not in index.manifest["details"]
 
 
 def kept_details(index: Artefact, terms: tuple[str, ...]) -> dict[str, Any]:
@@ -128,21 +134,25 @@ def write_known(
     graph: Embeddings | None,
     prepared: PreparedDataset,
     history: Interactions,
+    trained: int | None = None,
 ) -> None:
     """Write an index of everything known, but for the weights of a linear term.
 
     Args:
+        trained: how many users a training knew, who are the first; None for all.
         history: all interactions of `prepared`.
     """
+    held = graph if ENCODER in terms else None
     write_index(
         folder,
         language,
-        (graph.users, graph.items) if graph is not None and ENCODER in terms else None,
+        None if held is None else (held.users, held.items),
         history.counts,
         history,
         linear=history if LINEAR in terms else None,
         seen=prepared.seen(),
         delisted=np.flatnonzero(prepared.delisted),
+        user_map=None if held is None else user_map(held.users[:trained], held.items, history),
         user_ids=prepared.user_ids,
         item_ids=prepared.item_ids,
         titles=prepared.titles,

@@ -71,7 +71,7 @@ def write_updated_index(context: StageContext, base: Artefact, grown: PreparedDa
             language, read = _language_scores(context, model, base, grown)
     if LINEAR in terms:
         write_served_linear(context, grown.item_count, texts, folder)
-    write_known(folder, terms, language, graph, grown, history)
+    write_known(folder, terms, language, graph, grown, history, context.prepared.user_count)
     sizes = {"dataset": base.details["dataset"], "users": grown.user_count, "items": grown.item_count}
     kept = {**sizes, **kept_details(base, terms), "read_out": read}
     return kept | known_details(grown, history) | {"trained": len(context.train), "propagated": propagated}

@@ -13,12 +13,14 @@ import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 
-from glta_cli.commands.recommend import published_index, ranking_lines, show_answer
+from glta_cli.answers.published import published_index
+from glta_cli.commands.recommend import ranking_lines, show_answer
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.terminal import cells
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.serving.index import Index, LanguageScores, mapped_tensors
-from glta_cli.serving.recommender import nearest_ids, recommend, unknown_user
+from glta_cli.serving.nearest_ids import nearest_ids
+from glta_cli.serving.recommender import recommend, unknown_user
 from glta_cli.workspace.artefact import Artefact
 
 HEAVY = {"torch", "transformers", "accelerate", "peft", "torch_geometric", "polars", "pydantic", "rich", "scipy"}
@@ -148,7 +150,7 @@ def test_an_index_of_an_older_layout_is_built_again(
 ) -> None:
     serving = run_toy(stage="serving-index")
     workspace = serving.workspace
-    monkeypatch.setattr("glta_cli.serving.index.PAIR_LAYOUT", 1)
+    monkeypatch.setattr("glta_cli.serving.index.SERVING_LAYOUT", 1)
     assert published_index("toy", workspace.root) is None
     monkeypatch.undo()
     asked, found = published_index("toy", workspace.root)

@@ -1,0 +1,62 @@
+"""Which items may be answered, and the best of them for some people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer
+from glta_cli.ranking.top_k import mask_seen, top_k
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What a list is put together from.
+
+    Attributes:
+        allowed: which items may stand in it, bool [I]; None for all.
+        include_seen: whether what somebody has seen may stand in it.
+    """
+
+    allowed: NDArray[np.bool_] | None = None
+    include_seen: bool = False
+
+
+ALL = Choice()
+"""Everything but what was seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """One person's list.
+
+    Attributes:
+        items: int64 [n], the best first; fewer than asked for where no more are left.
+        scores: float32 [n].
+    """
+
+    items: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+def best_of(
+    score: Scorer, users: NDArray[np.int64], k: int, choice: Choice, seen: Interactions, *never: Interactions
+) -> list[Ranked]:
+    """The k best items of each of some users, [B].
+
+    Args:
+        seen: what each has seen.
+        never: what is never in a list, as if it was seen.
+    """
+    scores = score(users)  # [B, I]
+    mask_seen(scores, users, *(() if choice.include_seen else (seen,)), *never)
+    if choice.allowed is not None:
+        scores[:, ~choice.allowed] = -np.inf
+    ranked = top_k(scores, k)  # [B, k]
+    kept = np.take_along_axis(scores, ranked, axis=1)
+    return [
+        Ranked(items[found], values[found]) for items, values, found in zip(ranked, kept, kept > -np.inf, strict=True)
+    ]

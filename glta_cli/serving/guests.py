@@ -1,0 +1,122 @@
+"""Scores of people who are in no file, from their histories alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glta_cli.core.errors import InputError
+from glta_cli.graph.user_map import UserMap
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.scorer import Scorer, product_scorer
+from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
+from glta_cli.serving.fusion import FusionWeights
+from glta_cli.serving.index import Index
+from glta_cli.serving.linear_term import linear_scorer
+from glta_cli.serving.served_row import ServedRow
+
+
+def guests_of(histories: Sequence[Sequence[int]], item_count: int, *, weighted: bool = False) -> Interactions:
+    """Histories as interactions, one row a person, each item once, where it stood last.
+
+    Args:
+        histories: item indices, oldest first.
+        weighted: whether an item that is named several times weighs as much more, as in a log whose repeated rows add
+            up; else it weighs the same.
+    """
+    rows, items, weights = [], [], []
+    for row, history in enumerate(histories):
+        # What is met again moves to the end, as the newest of an item's rows counts in a log.
+        last = dict.fromkeys(reversed(history))
+        for item in reversed(last):
+            rows.append(row)
+            items.append(item)
+            weights.append(history.count(item))
+    return Interactions.from_pairs(
+        rows,
+        items,
+        user_count=len(histories),
+        item_count=item_count,
+        weights=np.array(weights, dtype=np.float32) if weighted else None,
+    )
+
+
+def guest_scorer(
+    index: Index, row: ServedRow, guests: Interactions, language_rows: NDArray[np.float32] | None = None
+) -> tuple[Scorer, ServedRow]:
+    """Scores of people [B] by a row, and the row as it could be told of them.
+
+    A linear term scores their histories as anybody's; the encoder has a vector for them that follows from their items,
+    as new users have in `glta update`. The language model has nothing of them unless it reads them: without rows of its
+    own its term is left out, and of a row that is it alone the encoder stands in.
+
+    Args:
+        guests: histories, [B].
+        language_rows: what the language model reads out for each of them, [B, R, D].
+
+    Raises:
+        InputError: nothing the index holds can tell anything of somebody who was not read.
+    """
+    told = row if language_rows is not None else without_language(index, row)
+    scorers = [_term_scorer(index, term, guests, language_rows) for term in told.terms]
+    return told.scorer_of(scorers, guests.counts), told
+
+
+def without_language(index: Index, row: ServedRow) -> ServedRow:
+    """A row as far as it can be told of somebody the language model has not read."""
+    if LANGUAGE not in row.terms:
+        return row
+    kept = tuple(term for term in row.terms if term != LANGUAGE)
+    if not kept:
+        held = [term for term in (ENCODER, LINEAR) if term in index.terms]
+        if not held:
+            problem = "only the language model takes part in what is served, and it has not read this history"
+            raise InputError(problem, location="history", hint="--deep has it read, which takes longer")
+        return replace(row, terms=(held[0],), weights=None, figure=None, tried=0)
+    if len(kept) == 1:
+        return replace(row, terms=kept, weights=None, figure=None, tried=0)
+    assert row.weights is not None, "several terms have weights"
+    places = [row.terms.index(term) for term in kept]
+    weights = np.asarray(row.weights.weights, dtype=np.float64)[:, places]  # [S, T - 1]
+    # Where the language model had all the weight the others share it.
+    weights[~weights.any(axis=1)] = 1.0
+    fusion = FusionWeights(row.weights.starts, weights.tolist())
+    return replace(row, terms=kept, weights=fusion, figure=None, tried=0)
+
+
+def user_map_of(index: Index) -> UserMap:
+    """How people who are in no file follow from their items in this index."""
+    found = index.user_map()
+    if found is None:
+        # An index of an earlier version: found as it would have been, which takes torch.
+        from glta_cli.graph.cold_start import user_map
+
+        users, columns = index.graph_vectors()
+        found = user_map(np.array(users), np.ascontiguousarray(columns.T), index.history)
+    return found
+
+
+def _term_scorer(index: Index, term: str, guests: Interactions, language_rows: NDArray[np.float32] | None) -> Scorer:
+    if term == LINEAR:
+        return linear_scorer(*index.item_weights(), guests)
+    if term == ENCODER:
+        columns = index.graph_vectors()[1]  # [d, I]
+        means = _means(columns, guests)
+        return product_scorer(user_map_of(index).vectors_of(means, guests.counts > 0), columns.T)
+    if term == LANGUAGE:
+        assert language_rows is not None, "without rows there is no such term"
+        return index.language_scores(language_rows).scorer(guests)
+    return index.term_scorer(term)
+
+
+def _means(columns: NDArray[np.float32], guests: Interactions) -> NDArray[np.float32]:
+    """The mean of the vectors of each one's items: columns [d, I] -> [B, d], zeros where there is none."""
+    means = np.zeros((guests.user_count, len(columns)), dtype=np.float32)
+    for person in range(guests.user_count):
+        items = guests.of(person)
+        if len(items):
+            means[person] = columns[:, items].mean(axis=1)
+    return means

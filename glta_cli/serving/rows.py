@@ -1,0 +1,43 @@
+"""The rows an index can answer from: what is served, each term it holds alone, and popularity."""
+
+from __future__ import annotations
+
+from glta_cli.core.errors import InputError, did_you_mean
+from glta_cli.core.printable import visible
+from glta_cli.recipe.fused_terms import LANGUAGE
+from glta_cli.serving.index import Index
+from glta_cli.serving.served_row import LANGUAGE_ROW, POPULARITY, ServedRow
+
+
+def rows_held(index: Index) -> dict[str, ServedRow]:
+    """By name, what is served first."""
+    served = index.row
+    alone = {served.rows[term]: ServedRow((term,), None, served.rows, served.shown) for term in index.terms}
+    names = {POPULARITY: POPULARITY}
+    return {served.name: served} | {
+        name: row
+        for name, row in {**alone, POPULARITY: ServedRow((POPULARITY,), None, names, names)}.items()
+        if name != served.name
+    }
+
+
+def row_called(index: Index, name: str | None) -> ServedRow:
+    """The row of that name; what is served where it is None.
+
+    Raises:
+        InputError: the index holds no such row.
+    """
+    held = rows_held(index)
+    if name is None:
+        return index.row
+    if name in held:
+        return held[name]
+    known = ", ".join(held)
+    if name == LANGUAGE_ROW and LANGUAGE not in index.terms:
+        problem = "the language model has no part in what is served, so nobody was read out of it"
+        hint = f"take one of {known}; --set fusion.terms=[llm] serves the language model"
+    else:
+        problem = f"no row is called '{visible(name)}' here"
+        meant = did_you_mean(name, list(held))
+        hint = f"{meant} there are {known}" if meant else f"there are {known}"
+    raise InputError(problem, location="model", hint=hint)
