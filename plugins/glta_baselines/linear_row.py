@@ -35,7 +35,7 @@ class LinearRow:
 
     In a catalogue of more than 10,000 items four values of λ are tried, and those of the texts once. Rows that are
     solved with EASE take the λ that is best for EASE alone there, and its P: all of them together cost little more than
-    one. P stays, in 8 bytes for each pair of items, until the log is let go or another row is fitted.
+    one. P stays, in 8 bytes for each pair of items, until the log is let go, or a row is fitted that has no use for it.
 
     Memory is 12 bytes for each pair of items while it is fitted, that P among them, and 4 afterwards.
     """
