@@ -15,6 +15,7 @@ from glta_cli.core.counts import counted
 from glta_cli.core.downloads import Downloads, is_url
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import bounded, shell_word, visible
+from glta_cli.data.account import FILTER
 from glta_cli.data.cleaning import incomplete_rows
 from glta_cli.data.preparation import loader_of, located
 from glta_cli.plugin import DatasetLook, LookingLoader, SeenFile
@@ -140,6 +141,9 @@ def _options(look: DatasetLook) -> Iterator[str]:
         if not number and "weight" in look.offered:
             yield _offered("weight", look.offered["weight"], "a row would count that often; not used unless said")
         ignored = [f"{_shown(c.name)} ({_shown(c.example)})" for c in file.columns if c.role is None]
+        kept = [f"{_shown(c.name)} ({_shown(c.example)})" for c in file.columns if c.role == FILTER]
+        if kept:
+            yield f"    # kept for --where in {_shown(file.path.name)}: {', '.join(kept)}"
         if ignored:
             yield f"    # ignored in {_shown(file.path.name)}: {', '.join(ignored)}"
     reasons = {

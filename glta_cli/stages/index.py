@@ -15,7 +15,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension, head_takes_texts
 from glta_cli.serving.fusion import choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, PAIR_LAYOUT, LanguageScores
-from glta_cli.serving.index_file import share_linear_term, write_index
+from glta_cli.serving.index_file import share_item_columns, share_linear_term, write_index
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import item_weights, linear_scorer
 from glta_cli.serving.served_row import LANGUAGE_ROW, LINEAR_ROW, alone_details, chosen_details
@@ -105,6 +105,7 @@ class BuildIndex(ModelStage):
             item_ids=prepared.item_ids,
             titles=prepared.titles,
         )
+        share_item_columns(prepared.artefact, folder)
         if LINEAR in held:
             share_linear_term(context.artefacts[FIT_LINEAR].mapped_file(LINEAR_FILE), folder)
         sizes = {"dataset": prepared.name, "users": prepared.user_count, "items": prepared.item_count}
