@@ -197,6 +197,12 @@ def test_a_wrong_condition_is_told_before_anything_is_trained(tmp_path: Path, ti
     assert not (tmp_path / "data" / "stages").exists()
 
 
+def test_a_published_run_chooses_without_its_dataset(own: Path) -> None:
+    shoes = found(own, "--where", "category=shoes")
+    shutil.rmtree(own / "data" / "stages" / "prepare")
+    assert found(own, "--where", "category=shoes") == shoes
+
+
 def forget_columns(folder: Path) -> None:
     """Make every dataset and index one that an earlier version published."""
     for manifest in (folder / "data" / "stages").glob("*/*/manifest.json"):
