@@ -130,7 +130,7 @@ class Goodreads:
         warnings += lost_texts(path, losses)
         types = {"item": pl.String, "title": pl.String, "description": pl.String}
         books = pl.DataFrame(rows, schema=types, orient="row", strict=False)
-        told = {"shelves": pl.List(pl.String), **dict.fromkeys(BOOK_COLUMNS, pl.String)}
+        told = [("shelves", pl.List(pl.String)), *((name, pl.String()) for name in BOOK_COLUMNS)]
         columns = typed_columns(pl.DataFrame(also, schema=told, orient="row").get_columns())
         return books, pl.DataFrame([books["item"], *columns])
 
