@@ -198,11 +198,12 @@ class Run:
     def _chosen(self, question: Question) -> ChosenItems | None:
         """The items a question leaves; None for all. The last choice is kept: many questions come with the same."""
         key = question.only, question.without, question.where
-        if self._last_chosen is None or self._last_chosen[0] != key:
+        last = self._last_chosen  # another thread may put its own in the place meanwhile
+        if last is None or last[0] != key:
             only, without, where = key
-            chosen = chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
-            self._last_chosen = key, chosen
-        return self._last_chosen[1]
+            last = key, chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
+            self._last_chosen = last
+        return last[1]
 
 
 def _ranked_by(question: Question) -> tuple[bool, Question]:
