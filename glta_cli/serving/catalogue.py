@@ -34,7 +34,7 @@ class Catalogue:
         return {"item": self.index.item_ids[item], "title": self.index.titles[item]}
 
     def position(self, name: str, location: str = "item") -> int:
-        """The index of an item by its id, else by its title, whatever the case.
+        """The index of an item by its id, else by its title: as it is spelt, else whatever the case.
 
         Raises:
             InputError: there is none, or several have that title.
@@ -49,9 +49,12 @@ class Catalogue:
         raise self.unknown(name, location)
 
     def found(self, name: str) -> list[int]:
-        """The index of the item of that id, else those of all items of that title, whatever the case."""
+        """The index of the item of that id, else of those of that title: as it is written, or whatever the case."""
         item = self._by_id.get(name)
-        return self._by_title.get(_plain(name), []) if item is None else [item]
+        if item is not None:
+            return [item]
+        alike = self._by_title.get(_plain(name), [])
+        return [item for item in alike if self.titles[item] == name] or alike
 
     def positions(self, names: Sequence[str], location: str = "item") -> list[int]:
         """The indices of several items, in their order; raises as `position`, at the first that is not there."""
