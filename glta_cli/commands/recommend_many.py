@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glta_cli.commands.item_options import tell
 from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.terminal import say, show_json
@@ -55,6 +56,7 @@ class Many:
         with reading(run.artefact):
             row = row_called(run.index, self.question.model)
             run.choice_of(self.question)
+            tell(run.remarks_on(self.question))
             asked = everyone(run.index) if self.ids is None else users_called(run.index, self.ids, self.where)
         for line in told(asked):
             say(f"[yellow]note[/]: {_escaped(line)}")
