@@ -32,6 +32,8 @@ with early_signals:
     from glta_cli.commands.recommend import recommend
     from glta_cli.commands.reproduce import reproduce
     from glta_cli.commands.runs import runs
+    from glta_cli.commands.serve import serve
+    from glta_cli.commands.similar import similar
     from glta_cli.commands.update import update
     from glta_cli.core.errors import LONGEST_PART, GltaError, InterruptedRunError, ReaderLeft, Terminated, one_line
     from glta_cli.core.printable import bounded, visible
@@ -56,6 +58,8 @@ app.command()(align)
 app.command()(finetune)
 app.command()(evaluate)
 app.command()(recommend)
+app.command()(similar)
+app.command()(serve)
 app.command()(update)
 app.command()(export)
 app.command("import")(import_run)

@@ -26,7 +26,7 @@ from glta_cli.core.progress import progress_bar
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.top_k import BLOCK, mask_seen, top_k
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR
-from glta_cli.serving.fusion import deviations, fuse_terms
+from glta_cli.serving.fusion import fuse_terms, mean_and_deviation
 from glta_cli.serving.index import Index
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import history_matrix
@@ -124,7 +124,7 @@ def _queries(
     """Of users [B], their queries [B, D]; a term alone is ranked as it is."""
     if alone:
         return terms[0].queries(users)
-    scales = [weights[:, [place]] / deviations(found)[:, None] for place, found in enumerate(scores)]
+    scales = [weights[:, [place]] / mean_and_deviation(found)[1] for place, found in enumerate(scores)]
     return np.concatenate([each.queries(users) * scale for each, scale in zip(terms, scales, strict=True)], axis=1)
 
 
@@ -178,7 +178,7 @@ def _linear(index: Index, score: Scorer, rank: int | None, known: KnownFactors) 
     if rank is None:
         raise needs_a_rank(str(index.artefact.details["terms"][LINEAR]))
     weights, recency = index.item_weights()
-    met = history_matrix(index.linear_histories(), recency)
+    met = history_matrix(index.linear_histories, recency)
     digest = str(index.artefact.manifest["outputs"][LINEAR_FILE])
     if digest not in known:
         known[digest] = truncated_svd(weights.matrix, rank)

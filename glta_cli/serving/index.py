@@ -19,6 +19,7 @@ from glta_cli.graph.user_map import UserMap
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, LINEAR
+from glta_cli.serving.diversity import Audiences, vector_similarities
 from glta_cli.serving.language_scores import LanguageScores as LanguageScores
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import ItemWeights, item_weights, linear_scorer
@@ -144,11 +145,26 @@ class Index:
 
     def linear_scorer(self) -> Scorer:
         """The linear term alone, by the histories the index is to rank by."""
-        return linear_scorer(*self.item_weights(), self.linear_histories())
+        return linear_scorer(*self.item_weights(), self.linear_histories)
 
+    @property
     def linear_histories(self) -> Interactions:
-        """The histories that the linear term ranks by."""
+        """The histories the index is to rank by where a linear term ranks."""
         return self._interactions("linear") if "linear_indptr" in self._tensors else self.history
+
+    def similarities(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """How alike some items are, [n] -> [n, n]: cosines of the encoder's vectors.
+
+        Where the index holds none, of the language model's; without either, of who met them.
+        """
+        for term, name in ((ENCODER, "graph_items"), (LANGUAGE, "items")):
+            if term in self.terms:
+                return vector_similarities(self._tensors[name][:, items].T)
+        return self._audiences.similarities(items)
+
+    @cached_property
+    def _audiences(self) -> Audiences:
+        return Audiences(self.history)
 
     def popularity(self) -> NDArray[np.float32]:
         """How many met each item, float32 [I]."""

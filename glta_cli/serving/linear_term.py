@@ -75,6 +75,12 @@ class ItemWeights:
             total[columns[row]] += values[row] * share
         return total
 
+    def row(self, item: int) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+        """The columns of one row that a sparse matrix holds, and their values: [n] each."""
+        indptr, columns, values = self._rows
+        held = slice(indptr[item], indptr[item + 1])
+        return columns[held], values[held]
+
     @property
     def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.float32]]:
         assert self.indptr is not None
