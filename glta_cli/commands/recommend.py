@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glta_cli.answers.question import WISH_WEIGHT
 from glta_cli.commands.options import (
     AnsweringRecipeOption,
     DataDirOption,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 HISTORY_SHOWN = 5
 # What a question may be wrong about, as its parts are called in Python.
-QUESTIONS = frozenset({"user", "history", "model"})
+QUESTIONS = frozenset({"user", "history", "model", "deep", "wish", "wish_weight"})
 
 
 def recommend(
@@ -69,6 +70,16 @@ def recommend(
         typer.Option("--model", metavar="ROW", help="Rank by another row than the one validation found best."),
     ] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also what the person has met already.")] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Have the trained models read the history, as they read the users of the log."),
+    ] = False,
+    wish: Annotated[
+        str | None, typer.Option("--wish", metavar="WORDS", help="What is wanted, in words, beside the person.")
+    ] = None,
+    wish_weight: Annotated[
+        float, typer.Option("--wish-weight", metavar="W", min=0, help="How much a wish counts beside the person.")
+    ] = WISH_WEIGHT,
     recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -86,12 +97,13 @@ def recommend(
 
     Example: glta recommend --user 42 -k 5
     Example: glta recommend --history "Heat (1995),Alien"
+    Example: glta recommend --user 42 --wish "something funny for a long flight"
     """
     from glta_cli.answers.published import published_index
     from glta_cli.answers.question import Question
     from glta_cli.answers.run import Run
 
-    question = Question(user, history_named(history), k, model, include_seen)
+    question = Question(user, history_named(history), k, model, include_seen, deep, wish, wish_weight)
     with as_options():
         question.require_somebody()
         found = None
@@ -105,7 +117,7 @@ def recommend(
             )
             found = made_index(pipeline, question)
         # The index is named by its content, so two runs may share one: only the command knows the run.
-        answer = Run(*found).answer(question)
+        answer = Run(*found, device).answer(question)
     if as_json:
         show_json(answer)
     else:
@@ -187,6 +199,9 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     lines.append(styled(f"recommended to {somebody} by run {run} (dataset {dataset})", BOLD))
     if "answered_by" in answer:
         lines.append(styled(shortened(f"by {printable(answer['answered_by'])}", width), DIM))
+    if "wish" in answer:
+        wished = f"and by the wish (weight {answer['wish_weight']:g}): {printable(answer['wish'])}"
+        lines.append(styled(shortened(wished, width), DIM))
     if answer["interactions"] is not None:
         until = f" until {answer['newest']}" if answer["newest"] else ""
         lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))

@@ -45,7 +45,11 @@ def guests_of(histories: Sequence[Sequence[int]], item_count: int, *, weighted: 
 
 
 def guest_scorer(
-    index: Index, row: ServedRow, guests: Interactions, language_rows: NDArray[np.float32] | None = None
+    index: Index,
+    row: ServedRow,
+    guests: Interactions,
+    language_rows: NDArray[np.float32] | None = None,
+    graph_users: NDArray[np.float32] | None = None,
 ) -> tuple[Scorer, ServedRow]:
     """Scores of people [B] by a row, and the row as it could be told of them.
 
@@ -56,12 +60,13 @@ def guest_scorer(
     Args:
         guests: histories, [B].
         language_rows: what the language model reads out for each of them, [B, R, D].
+        graph_users: their vectors as the encoder itself has them, [B, d]; None for those that follow from their items.
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody who was not read.
     """
     told = row if language_rows is not None else without_language(index, row)
-    scorers = [_term_scorer(index, term, guests, language_rows) for term in told.terms]
+    scorers = [_term_scorer(index, term, guests, language_rows, graph_users) for term in told.terms]
     return told.scorer_of(scorers, guests.counts), told
 
 
@@ -99,13 +104,20 @@ def user_map_of(index: Index) -> UserMap:
     return found
 
 
-def _term_scorer(index: Index, term: str, guests: Interactions, language_rows: NDArray[np.float32] | None) -> Scorer:
+def _term_scorer(
+    index: Index,
+    term: str,
+    guests: Interactions,
+    language_rows: NDArray[np.float32] | None,
+    graph_users: NDArray[np.float32] | None,
+) -> Scorer:
     if term == LINEAR:
         return linear_scorer(*index.item_weights(), guests)
     if term == ENCODER:
         columns = index.graph_vectors()[1]  # [d, I]
-        means = _means(columns, guests)
-        return product_scorer(user_map_of(index).vectors_of(means, guests.counts > 0), columns.T)
+        if graph_users is None:
+            graph_users = user_map_of(index).vectors_of(_means(columns, guests), guests.counts > 0)
+        return product_scorer(graph_users, columns.T)
     if term == LANGUAGE:
         assert language_rows is not None, "without rows there is no such term"
         return index.language_scores(language_rows).scorer(guests)

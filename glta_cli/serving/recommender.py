@@ -109,13 +109,14 @@ def answers_of_guests(
     row: ServedRow | None = None,
     choice: Choice = ALL,
     language_rows: NDArray[np.float32] | None = None,
+    graph_users: NDArray[np.float32] | None = None,
 ) -> list[Answer]:
     """The same for people who are in no file, by their histories (`guest_scorer`).
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody the language model has not read.
     """
-    score, told = guest_scorer(index, row or index.row, guests, language_rows)
+    score, told = guest_scorer(index, row or index.row, guests, language_rows, graph_users)
     people = np.arange(guests.user_count)
     ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
     return [
