@@ -22,8 +22,8 @@ HISTORY = ("i3", "i1", "i4")
 
 @pytest.fixture(scope="module")
 def run(run_toy: RunToy) -> Run:
-    pipeline = run_toy(stage=SERVING, name="deep")
-    return glta_cli.load("deep", pipeline.workspace.root)
+    pipeline = run_toy(stage=SERVING, name="read")
+    return glta_cli.load("read", pipeline.workspace.root)
 
 
 def told(run: Run, *arguments: str) -> Any:
