@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE
+from glta_cli.serving.guests import PeopleRead
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.stages.lineage import SERVING
 from glta_cli.workspace.artefact import Artefact
@@ -21,23 +21,6 @@ if TYPE_CHECKING:
     from glta_cli.stages.deep_reading import DeepReader
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.stages.wishes import WishReader
-
-
-@dataclass(frozen=True, eq=False)
-class PeopleRead:
-    """What trained models made of people who are in no file.
-
-    Attributes:
-        language_rows: the language model's queries, float32 [B, R, D]; None where it has no part.
-        graph_users: the encoder's vectors, float32 [B, d]; None where it has no part.
-    """
-
-    language_rows: NDArray[np.float32] | None = None
-    graph_users: NDArray[np.float32] | None = None
-
-
-NOT_READ = PeopleRead()
-"""Of people who are answered at once, from the index alone."""
 
 
 class Readers:

@@ -159,7 +159,12 @@ def update(
         return told(None, made_now)
     with hints_of_run(run.name):
         fresh, _ = prepare(settings, workspace)
-    if same_source(known, fresh):
+        if not fresh.keeps_columns and not dry_run:
+            # As an earlier version prepared it.
+            fresh, _ = prepare(settings, workspace, again=True)
+    if fresh.artefact == known.artefact:
+        known = fresh
+    if same_source(known, fresh) and known.keeps_columns >= fresh.keeps_columns:
         if source is not None and not once and not dry_run:
             record_source(run.name, str(settings.source), workspace)
         return told(None, made_now)
