@@ -70,7 +70,8 @@ def never_seen(full: Pipeline, reduced: Pipeline, left_out: Callable[[str], bool
     places = np.array([ids.index(item) for item in prepared.item_ids])  # every item, in the other catalogue
     guests, seen, targets = (as_guests(part, people, places, len(ids)) for part in (train, valid, test))
     reader = DeepReader.of(reduced, index.artefact)
-    language, graph = reader.language_rows(guests), reader.graph_vectors(guests)
+    language = reader.language_rows(guests) if reader.reads_language else None
+    graph = reader.graph_vectors(guests)
 
     def ndcg(score: Scorer, users: NDArray[np.int64], wanted: Interactions, *masked: Interactions) -> float:
         ranked = np.stack([each.items for each in best_of(score, users, 10, ALL, *masked)])
