@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import glta_cli
-from glta_cli.answers.question import Question
+from glta_cli.answers.question import WISH_WEIGHT, Question
 from glta_cli.answers.run import Run
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.main import app
@@ -70,6 +70,11 @@ def test_a_wish_is_heard_as_much_as_it_weighs(run: Run) -> None:
     shown = told(run, "--user", "u40", "--wish", "Space film 7", "--wish-weight", "8")
     assert "and by the wish (weight 8): Space film 7" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_the_help_names_the_weight_a_wish_has() -> None:
+    shown = CliRunner().invoke(app, ["recommend", "--help"], catch_exceptions=False).stdout
+    assert f"by default {WISH_WEIGHT:g}." in " ".join(shown.replace("│", " ").split())
 
 
 def test_a_wish_needs_nobody(run: Run) -> None:

@@ -110,8 +110,10 @@ def test_people_never_seen_are_served_nearly_as_well(shared_data: Path, tmp_path
         return Pipeline(name, recipe, workspace, device="cpu")
 
     everybody = pipeline("everybody", f"dataset.source={source}")
+    # The same linear row, so that two columns of a line are of one model.
+    terms = f"fusion.terms=[{Index(everybody.ensure('index')).row.rows[LINEAR]}, encoder, llm]"
     # Whom the full log keeps, the reduced one keeps, too: a user of five items must not fall for another's absence.
-    without_them = pipeline("without-a-tenth", f"dataset.source={reduced}", "dataset.kcore=0")
+    without_them = pipeline("without-a-tenth", f"dataset.source={reduced}", "dataset.kcore=0", terms)
     people, figures = never_seen(everybody, without_them, is_tenth)
     print(f"\n{people} people, NDCG@10")
     print(f"{'':24}{'trained on':>12}{'at once':>12}{'read':>12}")
