@@ -16,6 +16,7 @@ from glta_cli.core.downloads import Downloads, is_url
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import bounded, shell_word, visible
 from glta_cli.data.account import FILTER
+from glta_cli.data.cleaning import incomplete_rows
 from glta_cli.data.preparation import loader_of, located
 from glta_cli.plugin import DatasetLook, LookingLoader, SeenFile
 from glta_cli.plugin.registry import installed
@@ -81,6 +82,20 @@ def next_command(look: DatasetLook, target: Path) -> str:
     return f"glta recommend {option} --recipe {shell_word(str(target))}"
 
 
+def dropped_rows(look: DatasetLook) -> dict[str, tuple[int, str]]:
+    """By reason, how many rows of the log will be left out, and where the first of them stands.
+
+    Such as the sum at the end of an export, which has no item.
+    """
+    raw = look.raw
+    incomplete, first = incomplete_rows(raw.interactions, keeps_unrated=raw.keeps_unrated)
+    places = {} if raw.place_of is None else {reason: raw.place_of(row) for reason, row in first.items()}
+    counts = {
+        reason: raw.dropped.get(reason, 0) + incomplete.get(reason, 0) for reason in {**raw.dropped, **incomplete}
+    }
+    return {reason: (count, {**places, **raw.examples}.get(reason, "a row")) for reason, count in counts.items()}
+
+
 def seen(look: DatasetLook) -> dict[str, Any]:
     """What was seen, for machines."""
     return {
@@ -96,7 +111,7 @@ def seen(look: DatasetLook) -> dict[str, Any]:
         "offered": dict(look.offered),
         "events": {event: asdict(rows) for event, rows in look.raw.events.items()},
         "warnings": look.raw.warnings,
-        "dropped": look.raw.dropped,
+        "dropped": {reason: count for reason, (count, _) in dropped_rows(look).items()},
     }
 
 

@@ -51,9 +51,9 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
         asked: the run to name in errors.
 
     Returns:
-        `{"user", "row", "terms": {row: weight}, "answered_by", "history": [{"item", "title"}], "recommendations":
+        `{"user", "row", "terms": {row: share}, "answered_by", "history": [{"item", "title"}], "recommendations":
         [{"rank", "item", "title", "score"}]}`; `row` is what validation found best, `terms` those it is made of with
-        their weights for this user, `answered_by` the same in words; the history's latest item first, at most ten.
+        their shares for this user, `answered_by` the same in words; the history's latest item first, at most ten.
 
     Raises:
         InputError: the user is unknown, or k is less than 1.
