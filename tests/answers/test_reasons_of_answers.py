@@ -138,12 +138,12 @@ def test_no_diversity_is_the_ranking_itself(run: Run) -> None:
 
 
 def test_a_diverse_list_leaves_what_is_alike_to_others(run: Run) -> None:
-    def tastes(diversity: float) -> int:
-        titles = run.recommend(["u7"], k=8, diversity=diversity)["title"]
-        return len({title.rsplit(" ", 1)[0] for title in titles})
+    def alike(diversity: float) -> float:
+        items = run.catalogue.positions(run.recommend("u7", k=5, diversity=diversity)["item"].to_list())
+        return float(run.index.similarities(np.array(items))[np.triu_indices(5, 1)].mean())
 
-    assert tastes(0) == 1
-    assert tastes(0.9) == 2
+    assert alike(0.9) < alike(0.3) - 0.1
+    assert alike(0.3) <= alike(0)
 
 
 def test_a_diverse_list_has_as_many_items_as_are_left(run: Run) -> None:
