@@ -7,29 +7,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Unpack
 
 from glta_cli.answers.published import required_index
-from glta_cli.answers.question import Question
+from glta_cli.answers.question import Names, Options, Question, names_in, question_with
+from glta_cli.answers.readers import Readers
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.choice import Choice
-from glta_cli.serving.diversity import Diversity, require_diversity
-from glta_cli.serving.guests import guests_of
+from glta_cli.serving.chosen_items import ChosenItems, chosen_items
+from glta_cli.serving.diversity import Diversity
+from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guests_of
 from glta_cli.serving.index import Index
+from glta_cli.serving.item_filter import ItemColumns
 from glta_cli.serving.recommender import (
     Answer,
     AskedRun,
     answers_of_guests,
     answers_of_users,
     known_to,
-    position_of,
+    positions_called,
     reading,
     require_count,
 )
 from glta_cli.serving.rows import row_called, rows_held
+from glta_cli.serving.served_row import ServedRow
+from glta_cli.serving.similar import similar_items
 from glta_cli.workspace.artefact import Artefact
 
 if TYPE_CHECKING:
@@ -37,7 +41,9 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """Answers from what a run published, mapped into memory: no training data is read, and torch is not imported.
+    """Answers from what a run published, mapped into memory: no training data is read.
+
+    Torch is imported where a question has the trained models read: `deep` and `wish`.
 
     Example:
         import glta_cli
@@ -45,16 +51,20 @@ class Run:
         run = glta_cli.load("shop")
         run.recommend(["C-1029"], k=5)  # a Polars frame: user, rank, item, title, score
         run.recommend_for(["A-653", "A-12"])  # somebody who is in no file
+        run.similar("A-653")
 
     Attributes:
         name: of the run.
         dataset: what it was prepared from.
+        readers: the models it was trained to, loaded when they are first asked.
     """
 
-    def __init__(self, asked: AskedRun, artefact: Artefact) -> None:
+    def __init__(self, asked: AskedRun, artefact: Artefact, device: str | None = None) -> None:
         self.name, self.dataset = asked.name, asked.dataset
         self.artefact = artefact
+        self.readers = Readers(asked.name, artefact, device)
         self._asked = asked
+        self._last_chosen: tuple[Any, ChosenItems | None] | None = None
 
     @classmethod
     def load(cls, name: str | None = None, data_dir: str | Path | None = None) -> Run:
@@ -79,6 +89,11 @@ class Run:
         """Its items by id and title."""
         return Catalogue(self.index)
 
+    @cached_property
+    def item_columns(self) -> ItemColumns:
+        """The further columns of its items, to choose by."""
+        return ItemColumns(self.index)
+
     @property
     def rows(self) -> list[str]:
         """The names of the rows it can rank by, the one that validation found best first."""
@@ -96,90 +111,158 @@ class Run:
             `{"user", "run", "dataset", "interactions", "newest", "trained", "row", "terms": {row: weight},
             "answered_by", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
             the history's latest item first, at most ten. Asked `because`, each recommendation has its reasons, as
-            `glta_cli.serving.reasons.Reasons.of` describes them.
+            `glta_cli.serving.reasons.Reasons.of` describes them. Where items are chosen also `among`, how many there
+            are to answer with, and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`.
 
         Raises:
-            InputError: the user, an item or the row is unknown, k is less than 1, or the diversity no share.
+            InputError: the user, an item or the row is unknown, k is less than 1, no item is left to answer, or the
+                run has nothing to read with.
             GltaError: the index is damaged.
         """
         return self.answers([question])[0]
 
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
-        """As many lists, in the order asked; those that rank by the same row are scored together."""
+        """As many lists, in the order asked; those that differ in the person alone are scored together."""
         found: dict[int, Answer] = {}
         alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
             require_count(question.k)
+            question.require_sense()
             question.require_somebody()
-            require_diversity(question.diversity, "diversity")
-            person_aside = replace(question, user=None, history=None)
-            alike[question.history is None, person_aside].append(place)
+            alike[question.user is None, *question.choosing].append(place)
         for places in alike.values():
             for start in range(0, len(places), BLOCK):
                 block = places[start : start + BLOCK]
-                asked = [questions[place] for place in block]
-                with reading(self.artefact):
-                    found |= zip(block, self._answered(asked), strict=True)
+                found |= zip(block, self._answered([questions[place] for place in block]), strict=True)
         said = {"run": self.name, "dataset": self.dataset, **self.known}
         return [{"user": question.user, **said, **found[place]} for place, question in enumerate(questions)]
 
     def recommend(
-        self,
-        users: str | int | Iterable[str | int],
-        k: int = 10,
-        *,
-        model: str | None = None,
-        include_seen: bool = False,
-        diversity: float = 0.0,
+        self, users: str | int | Iterable[str | int], k: int = 10, **options: Unpack[Options]
     ) -> pl.DataFrame:
         """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score`.
 
+        Args:
+            options: the other attributes of a `Question`, such as `model="ease"` or `where="category=shoes"`.
+
         Raises:
-            InputError: a user or the row is unknown, or k is less than 1.
+            InputError: as `answer`.
         """
-        alike = Question(k=k, model=model, include_seen=include_seen, diversity=diversity)
-        asked = [replace(alike, user=user) for user in _named(users)]
+        asked = [replace(question_with(k, **options), user=user) for user in names_in(users)]
         rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
         return _frame(rows, "user")
 
-    def recommend_for(
-        self,
-        history: str | int | Iterable[str | int],
-        k: int = 10,
-        *,
-        model: str | None = None,
-        include_seen: bool = False,
-        diversity: float = 0.0,
-    ) -> pl.DataFrame:
+    def recommend_for(self, history: Names, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
             history: ids or titles, oldest first.
+            options: the other attributes of a `Question`, such as `deep=True`.
 
         Raises:
-            InputError: an item or the row is unknown, or k is less than 1.
+            InputError: as `answer`.
         """
-        asked = Question(None, _named(history), k, model, include_seen, diversity)
-        return _frame(_rows_of(self.answer(asked)))
+        return _frame(_rows_of(self.answer(replace(question_with(k, **options), history=names_in(history)))))
+
+    def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
+        """The items most like one, with all that is to be said of them, as plain values.
+
+        Args:
+            item: its id or title.
+            by: `graph` and `text`, cosines of vectors; `linear`, weights of the linear term; None takes the one the
+                served row is made of.
+
+        Returns:
+            `{"item", "title", "run", "dataset", "by", "row", "score_is", "similar": [{"rank", "item", "title",
+            "score"}]}`; `row` is what the scores come from, `score_is` cosine or weight.
+
+        Raises:
+            InputError: the item is unknown, k is less than 1, or nothing of that kind is there.
+        """
+        require_count(k)
+        asked = self.catalogue.position(item)
+        with reading(self.artefact):
+            found = similar_items(self.index, asked, k, by)
+        return {
+            **self.catalogue.shown(asked),
+            "run": self.name,
+            "dataset": self.dataset,
+            "by": found.way,
+            "row": found.row,
+            "score_is": found.measure,
+            "similar": [
+                {"rank": rank, **self.catalogue.shown(int(other)), "score": round(float(score), 4)}
+                for rank, (other, score) in enumerate(zip(found.items, found.scores, strict=True), start=1)
+            ],
+        }
+
+    def similar(self, item: str, k: int = 10, *, by: str | None = None) -> pl.DataFrame:
+        """The same: a frame of `rank`, `item`, `title` and `score`."""
+        return _frame(self.alike(item, k, by=by)["similar"])
+
+    def choice_of(self, question: Question) -> Choice:
+        """Which items may be answered to a question, whoever asks.
+
+        Raises:
+            InputError: a condition or a name cannot be understood, no item is left, or nothing reads a wish.
+        """
+        return self._choice(question, self._chosen(question))
+
+    def _choice(self, question: Question, chosen: ChosenItems | None) -> Choice:
+        return Choice(
+            None if chosen is None else chosen.allowed,
+            question.include_seen,
+            Diversity(question.diversity, self.index.similarities) if question.diversity else None,
+            None if question.wish is None else self.readers.liking(question.wish),
+            question.wish_weight,
+        )
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
         """The lists of questions that differ in the person alone."""
         first = alike[0]
-        row = row_called(self.index, first.model)
-        diversity = Diversity(first.diversity, self.index.similarities) if first.diversity else None
-        choice = Choice(include_seen=first.include_seen, diversity=diversity)
-        if first.history is None:
-            users = [position_of(self.index, question.user or "", self._asked) for question in alike]
-            return answers_of_users(self.index, np.array(users), first.k, row, choice, because=first.because)
-        histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
+        # Whoever cannot be answered is told before a model is loaded.
+        with reading(self.artefact):
+            row, chosen = row_called(self.index, first.model), self._chosen(first)
+            guests = self._guests(alike) if first.user is None else None
+            users = positions_called(self.index, [each.user for each in alike if each.user is not None], self._asked)
+        choice = self._choice(first, chosen)
+        reader = self._reader_for(row) if first.deep else None
+        read = NOT_READ if reader is None or guests is None else reader(guests)
+        with reading(self.artefact):
+            if guests is None:
+                found = answers_of_users(self.index, users, first.k, row, choice, because=first.because, reader=reader)
+            else:
+                found = answers_of_guests(
+                    self.index, guests, first.k, row, choice, read, because=first.because, reader=reader
+                )
+        also: dict[str, Any] = {}
+        if chosen is not None:
+            also |= {"among": chosen.count, "remarks": list(chosen.remarks)}
+        if first.wish is not None:
+            also |= {"wish": first.wish, "wish_weight": first.wish_weight}
+        return [{**answer, **also} for answer in found]
+
+    def _reader_for(self, row: ServedRow) -> ReadPeople:
+        def read(guests: Interactions) -> PeopleRead:
+            return self.readers.people(row, guests)
+
+        return read
+
+    def _guests(self, asked: Sequence[Question]) -> Interactions:
+        """The histories of people who are in no file; of who only wishes for something, none."""
+        histories = [self.catalogue.positions(question.history or (), "history") for question in asked]
         met = self.index.history
-        guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
-        return answers_of_guests(self.index, guests, first.k, row, choice, because=first.because)
+        return guests_of(histories, met.item_count, weighted=met.weights is not None)
 
-
-def _named(ids: str | int | Iterable[str | int]) -> tuple[str, ...]:
-    """Ids as text; one that stands alone is no list of its letters."""
-    return (str(ids),) if isinstance(ids, str | int | np.integer) else tuple(map(str, ids))
+    def _chosen(self, question: Question) -> ChosenItems | None:
+        """The items a question leaves; None for all. The last choice is kept: many questions come with the same."""
+        key = question.only, question.without, question.where
+        last = self._last_chosen  # in one piece, as other threads choose too
+        if last is None or last[0] != key:
+            only, without, where = key
+            last = key, chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
+            self._last_chosen = last
+        return last[1]
 
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
@@ -190,5 +273,5 @@ def _frame(rows: list[dict[str, Any]], *also: str) -> pl.DataFrame:
     """Recommendations, below some columns of text: with its columns where there is none, too."""
     import polars as pl
 
-    schema = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
+    schema: dict[str, Any] = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
     return pl.DataFrame(rows, schema=dict.fromkeys(also, pl.String) | schema)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +188,24 @@ def write_bytes(path: Path, *chunks: bytes | memoryview) -> None:
     Raises:
         OSError: with the file's name, whatever failed.
     """
+    with whole_file(path) as temporary, temporary.open("xb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write a file to, which takes its place on the disk when the block ends, or is removed.
+
+    A reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: with the file's name, whatever failed.
+    """
     temporary = temporary_beside(path)
     try:
-        with temporary.open("xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:

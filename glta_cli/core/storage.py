@@ -14,6 +14,9 @@ from glta_cli.core.failures import named_path, number_of
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 BROKEN = {errno.EIO}
+IN_DATA_FOLDER = (
+    "run the same command again when there is room; what was published is kept. --data-dir names another folder"
+)
 
 
 def as_os_error(error: BaseException, path: Path) -> OSError | None:
@@ -29,11 +32,12 @@ class ReadOnlyError(GltaError):
 
 
 @contextmanager
-def storage_errors(folder: Path, needed: int = 0) -> Iterator[None]:
+def storage_errors(folder: Path, needed: int = 0, *, hint: str | None = None) -> Iterator[None]:
     """Inside, an error of the disk that `folder` is on becomes a `GltaError`; every other one stays what it is.
 
     Args:
         needed: bytes about to be written, where they are known.
+        hint: what to do where there is no room; None of what is published in a data folder.
 
     Raises:
         GltaError: the disk is full or broken.
@@ -45,17 +49,17 @@ def storage_errors(folder: Path, needed: int = 0) -> Iterator[None]:
         raise
     except Exception as error:
         cause = as_os_error(error, folder)
-        told = None if cause is None else _told(cause, folder, needed)
+        told = None if cause is None else _told(cause, folder, needed, hint)
         if told is None:
             raise
         raise told from error
 
 
-def _told(cause: OSError, folder: Path, needed: int) -> GltaError | None:
+def _told(cause: OSError, folder: Path, needed: int, hint: str | None) -> GltaError | None:
     inside = Path(str(cause.filename)).absolute().is_relative_to(folder.absolute())
     where = f" ({cause.filename})" if inside and str(cause.filename) != str(folder) else ""
     if cause.errno in FULL:
-        return no_room(folder if inside else Path(str(cause.filename)).parent, needed if inside else 0, where)
+        return no_room(folder if inside else Path(str(cause.filename)).parent, needed if inside else 0, where, hint)
     if cause.errno in BROKEN:
         return GltaError(
             f"the disk failed{where}: {cause.strerror}",
@@ -63,15 +67,16 @@ def _told(cause: OSError, folder: Path, needed: int) -> GltaError | None:
             hint="look at the disk; what was published is kept, and the same command goes on from there",
         )
     if cause.errno in UNWRITABLE and inside:
+        read = "what is up to date can be read there; to make something new, choose a folder with --data-dir"
         return ReadOnlyError(
             f"cannot be written to{where}: {cause.strerror}",
             location=str(folder),
-            hint="what is up to date can be read there; to make something new, choose a folder with --data-dir",
+            hint=read if hint is None else "name a file in a folder that can be written to",
         )
     return None
 
 
-def no_room(folder: Path, needed: int, where: str = "") -> GltaError:
+def no_room(folder: Path, needed: int, where: str = "", hint: str | None = None) -> GltaError:
     """The error that a disk is full."""
     free = free_bytes(folder)
     figures = [f"about {shown_bytes(needed)} are needed"] if needed else []
@@ -79,8 +84,7 @@ def no_room(folder: Path, needed: int, where: str = "") -> GltaError:
     return GltaError(
         f"no space left on the disk{where}: {', '.join(figures)}",
         location=str(folder),
-        hint="run the same command again when there is room; what was published is kept. --data-dir names another"
-        " folder",
+        hint=hint or IN_DATA_FOLDER,
     )
 
 

@@ -39,10 +39,7 @@ class Catalogue:
         Raises:
             InputError: there is none, or several have that title.
         """
-        if name in self._by_id:
-            return self._by_id[name]
-        alike = self._by_title.get(_plain(name), [])
-        found = [item for item in alike if self.titles[item] == name] or alike
+        found = self.found(name)
         if len(found) > 1:
             several = ", ".join(visible(self.ids[item]) for item in found[:5])
             problem = f"{counted(len(found), 'item')} {agreeing(len(found), 'is', 'are')} titled '{visible(name)}'"
@@ -50,6 +47,14 @@ class Catalogue:
         if found:
             return found[0]
         raise self.unknown(name, location)
+
+    def found(self, name: str) -> list[int]:
+        """The index of the item of that id, else of those of that title: as it is written, or whatever the case."""
+        item = self._by_id.get(name)
+        if item is not None:
+            return [item]
+        alike = self._by_title.get(_plain(name), [])
+        return [item for item in alike if self.titles[item] == name] or alike
 
     def positions(self, names: Sequence[str], location: str = "item") -> list[int]:
         """The indices of several items, in their order; raises as `position`, at the first that is not there."""

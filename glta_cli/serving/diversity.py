@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.errors import InputError
 from glta_cli.plugin.interactions import Interactions
 
 if TYPE_CHECKING:
@@ -34,13 +33,6 @@ LEAST_CANDIDATES: Final = 100
 MOST_CANDIDATES: Final = 2_000
 # Below it a spread is the rounding of numbers that are all the same.
 NO_SPREAD: Final = 1e-6
-
-
-def require_diversity(diversity: float, location: str = "--diversity") -> None:
-    """Raise `InputError` where λ is not a number from 0 to 1."""
-    if not 0 <= diversity <= MOST_DIVERSE:  # false of NaN, too
-        hint = "0 ranks by score alone, 1 by how little an item is like those above it; try 0.3"
-        raise InputError(f"{diversity} is not between 0 and 1", location=location, hint=hint)
 
 
 @dataclass(frozen=True, eq=False)

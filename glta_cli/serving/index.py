@@ -178,6 +178,18 @@ class Index:
         """The encoder's vectors of users, [U, d], and of items as columns, [d, I]."""
         return self._tensors["graph_users"], self._tensors["graph_items"]
 
+    def vectors(self, term: str) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """What the scores of the encoder or the language model are products of.
+
+        Returns:
+            Of users, [U, R, D], one query for each row of the list, R = 1 but for a readout of several; of items,
+            [D, I]; and the bias that is added, [I], or None.
+        """
+        tensors = self._tensors
+        if term == ENCODER:
+            return tensors["graph_users"][:, None], tensors["graph_items"], None
+        return tensors["rows"], tensors["items"], tensors["bias"]
+
     def item_weights(self) -> tuple[ItemWeights, float]:
         """The linear term's weights, and what each newer item makes an older one weigh.
 
@@ -204,6 +216,11 @@ class Index:
         row = row or self.row
         scorers = [self.term_scorer(term, *seen) for term in row.terms]
         return row.scorer_of(scorers, self._tensors["lengths"])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The lengths of users' histories by which terms are weighted, [U]."""
+        return self._tensors["lengths"]
 
     def length(self, user: int) -> int:
         """The length of a user's history by which terms are weighted."""

@@ -138,7 +138,7 @@ def linear_scorer(weights: ItemWeights, recency: float, histories: Interactions)
 
     One user's are added up by numpy alone; those of a block are the product of a sparse matrix with B.
     """
-    matrices = cache(lambda: (_sparse(histories, shares_in(histories, recency)), weights.matrix))
+    matrices = cache(lambda: (history_matrix(histories, recency), weights.matrix))
 
     def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
         if len(users) == 1:
@@ -166,8 +166,9 @@ def _shares(weights: NDArray[np.float32] | None, newer: NDArray[np.float32], rec
     return own if recency == 1 else own * np.float32(recency) ** newer
 
 
-def _sparse(histories: Interactions, shares: NDArray[np.float32]) -> csr_array:
+def history_matrix(histories: Interactions, recency: float) -> csr_array:
+    """X, what each user has of each item, [U, I]: what B is multiplied by."""
     from scipy.sparse import csr_array
 
     shape = (histories.user_count, histories.item_count)
-    return csr_array((shares, histories.items, histories.indptr), shape=shape)
+    return csr_array((shares_in(histories, recency), histories.items, histories.indptr), shape=shape)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
-from glta_cli.serving.guests import guest_scorer
+from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guest_scorer
 from glta_cli.serving.index import Index
 from glta_cli.serving.linear_term import shares_in
 from glta_cli.serving.reasons import (
@@ -30,9 +30,6 @@ from glta_cli.serving.reasons import (
 )
 from glta_cli.serving.served_row import ServedRow
 
-ReadRows = Callable[[Interactions], NDArray[np.float32]]
-"""What the language model reads out for people by their histories: [B, R, D]."""
-
 
 @dataclass(frozen=True, eq=False)
 class Person:
@@ -42,13 +39,13 @@ class Person:
         history: theirs alone, as one user's; the latest last.
         linear: the history a linear term scores by, where that is another.
         scores: by term, of the whole catalogue: [I].
-        read: what reads histories with the language model; None where it is not to.
+        reader: has histories read by trained models; None where they are not to be.
     """
 
     history: Interactions
     linear: Interactions
     scores: Callable[[str], NDArray[np.float32]]
-    read: ReadRows | None = None
+    reader: ReadPeople | None = None
 
     @property
     def items(self) -> NDArray[np.int64]:
@@ -58,7 +55,7 @@ class Person:
 
 
 def user_reasons(
-    index: Index, row: ServedRow, user: int, targets: NDArray[np.int64], read: ReadRows | None = None
+    index: Index, row: ServedRow, user: int, targets: NDArray[np.int64], reader: ReadPeople | None = None
 ) -> Reasons:
     """Why a user of the index has the scores of some items, [K], by a row."""
     person = np.array([user])
@@ -67,7 +64,7 @@ def user_reasons(
         only(index.history, user),
         only(index.linear_histories, user),
         lambda term: index.term_scorer(term, *left_out)(person)[0],
-        read,
+        reader,
     )
     return _reasons(index, row, known, index.length(user), targets)
 
@@ -77,20 +74,20 @@ def guest_reasons(
     row: ServedRow,
     guest: Interactions,
     targets: NDArray[np.int64],
-    language_rows: NDArray[np.float32] | None = None,
-    read: ReadRows | None = None,
+    read: PeopleRead = NOT_READ,
+    reader: ReadPeople | None = None,
 ) -> Reasons:
     """The same for one person who is in no file, by a row as it could be told of them (`guest_scorer`).
 
     Args:
-        language_rows: what the language model has read out for them, [1, R, D].
+        read: what trained models made of them.
     """
     alone = np.zeros(1, dtype=np.int64)
 
     def scores(term: str) -> NDArray[np.float32]:
-        return guest_scorer(index, _alone(row, term), guest, language_rows)[0](alone)[0]
+        return guest_scorer(index, _alone(row, term), guest, read)[0](alone)[0]
 
-    return _reasons(index, row, Person(guest, guest, scores, read), len(guest), targets)
+    return _reasons(index, row, Person(guest, guest, scores, reader), len(guest), targets)
 
 
 def _reasons(index: Index, row: ServedRow, person: Person, length: int, targets: NDArray[np.int64]) -> Reasons:
@@ -115,12 +112,12 @@ def _parts(
         met = person.linear
         parts = linear_contributions(weights, met.items, shares_in(met, recency), targets)
         return EXACT, np.float32(share.scale) * by_item(parts, met.items, items)
-    if term not in (ENCODER, LANGUAGE) or (term == LANGUAGE and person.read is None):
+    if term not in (ENCODER, LANGUAGE) or (term == LANGUAGE and person.reader is None):
         return WHOLE, None
 
     def scored(histories: Interactions) -> NDArray[np.float32]:
-        rows = person.read(histories) if term == LANGUAGE and person.read is not None else None
-        score: Scorer = guest_scorer(index, row, histories, rows)[0]
+        read = NOT_READ if person.reader is None else person.reader(histories)
+        score: Scorer = guest_scorer(index, row, histories, read)[0]
         return score(np.arange(histories.user_count))[:, targets]
 
     with_all = scored(person.history)  # [1, K]

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.counts import agreeing, counted
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.serving.choice import ALL, Choice, Ranked, best_of
-from glta_cli.serving.guests import guest_scorer
+from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guest_scorer
 from glta_cli.serving.index import VECTORS, Index
 from glta_cli.serving.nearest_ids import nearest_ids
-from glta_cli.serving.person_reasons import ReadRows, guest_reasons, user_reasons
+from glta_cli.serving.person_reasons import guest_reasons, user_reasons
 from glta_cli.serving.reasons import Reasons, only
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.workspace.artefact import MANIFEST, Artefact
@@ -51,9 +51,9 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
         asked: the run to name in errors.
 
     Returns:
-        `{"user", "row", "terms": {row: weight}, "answered_by", "history": [{"item", "title"}], "recommendations":
+        `{"user", "row", "terms": {row: share}, "answered_by", "history": [{"item", "title"}], "recommendations":
         [{"rank", "item", "title", "score"}]}`; `row` is what validation found best, `terms` those it is made of with
-        their weights for this user, `answered_by` the same in words; the history's latest item first, at most ten.
+        their shares for this user, `answered_by` the same in words; the history's latest item first, at most ten.
 
     Raises:
         InputError: the user is unknown, or k is less than 1.
@@ -95,20 +95,20 @@ def answers_of_users(
     choice: Choice = ALL,
     *,
     because: bool = False,
-    read: ReadRows | None = None,
+    reader: ReadPeople | None = None,
 ) -> list[Answer]:
     """What `recommend` returns but for the user, for each of some users by their indices, [B].
 
     Args:
         row: None for what is served.
         because: whether each recommendation is to have its reasons, `because` (`Reasons.of`).
-        read: reads histories with the language model, where reasons are to be found in its term as well.
+        reader: has histories read, where reasons are to be found in the language model's term as well.
     """
     row = row or index.row
     left_out = index.left_out(users)
     ranked = best_of(index.scorer(*left_out, row=row), users, k, choice, *left_out)
     reasons = [
-        user_reasons(index, row, int(user), found.items, read) if because else None
+        user_reasons(index, row, int(user), found.items, reader) if because else None
         for user, found in zip(users, ranked, strict=True)
     ]
     return [
@@ -123,23 +123,27 @@ def answers_of_guests(
     k: int,
     row: ServedRow | None = None,
     choice: Choice = ALL,
-    language_rows: NDArray[np.float32] | None = None,
+    read: PeopleRead = NOT_READ,
     *,
     because: bool = False,
-    read: ReadRows | None = None,
+    reader: ReadPeople | None = None,
 ) -> list[Answer]:
     """The same for people who are in no file, by their histories (`guest_scorer`).
+
+    Args:
+        read: what trained models made of them.
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody the language model has not read.
     """
-    score, told = guest_scorer(index, row or index.row, guests, language_rows)
+    score, told = guest_scorer(index, row or index.row, guests, read)
     people = np.arange(guests.user_count)
     ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
-    rows = [None if language_rows is None else language_rows[[person]] for person in people]  # [1, R, D] each
     reasons = [
-        guest_reasons(index, told, only(guests, int(person)), found.items, own, read) if because else None
-        for person, found, own in zip(people, ranked, rows, strict=True)
+        guest_reasons(index, told, only(guests, int(person)), found.items, read.of(int(person)), reader)
+        if because
+        else None
+        for person, found in zip(people, ranked, strict=True)
     ]
     return [
         _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why)
@@ -183,6 +187,22 @@ def position_of(index: Index, user: str, asked: AskedRun | None = None) -> int:
     if position is None or not len(index.history.of(position)):
         raise unknown_user(user, index.user_ids.tolist(), index.artefact.parent("prepare") / USERS_FILE, asked)
     return position
+
+
+def positions_called(index: Index, users: Sequence[str], asked: AskedRun | None = None) -> NDArray[np.int64]:
+    """The indices of several users by their ids, [n]; raises as `position_of`, of all that are unknown together."""
+    positions: list[int] = []
+    unknown: list[InputError] = []
+    for user in users:
+        try:
+            positions.append(position_of(index, user, asked))
+        except InputError as error:
+            unknown.append(error)
+    if len(unknown) > 1:
+        raise InputErrors(unknown)
+    if unknown:
+        raise unknown[0]
+    return np.array(positions, dtype=np.int64)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
+from glta_cli.answers.question import Question
 from glta_cli.core.errors import InputError
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.serving.diversity import (
@@ -18,7 +19,6 @@ from glta_cli.serving.diversity import (
     Diversity,
     candidates_for,
     diversified,
-    require_diversity,
     vector_similarities,
 )
 
@@ -120,6 +120,6 @@ def test_a_list_of_any_length_takes_little_memory() -> None:
 @pytest.mark.parametrize("diversity", [-0.1, 1.1, float("nan"), float("inf")])
 def test_what_is_no_share_is_refused(diversity: float) -> None:
     with pytest.raises(InputError, match="is not between 0 and 1") as caught:
-        require_diversity(diversity)
+        Question(diversity=diversity).require_sense()
     assert caught.value.location == "--diversity"
     assert caught.value.hint

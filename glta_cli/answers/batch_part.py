@@ -1,0 +1,120 @@
+"""One part of many answers: the rows of some users, as bytes of the file they go to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glta_cli.answers.batch_formats import encoded
+from glta_cli.answers.question import Question
+from glta_cli.answers.run import Run
+from glta_cli.ranking.top_k import BLOCK
+from glta_cli.serving.choice import Ranked, best_of
+from glta_cli.serving.index import Index
+from glta_cli.serving.recommender import AskedRun, reading
+from glta_cli.serving.rows import row_called
+from glta_cli.serving.string_column import StringColumn
+from glta_cli.workspace.artefact import Artefact
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_PART, PARTS = 8 * BLOCK, 64
+"""Users a part at most, a second's work or less; and how many parts fewer users make, for processes to share."""
+
+MOST_SCORES: Final = 1 << 24
+"""Scores of a block, 64 MiB: of a catalogue of more than 131,072 items fewer users are scored at once."""
+
+
+@dataclass(frozen=True)
+class BatchQuestion:
+    """What is asked of every user; it can be sent to another process.
+
+    Attributes:
+        run: that is asked, and the index it answers from.
+        question: but for the user.
+        form: of the rows.
+    """
+
+    run: AskedRun
+    index: Path
+    question: Question
+    form: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """The answers of some users.
+
+    Attributes:
+        content: their rows.
+        rows: how many those are.
+        without: users with no row, as everything was left out.
+    """
+
+    content: bytes
+    rows: int
+    without: int
+
+
+def part_size(users: int) -> int:
+    """Users a part of so many: whole blocks, and the same however many processes there are."""
+    return int(np.clip(-(-users // PARTS // BLOCK) * BLOCK, BLOCK, MOST_PART))
+
+
+def answering(asked: BatchQuestion) -> Callable[[NDArray[np.int64]], Part]:
+    """Users of a part, positions [n] -> their rows.
+
+    Raises:
+        InputError: there is no such row, or what may be answered cannot be understood.
+        GltaError: the index is damaged.
+    """
+    run = Run(asked.run, Artefact(asked.index))
+    index, k = run.index, asked.question.k
+    row, choice = row_called(index, asked.question.model), run.choice_of(asked.question)
+    block = max(1, min(BLOCK, MOST_SCORES // index.seen.item_count))
+    # What is in nobody's answers is masked as if these users had seen it: where there is nothing, a scorer serves all.
+    shared = None if len(index.delisted) else index.scorer(index.seen, row=row)
+
+    def part(users: NDArray[np.int64]) -> Part:
+        with reading(run.artefact):
+            left_out = index.left_out(users)
+            score = shared or index.scorer(*left_out, row=row)
+            ranked = [
+                best
+                for start in range(0, len(users), block)
+                for best in best_of(score, users[start : start + block], k, choice, *left_out)
+            ]
+            table = rows_of(index, users, ranked)
+        return Part(encoded(table, asked.form), table.height, sum(not len(best.items) for best in ranked))
+
+    return part
+
+
+def rows_of(index: Index, users: NDArray[np.int64], ranked: Sequence[Ranked]) -> pl.DataFrame:
+    """Columns user, rank, item, title and score, with original ids; users [n] one after the other."""
+    import polars as pl
+
+    counts = np.array([len(best.items) for best in ranked])
+    items, scores = (np.concatenate([getattr(best, name) for best in ranked]) for name in ("items", "scores"))
+    ranks = np.arange(len(items)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    distinct, place = np.unique(items, return_inverse=True)
+
+    def repeated(texts: StringColumn, positions: NDArray[np.int64], places: NDArray[np.int64]) -> pl.Series:
+        return pl.Series([texts[position] for position in positions], dtype=pl.String).gather(places)
+
+    return pl.DataFrame(
+        {
+            "user": repeated(index.user_ids, users, np.repeat(np.arange(len(users)), counts)),
+            "rank": pl.Series(ranks, dtype=pl.Int32),
+            "item": repeated(index.item_ids, distinct, place),
+            "title": repeated(index.titles, distinct, place),
+            # As --json of one user says it.
+            "score": pl.Series(np.round(scores.astype(np.float64), 4)),
+        }
+    )
