@@ -108,8 +108,8 @@ def answers_of_users(
     left_out = index.left_out(users)
     ranked = best_of(index.scorer(*left_out, row=row), users, k, choice, *left_out)
     reasons = [
-        user_reasons(index, row, int(user), found.items, reader) if because else None
-        for user, found in zip(users, ranked, strict=True)
+        user_reasons(index, row, int(user), found.items, reader, choice.liking_of(place)) if because else None
+        for place, (user, found) in enumerate(zip(users, ranked, strict=True))
     ]
     return [
         _answer(index, row, index.length(int(user)), index.history.of(int(user)), found, why)
@@ -140,10 +140,10 @@ def answers_of_guests(
     people = np.arange(guests.user_count)
     ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
     reasons = [
-        guest_reasons(index, told, only(guests, int(person)), found.items, read.of(int(person)), reader)
+        guest_reasons(index, told, only(guests, person), found.items, read.of(person), reader, choice.liking_of(person))
         if because
         else None
-        for person, found in zip(people, ranked, strict=True)
+        for person, found in enumerate(ranked)
     ]
     return [
         _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why)
