@@ -9,11 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
+
+from glta_cli.answers.measured import measured
 from glta_cli.answers.published import required_index
 from glta_cli.answers.question import Names, Options, Question, names_in, question_with
 from glta_cli.answers.readers import Readers
+from glta_cli.answers.run_html import as_html
+from glta_cli.core.counts import counted
+from glta_cli.core.errors import InputError
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import BLOCK
+from glta_cli.recipe.fused_terms import ENCODER
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.choice import Choice
 from glta_cli.serving.chosen_items import ChosenItems, chosen_items
@@ -199,6 +206,48 @@ class Run:
     def similar(self, item: str, k: int = 10, *, by: str | None = None) -> pl.DataFrame:
         """The same: a frame of `rank`, `item`, `title` and `score`."""
         return _frame(self.alike(item, k, by=by)["similar"])
+
+    def vectors(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The encoder's vectors: of users, a frame of `user` and `vector`, and of items, `item`, `title` and `vector`.
+
+        Their inner products are the encoder's own scores; `glta export` makes such of what is served.
+
+        Raises:
+            InputError: the index holds no vectors of the encoder.
+        """
+        import polars as pl
+
+        if ENCODER not in self.index.terms:
+            problem = "no encoder takes part in it"
+            raise InputError(problem, location=f"run {self.name}", hint="glta export makes vectors of what is served")
+        with reading(self.artefact):
+            users, columns = self.index.graph_vectors()
+            width = pl.Array(pl.Float32, users.shape[1])
+            ids = self.index.user_ids.tolist()
+            catalogue = {"item": self.catalogue.ids, "title": self.catalogue.titles}
+            items = np.ascontiguousarray(columns.T)
+        return (
+            pl.DataFrame({"user": ids, "vector": pl.Series(np.asarray(users), dtype=width)}),
+            pl.DataFrame({**catalogue, "vector": pl.Series(items, dtype=width)}),
+        )
+
+    def metrics(self) -> pl.DataFrame:
+        """How good each row is: a frame of `row`, `on` and the metrics (`measured`)."""
+        import polars as pl
+
+        return pl.DataFrame(self.measured(), infer_schema_length=None)
+
+    def measured(self) -> list[dict[str, Any]]:
+        """The same as plain values."""
+        return measured(self.name, self.artefact)
+
+    def _repr_html_(self) -> str:
+        """The run as a notebook shows it."""
+        said = [f"dataset {self.dataset}", f"by {self.index.row.sentence()}"]
+        interactions, newest = self.known["interactions"], self.known["newest"]
+        if interactions is not None:
+            said.append(f"from {counted(interactions, 'interaction')}{f' until {newest}' if newest else ''}")
+        return as_html(self.name, said, self.measured())
 
     def choice_of(self, question: Question) -> Choice:
         """Which items may be answered to a question, whoever asks.

@@ -24,11 +24,5 @@ def described(run: Run) -> dict[str, Any]:
         "rows": run.rows,
         "answered_by": run.index.row.sentence(),
         **run.known,
-        "evaluation": evaluation(run),
+        "evaluation": run.measured(),
     }
-
-
-def evaluation(run: Run) -> list[dict[str, Any]]:
-    """NDCG@10 on validation of each row that took part in the choice of what is served; empty where none was made."""
-    found = run.artefact.manifest["details"].get("validation", {})
-    return [{"row": row, "on": "validation", "ndcg@10": figure} for row, figure in found.items()]

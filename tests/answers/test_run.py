@@ -202,3 +202,39 @@ def test_a_history_needs_nothing_heavy(run: Run) -> None:
         env=environment,
     )
     assert done.stdout.strip() == "set()", done.stderr
+
+
+# ------------------------------------------------------------------------------------ vectors and figures
+
+
+def test_vectors_are_those_the_encoder_ranks_by(run: Run) -> None:
+    users, items = run.vectors()
+    assert (users.columns, items.columns) == (["user", "vector"], ["item", "title", "vector"])
+    scores = users["vector"].to_numpy() @ items["vector"].to_numpy().T
+    np.testing.assert_allclose(scores, run.index.graph_scorer()(np.arange(len(users))), rtol=1e-5)
+
+
+def test_figures_are_those_of_validation_until_the_run_is_evaluated(run_toy: RunToy) -> None:
+    from glta_cli.main import app
+
+    pipeline = run_toy(THREE, stage=SERVING, name="figures")
+    root = pipeline.workspace.root
+    before = glta_cli.load("figures", root)
+    chosen = before.metrics()
+    assert set(chosen["on"]) == {"validation"}
+    assert chosen.filter(chosen["row"] == before.rows[0])["ndcg@10"].item() == before.index.row.figure
+    told = CliRunner().invoke(
+        app, ["evaluate", "--run", "figures", "--data-dir", str(root), "--baselines", "popularity", "--json"]
+    )
+    report = json.loads(told.stdout)
+    after = glta_cli.load("figures", root)
+    found = after.metrics()
+    assert found["row"].to_list() == list(report["models"])
+    assert set(found["on"]) == {"test"}
+    assert found["ndcg@10"].to_list() == [metrics["ndcg@10"] for metrics in report["models"].values()]
+    shown = after._repr_html_()
+    assert "<script" not in shown
+    assert all(f">{row}</text>" in shown for row in report["models"])
+    removed = CliRunner().invoke(app, ["runs", "remove", "figures", "--data-dir", str(root), "--yes"])
+    assert removed.exit_code == 0, removed.output
+    assert not list((root / "evaluations").glob("*"))
