@@ -16,6 +16,7 @@ from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.fused_terms import LANGUAGE
 from glta_cli.serving.choice import ALL, Choice, Ranked, best_of
 from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guest_scorer
 from glta_cli.serving.index import VECTORS, Index
@@ -130,13 +131,17 @@ def answers_of_guests(
 ) -> list[Answer]:
     """The same for people who are in no file, by their histories (`guest_scorer`).
 
+    Where the row has a language model in it that has not read them, and is therefore left out of the answer, the answer
+    says so: `not_read_by`.
+
     Args:
         read: what trained models made of them.
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody the language model has not read.
     """
-    score, told = guest_scorer(index, row or index.row, guests, read)
+    row = row or index.row
+    score, told = guest_scorer(index, row, guests, read)
     people = np.arange(guests.user_count)
     ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
     reasons = [
@@ -145,8 +150,9 @@ def answers_of_guests(
         else None
         for person, found in enumerate(ranked)
     ]
+    unheard = {"not_read_by": row.shown[LANGUAGE]} if told is not row else {}
     return [
-        _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why)
+        {**_answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why), **unheard}
         for person, found, why in zip(people, ranked, reasons, strict=True)
     ]
 
