@@ -104,8 +104,8 @@ def test_a_model_that_has_not_read_a_history_is_named(run_toy: Callable[..., Any
     run_toy("fusion.terms=[encoder, llm]", "finetune.fusion=false", stage="serving-index", name="unread")
     asked = ["recommend", "--run", "unread", "--history", "i3,i25", "--data-dir", str(toy_root)]
     run = glta_cli.load("unread", toy_root)
-    assert run.answer(Question(history=("i3",), model="glta-llm"))["not_read_by"] == "tiny"
+    assert run.answer(Question(history=("i3",), model="glta-llm"))["not_read_by"] == "the language model"
     assert "not_read_by" not in run.answer(Question("u7"))
     assert "not_read_by" not in run.answer(Question(history=("i3",), model="popularity"))
     shown = CliRunner().invoke(app, asked).stdout
-    assert "\nwithout tiny, which has not read this history: --deep has it read\n" in shown
+    assert "\nwithout the language model, which has not read this history: --deep has it read\n" in shown
