@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from glta_cli.main import app
 from glta_cli.serving.index import Index
 from glta_cli.stages.pipeline import Pipeline
 
+HEAVY = {"torch", "transformers", "polars", "pydantic", "rich", "scipy"}
 ENCODER_AND_EASE = ("finetune.enabled=false", "fusion.terms=[ease,encoder]")
 
 
@@ -122,3 +125,16 @@ def test_by_texts_it_is_the_cosine_of_their_vectors(
     expected = cosines_with(vectors, names_of(pipeline), "i30")
     assert {entry["item"]: entry["score"] for entry in answer["similar"]} == pytest.approx(expected, abs=1e-4)
     assert answer["row"] == "item texts"
+
+
+def test_asking_imports_nothing_heavy_but_numpy(pipeline: Pipeline, toy_root: Path) -> None:
+    code = (
+        "import sys; from glta_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        f"print('loaded:', sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    words = ["similar", "i3", "--run", "alike", "--data-dir", str(toy_root)]
+    finished = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert "loaded: []" in finished.stderr
