@@ -9,13 +9,15 @@ BIN := $(VENV)/bin
 PEERS ?= .venv-peers
 PEERS_PYTHON ?= python3.11
 
-.PHONY: help quickstart test slow families storm properties lint bench clean
+.PHONY: help quickstart test slow families unseen wishes storm properties lint bench clean
 
 help:
 	@echo "make quickstart   install, then ten films for user 42"
 	@echo "make test         install, then the tests"
 	@echo "make slow         the tests that take minutes"
 	@echo "make families     every causal family of transformers through the backbone, as a table"
+	@echo "make unseen       people whom no training saw, beside the same people trained on; some 30 minutes"
+	@echo "make wishes       held-out items found by words that nobody read of them; some 20 minutes"
 	@echo "make storm        kills, failing and full disks, flipped bits; some 20 minutes"
 	@echo "make properties   readers of files and recipes, twenty thousand drawn examples each"
 	@echo "make lint         ruff and mypy"
@@ -33,6 +35,12 @@ slow: $(VENV)/.installed-dev
 
 families: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow -s tests/plugins/test_backbones_families.py
+
+unseen: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -s tests/answers/test_people_never_seen.py
+
+wishes: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -s tests/answers/test_wishes_help.py
 
 storm: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -s tests/reliability

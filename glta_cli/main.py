@@ -21,7 +21,9 @@ with early_signals:
     from glta_cli.commands.align import align
     from glta_cli.commands.doctor import doctor
     from glta_cli.commands.evaluate import evaluate
+    from glta_cli.commands.export import export
     from glta_cli.commands.finetune import finetune
+    from glta_cli.commands.import_run import import_run
     from glta_cli.commands.init import init
     from glta_cli.commands.plugins import plugins
     from glta_cli.commands.prepare import prepare
@@ -30,6 +32,7 @@ with early_signals:
     from glta_cli.commands.recommend import recommend
     from glta_cli.commands.reproduce import reproduce
     from glta_cli.commands.runs import runs
+    from glta_cli.commands.serve import serve
     from glta_cli.commands.similar import similar
     from glta_cli.commands.update import update
     from glta_cli.core.errors import LONGEST_PART, GltaError, InterruptedRunError, ReaderLeft, Terminated, one_line
@@ -56,7 +59,10 @@ app.command()(finetune)
 app.command()(evaluate)
 app.command()(recommend)
 app.command()(similar)
+app.command()(serve)
 app.command()(update)
+app.command()(export)
+app.command("import")(import_run)
 app.command()(reproduce)
 app.command()(doctor)
 app.add_typer(runs, name="runs")

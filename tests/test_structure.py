@@ -26,6 +26,7 @@ FLOORS = (
     "stages",
     "evaluation",
     "answers",
+    "web",
     "commands",
     "testing",
     "main",

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
+
+from glta_cli.answers.measured import measured
 from glta_cli.answers.published import required_index
-from glta_cli.answers.question import Question
+from glta_cli.answers.question import Names, Options, Question, names_in, question_with
+from glta_cli.answers.readers import Readers
+from glta_cli.answers.run_html import as_html
+from glta_cli.core.counts import counted
+from glta_cli.core.errors import InputError
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import BLOCK
+from glta_cli.recipe.fused_terms import ENCODER
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.choice import Choice
-from glta_cli.serving.guests import guests_of
+from glta_cli.serving.chosen_items import ChosenItems, chosen_items
+from glta_cli.serving.diversity import Diversity
+from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guests_of
 from glta_cli.serving.index import Index
+from glta_cli.serving.item_filter import ItemColumns
 from glta_cli.serving.recommender import (
     Answer,
     AskedRun,
@@ -26,6 +39,7 @@ from glta_cli.serving.recommender import (
     require_count,
 )
 from glta_cli.serving.rows import row_called, rows_held
+from glta_cli.serving.served_row import ServedRow
 from glta_cli.serving.similar import similar_items
 from glta_cli.workspace.artefact import Artefact
 
@@ -34,7 +48,9 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """Answers from what a run published, mapped into memory: no training data is read, and torch is not imported.
+    """Answers from what a run published, mapped into memory: no training data is read.
+
+    Torch is imported where a question has the trained models read: `deep` and `wish`.
 
     Example:
         import glta_cli
@@ -42,16 +58,20 @@ class Run:
         run = glta_cli.load("shop")
         run.recommend(["C-1029"], k=5)  # a Polars frame: user, rank, item, title, score
         run.recommend_for(["A-653", "A-12"])  # somebody who is in no file
+        run.similar("A-653")
 
     Attributes:
         name: of the run.
         dataset: what it was prepared from.
+        readers: the models it was trained to, loaded when they are first asked.
     """
 
-    def __init__(self, asked: AskedRun, artefact: Artefact) -> None:
+    def __init__(self, asked: AskedRun, artefact: Artefact, device: str | None = None) -> None:
         self.name, self.dataset = asked.name, asked.dataset
         self.artefact = artefact
+        self.readers = Readers(asked.name, artefact, device)
         self._asked = asked
+        self._last_chosen: tuple[Any, ChosenItems | None] | None = None
 
     @classmethod
     def load(cls, name: str | None = None, data_dir: str | Path | None = None) -> Run:
@@ -76,6 +96,11 @@ class Run:
         """Its items by id and title."""
         return Catalogue(self.index)
 
+    @cached_property
+    def item_columns(self) -> ItemColumns:
+        """The further columns of its items, to choose by."""
+        return ItemColumns(self.index)
+
     @property
     def rows(self) -> list[str]:
         """The names of the rows it can rank by, the one that validation found best first."""
@@ -92,55 +117,59 @@ class Run:
         Returns:
             `{"user", "run", "dataset", "interactions", "newest", "trained", "row", "terms": {row: weight},
             "answered_by", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
-            the history's latest item first, at most ten.
+            the history's latest item first, at most ten. Asked `because`, each recommendation has its reasons, as
+            `glta_cli.serving.reasons.Reasons.of` describes them. Where items are chosen also `among`, how many there
+            are to answer with, and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`.
 
         Raises:
-            InputError: the user, an item or the row is unknown, or k is less than 1.
+            InputError: the user, an item or the row is unknown, k is less than 1, no item is left to answer, or the
+                run has nothing to read with.
             GltaError: the index is damaged.
         """
         return self.answers([question])[0]
 
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
-        """As many lists, in the order asked; those that rank by the same row are scored together."""
+        """As many lists, in the order asked; those that differ in the person alone are scored together."""
         found: dict[int, Answer] = {}
         alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
             require_count(question.k)
+            question.require_sense()
             question.require_somebody()
-            alike[question.history is None, question.k, question.model, question.include_seen].append(place)
+            alike[question.user is None, *question.choosing].append(place)
         for places in alike.values():
             for start in range(0, len(places), BLOCK):
                 block = places[start : start + BLOCK]
-                asked = [questions[place] for place in block]
-                with reading(self.artefact):
-                    found |= zip(block, self._answered(asked), strict=True)
+                found |= zip(block, self._answered([questions[place] for place in block]), strict=True)
         said = {"run": self.name, "dataset": self.dataset, **self.known}
         return [{"user": question.user, **said, **found[place]} for place, question in enumerate(questions)]
 
     def recommend(
-        self, users: Iterable[str | int], k: int = 10, *, model: str | None = None, include_seen: bool = False
+        self, users: str | int | Iterable[str | int], k: int = 10, **options: Unpack[Options]
     ) -> pl.DataFrame:
         """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score`.
 
-        Raises:
-            InputError: a user or the row is unknown, or k is less than 1.
-        """
-        asked = [Question(str(user), k=k, model=model, include_seen=include_seen) for user in users]
-        return _frame([entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])])
+        Args:
+            options: the other attributes of a `Question`, such as `model="ease"` or `where="category=shoes"`.
 
-    def recommend_for(
-        self, history: Iterable[str], k: int = 10, *, model: str | None = None, include_seen: bool = False
-    ) -> pl.DataFrame:
+        Raises:
+            InputError: as `answer`.
+        """
+        asked = [replace(question_with(k, **options), user=user) for user in names_in(users)]
+        rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
+        return _frame(rows, "user")
+
+    def recommend_for(self, history: Names, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
             history: ids or titles, oldest first.
+            options: the other attributes of a `Question`, such as `deep=True`.
 
         Raises:
-            InputError: an item or the row is unknown, or k is less than 1.
+            InputError: as `answer`.
         """
-        asked = Question(history=tuple(history), k=k, model=model, include_seen=include_seen)
-        return _frame(_rows_of(self.answer(asked)))
+        return _frame(_rows_of(self.answer(replace(question_with(k, **options), history=names_in(history)))))
 
     def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
         """The items most like one, with all that is to be said of them, as plain values.
@@ -178,29 +207,120 @@ class Run:
         """The same: a frame of `rank`, `item`, `title` and `score`."""
         return _frame(self.alike(item, k, by=by)["similar"])
 
+    def vectors(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The encoder's vectors: of users, a frame of `user` and `vector`, and of items, `item`, `title` and `vector`.
+
+        Their inner products are the encoder's own scores; `glta export` makes such of what is served.
+
+        Raises:
+            InputError: the index holds no vectors of the encoder.
+        """
+        import polars as pl
+
+        if ENCODER not in self.index.terms:
+            problem = "no encoder takes part in it"
+            raise InputError(problem, location=f"run {self.name}", hint="glta export makes vectors of what is served")
+        with reading(self.artefact):
+            users, columns = self.index.graph_vectors()
+            width = pl.Array(pl.Float32, users.shape[1])
+            ids = self.index.user_ids.tolist()
+            catalogue = {"item": self.catalogue.ids, "title": self.catalogue.titles}
+            items = np.ascontiguousarray(columns.T)
+        return (
+            pl.DataFrame({"user": ids, "vector": pl.Series(np.asarray(users), dtype=width)}),
+            pl.DataFrame({**catalogue, "vector": pl.Series(items, dtype=width)}),
+        )
+
+    def metrics(self) -> pl.DataFrame:
+        """How good each row is: a frame of `row`, `on` and the metrics (`measured`)."""
+        import polars as pl
+
+        return pl.DataFrame(self.measured(), infer_schema_length=None)
+
+    def measured(self) -> list[dict[str, Any]]:
+        """The same as plain values."""
+        return measured(self.name, self.artefact)
+
+    def _repr_html_(self) -> str:
+        """The run as a notebook shows it."""
+        said = [f"dataset {self.dataset}", f"by {self.index.row.sentence()}"]
+        interactions, newest = self.known["interactions"], self.known["newest"]
+        if interactions is not None:
+            said.append(f"from {counted(interactions, 'interaction')}{f' until {newest}' if newest else ''}")
+        return as_html(self.name, said, self.measured())
+
     def choice_of(self, question: Question) -> Choice:
-        """Which items may be answered to a question, whoever asks."""
-        return Choice(include_seen=question.include_seen)
+        """Which items may be answered to a question, whoever asks.
+
+        Raises:
+            InputError: a condition or a name cannot be understood, no item is left, or nothing reads a wish.
+        """
+        return self._choice(question, self._chosen(question))
+
+    def _choice(self, question: Question, chosen: ChosenItems | None) -> Choice:
+        return Choice(
+            None if chosen is None else chosen.allowed,
+            question.include_seen,
+            Diversity(question.diversity, self.index.similarities) if question.diversity else None,
+            None if question.wish is None else self.readers.liking(question.wish),
+            question.wish_weight,
+        )
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
         """The lists of questions that differ in the person alone."""
         first = alike[0]
-        row = row_called(self.index, first.model)
-        choice = self.choice_of(first)
-        if first.history is None:
-            users = positions_called(self.index, [question.user or "" for question in alike], self._asked)
-            return answers_of_users(self.index, users, first.k, row, choice)
-        histories = [self.catalogue.positions(question.history or (), "history") for question in alike]
+        # Whoever cannot be answered is told before a model is loaded.
+        with reading(self.artefact):
+            row, chosen = row_called(self.index, first.model), self._chosen(first)
+            guests = self._guests(alike) if first.user is None else None
+            users = positions_called(self.index, [each.user for each in alike if each.user is not None], self._asked)
+        choice = self._choice(first, chosen)
+        reader = self._reader_for(row) if first.deep else None
+        read = NOT_READ if reader is None or guests is None else reader(guests)
+        with reading(self.artefact):
+            if guests is None:
+                found = answers_of_users(self.index, users, first.k, row, choice, because=first.because, reader=reader)
+            else:
+                found = answers_of_guests(
+                    self.index, guests, first.k, row, choice, read, because=first.because, reader=reader
+                )
+        also: dict[str, Any] = {}
+        if chosen is not None:
+            also |= {"among": chosen.count, "remarks": list(chosen.remarks)}
+        if first.wish is not None:
+            also |= {"wish": first.wish, "wish_weight": first.wish_weight}
+        return [{**answer, **also} for answer in found]
+
+    def _reader_for(self, row: ServedRow) -> ReadPeople:
+        def read(guests: Interactions) -> PeopleRead:
+            return self.readers.people(row, guests)
+
+        return read
+
+    def _guests(self, asked: Sequence[Question]) -> Interactions:
+        """The histories of people who are in no file; of who only wishes for something, none."""
+        histories = [self.catalogue.positions(question.history or (), "history") for question in asked]
         met = self.index.history
-        guests = guests_of(histories, met.item_count, weighted=met.weights is not None)
-        return answers_of_guests(self.index, guests, first.k, row, choice)
+        return guests_of(histories, met.item_count, weighted=met.weights is not None)
+
+    def _chosen(self, question: Question) -> ChosenItems | None:
+        """The items a question leaves; None for all. The last choice is kept: many questions come with the same."""
+        key = question.only, question.without, question.where
+        last = self._last_chosen  # in one piece, as other threads choose too
+        if last is None or last[0] != key:
+            only, without, where = key
+            last = key, chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
+            self._last_chosen = last
+        return last[1]
 
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
     return [{**also, **entry} for entry in answer["recommendations"]]
 
 
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def _frame(rows: list[dict[str, Any]], *also: str) -> pl.DataFrame:
+    """Recommendations, below some columns of text: with its columns where there is none, too."""
     import polars as pl
 
-    return pl.DataFrame(rows, infer_schema_length=None)
+    schema: dict[str, Any] = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
+    return pl.DataFrame(rows, schema=dict.fromkeys(also, pl.String) | schema)

@@ -75,6 +75,14 @@ def rows(incomplete: str) -> list[str]:
 
 
 @only_when_asked
+def export_formats(incomplete: str) -> list[str]:
+    """What a run can be exported as."""
+    from glta_cli.answers.export_formats import FORMATS
+
+    return _beginning(FORMATS, incomplete)
+
+
+@only_when_asked
 def devices(incomplete: str) -> list[str]:
     """What torch calls devices."""
     return _beginning(DEVICES, incomplete)

@@ -97,6 +97,7 @@ def evaluate(
     from glta_cli.evaluation.ladder_table import ladder_tables
     from glta_cli.evaluation.listed_rows import require_rows
     from glta_cli.evaluation.tables import report_tables
+    from glta_cli.workspace.evaluations import keep_evaluation
 
     require_rows(compared, pipeline, tune=settings.tune)
     climbed = require_ladder(pipeline) if ladder else None
@@ -112,6 +113,8 @@ def evaluate(
         show_json(report)
     else:
         show_table(report_tables(report) if climbed is None else ladder_tables(report, beside=bool(compared)))
+    if pipeline.recorded:
+        keep_evaluation(pipeline.workspace, pipeline.name, pipeline.ensure("index").fingerprint, report)
     if report_path is not None:
         write_report(pipeline, report, report_path)
     # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.

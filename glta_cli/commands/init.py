@@ -55,7 +55,7 @@ def init(
     from rich.markup import escape
 
     from glta_cli.core.terminal import nothing_on_stdout
-    from glta_cli.data.first_recipe import next_command, recipe_for, seen
+    from glta_cli.data.first_recipe import dropped_rows, next_command, recipe_for, seen
     from glta_cli.stages.first_estimate import time_line
     from glta_cli.stages.machine_defaults import has_gpu
     from glta_cli.workspace.workspace import Workspace
@@ -74,8 +74,8 @@ def init(
     _write(output, text)
     for warning in look.raw.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
-    for reason, count in look.raw.dropped.items():
-        say(escape(f"dropped: {reason} {count:,}, such as {look.raw.examples.get(reason, 'a row')}"))
+    for reason, (count, example) in dropped_rows(look).items():
+        say(escape(f"dropped: {reason} {count:,}, such as {example}"))
     if as_json:
         show_json({"recipe": str(output), **seen(look), "takes": takes, "next": next_command(look, output)})
     else:

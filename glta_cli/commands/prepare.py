@@ -55,6 +55,10 @@ def prepare(
         list[str] | None,
         typer.Option("-o", "--option", metavar="KEY=VALUE", help="A setting of the loader, such as user=COLUMN."),
     ] = None,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Read the source although it is up to date: an earlier version kept less."),
+    ] = False,
     recipe: RecipeOption = None,
     overrides: SetOption = None,
     data_dir: DataDirOption = None,
@@ -99,7 +103,7 @@ def prepare(
     loggers = Loggers(base.name, resolved, workspace)
     folder = workspace.root / "profiles" / checked_run_name(base.name)
     with profiled("prepare", folder, partial(show_table, on_stderr=True)) if profile else nullcontext() as measured:
-        prepared, up_to_date = prepare_dataset(resolved.dataset, workspace)
+        prepared, up_to_date = prepare_dataset(resolved.dataset, workspace, again=again)
         if measured is not None:
             measured.nothing_ran = up_to_date
     for warning in prepared.warnings:
@@ -112,6 +116,8 @@ def prepare(
     else:
         show_account(prepared)
     say(f"{'up to date' if up_to_date else 'written'}: {escape(str(prepared.artefact.path))}")
+    if not prepared.keeps_columns:
+        say("an earlier version prepared it, without columns for [bold]--where[/]: [bold]--again[/] keeps them")
     say(f"next: [bold]{escape(_next_command(base, resolved, data_dir))}[/]")
     if not up_to_date:
         # The later stages of this run find it up to date, and tell nobody.

@@ -23,12 +23,24 @@ _ABOUT_ITEMS = {
 def show_account(prepared: PreparedDataset) -> None:
     """The files with their columns, then the counts: of what 0.1 prepared, the counts alone."""
     from rich.console import Group
+    from rich.markup import escape
 
     from glta_cli.core.terminal import show_table
 
     account = prepared.account
     files = [_of_file(file) for file in account["files"]] if account is not None else []
-    show_table(Group(*files, _of_counts(prepared)))
+    columns = [] if account is None else [escape(line) for line in _column_lines(account)]
+    show_table(Group(*files, *columns, *([""] if columns else []), _of_counts(prepared)))
+
+
+def _column_lines(account: Mapping[str, Any]) -> Iterator[str]:
+    """The columns of items to choose by, each with its kind, and those not kept; nothing where none were looked for."""
+    from glta_cli.core.printable import printable
+
+    columns = account.get("columns", {"kept": {}, "left_out": {}})
+    for label, told in (("for --where", columns["kept"]), ("not for --where", columns["left_out"])):
+        if told:
+            yield f" {label}: " + ", ".join(f"{_short(printable(name))} ({why})" for name, why in told.items())
 
 
 def _of_file(file: Mapping[str, Any]) -> Table:
@@ -39,12 +51,13 @@ def _of_file(file: Mapping[str, Any]) -> Table:
     table = Table(title=escape(f"{file['file']}: {_form(file)}"), show_header=False, box=None, pad_edge=True)
     for justify in ("left", "left", "left"):
         table.add_column(justify=justify)
+    roles = {None: "ignored", "filter": "for --where"}
     taken = [column for column in file["columns"] if column["role"] is not None]
     ignored = [column for column in file["columns"] if column["role"] is None]
     empty = [column["name"] for column in ignored if column["example"] is None]
     for column in [*taken, *(column for column in ignored if column["example"] is not None)]:
         example = "nothing in it" if column["example"] is None else f"such as {_short(column['example'])}"
-        table.add_row(*map(escape, (column["role"] or "ignored", _short(column["name"]), example)))
+        table.add_row(*map(escape, (roles.get(column["role"], column["role"]), _short(column["name"]), example)))
     if empty:
         table.add_row("ignored", escape(_short(", ".join(empty))), "nothing in it" if len(empty) == 1 else "all empty")
     return table

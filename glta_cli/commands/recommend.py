@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glta_cli.commands.item_options import ExceptOption, OnlyOption, WhereOption, chosen_by
 from glta_cli.commands.options import (
     AnsweringRecipeOption,
     DataDirOption,
@@ -21,22 +22,13 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.recommend_many import many_asked
+from glta_cli.commands.shown_answer import show_answer
 from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
-from glta_cli.core.counts import counted
-from glta_cli.core.errors import GltaError, InputError, InputErrors
-from glta_cli.core.printable import printable
+from glta_cli.core.errors import GltaError, InputErrors
 from glta_cli.core.terminal import (
-    BOLD,
-    CYAN,
-    DIM,
-    cells,
-    padded,
-    results_width,
     say,
-    shortened,
     show_json,
     show_table,
-    styled,
 )
 from glta_cli.stages.lineage import SERVING
 
@@ -46,9 +38,9 @@ if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.artefact import Artefact
 
-HISTORY_SHOWN = 5
-# What a question may be wrong about, as its parts are called in Python.
-QUESTIONS = frozenset({"user", "history", "model"})
+# What a question may be wrong about: as its parts are called in Python, and on the command line.
+PARTS = ("user", "history", "model", "only", "where", "diversity", "deep", "wish")
+QUESTIONS = {name: f"--{name}" for name in PARTS} | {"without": "--except", "wish_weight": "--wish-weight"}
 
 
 def recommend(
@@ -96,6 +88,31 @@ def recommend(
         typer.Option("--model", metavar="ROW", help="Rank by another row than the one validation found best."),
     ] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also what the person has met already.")] = False,
+    only: OnlyOption = None,
+    without: ExceptOption = None,
+    where: WhereOption = None,
+    diversity: Annotated[
+        float,
+        typer.Option(
+            "--diversity",
+            metavar="SHARE",
+            help="0 to 1: how much an item loses that is like those above it; 0 ranks by score alone.",
+        ),
+    ] = 0.0,
+    because: Annotated[
+        bool, typer.Option("--because", help="Show which items of the history each recommendation comes from.")
+    ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Have the trained models read the history, as they read the users of the log."),
+    ] = False,
+    wish: Annotated[
+        str | None, typer.Option("--wish", metavar="WORDS", help="What is wanted, in words, beside the person.")
+    ] = None,
+    wish_weight: Annotated[
+        float | None,
+        typer.Option("--wish-weight", metavar="W", min=0, help="Of a wish beside the person, by default 0.5."),
+    ] = None,
     recipe: AnsweringRecipeOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -113,17 +130,32 @@ def recommend(
 
     Example: glta recommend --user 42 -k 5
     Example: glta recommend --history "Heat (1995),Alien"
+    Example: glta recommend --user 42 --where "genres=Comedy" --where "year>=1990" --because
+    Example: glta recommend --user 42 --wish "something funny for a long flight"
     Example: glta recommend --users all -o lists.parquet
     """
     from dataclasses import replace
 
     from glta_cli.answers.published import published_index
-    from glta_cli.answers.question import Question
+    from glta_cli.answers.question import WISH_WEIGHT, Question
     from glta_cli.answers.run import Run
 
-    question = Question(user[0] if user else None, history_named(history), k, model, include_seen)
-    many = many_asked(question, user, users, output, form, processes, as_json=as_json)
     with as_options():
+        question = Question(
+            user[0] if user else None,
+            history_named(history),
+            k,
+            model,
+            include_seen,
+            **chosen_by(only, without, where),
+            diversity=diversity,
+            because=because,
+            deep=deep,
+            wish=wish,
+            wish_weight=WISH_WEIGHT if wish_weight is None else wish_weight,
+        )
+        many = many_asked(question, user, users, output, form, processes, as_json=as_json)
+        question.require_sense()
         if many is None:
             question.require_somebody()
         found = None
@@ -137,7 +169,7 @@ def recommend(
             )
             found = made_index(pipeline, user or ())
         # The index is named by its content, so two runs may share one: only the command knows the run.
-        asked = Run(*found)
+        asked = Run(*found, device)
         if many is not None:
             many.answer(asked)
             return
@@ -158,16 +190,9 @@ def history_named(history: str | None) -> tuple[str, ...] | None:
     Raises:
         InputError: a quote has no end.
     """
-    if history is None:
-        return None
-    import csv
+    from glta_cli.answers.item_lists import names_between_commas
 
-    try:
-        names = next(csv.reader([history], skipinitialspace=True, strict=True), [])
-    except csv.Error as error:
-        hint = 'separate ids or titles by commas; one with a comma stands in quotes: "Heat, 1995",A-12'
-        raise InputError(f"cannot be read as a list: {error}", location="--history", hint=hint) from error
-    return tuple(name.strip() for name in names if name.strip())
+    return None if history is None else names_between_commas(history, "--history")
 
 
 @contextmanager
@@ -178,7 +203,7 @@ def as_options() -> Iterator[None]:
     except GltaError as error:
         for each in error.errors if isinstance(error, InputErrors) else [error]:
             if each.location in QUESTIONS:
-                each.location = f"--{each.location.replace('_', '-')}"
+                each.location = QUESTIONS[each.location]
         raise
 
 
@@ -213,56 +238,3 @@ def announce(pipeline: Pipeline, prepared: PreparedDataset) -> None:
     show_table(stage_table(pipeline.name, stages, seconds), on_stderr=True)
     # The table has said it.
     pipeline.announced = True
-
-
-def show_answer(answer: Mapping[str, Any]) -> None:
-    """The user's recent items, then the ranked list, on stdout."""
-    width = results_width()
-    user, run, dataset = (printable(str(answer[key])) for key in ("user", "run", "dataset"))
-    somebody = "somebody new" if answer["user"] is None else f"user {user}"
-    lines = []
-    if answer["history"]:
-        lines.append(styled(f"{somebody}, most recent first", DIM))
-        lines += [shortened(f"  {printable(entry['title'])}", width) for entry in answer["history"][:HISTORY_SHOWN]]
-        lines.append("")
-    lines.append(styled(f"recommended to {somebody} by run {run} (dataset {dataset})", BOLD))
-    if "answered_by" in answer:
-        lines.append(styled(shortened(f"by {printable(answer['answered_by'])}", width), DIM))
-    if answer["interactions"] is not None:
-        until = f" until {answer['newest']}" if answer["newest"] else ""
-        lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
-    print("\n".join([*lines, "", *ranking_lines(answer["recommendations"], width)]))
-
-
-def trained_on(answer: Mapping[str, Any]) -> str:
-    """On how many of the interactions the parameters were trained, as the end of a sentence; '' where nobody knows."""
-    if answer["trained"] is None:
-        return ""
-    trained, known = answer["trained"], answer["interactions"]
-    if trained > known:
-        return f", trained on {trained:,}"  # some are no more
-    return f", trained on {'all' if trained == known else f'{trained:,}'} of them"
-
-
-def ranking_lines(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """Rank, item id, title and score, one item a line below a head; long ids, then titles are cut to fit into `width`.
-
-    Written out here because importing rich would take longer than finding the items.
-    """
-    columns = ("rank", "item", "title", "score")
-    rows = [(str(e["rank"]), printable(e["item"]), printable(e["title"]), f"{e['score']:.3f}") for e in entries]
-    ranks, items, titles, scores = (max(map(cells, column)) for column in zip(columns, *rows, strict=True))
-    if width is not None:
-        # A title says more than an id: of what room there is, the ids take more than a third only if titles leave it.
-        room = width - ranks - scores - 11
-        items = max(len("item"), min(items, max(room // 3, room - titles)))
-        titles = max(len("title"), min(titles, room - items))
-        # The terminal would break the line anywhere, a score included.
-        items = max(len("item"), min(items, room - titles))
-
-    def line(rank: str, item: str, title: str, score: str, style: str) -> str:
-        shown = styled(padded(item, items), style)
-        return f" {rank:>{ranks}}   {shown}   {padded(title, titles)}   {score:>{scores}}"
-
-    rule = f" {'─' * (ranks + items + titles + scores + 9)}"
-    return [line(*columns, BOLD), rule, *(line(*row, CYAN) for row in rows)]

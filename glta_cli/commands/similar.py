@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from glta_cli.commands.options import DataDirOption, JsonOption, RunOption
-from glta_cli.commands.recommend import ranking_lines
+from glta_cli.commands.shown_answer import ranking_lines
 from glta_cli.core.errors import GltaError
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import BOLD, DIM, results_width, shortened, show_json, styled

@@ -31,6 +31,7 @@ LABELS = {
     "titles": ("item with another title", "items with another title"),
     "untitled": ("item without a title by now", "items without a title by now"),
     "texts": ("item with another text", "items with another text"),
+    "columns": ("item with another value in a column", "items with another value in a column"),
     "vanished": ("interaction that is no more", "interactions that are no more"),
 }
 

@@ -10,8 +10,12 @@ import polars as pl
 
 from glta_cli.core.counts import counted
 from glta_cli.data.cleaning import DUPLICATE, LOW_RATING, CleanTable
+from glta_cli.data.item_columns import KeptColumns
 from glta_cli.data.time_span import TimeSpan, day, moment, time_span
 from glta_cli.plugin import RawDataset, SeenFile
+
+# As a loader calls the role of a column that is kept to choose items by.
+FILTER = "filter"
 
 
 def examples_of(raw: RawDataset, table: CleanTable) -> dict[str, str]:
@@ -54,7 +58,14 @@ def far_warnings(raw: RawDataset, span: TimeSpan | None) -> list[str]:
 
 
 def account_of(
-    raw: RawDataset, *, read: int, kept: int, lost: int, span: TimeSpan | None, items: Mapping[str, int]
+    raw: RawDataset,
+    *,
+    read: int,
+    kept: int,
+    lost: int,
+    span: TimeSpan | None,
+    items: Mapping[str, int],
+    columns: KeptColumns,
 ) -> dict[str, Any]:
     """The account in plain values.
 
@@ -63,15 +74,17 @@ def account_of(
         kept: interactions of the prepared dataset.
         lost: rows of which nothing is kept, though nobody asked for that.
         items: counts of items, by what is said of them.
+        columns: those kept to choose items by.
     """
     times = None
     if span is not None:
         times = {"first": moment(span.first), "last": moment(span.last), "far": span.far}
     return {
-        "files": [_plain(file) for file in raw.files],
+        "files": [_plain(file, columns) for file in raw.files],
         "rows": {"read": read, "kept": kept, "lost": lost},
         "times": times,
         "items": dict(items),
+        "columns": {"kept": columns.kinds, "left_out": columns.left_out},
     }
 
 
@@ -87,10 +100,15 @@ def in_one_line(account: Mapping[str, Any]) -> str:
     return told
 
 
-def _plain(file: SeenFile) -> dict[str, Any]:
+def _plain(file: SeenFile, columns: KeptColumns) -> dict[str, Any]:
+    told = [
+        # What is not kept after all is ignored.
+        {"name": one.name, "role": None if one.role == FILTER and one.name in columns.left_out else one.role}
+        for one in file.columns
+    ]
     return {
         "file": file.path.name,
         "form": dict(file.form),
         "rows": file.rows,
-        "columns": [{"name": one.name, "role": one.role, "example": one.example} for one in file.columns],
+        "columns": [{**each, "example": one.example} for each, one in zip(told, file.columns, strict=True)],
     }

@@ -125,6 +125,14 @@ def clean(
     )
 
 
+def incomplete_rows(
+    interactions: pl.LazyFrame, *, keeps_unrated: bool = False
+) -> tuple[dict[str, int], dict[str, int]]:
+    """By reason, how many rows lack what `clean` needs of an interaction, and which row of the source is the first."""
+    _, dropped, first = _complete(_typed(interactions), None, keeps_unrated=keeps_unrated)
+    return dropped, first
+
+
 def kcore_mask(users: NDArray[np.integer], items: NDArray[np.integer], k: int) -> NDArray[np.bool_]:
     """Which interactions are left when users and items with fewer than `k` are removed until none is.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from glta_cli.core.storage import require_room
 from glta_cli.data.account import account_of, examples_of, far_warnings, span_of
 from glta_cli.data.cleaning import CleanTable, clean
 from glta_cli.data.cold_splits import hidden_items, hidden_users
+from glta_cli.data.item_columns import DETAIL, ITEM_COLUMNS_FILE, kept_columns
 from glta_cli.data.item_matches import match_warnings
 from glta_cli.data.item_text import item_text, plain
 from glta_cli.data.loader_outputs import check_account, check_raw
@@ -94,6 +96,9 @@ def write_dataset(
     if settings.split.hides == "items":
         items = items.with_columns(_hidden(hidden_items(rows, settings.split), len(items)))
     write_table(folder / ITEMS_FILE, items)
+    columns = kept_columns(raw, item_ids)
+    if columns.table.width:
+        write_table(folder / ITEM_COLUMNS_FILE, columns.table)
 
     sizes = dict(zip(parts, np.bincount(assigned, minlength=len(parts)).tolist(), strict=True))
     warnings += [*_split_warnings(table, sizes), *_text_warnings(items)]
@@ -109,6 +114,7 @@ def write_dataset(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
         )
     user_count, catalogue, count = len(table.user_ids), len(item_ids), table.interactions.height
+    account = partial(account_of, raw, read=read, kept=count, lost=sum(losses.values()), span=span)
     of_items = {"unmet": len(unmet), "without_text": items["text"].null_count(), "only_in_item_file": unknown}
     return {
         "dataset": settings.name,
@@ -118,7 +124,8 @@ def write_dataset(
         "density": count / (user_count * catalogue),
         "dropped": dropped,
         "examples": {reason: examples[reason] for reason in dropped if reason in examples},
-        "account": account_of(raw, read=read, kept=count, lost=sum(losses.values()), span=span, items=of_items),
+        "account": account(items=of_items, columns=columns),
+        DETAIL: columns.kinds,
         "split": sizes,
         "has_text": items["text"].null_count() < items.height,
         "warnings": warnings,

@@ -15,6 +15,8 @@ from glta_cli.core.counts import counted
 from glta_cli.core.downloads import Downloads, is_url
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import bounded, shell_word, visible
+from glta_cli.data.account import FILTER
+from glta_cli.data.cleaning import incomplete_rows
 from glta_cli.data.preparation import loader_of, located
 from glta_cli.plugin import DatasetLook, LookingLoader, SeenFile
 from glta_cli.plugin.registry import installed
@@ -80,6 +82,20 @@ def next_command(look: DatasetLook, target: Path) -> str:
     return f"glta recommend {option} --recipe {shell_word(str(target))}"
 
 
+def dropped_rows(look: DatasetLook) -> dict[str, tuple[int, str]]:
+    """By reason, how many rows of the log will be left out, and where the first of them stands.
+
+    Such as the sum at the end of an export, which has no item.
+    """
+    raw = look.raw
+    incomplete, first = incomplete_rows(raw.interactions, keeps_unrated=raw.keeps_unrated)
+    places = {} if raw.place_of is None else {reason: raw.place_of(row) for reason, row in first.items()}
+    counts = {
+        reason: raw.dropped.get(reason, 0) + incomplete.get(reason, 0) for reason in {**raw.dropped, **incomplete}
+    }
+    return {reason: (count, {**places, **raw.examples}.get(reason, "a row")) for reason, count in counts.items()}
+
+
 def seen(look: DatasetLook) -> dict[str, Any]:
     """What was seen, for machines."""
     return {
@@ -95,7 +111,7 @@ def seen(look: DatasetLook) -> dict[str, Any]:
         "offered": dict(look.offered),
         "events": {event: asdict(rows) for event, rows in look.raw.events.items()},
         "warnings": look.raw.warnings,
-        "dropped": look.raw.dropped,
+        "dropped": {reason: count for reason, (count, _) in dropped_rows(look).items()},
     }
 
 
@@ -125,6 +141,9 @@ def _options(look: DatasetLook) -> Iterator[str]:
         if not number and "weight" in look.offered:
             yield _offered("weight", look.offered["weight"], "a row would count that often; not used unless said")
         ignored = [f"{_shown(c.name)} ({_shown(c.example)})" for c in file.columns if c.role is None]
+        kept = [f"{_shown(c.name)} ({_shown(c.example)})" for c in file.columns if c.role == FILTER]
+        if kept:
+            yield f"    # kept for --where in {_shown(file.path.name)}: {', '.join(kept)}"
         if ignored:
             yield f"    # ignored in {_shown(file.path.name)}: {', '.join(ignored)}"
     reasons = {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.files import fingerprint
 from glta_cli.core.parquet import write_table
+from glta_cli.data.item_columns import DETAIL, ITEM_COLUMNS_FILE, KeptColumns, changed_columns, grown_columns
 from glta_cli.data.parts import parts_of
 from glta_cli.data.prepared import HIDDEN, INTERACTIONS_FILE, ITEMS_FILE, LISTED_FILE, USERS_FILE, PreparedDataset
 from glta_cli.recipe.schema import DatasetSettings
@@ -47,6 +48,8 @@ class Growth:
         listed: which of the items the item file lists now, [I].
         delisted: which it listed once and lists no more, [I], unless somebody new met them: nobody is answered them.
         delisted_before: which of them were so before, [I].
+        columns: further columns of the items, by index; None where none are kept.
+        recolumned: known items of which one of these has another value by now.
     """
 
     known: PreparedDataset
@@ -66,6 +69,8 @@ class Growth:
     listed: NDArray[np.bool_]
     delisted: NDArray[np.bool_]
     delisted_before: NDArray[np.bool_]
+    columns: pl.DataFrame | None
+    recolumned: int
 
     @property
     def nothing(self) -> bool:
@@ -84,6 +89,7 @@ class Growth:
             "titles": self.retitled.height,
             "texts": self.rewritten.height,
             "vanished": self.vanished,
+            **({"columns": self.recolumned} if self.recolumned else {}),
         }
 
     @property
@@ -174,6 +180,8 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset, *, delisted: Colle
     listing = _Listing.of(known, fresh, items, len(item_ids), rows, delisted)
     described = _described(known.items(), _told_items(fresh), item_ids)
     changes = known.items().join(described, on="item", suffix="_now", maintain_order="left")
+    told = fresh.listed if fresh.lists_items else np.ones(fresh.item_count, dtype=bool)
+    columns = grown_columns(known.item_columns, fresh.item_columns, items, told, len(item_ids))
     other = [pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in ("title", "text")]
     return Growth(
         known,
@@ -193,6 +201,8 @@ def growth_of(known: PreparedDataset, fresh: PreparedDataset, *, delisted: Colle
         listing.listed,
         listing.delisted,
         listing.delisted_before,
+        columns,
+        changed_columns(known.item_columns, columns),
     )
 
 
@@ -324,6 +334,9 @@ def _write(growth: Growth, folder: Path) -> dict[str, Any]:
     write_table(folder / ITEMS_FILE, _with_hidden(growth.items, growth.known, "items"))
     if growth.fresh.lists_items or growth.delisted.any():
         write_table(folder / LISTED_FILE, pl.DataFrame({"listed": growth.listed, "delisted": growth.delisted}))
+    columns = growth.columns
+    if columns is not None and columns.width:
+        write_table(folder / ITEM_COLUMNS_FILE, columns)
     users, items, count = len(growth.user_ids), growth.items.height, growth.interactions.height
     sizes = dict(growth.interactions["split"].value_counts().iter_rows())
     return {
@@ -334,6 +347,7 @@ def _write(growth: Growth, folder: Path) -> dict[str, Any]:
         "density": count / (users * items),
         "split": {name: sizes.get(name, 0) for name in parts_of(growth.known.split_settings)},
         "has_text": growth.items["text"].null_count() < items,
+        **({} if columns is None else {DETAIL: KeptColumns(columns).kinds}),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from glta_cli.core.errors import PluginError
+from glta_cli.data.item_columns import readable_type
 from glta_cli.data.splits import SPLITS
 from glta_cli.plugin import RawDataset, SeenFile
 
@@ -50,6 +51,8 @@ def check_raw(raw: Any) -> None:
         _check_columns("items", raw.items, {"item", "title"}, ITEM_COLUMNS)
         for column, kind in raw.items.collect_schema().items():
             _check_type("items", column, kind, kind in (pl.String, pl.Null), "strings")
+    if raw.item_columns is not None:
+        _check_item_columns(raw.item_columns)
 
 
 def check_account(raw: RawDataset, rows: int) -> None:
@@ -66,6 +69,17 @@ def _check_columns(name: str, frame: Any, needed: set[str], known: frozenset[str
         optional = ", ".join(sorted(known - needed))
         wanted = f"{', '.join(sorted(needed))} and perhaps {optional}"
         raise PluginError(f"read() returns {name} with the columns {', '.join(columns)}, not {wanted}")
+
+
+def _check_item_columns(frame: Any) -> None:
+    if not isinstance(frame, pl.LazyFrame):
+        raise PluginError(f"read() returns item_columns that are {_described(frame)}, not a polars LazyFrame")
+    schema = frame.collect_schema()
+    if schema.get("item") != pl.String:
+        raise PluginError("read() returns item_columns without a column item of strings")
+    wanted = "numbers, booleans, dates, strings, or lists of these"
+    for column, kind in schema.items():
+        _check_type("item_columns", column, kind, readable_type(kind), wanted)
 
 
 def _check_type(name: str, column: str, kind: pl.DataType, right: bool, wanted: str) -> None:

@@ -38,12 +38,16 @@ POINTER_KEYS: Final = ("fingerprint", "source", "loader")
 
 
 @nothing_on_stdout()
-def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDataset, bool]:
+def prepare(settings: DatasetSettings, workspace: Workspace, *, again: bool = False) -> tuple[PreparedDataset, bool]:
     """Prepare a dataset, or find it prepared already.
 
     Without a source, a dataset prepared before from the same settings is taken as it is, whichever source it
     came from and without a look at the network. With a source, its files are hashed: if nothing changed, the
     dataset is up to date.
+
+    Args:
+        again: whether it is made once more although it is up to date, and put in the place of what was there: what an
+            earlier version prepared may lack files, such as the columns of the items.
 
     Returns:
         The dataset, and whether it was up to date.
@@ -58,7 +62,7 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
     component = installed().find("dataset", settings.name)
     loader = loader_of(settings)
     pointer = _pointer(settings, loader, workspace)
-    if settings.source is None:
+    if settings.source is None and not again:
         known = _known(pointer, component, workspace)
         if known is not None:
             return known, True
@@ -78,7 +82,11 @@ def prepare(settings: DatasetSettings, workspace: Workspace) -> tuple[PreparedDa
             seed=settings.split.seed,
         )
 
-    artefact, up_to_date = workspace.published_or_made(STAGE, identity, publish)
+    if again:
+        with workspace.locked(f"{STAGE}-{identity}"):
+            artefact, up_to_date = publish(), False
+    else:
+        artefact, up_to_date = workspace.published_or_made(STAGE, identity, publish)
     content = {"fingerprint": identity, "source": _absolute(settings.source), "loader": _loader_identity(component)}
     _point(pointer, content, may_fail=up_to_date)
     return PreparedDataset(artefact), up_to_date

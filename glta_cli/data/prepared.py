@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from glta_cli.core.parquet import read_table
+from glta_cli.data.item_columns import DETAIL, ITEM_COLUMNS_FILE
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import SplitSettings
 from glta_cli.workspace.artefact import Artefact
@@ -39,6 +40,7 @@ class PreparedDataset:
         items.parquet: `item`, the original id at each item index, with `title` and `text` or null.
         listed.parquet: `listed`, whether the item file lists each item, where those are others than the items with a
             text; and in a dataset that grew `delisted`, whether it did and does no more.
+        item_columns.parquet: further columns of the items, by index, where the source has any.
 
     Of a split that hides users or items from all that is learnt, their file has `hidden`: `valid`, `test` or null.
     """
@@ -122,6 +124,18 @@ class PreparedDataset:
         """Which items it named once and names no more, [I]: they are in nobody's answers."""
         stored = self._read(LISTED_FILE) if self.artefact.has(LISTED_FILE) else pl.DataFrame()
         return stored["delisted"].to_numpy() if "delisted" in stored.columns else np.zeros(self.item_count, dtype=bool)
+
+    @property
+    def keeps_columns(self) -> bool:
+        """Whether it was prepared since further columns of items are kept, whether its source has any or not."""
+        return DETAIL in self.artefact.manifest["details"]
+
+    @cached_property
+    def item_columns(self) -> pl.DataFrame | None:
+        """Further columns of the items, by index; None where none were kept, an empty frame where there are none."""
+        if not self.keeps_columns:
+            return None
+        return self._read(ITEM_COLUMNS_FILE) if self.artefact.has(ITEM_COLUMNS_FILE) else pl.DataFrame()
 
     @property
     def weight_of_all(self) -> float:

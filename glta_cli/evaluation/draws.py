@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from glta_cli.core.errors import InputError
+from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
 from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.rows import Row
 from glta_cli.recipe.schema import EvaluateSettings
 from glta_cli.stages.pipeline import Pipeline
 
+SPLITS_THAT_DRAW = "leave it out, or set dataset.split.strategy to ratio, cold-items or cold-users"
 KEPT = ("users", "left_out", "models", "comparison", "comparisons", "tuning", "cold_start")
 
 
@@ -22,7 +24,7 @@ def drawn_again(pipeline: Pipeline, settings: EvaluateSettings) -> list[Pipeline
     They are no runs of the workspace, and no logger is told.
 
     Raises:
-        InputError: the split draws nothing, or its source is not there any more.
+        InputError: the split draws nothing, as a given one that lacks no part, or its source is not there any more.
     """
     recipe = pipeline.recipe
     split = recipe.dataset.split
@@ -30,7 +32,7 @@ def drawn_again(pipeline: Pipeline, settings: EvaluateSettings) -> list[Pipeline
         raise InputError(
             f"the split '{split.strategy}' draws nothing: it is the same from every seed",
             location="evaluate.draws",
-            hint="leave it out, or set dataset.split.strategy to ratio, cold-items or cold-users",
+            hint=SPLITS_THAT_DRAW,
         )
     found = []
     for seed in range(split.seed + 1, split.seed + settings.draws):
@@ -40,9 +42,20 @@ def drawn_again(pipeline: Pipeline, settings: EvaluateSettings) -> list[Pipeline
         other.named_after = (*pipeline.named_after, f"draw {seed}")
         other.recorded = False
         # Before anything is trained: a source that is gone is told now.
-        other.prepared()
+        _require_another(pipeline.prepared(), other.prepared())
         found.append(other)
     return found
+
+
+def _require_another(drawn: PreparedDataset, again: PreparedDataset) -> None:
+    """Raise `InputError` where another seed gave the same split: its figures would count one draw for several."""
+    outputs = [each.artefact.manifest["outputs"] for each in (drawn, again)]
+    if all(outputs[0].get(name) == outputs[1].get(name) for name in (INTERACTIONS_FILE, USERS_FILE, ITEMS_FILE)):
+        raise InputError(
+            f"the split '{drawn.split_settings.strategy}' draws nothing from this dataset, which is divided already",
+            location="evaluate.draws",
+            hint=SPLITS_THAT_DRAW,
+        )
 
 
 def evaluate_draws(
@@ -55,13 +68,15 @@ def evaluate_draws(
     Returns:
         What `evaluate_run` does of the run's own draw and, of several, `draws`: [{"seed", "users", "models",
         "comparison", "cold_start", ...}], and `mean_over_draws`: {"models", "cold_start": {part: {row: {metric}}}}, of
-        the rows that all draws have.
+        the rows and parts that all draws have.
     """
     reports = [evaluate_run(each, rows, settings) for each in (pipeline, *others)]
     if not others:
         return reports[0]
     seeds = [each.recipe.dataset.split.seed for each in (pipeline, *others)]
+    # A part may be empty in a draw, such as that of the others where few are left.
     parts = reports[0]["cold_start"]["parts"] if reports[0]["cold_start"] else {}
+    parts = [part for part in parts if all(part in report["cold_start"]["parts"] for report in reports)]
     return {
         **reports[0],
         "draws": [

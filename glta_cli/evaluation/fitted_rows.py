@@ -13,6 +13,7 @@ from glta_cli.plugin.scorer import Scorer
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR
 from glta_cli.recipe.selection import reads_text, text_reader
 from glta_cli.serving.index import Index
+from glta_cli.serving.served_row import LINEAR_ROW as LINEAR_ROW
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.stages.fitted_baselines import deferred_scorer
 from glta_cli.workspace.details import numbers
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
     from glta_cli.workspace.artefact import Artefact
 
-# The linear term's, where another row has the name of its baseline.
-LINEAR_ROW = "glta-linear"
 FIT_LINEAR = "fit-linear"
 
 

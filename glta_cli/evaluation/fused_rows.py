@@ -38,8 +38,13 @@ def fused_row(name: str, base: FittedRow, other: FittedRow, pipeline: Pipeline) 
         each term alone, `validation`, of the best sum, `fused`, and of a sum chosen on other users, `cross_checked`.
 
     Raises:
-        GltaError: one of them cannot be judged on validation, or nobody has a validation item.
+        GltaError: one of them cannot be judged on validation, both have one name, or nobody has a validation item.
     """
+    if base.name == other.name:
+        raise GltaError(
+            f"two rows are called '{base.name}', so that a sum of them could not be told",
+            hint="one of them is of a plugin: its author can rename it",
+        )
     terms = {}
     for row in (base, other):
         if row.validation_score is None:

@@ -24,7 +24,8 @@ from glta_cli.evaluation.tuning import tuned
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.selection import validation_quality
 from glta_cli.ranking.significance import sign_flip_probability
-from glta_cli.recipe.schema import EvaluateSettings
+from glta_cli.recipe.fused_terms import LINEAR, terms_of
+from glta_cli.recipe.schema import EvaluateSettings, Recipe
 
 if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
@@ -68,7 +69,9 @@ def evaluate_ladder(pipeline: Pipeline, ladder: Ladder, settings: EvaluateSettin
         `base_chosen`; `users` of the test, `seeds`; `rungs`, in order, each with `number`, `name`, `shown`, `ndcg@10`,
         `recall@20`, `interval` of the former, `by_seed`, the number of the rung it is compared with, `against`, the
         `difference` and its two-sided `p` (paired sign flips over users), `fit_seconds`, `settings`, by seed the terms
-        of what is `served` and, of sums, the terms and their weights, `sums`; `left_out`: {rung: why}.
+        of what is `served` and, of sums, the terms and their weights, `sums`; `left_out`: {rung: why}; `set_apart`: how
+        linear rungs differ from the run's own linear term, which has its row's defaults: by rung the settings the
+        recipe gives, and whether they are `tuned`.
 
     Raises:
         GltaError: a row cannot be made, or nobody has a validation item.
@@ -203,7 +206,17 @@ def _report(
         "seeds": list(seeds_of(recipe, settings)),
         "rungs": rungs,
         "left_out": dict(ladder.left_out),
+        "set_apart": _set_apart(pipeline.recipe, ladder, settings),
     }
+
+
+def _set_apart(recipe: Recipe, ladder: Ladder, settings: EvaluateSettings) -> dict[str, Any]:
+    """How linear rungs differ from the run's own linear term; nothing where they do not, or it has none."""
+    names = [step.name for step in ladder.steps if step.may_be_base]
+    given = {name: dict(options) for name in names if (options := recipe.evaluate.baselines.get(name))}
+    if LINEAR not in terms_of(recipe) or not (given or settings.tune):
+        return {}
+    return {"settings": given, "tuned": settings.tune}
 
 
 def _difference(own: Any, other: Any, settings: EvaluateSettings, seed: int) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.evaluation.control_rows import LanguageModelRow, OnOtherVectors, OwnEncoderRow, ServedRowOfRun
 from glta_cli.evaluation.listed_rows import compared_rows
 from glta_cli.evaluation.rows import BaselineRow, Row
@@ -155,13 +155,23 @@ def ladder_of(pipeline: Pipeline) -> Ladder:
 
 
 def with_own_linear_row(ladder: Ladder, pipeline: Pipeline) -> Ladder:
-    """The ladder with the run's own linear term among its rungs, where that is none of them; it is trained by now."""
+    """The ladder with the run's own linear term among its rungs, where that is none of them; it is trained by now.
+
+    Raises:
+        GltaError: it is called like a rung of another kind.
+    """
     if LINEAR not in terms_of(pipeline.recipe) or "fit-linear" not in dict(pipeline.reached()):
         return ladder
     name = str(pipeline.ensure("fit-linear").details["row"])
     steps = [step for step in ladder.steps if step.may_be_base]
     if name in (step.name for step in steps):
         return ladder
+    if name in (step.name for step in STEPS):
+        raise GltaError(
+            f"the run's linear row '{name}' is called like another rung",
+            location="--ladder",
+            hint="its author can rename it; --set fusion.terms=auto chooses among the rows of glta",
+        )
     own = Step(name, name, (steps[-1].name,) if steps else (), partial(_baseline, name), may_be_base=True)
     others = [step for step in ladder.steps if not step.may_be_base]
     return replace(ladder, steps=(*steps, own, *others))

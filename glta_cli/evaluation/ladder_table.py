@@ -71,6 +71,8 @@ def ladder_notes(ladder: Mapping[str, Any]) -> Iterator[str]:
     if len(chosen) > 1:
         figures = ", ".join(f"{name} {figure:.4f}" for name, figure in chosen.items())
         yield f"{ladder['base']} is the best linear row on validation: NDCG@10 {figures}"
+    if apart := ladder["set_apart"]:
+        yield from _apart(apart)
     yield "difference: NDCG@10 less that of the rung named; p: paired sign flips over users, not corrected for several"
     yield "seconds: to train or fit it with all it needs but the prepared data; of a sum, of both its terms"
     for rung in ladder["rungs"]:
@@ -81,6 +83,16 @@ def ladder_notes(ladder: Mapping[str, Any]) -> Iterator[str]:
         why.setdefault(reason, []).append(name)
     for reason, names in why.items():
         yield f"left out: {', '.join(names)} ({reason})"
+
+
+def _apart(apart: Mapping[str, Any]) -> Iterator[str]:
+    """How linear rungs differ from the run's own linear term."""
+    own = "the run's own linear term is fitted with its row's defaults"
+    for name, options in apart["settings"].items():
+        set_to = ", ".join(f"{key} {value}" for key, value in options.items())
+        yield f"{name} as evaluate.baselines sets it ({set_to}); {own}"
+    if apart["tuned"]:
+        yield f"linear rungs are tuned on validation; {own}"
 
 
 def _of_seeds(number: int, seeds: Sequence[int], said: Sequence[str]) -> Iterator[str]:

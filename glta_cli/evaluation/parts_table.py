@@ -63,6 +63,8 @@ def _of_parts(
     cold: Mapping[str, Any], report: Mapping[str, Any], draws: Sequence[Mapping[str, Any]]
 ) -> Iterator[_Column]:
     for name, part in cold["parts"].items():
+        if draws and name not in report["mean_over_draws"]["cold_start"]:
+            continue  # not all draws have it
         values = report["mean_over_draws"]["cold_start"][name] if draws else part["models"]
         by_draw = [draw["cold_start"]["parts"][name]["models"] for draw in draws]
         for metric, chance in part["chance"].items():

@@ -102,6 +102,11 @@ def user_map(users: Vectors, items: Vectors, history: Interactions) -> UserMap:
     return _map_from_items(users, means[: len(users)], met[: len(users)])
 
 
+def users_of(found: UserMap, items: Vectors, history: Interactions) -> Vectors:
+    """Vectors of people no training has met, by their histories, float32 [B, d]; `items`: of all items, [I, d]."""
+    return found.vectors_of(*_means(items, history))
+
+
 def _map_from_items(users: Vectors, means: Vectors, met: NDArray[np.bool_]) -> UserMap:
     """The map found among n known users.
 

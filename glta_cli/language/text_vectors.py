@@ -133,19 +133,20 @@ def encode_texts(
     texts: Sequence[str],
     settings: TextSettings,
     keep: Callable[[NDArray[np.int64], NDArray[np.float32]], object] = lambda rows, vectors: None,
+    *,
+    bar_called: tuple[str, str] = ("encode item texts", "items"),
 ) -> NDArray[np.float32]:
     """Vectors of texts by the model's own way, or else the means of its last states: [n] -> [n, h].
 
     Args:
+        bar_called: what a bar says is done, and what it counts.
         keep: called after each batch with the rows [B] of its texts and their vectors [B, h].
     """
-    encoder = model if isinstance(model, SentenceEncoder) else _MeanStates(model)
+    encoder = sentence_encoder(model)
     prompts = [np.asarray(ids, dtype=np.int64) for ids in encoder.token_ids(texts, settings.tokens)]
     vectors = np.empty((len(prompts), encoder.hidden_size), dtype=np.float32)
     device = next(encoder.module.parameters()).device
-    shown = progress_bar(
-        len(prompts), "encode item texts", "items", step="this batch of texts", kept="the vectors so far are kept"
-    )
+    shown = progress_bar(len(prompts), *bar_called, step="this batch of texts", kept="the vectors so far are kept")
     with torch.inference_mode(), shown as bar:
         for rows in length_batches([len(prompt) for prompt in prompts], settings.batch_size):
             padded, mask = pad_right([prompts[row] for row in rows])
@@ -154,6 +155,11 @@ def encode_texts(
             keep(rows, vectors[rows])
             bar.update(len(rows))
     return vectors
+
+
+def sentence_encoder(model: LanguageModel | SentenceEncoder) -> SentenceEncoder:
+    """The model itself where it makes vectors of texts, else the means of its last states."""
+    return model if isinstance(model, SentenceEncoder) else _MeanStates(model)
 
 
 class _MeanStates:

@@ -59,6 +59,9 @@ class RawDataset:
             left out.
         keeps_unrated: whether a row without a rating is an interaction like any other, where others have one.
         events: where the source tells kinds of events apart, what became of each, the most frequent first.
+        item_columns: column `item` (string) and further ones by which items are chosen, as with
+            `glta recommend --where "brand=Acme"`: numbers, booleans, dates, strings, or lists of these; null where a
+            value is not known. None where the source has none.
     """
 
     interactions: polars.LazyFrame
@@ -73,6 +76,7 @@ class RawDataset:
     catalogue: bool = False
     keeps_unrated: bool = False
     events: dict[str, EventRows] = field(default_factory=dict)
+    item_columns: polars.LazyFrame | None = None
 
 
 class Fetch(Protocol):

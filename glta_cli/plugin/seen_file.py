@@ -13,7 +13,8 @@ class SeenColumn:
 
     Attributes:
         name: as it is written.
-        role: what it is taken for, such as `user`; None where it is ignored.
+        role: what it is taken for, such as `user`; `filter` where it is kept to choose items by and for nothing else;
+            None where it is ignored.
         example: its first value as text; None where there is none.
     """
 

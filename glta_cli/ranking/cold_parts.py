@@ -75,9 +75,11 @@ def part_metrics(score: Scorer, part: Part, seen: Sequence[Interactions]) -> Val
 
 
 def tells_apart(score: Scorer, part: Part) -> bool:
-    """Whether the candidates of a part have scores that differ, for any of its first users."""
+    """Whether the candidates of a part have scores that differ, for any of its first users; one alone need not."""
     scores = score(part.users[:BLOCK])
     among = scores if part.candidates is None else scores[:, part.candidates]
+    if among.shape[1] < 2:
+        return True
     return bool((among.max(axis=1) > among.min(axis=1)).any())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.errors import GltaError, InputError, InputErrors, did_you_mean
 from glta_cli.recipe.fused_terms import AUTO, ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
@@ -13,6 +13,9 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import reads_text, selection_errors, selections
 from glta_cli.recipe.text_switches import mark_given
 from glta_cli.recipe.validation import place, validated
+
+if TYPE_CHECKING:
+    from glta_cli.plugin import Kind
 
 # Of the settings that have a language model read texts, those that are no switch, and what they are without.
 SWITCHED_OFF = {"finetune.item_tokens": "graph"}
@@ -53,12 +56,6 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.readout: rows 2 to k would come from positions that were never trained"
         location = place(("finetune", "readout"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.loss=positions"))
-    if finetune.refit and not finetune.enabled:
-        problem = (
-            "finetune.refit: a recipe that stops after the graph encoder has no language model to be trained again"
-        )
-        location = place(("finetune", "refit"), positions)
-        found.append(InputError(problem, location=location, hint="set finetune.enabled=true"))
     if finetune.shuffled_users and not finetune.user_token:
         problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
         location = place(("finetune", "shuffled_users"), positions)
@@ -85,6 +82,10 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         found.append(
             InputError(problem, location=location, hint="set finetune.enabled=false, or leave out graph.refit")
         )
+    if recipe.graph.refit and finetune.refit and not finetune.enabled:
+        problem = "graph.refit: finetune.refit trains the encoder again too, on everything known"
+        location = place(("graph", "refit"), positions)
+        found.append(InputError(problem, location=location, hint="set one of the two to false"))
     if recipe.graph.refit and recipe.dataset.split.hides:
         hidden = recipe.dataset.split.hides
         problem = f"graph.refit: it would train on the {hidden} that dataset.split.strategy hides to choose by"
@@ -97,8 +98,6 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
 
 def _wrong_terms(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:
     """What is wrong with the terms a recipe names, one by one and beside its other settings."""
-    from glta_cli.plugin.registry import installed
-
     terms, finetune = recipe.fusion.terms, recipe.finetune
     if terms == AUTO:
         return []
@@ -111,12 +110,8 @@ def _wrong_terms(recipe: Recipe, positions: Mapping[Key, Position]) -> list[Glta
     for number, term in enumerate(terms):
         if term in terms[:number]:
             wrong(f"'{cut(term)}' stands there twice", None, number)
-        elif term not in ENCODER_AND_LANGUAGE:
-            baselines = [each.name for each in installed().of_kind("baseline")]
-            if term not in baselines:
-                hint = did_you_mean(term, [*ENCODER_AND_LANGUAGE, *baselines])
-                listed = "`glta plugins` lists the baselines; beside them there are `encoder` and `llm`"
-                wrong(f"there is no baseline '{cut(term)}'", hint or listed, number)
+        elif term not in ENCODER_AND_LANGUAGE and not _names(term, "baseline"):
+            wrong(*_no_baseline(term, recipe), number)
     if LANGUAGE in terms and not finetune.enabled and set(terms) != set(ENCODER_AND_LANGUAGE):
         wrong("llm is no term of a recipe that trains no language model", "set finetune.enabled=true, or leave it out")
     if not finetune.fusion and finetune.enabled and not {LANGUAGE} <= set(terms) <= set(ENCODER_AND_LANGUAGE):
@@ -125,6 +120,28 @@ def _wrong_terms(recipe: Recipe, positions: Mapping[Key, Position]) -> list[Glta
         hint = "set fusion.terms=[encoder], or leave out graph.refit"
         wrong("weights are chosen on validation, which a refitted encoder has seen", hint)
     return found
+
+
+def _no_baseline(term: str, recipe: Recipe) -> tuple[str, str]:
+    """Why what is named is no term, and what to do; encoders and language models are terms by what they do."""
+    from glta_cli.plugin.registry import installed
+
+    if _names(term, "encoder"):
+        chosen = "" if recipe.graph.encoder == term else f"--set graph.encoder={term}, and "
+        return f"'{cut(term)}' is an encoder, whose term is called encoder", f"{chosen}write `encoder` in its place"
+    if _names(term, "backbone"):
+        chosen = "" if recipe.backbone.name == term else f"--set backbone.name={term}, and "
+        return f"'{cut(term)}' is a language model, whose term is called llm", f"{chosen}write `llm` in its place"
+    baselines = [each.name for each in installed().of_kind("baseline")]
+    listed = "`glta plugins` lists the baselines; beside them there are `encoder` and `llm`"
+    return f"there is no baseline '{cut(term)}'", did_you_mean(term, [*ENCODER_AND_LANGUAGE, *baselines]) or listed
+
+
+def _names(term: str, kind: Kind) -> bool:
+    """Whether a component of a kind is called so."""
+    from glta_cli.plugin.registry import installed
+
+    return any(each.name == term for each in installed().of_kind(kind))
 
 
 def _contradictions_of_folds(recipe: Recipe, positions: Mapping[Key, Position]) -> list[GltaError]:

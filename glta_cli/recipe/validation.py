@@ -39,8 +39,7 @@ def validated(model: type[M], values: Mapping[str, Any], prefix: Key, positions:
         return model.model_validate_json(text)
     except ValidationError as error:
         given = json.loads(text)
-        # A union reports one error a branch, one after the other.
-        by_key = [(key, list(found)) for key, found in groupby(error.errors(), lambda detail: _key(detail, given))]
+        by_key = _by_key(error.errors(), given)
         errors = [_explain(model, key, found, prefix, positions) for key, found in by_key[:MOST_ERRORS_TOLD]]
         # Of thousands few are told, and the rest is not worth the search for a hint.
         for key, found in by_key[MOST_ERRORS_TOLD:]:
@@ -92,6 +91,17 @@ def _dumped(section: BaseModel) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------- errors
 
 
+def _by_key(details: Sequence[ErrorDetails], given: Any) -> list[tuple[Key, list[ErrorDetails]]]:
+    """Errors by the key they belong to; a union reports one a branch, one after the other.
+
+    Of a value that is wrong inside, what is wrong there is told alone: that it is none of a union's words, or shorter
+    once that is left out, says nothing more.
+    """
+    by_key = [(key, list(found)) for key, found in groupby(details, lambda detail: _key(detail, given))]
+    above = {key[:length] for key, _ in by_key for length in range(len(key))}
+    return [(key, found) for key, found in by_key if key not in above]
+
+
 def _explain(
     model: type[BaseModel],
     key: Key,
@@ -115,6 +125,9 @@ def _explain(
             problem = _reason(details[0])
         case ["model_type"]:
             problem = f"has to hold keys of its own, not {_shown(given)}"
+        case ["string_type"] if isinstance(key[-1], int):
+            problem = _wish([details[0]["msg"]], given)
+            hint = f"a list of names, such as {dotted((*prefix, *key[:-1]))}=[{_name_within(given)}]"
         case ["components_type"]:
             problem = f"has to be a list of names, or names with settings, not {_shown(given)}"
             hint = f"such as {name}=[{given if isinstance(given, str) else 'NAME'}]"
@@ -147,6 +160,12 @@ def _wish(messages: Sequence[str], given: Any) -> str:
     }
     wishes = [message.removeprefix(start) for message in messages]
     return f"has to be {' or '.join(words.get(wish, wish) for wish in wishes)}, not {_shown(given)}"
+
+
+def _name_within(given: Any) -> str:
+    """The name somebody wrote in one list, or with settings, too many; NAME where there is none."""
+    inside = list(given) if isinstance(given, (list, dict)) else []
+    return cut(inside[0]) if len(inside) == 1 and isinstance(inside[0], str) else "NAME"
 
 
 def _shown(value: Any) -> str:

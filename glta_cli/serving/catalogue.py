@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cached_property
 
 from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
 from glta_cli.serving.index import Index
-from glta_cli.serving.nearest_ids import nearest_ids
+from glta_cli.serving.nearest_ids import CLOSE, MOST_COMPARED, NEAREST_IDS, nearest_ids
 
 
 class Catalogue:
@@ -33,14 +34,12 @@ class Catalogue:
         return {"item": self.index.item_ids[item], "title": self.index.titles[item]}
 
     def position(self, name: str, location: str = "item") -> int:
-        """The index of an item by its id, else by its title, whatever the case.
+        """The index of an item by its id, else by its title: as it is spelt, else whatever the case.
 
         Raises:
             InputError: there is none, or several have that title.
         """
-        if name in self._by_id:
-            return self._by_id[name]
-        found = self._by_title.get(_plain(name), [])
+        found = self.found(name)
         if len(found) > 1:
             several = ", ".join(visible(self.ids[item]) for item in found[:5])
             problem = f"{counted(len(found), 'item')} {agreeing(len(found), 'is', 'are')} titled '{visible(name)}'"
@@ -49,20 +48,35 @@ class Catalogue:
             return found[0]
         raise self.unknown(name, location)
 
+    def found(self, name: str) -> list[int]:
+        """The index of the item of that id, else of those of that title: as it is written, or whatever the case."""
+        item = self._by_id.get(name)
+        if item is not None:
+            return [item]
+        alike = self._by_title.get(_plain(name), [])
+        return [item for item in alike if self.titles[item] == name] or alike
+
     def positions(self, names: Sequence[str], location: str = "item") -> list[int]:
         """The indices of several items, in their order; raises as `position`, at the first that is not there."""
         return [self.position(name, location) for name in names]
 
     def unknown(self, name: str, location: str) -> InputError:
         """The error of what is neither an id nor a title: what is near, and how many there are."""
-        titles = self.search(name, 3) or [self._by_title[each][0] for each in nearest_ids(_plain(name), self._spelt)]
+        titles = self.search(name, NEAREST_IDS) or self._spelt_like(_plain(name))
         near = [*nearest_ids(name, self.ids), *(f'"{visible(self.titles[item])}"' for item in titles)]
         there = f"there {agreeing(len(self.ids), 'is', 'are')} {counted(len(self.ids), 'item')}"
-        return InputError(
-            f"no item has the id or the title '{visible(name)}'; {there}",
-            location=location,
-            hint=f"near it are {', '.join(dict.fromkeys(near))}" if near else None,
-        )
+        hint = f"near it are {', '.join(dict.fromkeys(near))}" if near else "name an id or a whole title"
+        return InputError(f"no item has the id or the title '{visible(name)}'; {there}", location=location, hint=hint)
+
+    def _spelt_like(self, name: str) -> list[int]:
+        """Items whose title begins much as a name is spelt: a year or so behind it is often left out."""
+        beginnings: dict[str, int] = {}
+        for title, items in self._by_title.items():
+            beginnings.setdefault(title[: len(name)], items[0])
+        known = list(beginnings)
+        if len(known) > MOST_COMPARED:
+            known = [each for each in known if each[:2] == name[:2]][:MOST_COMPARED]
+        return [beginnings[each] for each in get_close_matches(name, known, NEAREST_IDS, CLOSE)]
 
     def search(self, query: str, limit: int) -> list[int]:
         """Items whose id or title holds each word of a query, whatever the case: those that begin with it first."""
@@ -85,10 +99,6 @@ class Catalogue:
         for item, title in enumerate(self.titles):
             found.setdefault(_plain(title), []).append(item)
         return found
-
-    @cached_property
-    def _spelt(self) -> list[str]:
-        return list(self._by_title)
 
     @cached_property
     def _searched(self) -> list[str]:

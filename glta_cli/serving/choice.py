@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.top_k import mask_seen, top_k
+from glta_cli.serving.diversity import Diversity, candidates_for
+from glta_cli.serving.fusion import fuse_terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +21,16 @@ class Choice:
     Attributes:
         allowed: which items may stand in it, bool [I]; None for all.
         include_seen: whether what somebody has seen may stand in it.
+        diversity: what tells items that are like those above them from others; None for the ranking itself.
+        liking: scores of all items beside the person's own, such as of a wish: float32 [I], or [B, I] of one each.
+        liking_weight: of the liking beside the person's own scores, both standardised over the catalogue.
     """
 
     allowed: NDArray[np.bool_] | None = None
     include_seen: bool = False
+    diversity: Diversity | None = None
+    liking: NDArray[np.float32] | None = None
+    liking_weight: float = 1.0
 
 
 ALL = Choice()
@@ -52,11 +60,21 @@ def best_of(
         never: what is never in a list, as if it was seen.
     """
     scores = score(users)  # [B, I]
+    if choice.liking is not None:
+        weights = np.tile(np.array([1, choice.liking_weight], dtype=np.float32), (len(users), 1))  # [B, 2]
+        scores = fuse_terms([scores, np.broadcast_to(choice.liking, scores.shape)], weights)
     mask_seen(scores, users, *(() if choice.include_seen else (seen,)), *never)
     if choice.allowed is not None:
         scores[:, ~choice.allowed] = -np.inf
-    ranked = top_k(scores, k)  # [B, k]
+    diversity = choice.diversity
+    ranked = top_k(scores, k if diversity is None else candidates_for(k))  # [B, k], or more to choose from
     kept = np.take_along_axis(scores, ranked, axis=1)
-    return [
+    best = [
         Ranked(items[found], values[found]) for items, values, found in zip(ranked, kept, kept > -np.inf, strict=True)
     ]
+    return best if diversity is None else [_diverse(each, k, diversity) for each in best]
+
+
+def _diverse(best: Ranked, k: int, diversity: Diversity) -> Ranked:
+    places = diversity.places(best.items, best.scores, k)
+    return Ranked(best.items[places], best.scores[places])

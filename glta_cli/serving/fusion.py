@@ -46,11 +46,22 @@ def z_scores(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each row [B, I] centred and scaled to unit variance; a constant row becomes zeros."""
     mean = scores.mean(axis=1, keepdims=True)
     centred: NDArray[np.float32] = scores - mean
-    variance = np.einsum("bi,bi->b", centred, centred)[:, None] / scores.shape[1]
+    centred /= _deviation(centred, mean)
+    return centred
+
+
+def mean_and_deviation(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What `z_scores` takes from each row [B, I] and what it divides it by, [B, 1] each; infinity of a constant row."""
+    mean = scores.mean(axis=1, keepdims=True)
+    return mean, _deviation(scores - mean, mean)
+
+
+def _deviation(centred: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    variance = np.einsum("bi,bi->b", centred, centred)[:, None] / centred.shape[1]
     # A constant row is left with the rounding of its mean.
     varied = variance > (4 * np.spacing(np.abs(mean))) ** 2
-    centred /= np.where(varied, np.sqrt(variance), np.inf)
-    return centred
+    found: NDArray[np.float32] = np.where(varied, np.sqrt(variance), np.inf)
+    return found
 
 
 def fuse_terms(scores: Sequence[NDArray[np.float32]], weights: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,33 @@ from glta_cli.serving.linear_term import linear_scorer
 from glta_cli.serving.served_row import ServedRow
 
 
+@dataclass(frozen=True, eq=False)
+class PeopleRead:
+    """What trained models made of people who are in no file.
+
+    Attributes:
+        language_rows: the language model's queries, float32 [B, R, D]; None where it has not read them.
+        graph_users: the encoder's vectors, float32 [B, d]; None for those that follow from their items.
+    """
+
+    language_rows: NDArray[np.float32] | None = None
+    graph_users: NDArray[np.float32] | None = None
+
+    def of(self, person: int) -> PeopleRead:
+        """That of one of them."""
+        rows, users = self.language_rows, self.graph_users
+        return PeopleRead(
+            None if rows is None else rows[person : person + 1], None if users is None else users[person : person + 1]
+        )
+
+
+NOT_READ = PeopleRead()
+"""Of people who are answered at once, from the index alone."""
+
+ReadPeople = Callable[[Interactions], PeopleRead]
+"""Has trained models read histories, [B]."""
+
+
 def guests_of(histories: Sequence[Sequence[int]], item_count: int, *, weighted: bool = False) -> Interactions:
     """Histories as interactions, one row a person, each item once, where it stood last.
 
@@ -30,11 +59,11 @@ def guests_of(histories: Sequence[Sequence[int]], item_count: int, *, weighted: 
     rows, items, weights = [], [], []
     for row, history in enumerate(histories):
         # What is met again moves to the end, as the newest of an item's rows counts in a log.
-        last = dict.fromkeys(reversed(history))
+        last, times = dict.fromkeys(reversed(history)), Counter(history)
         for item in reversed(last):
             rows.append(row)
             items.append(item)
-            weights.append(history.count(item))
+            weights.append(times[item])
     return Interactions.from_pairs(
         rows,
         items,
@@ -45,7 +74,10 @@ def guests_of(histories: Sequence[Sequence[int]], item_count: int, *, weighted: 
 
 
 def guest_scorer(
-    index: Index, row: ServedRow, guests: Interactions, language_rows: NDArray[np.float32] | None = None
+    index: Index,
+    row: ServedRow,
+    guests: Interactions,
+    read: PeopleRead = NOT_READ,
 ) -> tuple[Scorer, ServedRow]:
     """Scores of people [B] by a row, and the row as it could be told of them.
 
@@ -55,13 +87,13 @@ def guest_scorer(
 
     Args:
         guests: histories, [B].
-        language_rows: what the language model reads out for each of them, [B, R, D].
+        read: what trained models made of each of them, where they read them.
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody who was not read.
     """
-    told = row if language_rows is not None else without_language(index, row)
-    scorers = [_term_scorer(index, term, guests, language_rows) for term in told.terms]
+    told = row if read.language_rows is not None else without_language(index, row)
+    scorers = [_term_scorer(index, term, guests, read) for term in told.terms]
     return told.scorer_of(scorers, guests.counts), told
 
 
@@ -87,6 +119,7 @@ def without_language(index: Index, row: ServedRow) -> ServedRow:
     return replace(row, terms=kept, weights=fusion, figure=None, tried=0)
 
 
+@lru_cache(maxsize=4)  # of one that stores none it is looked for but once
 def user_map_of(index: Index) -> UserMap:
     """How people who are in no file follow from their items in this index."""
     found = index.user_map()
@@ -99,16 +132,23 @@ def user_map_of(index: Index) -> UserMap:
     return found
 
 
-def _term_scorer(index: Index, term: str, guests: Interactions, language_rows: NDArray[np.float32] | None) -> Scorer:
+def _term_scorer(
+    index: Index,
+    term: str,
+    guests: Interactions,
+    read: PeopleRead,
+) -> Scorer:
     if term == LINEAR:
         return linear_scorer(*index.item_weights(), guests)
     if term == ENCODER:
         columns = index.graph_vectors()[1]  # [d, I]
-        means = _means(columns, guests)
-        return product_scorer(user_map_of(index).vectors_of(means, guests.counts > 0), columns.T)
+        vectors = read.graph_users
+        if vectors is None:
+            vectors = user_map_of(index).vectors_of(_means(columns, guests), guests.counts > 0)
+        return product_scorer(vectors, columns.T)
     if term == LANGUAGE:
-        assert language_rows is not None, "without rows there is no such term"
-        return index.language_scores(language_rows).scorer(guests)
+        assert read.language_rows is not None, "without rows there is no such term"
+        return index.language_scores(read.language_rows).scorer(guests)
     return index.term_scorer(term)
 
 

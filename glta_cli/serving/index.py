@@ -19,6 +19,7 @@ from glta_cli.graph.user_map import UserMap
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE, LINEAR
+from glta_cli.serving.diversity import Audiences, vector_similarities
 from glta_cli.serving.language_scores import LanguageScores as LanguageScores
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import ItemWeights, item_weights, linear_scorer
@@ -144,8 +145,26 @@ class Index:
 
     def linear_scorer(self) -> Scorer:
         """The linear term alone, by the histories the index is to rank by."""
-        histories = self._interactions("linear") if "linear_indptr" in self._tensors else self.history
-        return linear_scorer(*self.item_weights(), histories)
+        return linear_scorer(*self.item_weights(), self.linear_histories)
+
+    @property
+    def linear_histories(self) -> Interactions:
+        """The histories the index is to rank by where a linear term ranks."""
+        return self._interactions("linear") if "linear_indptr" in self._tensors else self.history
+
+    def similarities(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """How alike some items are, [n] -> [n, n]: cosines of the encoder's vectors.
+
+        Where the index holds none, of the language model's; without either, of who met them.
+        """
+        for term, name in ((ENCODER, "graph_items"), (LANGUAGE, "items")):
+            if term in self.terms:
+                return vector_similarities(self._tensors[name][:, items].T)
+        return self._audiences.similarities(items)
+
+    @cached_property
+    def _audiences(self) -> Audiences:
+        return Audiences(self.history)
 
     def popularity(self) -> NDArray[np.float32]:
         """How many met each item, float32 [I]."""
@@ -158,6 +177,18 @@ class Index:
     def graph_vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The encoder's vectors of users, [U, d], and of items as columns, [d, I]."""
         return self._tensors["graph_users"], self._tensors["graph_items"]
+
+    def vectors(self, term: str) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """What the scores of the encoder or the language model are products of.
+
+        Returns:
+            Of users, [U, R, D], one query for each row of the list, R = 1 but for a readout of several; of items,
+            [D, I]; and the bias that is added, [I], or None.
+        """
+        tensors = self._tensors
+        if term == ENCODER:
+            return tensors["graph_users"][:, None], tensors["graph_items"], None
+        return tensors["rows"], tensors["items"], tensors["bias"]
 
     def item_weights(self) -> tuple[ItemWeights, float]:
         """The linear term's weights, and what each newer item makes an older one weigh.
@@ -185,6 +216,11 @@ class Index:
         row = row or self.row
         scorers = [self.term_scorer(term, *seen) for term in row.terms]
         return row.scorer_of(scorers, self._tensors["lengths"])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The lengths of users' histories by which terms are weighted, [U]."""
+        return self._tensors["lengths"]
 
     def length(self, user: int) -> int:
         """The length of a user's history by which terms are weighted."""

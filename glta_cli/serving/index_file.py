@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.tensors import write_tensors
+from glta_cli.data.item_columns import ITEM_COLUMNS_FILE
 from glta_cli.graph.user_map import UserMap
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.serving.index import DELISTED, VECTORS
@@ -18,6 +19,7 @@ from glta_cli.serving.language_scores import LanguageScores
 from glta_cli.serving.linear_term import LINEAR
 from glta_cli.serving.string_column import StringColumn
 from glta_cli.serving.user_map_file import user_map_tensors
+from glta_cli.workspace.artefact import Artefact
 
 GraphVectors = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Of users, [U, d], and items, [I, d]."""
@@ -88,7 +90,21 @@ def share_linear_term(source: Path, folder: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    target = folder / LINEAR
+    _share(source, folder / LINEAR)
+
+
+def share_item_columns(prepared: Artefact, folder: Path) -> None:
+    """Put the further columns of a dataset's items into an index's folder, in the same way; nothing where it has none.
+
+    Raises:
+        GltaError: the dataset's file is damaged.
+        OSError: it cannot be written.
+    """
+    if prepared.has(ITEM_COLUMNS_FILE):
+        _share(prepared.file(ITEM_COLUMNS_FILE), folder / ITEM_COLUMNS_FILE)
+
+
+def _share(source: Path, target: Path) -> None:
     try:
         os.link(source, target)  # gigabytes that need no second place on the disk
     except OSError:

@@ -75,6 +75,12 @@ class ItemWeights:
             total[columns[row]] += values[row] * share
         return total
 
+    def row(self, item: int) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+        """The columns of one row that a sparse matrix holds, and their values: [n] each."""
+        indptr, columns, values = self._rows
+        held = slice(indptr[item], indptr[item + 1])
+        return columns[held], values[held]
+
     @property
     def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.float32]]:
         assert self.indptr is not None
@@ -132,7 +138,7 @@ def linear_scorer(weights: ItemWeights, recency: float, histories: Interactions)
 
     One user's are added up by numpy alone; those of a block are the product of a sparse matrix with B.
     """
-    matrices = cache(lambda: (_sparse(histories, shares_in(histories, recency)), weights.matrix))
+    matrices = cache(lambda: (history_matrix(histories, recency), weights.matrix))
 
     def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
         if len(users) == 1:
@@ -160,8 +166,9 @@ def _shares(weights: NDArray[np.float32] | None, newer: NDArray[np.float32], rec
     return own if recency == 1 else own * np.float32(recency) ** newer
 
 
-def _sparse(histories: Interactions, shares: NDArray[np.float32]) -> csr_array:
+def history_matrix(histories: Interactions, recency: float) -> csr_array:
+    """X, what each user has of each item, [U, I]: what B is multiplied by."""
     from scipy.sparse import csr_array
 
     shape = (histories.user_count, histories.item_count)
-    return csr_array((shares, histories.items, histories.indptr), shape=shape)
+    return csr_array((shares_in(histories, recency), histories.items, histories.indptr), shape=shape)

@@ -17,9 +17,11 @@ from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.serving.choice import ALL, Choice, Ranked, best_of
-from glta_cli.serving.guests import guest_scorer
+from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guest_scorer
 from glta_cli.serving.index import VECTORS, Index
 from glta_cli.serving.nearest_ids import nearest_ids
+from glta_cli.serving.person_reasons import guest_reasons, user_reasons
+from glta_cli.serving.reasons import Reasons, only
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.workspace.artefact import MANIFEST, Artefact
 
@@ -49,9 +51,9 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
         asked: the run to name in errors.
 
     Returns:
-        `{"user", "row", "terms": {row: weight}, "answered_by", "history": [{"item", "title"}], "recommendations":
+        `{"user", "row", "terms": {row: share}, "answered_by", "history": [{"item", "title"}], "recommendations":
         [{"rank", "item", "title", "score"}]}`; `row` is what validation found best, `terms` those it is made of with
-        their weights for this user, `answered_by` the same in words; the history's latest item first, at most ten.
+        their shares for this user, `answered_by` the same in words; the history's latest item first, at most ten.
 
     Raises:
         InputError: the user is unknown, or k is less than 1.
@@ -86,19 +88,32 @@ def known_to(artefact: Artefact) -> dict[str, Any]:
 
 
 def answers_of_users(
-    index: Index, users: NDArray[np.int64], k: int, row: ServedRow | None = None, choice: Choice = ALL
+    index: Index,
+    users: NDArray[np.int64],
+    k: int,
+    row: ServedRow | None = None,
+    choice: Choice = ALL,
+    *,
+    because: bool = False,
+    reader: ReadPeople | None = None,
 ) -> list[Answer]:
     """What `recommend` returns but for the user, for each of some users by their indices, [B].
 
     Args:
         row: None for what is served.
+        because: whether each recommendation is to have its reasons, `because` (`Reasons.of`).
+        reader: has histories read, where reasons are to be found in the language model's term as well.
     """
     row = row or index.row
     left_out = index.left_out(users)
     ranked = best_of(index.scorer(*left_out, row=row), users, k, choice, *left_out)
-    return [
-        _answer(index, row, index.length(int(user)), index.history.of(int(user)), found)
+    reasons = [
+        user_reasons(index, row, int(user), found.items, reader) if because else None
         for user, found in zip(users, ranked, strict=True)
+    ]
+    return [
+        _answer(index, row, index.length(int(user)), index.history.of(int(user)), found, why)
+        for user, found, why in zip(users, ranked, reasons, strict=True)
     ]
 
 
@@ -108,23 +123,37 @@ def answers_of_guests(
     k: int,
     row: ServedRow | None = None,
     choice: Choice = ALL,
-    language_rows: NDArray[np.float32] | None = None,
+    read: PeopleRead = NOT_READ,
+    *,
+    because: bool = False,
+    reader: ReadPeople | None = None,
 ) -> list[Answer]:
     """The same for people who are in no file, by their histories (`guest_scorer`).
+
+    Args:
+        read: what trained models made of them.
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody the language model has not read.
     """
-    score, told = guest_scorer(index, row or index.row, guests, language_rows)
+    score, told = guest_scorer(index, row or index.row, guests, read)
     people = np.arange(guests.user_count)
     ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
-    return [
-        _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found)
+    reasons = [
+        guest_reasons(index, told, only(guests, int(person)), found.items, read.of(int(person)), reader)
+        if because
+        else None
         for person, found in zip(people, ranked, strict=True)
+    ]
+    return [
+        _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why)
+        for person, found, why in zip(people, ranked, reasons, strict=True)
     ]
 
 
-def _answer(index: Index, row: ServedRow, length: int, met: NDArray[np.int64], found: Ranked) -> Answer:
+def _answer(
+    index: Index, row: ServedRow, length: int, met: NDArray[np.int64], found: Ranked, why: Reasons | None
+) -> Answer:
     """Args: length: of the history, by which terms are weighted; met: its items, oldest first."""
 
     def shown(item: int) -> dict[str, str]:
@@ -136,7 +165,12 @@ def _answer(index: Index, row: ServedRow, length: int, met: NDArray[np.int64], f
         "answered_by": row.sentence(),
         "history": [shown(item) for item in met[::-1][:RECENT_ITEMS]],
         "recommendations": [
-            {"rank": rank, **shown(int(item)), "score": round(float(score), 4)}
+            {
+                "rank": rank,
+                **shown(int(item)),
+                "score": round(float(score), 4),
+                **({} if why is None else {"because": why.of(rank - 1, shown)}),
+            }
             for rank, (item, score) in enumerate(zip(found.items, found.scores, strict=True), start=1)
         ],
     }

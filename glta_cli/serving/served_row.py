@@ -22,6 +22,9 @@ MODEL_ROW: Final = "glta"
 LANGUAGE_ROW: Final = "glta-llm"
 """The language model's own ranking. The encoder's has the encoder's name, the linear term's the baseline's."""
 
+LINEAR_ROW: Final = "glta-linear"
+"""The linear term's, where another row has the name of its baseline."""
+
 POPULARITY: Final = "popularity"
 """Of how many met an item: a row that every index can tell, whoever asks."""
 
@@ -63,12 +66,17 @@ class ServedRow:
         return lambda batch: fuse_terms([score(batch) for score in scorers], weights.of_lengths(lengths[batch]))
 
     def of_length(self, length: int) -> dict[str, float]:
-        """By row, the weight of each term for a user with so many items."""
+        """By row, the share of each term for a user with so many items: of its weight in all weights, which sum to 1.
+
+        Scores are added up by the weights themselves, whose scale says nothing: twice all of them ranks alike.
+        """
         names = [self.rows[term] for term in self.terms]
         if self.weights is None:
             return dict.fromkeys(names, 1.0)
         [found] = self.weights.of_lengths(np.array([length]))
-        return {name: round(float(weight), 4) for name, weight in zip(names, found, strict=True)}
+        # Of somebody the language model has not read no term may be left that has a weight.
+        shares = found / (found.sum() or 1)
+        return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
 
     def sentence(self) -> str:
         """The row in words, such as `ease-text + lightgcn + smollm2, the best of 4 on validation`."""

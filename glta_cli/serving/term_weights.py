@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import GltaError
 from glta_cli.core.progress import progress_bar
 from glta_cli.plugin.interactions import Interactions
@@ -91,13 +92,14 @@ def choose_terms(
     with progress_bar(
         passes * len(users), "choose fusion weights", "users", step="this batch of users", kept=KEPT_BEFORE_INDEX
     ) as bar:
-        quality.bar = bar
+        quality.bar, quality.most_passes = bar, passes
         quality.measure({cell: set(alone) for cell in quality.cells})
         halves = [[cell for cell in quality.cells if cell[0] == half] for half in (0, 1)]
         everyone, *by_half = _ascend_together(quality, [quality.cells, *halves], len(terms))
         # Each half by the weights the other chose.
         judged = {cell: by_half[1 - cell[0]][cell[1]] for cell in quality.cells}
         quality.measure({cell: {row} for cell, row in judged.items()})
+        bar.tell(counted(quality.passes, "pass", "passes"), "")
         bar.end_here()
     single = {name: quality.mean_of(row, quality.cells) for name, row in zip(terms, alone, strict=True)}
     fused = quality.mean({cell: everyone[cell[1]] for cell in quality.cells})
@@ -157,6 +159,7 @@ class _Quality:
         self.cells = list(self.users)
         self.known: dict[tuple[Cell, Row], float] = {}  # sums over the users of a cell
         self.bar: Any = None
+        self.passes = self.most_passes = 0
 
     def mean_of(self, row: Row, cells: Sequence[Cell]) -> float:
         """The mean over all users of some cells, by one row that was measured."""
@@ -169,6 +172,9 @@ class _Quality:
 
     def measure(self, wanted: Mapping[Cell, set[Row]]) -> None:
         """Measure the rows of each cell that were not before, in one pass over the users."""
+        self.passes += 1
+        # How many there are shows when no weight moves any more.
+        self.bar.tell(f"{self.passes} of at most {self.most_passes} passes", "")
         for cell, rows in wanted.items():
             new = sorted(row for row in rows if (cell, row) not in self.known)
             if new:

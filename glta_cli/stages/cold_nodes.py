@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from glta_cli.core.tensors import read_tensors
 from glta_cli.graph.cold_start import Vectors, with_unmet_foretold, with_unmet_users
 from glta_cli.graph.pretraining import Embeddings
+from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.ranking.metrics import ranking_metrics
@@ -20,7 +22,7 @@ from glta_cli.serving.fusion import CUTOFF, fusion_users
 from glta_cli.serving.language_scores import LanguageScores
 from glta_cli.stages.context import ALIGNMENT_GRAPH, StageContext
 from glta_cli.stages.parameter_files import ALIGNMENT_PARAMETERS, FULL_PARAMETERS
-from glta_cli.stages.propagation import embeddings_on
+from glta_cli.stages.propagation import embeddings_on, encoder_on
 
 # What an index says of the bias it gave to items no training has met: a quantile of the biases of the others.
 PRIOR = "cold_prior"
@@ -50,10 +52,11 @@ def with_cold_nodes(
     if context.prepared.hides is None:
         return found
     known = context.train.counts > 0
-    if not learns_users(context, parameters):
+    of_each_user = learns_users(context, parameters)
+    if not of_each_user:
         found = embeddings_on(context, histories, parameters=parameters, texts=texts)
     items = with_texts_foretold(context, found.items, met_items(context.train), parameters, texts)
-    if not learns_users(context, parameters):
+    if not of_each_user:
         return Embeddings(found.users, items)
     return Embeddings(with_unmet_users(found.users, items, histories, known), items)
 
@@ -92,24 +95,37 @@ def met_items(history: Interactions) -> NDArray[np.bool_]:
 
 def learns_items(context: StageContext, parameters: str) -> bool:
     """Whether an encoder learns something of each item by itself; one that reads its text says something of all."""
-    return _learns(context, parameters, context.prepared.item_count)
+    return _grows(context, parameters, more_items=1)
 
 
 def learns_users(context: StageContext, parameters: str) -> bool:
-    """Whether an encoder learns something of each user by itself; one that does not follows from edges alone.
+    """Whether an encoder learns something of each user by itself; one that does not follows from edges alone."""
+    # One that reads histories may not, as its contract has it.
+    reads_histories = installed().find("encoder", context.recipe.graph.encoder).reads_histories()
+    return not reads_histories and _grows(context, parameters, more_users=1)
 
-    One that reads histories does not, whatever of its parameters has as many rows as there are users.
+
+def _grows(context: StageContext, parameters: str, *, more_users: int = 0, more_items: int = 0) -> bool:
+    """Whether the encoder would have parameters of other shapes with more nodes of one side, of which nothing is known.
+
+    Parameters depend on nothing but the numbers of users and items (`GraphEncoder`). As many rows as there are users
+    say nothing by themselves: a layer may be as wide.
     """
-    if installed().find("encoder", context.recipe.graph.encoder).reads_histories():
-        return False
-    return _learns(context, parameters, context.prepared.user_count)
-
-
-def _learns(context: StageContext, parameters: str, count: int) -> bool:
-    """Whether a parameter has a row for each of so many nodes of one side, or for each node."""
     stored = read_tensors(context.artefacts["pretrain-graph"].file(parameters))
-    nodes = context.prepared.user_count + context.prepared.item_count
-    return any(tensor.ndim and len(tensor) in (count, nodes) for tensor in stored.values())
+    edges, texts = context.train, None
+    wider = Interactions.from_pairs(
+        edges.users,
+        edges.items,
+        user_count=edges.user_count + more_users,
+        item_count=edges.item_count + more_items,
+        weights=edges.weights,
+    )
+    if installed().find("encoder", context.recipe.graph.encoder).needs_text_vectors():
+        texts = np.pad(context.text_vectors(), ((0, more_items), (0, 0)))
+    with torch.random.fork_rng():  # what it draws is not kept
+        other = encoder_on(context, InteractionGraph(wider), texts).state_dict()
+    shapes = ({name: tuple(tensor.shape) for name, tensor in each.items()} for each in (stored, other))
+    return next(shapes) != next(shapes)
 
 
 # ------------------------------------------------------------------------------------------------------- biases

@@ -107,17 +107,17 @@ def plain_text_vectors(
 
 
 def later_text_vectors(context: StageContext, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Vectors of texts that came after the stage was published, by its own whitening: [n] -> [n, D].
+    """Vectors of texts that came after the stage was published, by its own whitening: [n] -> [n, D]."""
+    return whitening_now(context).apply(plain_text_vectors(context, texts))
 
-    What 0.1 published does not say which that was: it is computed again from the texts it was made of.
-    """
+
+def whitening_now(context: StageContext) -> Whitening:
+    """The whitening the published vectors are of; computed again from their texts where 0.1 published them."""
     artefact = context.artefacts["encode-items"]
     if artefact.has(WHITENING):
-        whitening = published_whitening(artefact)
-    else:
-        before = plain_text_vectors(context, context.texts)
-        whitening = own_whitening(context, before).turned_to(before, context.text_vectors())
-    return whitening.apply(plain_text_vectors(context, texts))
+        return published_whitening(artefact)
+    before = plain_text_vectors(context, context.texts)
+    return own_whitening(context, before).turned_to(before, context.text_vectors())
 
 
 def published_whitening(artefact: Artefact) -> Whitening:

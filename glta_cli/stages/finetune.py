@@ -43,7 +43,8 @@ class Finetune(ModelStage):
         if recipe.finetune.enabled and recipe.finetune.targets == "latest" and prepared.newest is None:
             raise InputError(
                 f"{prepared.name} has no times, by which finetune.targets=latest would tell what came last",
-                hint="use finetune.targets=share, or name the column of times (table: -o timestamp=COLUMN)",
+                hint="use finetune.targets=share, or name the column of times (table: "
+                "--set dataset.options.timestamp=COLUMN)",
             )
         return recipe.finetune.enabled
 

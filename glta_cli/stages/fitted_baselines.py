@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,11 @@ class FittingGround:
     texts: Callable[[], Sequence[str] | None]
     dealt: Mapping[str, Any] = field(default_factory=dict)
     kept_or_refused: bool = True
+
+    @cached_property
+    def train(self) -> Interactions:
+        """One object for all fits: rows that share what they solve for a log hold it as long as there is the log."""
+        return self.prepared.split("train")
 
 
 @dataclass(frozen=True)
@@ -205,10 +210,9 @@ def learnt_now(made: MadeBaseline, ground: FittingGround, vectors: Artefact | No
         GltaError: it is not named arrays.
     """
     prepared = ground.prepared
-    train, validation = prepared.split("train"), prepared.split("valid")
     data = BaselineData(
-        train=train,
-        validation=validation,
+        train=ground.train,
+        validation=prepared.split("valid"),
         texts=ground.texts(),
         seed=ground.seed,
         device=ground.device,

@@ -15,10 +15,10 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension, head_takes_texts
 from glta_cli.serving.fusion import choose_weights, fusion_users
 from glta_cli.serving.index import LAYOUT, PAIR_LAYOUT, LanguageScores
-from glta_cli.serving.index_file import share_linear_term, write_index
+from glta_cli.serving.index_file import share_item_columns, share_linear_term, write_index
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import item_weights, linear_scorer
-from glta_cli.serving.served_row import LANGUAGE_ROW, alone_details, chosen_details
+from glta_cli.serving.served_row import LANGUAGE_ROW, LINEAR_ROW, alone_details, chosen_details
 from glta_cli.serving.term_weights import choose_terms
 from glta_cli.stages.cold_nodes import aligned_parameters, fair_to_unmet, foretells_hidden, with_cold_nodes
 from glta_cli.stages.context import StageContext, read_embeddings
@@ -83,7 +83,7 @@ class BuildIndex(ModelStage):
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         recipe, prepared = context.recipe, context.prepared
         terms = terms_of(recipe)
-        held = ENCODER_AND_LANGUAGE if of_pair(terms) else terms_had(context)
+        held = ENCODER_AND_LANGUAGE if of_pair(terms) else terms
         histories = context.histories_at_test
         encoder, aligned = context.artefacts["pretrain-graph"], aligned_parameters(context)
         graph = with_cold_nodes(context, read_embeddings(encoder, at_test=True), histories)
@@ -105,6 +105,7 @@ class BuildIndex(ModelStage):
             item_ids=prepared.item_ids,
             titles=prepared.titles,
         )
+        share_item_columns(prepared.artefact, folder)
         if LINEAR in held:
             share_linear_term(context.artefacts[FIT_LINEAR].mapped_file(LINEAR_FILE), folder)
         sizes = {"dataset": prepared.name, "users": prepared.user_count, "items": prepared.item_count}
@@ -151,16 +152,12 @@ def of_pair(terms: tuple[str, ...]) -> bool:
     return terms in (ENCODER_AND_LANGUAGE, (LANGUAGE,))
 
 
-def terms_had(context: StageContext) -> tuple[str, ...]:
-    """The terms of the recipe that there are: no linear one where no linear row fits the catalogue."""
-    return tuple(term for term in terms_of(context.recipe) if term != LINEAR or FIT_LINEAR in context.artefacts)
-
-
 def rows_of(context: StageContext, terms: tuple[str, ...]) -> dict[str, str]:
     """What each term is called as a row of a report."""
     names = {ENCODER: context.recipe.graph.encoder, LANGUAGE: LANGUAGE_ROW}
     if LINEAR in terms:
-        names[LINEAR] = str(context.artefacts[FIT_LINEAR].details["row"])
+        baseline = str(context.artefacts[FIT_LINEAR].details["row"])
+        names[LINEAR] = LINEAR_ROW if baseline == names[ENCODER] else baseline
     return {term: names[term] for term in terms}
 
 

@@ -27,9 +27,12 @@ from glta_cli.stages.texts import require_text
 TERMS: Final = "fusion.terms"
 # Solved for all items at once; those the plugins of this machine have.
 SOLVED: Final = ("ease", "ease-text", "l3ae", "add-ease")
+# In a catalogue of more than so many items these are made of one solution, which is kept while they follow one another.
+SOLVED_TOGETHER: Final = ("ease", "l3ae", "add-ease")
+TOGETHER_BEYOND: Final = 10_000
 # What takes their place where they do not fit: its memory grows with the items, not with their pairs.
 SPARSE: Final = "item-knn"
-# While they are fitted: a Gram matrix of double precision, and the weights.
+# While they are fitted: a Gram matrix of double precision, whose solution the next of them may find, and the weights.
 BYTES_A_PAIR: Final = 12
 # A fit takes I³ operations: an hour of two processors at so many items, and eight at twice as many.
 MOST_SOLVED: Final = 40_000
@@ -80,15 +83,24 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
                 location=TERMS,
                 hint=f"leave it to the tool: --set {TERMS}=auto, or prepare with a larger kcore",
             )
-        return TriedRows(names)
+        return TriedRows(_those_together_first(names, item_count))
     solved = tuple(
         name for name in possible_names(recipe) if name != SPARSE and (has_text or not _asks_for_texts(name))
     )
     if not solved or (not short and item_count <= MOST_SOLVED):
-        return TriedRows(solved or (SPARSE,), _unread(recipe) if has_text else "")
+        return TriedRows(_those_together_first(solved, item_count) or (SPARSE,), _unread(recipe) if has_text else "")
     why = f"take {_gigabytes(bytes_needed)} GB while fitted to {counted(item_count, 'item')}, and "
     why += f"{_gigabytes(free)} GB are free" if short else f"hours beyond {MOST_SOLVED:,}"
     return TriedRows((SPARSE,), f"{' and '.join(solved)} {why}: {SPARSE} in their place")
+
+
+def times_solved(names: Sequence[str], item_count: int) -> int:
+    """How many of the rows are solved for by themselves; those that share a solution count as one."""
+    solved = [name for name in names if name in SOLVED]
+    if item_count <= TOGETHER_BEYOND:
+        return len(solved)
+    together = [name for name in solved if name in SOLVED_TOGETHER]
+    return len(solved) - len(together) + min(1, len(together))
 
 
 def require_rows(recipe: Recipe, prepared: PreparedDataset) -> None:
@@ -126,6 +138,11 @@ def content_of(candidates: Sequence[MadeBaseline], seed: int) -> dict[str, Any]:
         for made in candidates
     ]
     return {"candidates": content, **({"seed": seed} if any(map(uses_seed, candidates)) else {})}
+
+
+def _those_together_first(names: Sequence[str], item_count: int) -> tuple[str, ...]:
+    """The rows in order, those that share a solution one after the other."""
+    return tuple(sorted(names, key=lambda name: item_count > TOGETHER_BEYOND and name not in SOLVED_TOGETHER))
 
 
 def _unread(recipe: Recipe) -> str:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from glta_cli.core.terminal import say
 from glta_cli.data.account import in_one_line
 from glta_cli.data.prepared import PreparedDataset
+from glta_cli.stages.recipe_hints import as_overrides
 
 
 def tell_prepared(prepared: PreparedDataset, *, up_to_date: bool) -> None:
@@ -18,4 +19,4 @@ def tell_prepared(prepared: PreparedDataset, *, up_to_date: bool) -> None:
     if prepared.account is not None:
         say(escape(f"  {in_one_line(prepared.account)}"))
     for warning in prepared.warnings_beside_texts:
-        say(f"[yellow]warning[/]: {escape(warning)}")
+        say(f"[yellow]warning[/]: {escape(as_overrides(warning))}")

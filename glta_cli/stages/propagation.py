@@ -42,6 +42,13 @@ def embeddings_on(
     Raises:
         GltaError: the artefact is of a release that kept no parameters.
     """
+    return propagated(context, saved_parameters(context, parameters, texts), edges, texts)
+
+
+def saved_parameters(
+    context: StageContext, parameters: str, texts: NDArray[np.float32] | None = None
+) -> dict[str, Tensor]:
+    """The parameters the encoder was published with, by name; arguments and errors as those of `embeddings_on`."""
     artefact = context.artefacts["pretrain-graph"]
     if not artefact.has(parameters):
         raise GltaError(
@@ -52,7 +59,7 @@ def embeddings_on(
     saved = read_tensors(artefact.file(parameters))
     if texts is not None and installed().find("encoder", context.recipe.graph.encoder).needs_text_vectors():
         saved = _with_texts(saved, torch.from_numpy(context.text_vectors()), torch.from_numpy(texts))
-    return propagated(context, saved, edges, texts)
+    return dict(saved)
 
 
 def _with_texts(saved: Mapping[str, Tensor], trained: Tensor, now: Tensor) -> dict[str, Tensor]:
@@ -74,6 +81,22 @@ def propagated(
     Args:
         texts: as those of `embeddings_on`.
     """
+    encoder = trained_encoder(context, parameters, edges, texts)
+    # Edges, or nodes, that are dropped in training are all there.
+    return embeddings_of(encoder, context.recipe.graph, edges)
+
+
+def trained_encoder(
+    context: StageContext,
+    parameters: Mapping[str, Tensor],
+    edges: Interactions,
+    texts: NDArray[np.float32] | None = None,
+) -> nn.Module:
+    """The recipe's encoder with these parameters, by name, on a graph of these edges; no training goes on with it.
+
+    Args:
+        texts: as those of `embeddings_on`.
+    """
     with torch.random.fork_rng():
         # What an encoder draws when it is made is replaced, but for what it may not save.
         torch.manual_seed(context.recipe.seed)
@@ -81,8 +104,7 @@ def propagated(
     with installed().find("encoder", context.recipe.graph.encoder).named():
         # What it says of shapes that differ is that something saved follows from the edges.
         encoder.load_state_dict(dict(parameters))
-    # Edges, or nodes, that are dropped in training are all there.
-    return embeddings_of(encoder.eval(), context.recipe.graph, edges)
+    return encoder.eval()
 
 
 def encoder_on(

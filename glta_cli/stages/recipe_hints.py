@@ -32,11 +32,26 @@ def hints_of_run(name: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def hints_as_overrides() -> Iterator[None]:
+    """Inside, an error's hint that names an option of `glta prepare` names `--set` instead, as every command has it."""
+    try:
+        yield
+    except GltaError as error:
+        for each in error.errors if isinstance(error, InputErrors) else [error]:
+            each.hint = each.hint and as_overrides(each.hint)
+        raise
+
+
 def in_words_of_recipe(text: str) -> str:
     """A sentence with the settings of a recipe in place of the options of `glta prepare` that stand for them."""
+    return re.sub(r"(?<![\w-])--set (?=[\w.]+=)", "", as_overrides(text))
+
+
+def as_overrides(text: str) -> str:
+    """A sentence with `--set SETTING=` in place of the options of `glta prepare` that stand for settings."""
     for option, setting in _SETTINGS.items():
-        text = re.sub(rf"{option} none\b", f"{setting}=null", text)
-        text = re.sub(rf"{option} (?!and\b|or\b)(?=[\w.])", f"{setting}=", text)
+        text = re.sub(rf"{option} none\b", f"--set {setting}=null", text)
+        text = re.sub(rf"{option} (?!and\b|or\b)(?=[\w.])", f"--set {setting}=", text)
         text = re.sub(rf"{option}\b", setting, text)
-    text = re.sub(r"(?<![\w-])(?:-o|--option) (?=\w+=)", "dataset.options.", text)
-    return re.sub(r"(?<![\w-])--set (?=[\w.]+=)", "", text)
+    return re.sub(r"(?<![\w-])(?:-o|--option) (?=\w+=)", "--set dataset.options.", text)

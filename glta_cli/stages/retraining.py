@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from rich.markup import escape
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.terminal import nothing_on_stdout, say
-from glta_cli.data.growth import Growth, growth_of, publish_growth, same_source
+from glta_cli.data.delisted_items import delisted_since, with_delisted
+from glta_cli.data.growth import growth_of, same_source
 from glta_cli.data.preparation import prepare, source_files
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.graph.warm_start import Places
@@ -24,9 +24,10 @@ from glta_cli.stages.parameter_files import FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.recipe_hints import hints_of_run, in_words_of_recipe
 from glta_cli.stages.refit_names import refit_name
-from glta_cli.stages.run_record import record_served, record_source
+from glta_cli.stages.run_record import record_source
+from glta_cli.stages.run_so_far import answering_dataset
 from glta_cli.stages.run_source import run_source
-from glta_cli.stages.update import publish_index, refuse_other_source
+from glta_cli.stages.update import refuse_other_source
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.details import histories, scalars
 from glta_cli.workspace.run import Run
@@ -107,7 +108,8 @@ def train_again(
     sizes = fresh.summary()["interactions"], trained.summary()["interactions"]
     if same_source(trained, fresh):
         return Retraining(run.name, fresh.name, sizes, False, False, [], None)
-    growth = growth_of(_answering_dataset(run, trained, workspace), fresh)
+    answering = answering_dataset(run, workspace) or trained
+    growth = growth_of(answering, fresh)
     if not vanished:
         refuse_other_source(growth, settings)
     for warning in fresh.warnings:
@@ -117,8 +119,11 @@ def train_again(
     if dry_run:
         return Retraining(run.name, fresh.name, sizes, True, warm, [], None)
     sources = dict(run.sources) if once else source_files(fresh, settings, workspace)
-    pipeline.begin_anew(fresh, sources, starts)
-    served = _without_delisted(pipeline, pipeline.ensure(SERVING), growth)
+    # What is delisted is so before anything is trained: whatever ends the training, nothing answers with it.
+    kept = recipe.dataset if once else settings
+    learnt = with_delisted(fresh, delisted_since(answering, fresh), kept, workspace)
+    pipeline.begin_anew(learnt, sources, starts)
+    served = pipeline.ensure(SERVING)
     if source is not None and not once:
         record_source(run.name, str(settings.source), workspace)
     now = dict(pipeline.reached())
@@ -130,29 +135,6 @@ def train_again(
         for each in trainings_of(stage, now[stage])
     ]
     return Retraining(run.name, fresh.name, sizes, True, warm, trainings, served)
-
-
-def _answering_dataset(run: Run, trained: PreparedDataset, workspace: Workspace) -> PreparedDataset:
-    """What the run answers from, which an update may have brought up to date since it was trained."""
-    served = workspace.published(SERVING, run.stages.get(SERVING, ""))
-    artefact = None if served is None else workspace.published("prepare", served.parent("prepare").name)
-    return trained if artefact is None else PreparedDataset(artefact)
-
-
-def _without_delisted(pipeline: Pipeline, served: Artefact, growth: Growth) -> Artefact:
-    """What answers after a training: without the items that were listed once and are no more, though the log has them.
-
-    Args:
-        growth: from what answered before to what was trained on now.
-    """
-    delisted = growth.items["item"].filter(pl.Series(growth.delisted)).to_list()
-    carried = growth_of(growth.fresh, growth.fresh, delisted=delisted)
-    if not carried.delisted.any():
-        return served
-    grown = publish_growth(carried, pipeline.recipe.dataset, pipeline.workspace)
-    served = publish_index(pipeline, served, grown)
-    record_served(pipeline.name, served, pipeline.workspace)
-    return served
 
 
 def trainings_of(stage: str, artefact: Artefact) -> Iterator[dict[str, Any]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from glta_cli.core.errors import GltaError
+from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.lineage import SERVING
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.stored_recipe import deciding
 from glta_cli.workspace.workspace import Workspace
@@ -31,15 +34,55 @@ def dataset_of(
 ) -> tuple[PreparedDataset, bool, dict[str, list[Any]]]:
     """The dataset of a run, prepared now where it is not; whether it was there; and its files, as `Run.sources`.
 
+    What is delisted where the run answers from stays so in it.
+
     Args:
         source: what is read in place of the recipe's; None reads that.
     """
     from glta_cli.data.preparation import prepare, source_files
+    from glta_cli.stages.recipe_hints import hints_as_overrides
 
     settings = recipe.dataset if source is None else recipe.dataset.model_copy(update={"source": source})
     kept = _dataset_so_far(name, recipe, workspace) if source is None else None
-    prepared, was_there = prepare(settings, workspace) if kept is None else (kept, True)
-    return prepared, was_there, source_files(prepared, settings, workspace)
+    with hints_as_overrides():
+        prepared, was_there = prepare(settings, workspace) if kept is None else (kept, True)
+    sources = source_files(prepared, settings, workspace)
+    if delisted := _delisted_so_far(name, recipe, prepared, workspace):
+        from glta_cli.data.delisted_items import with_delisted
+
+        prepared = with_delisted(prepared, delisted, settings, workspace)
+    return prepared, was_there, sources
+
+
+def answering_dataset(run: Run, workspace: Workspace) -> PreparedDataset | None:
+    """What a run answers from, which an update may have brought up to date since it was trained; None where it is gone.
+
+    Of one that answers nothing yet, what it was prepared from.
+    """
+    served = workspace.published(SERVING, run.stages.get(SERVING, ""))
+    names = [run.stages.get("prepare", "")] if served is None else [served.parent("prepare").name]
+    found = [workspace.published("prepare", name) for name in [*names, run.stages.get("prepare", "")]]
+    return next((PreparedDataset(artefact) for artefact in found if artefact is not None), None)
+
+
+def _delisted_so_far(name: str, recipe: Recipe, fresh: PreparedDataset, workspace: Workspace) -> list[str]:
+    """Ids of the items that the run of that name answers no more, where it was prepared with the recipe's settings."""
+    run = workspace.run(name)
+    run = None if run is None else run.last_finished or run
+    if run is None or deciding(run.recipe)["dataset"] != recipe.dataset.model_dump(mode="json"):
+        return []
+    from glta_cli.data.delisted_items import delisted_since
+
+    try:
+        answering = answering_dataset(run, workspace)
+        return [] if answering is None else delisted_since(answering, fresh)
+    except GltaError as error:
+        # What it answers from is damaged, and made anew from here on.
+        from rich.markup import escape
+
+        problem = escape(error.problem)
+        say(f"[yellow]warning[/]: what was delisted where run {escape(name)} answers from cannot be read: {problem}")
+        return []
 
 
 def _dataset_so_far(name: str, recipe: Recipe, workspace: Workspace) -> PreparedDataset | None:

@@ -16,7 +16,7 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.serving.index import SERVING_LAYOUT, Index, LanguageScores
-from glta_cli.serving.index_file import share_linear_term, write_index
+from glta_cli.serving.index_file import share_item_columns, share_linear_term, write_index
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import read_linear_term, write_linear_term
 from glta_cli.serving.served_row import SERVED_DETAILS
@@ -136,7 +136,7 @@ def write_known(
     history: Interactions,
     trained: int | None = None,
 ) -> None:
-    """Write an index of everything known, but for the weights of a linear term.
+    """Write an index of everything known, columns of its items among it, but not the weights of a linear term.
 
     Args:
         trained: how many users a training knew, who are the first; None for all.
@@ -157,6 +157,7 @@ def write_known(
         item_ids=prepared.item_ids,
         titles=prepared.titles,
     )
+    share_item_columns(prepared.artefact, folder)
 
 
 def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str, Any]:

@@ -159,7 +159,12 @@ def update(
         return told(None, made_now)
     with hints_of_run(run.name):
         fresh, _ = prepare(settings, workspace)
-    if same_source(known, fresh):
+        if not fresh.keeps_columns and not dry_run:
+            # As an earlier version prepared it.
+            fresh, _ = prepare(settings, workspace, again=True)
+    if fresh.artefact == known.artefact:
+        known = fresh
+    if same_source(known, fresh) and known.keeps_columns >= fresh.keeps_columns:
         if source is not None and not once and not dry_run:
             record_source(run.name, str(settings.source), workspace)
         return told(None, made_now)
@@ -253,8 +258,13 @@ def publish_index(pipeline: Pipeline, base: Artefact, grown: PreparedDataset) ->
     return workspace.published_or_made(SERVING, identity, publish)[0]
 
 
-def published_pipeline(name: str | None, workspace: Workspace, device: str | None) -> tuple[Pipeline, Run]:
+def published_pipeline(
+    name: str | None, workspace: Workspace, device: str | None, *, otherwise: str = "cannot be brought up to date"
+) -> tuple[Pipeline, Run]:
     """A finished run as it was published, by name or the latest, and the pipeline that goes on from it.
+
+    Args:
+        otherwise: what it is to be said of a run that cannot be gone on from.
 
     Raises:
         InputError: there is none, or none of that name.
@@ -270,7 +280,7 @@ def published_pipeline(name: str | None, workspace: Workspace, device: str | Non
     pipeline = Pipeline(run.name, recipe, workspace, device=device)
     pipeline.require(SERVING)
     if not pipeline.answer_from(run, to_measure=False):
-        problem = f"cannot be brought up to date: {run.state if not run.finished else 'not all it is made of is there'}"
+        problem = f"{otherwise}: {run.state if not run.finished else 'not all it is made of is there'}"
         raise GltaError(
             problem, location=f"run {run.name}", hint=f"glta recommend --run {run.name} makes what it lacks"
         )

@@ -19,7 +19,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, targets_share, text_reader
 from glta_cli.recipe.target_folds import fold_count
 from glta_cli.serving.fusion import MOST_USERS
-from glta_cli.stages.linear_rows import SOLVED, candidate_count, tried_rows
+from glta_cli.stages.linear_rows import candidate_count, times_solved, tried_rows
 from glta_cli.training.work import Part
 
 # What stands before the name of a stage that is run again on everything known, and computes as much.
@@ -152,7 +152,7 @@ def fitted_linear(counted: Counted) -> list[Part]:
     prepared, in_time = counted.prepared, counted.recipe.dataset.split.in_time
     items, rows = prepared.item_count, tried_rows(counted.recipe, prepared.item_count, has_text=prepared.has_text)
     ranking = candidate_count(rows.names, in_time=in_time) * counted.validated * items * PER_RANKED_ITEM
-    solved = sum(name in SOLVED for name in rows.names)
+    solved = times_solved(rows.names, items)
     return [Part("fit linear rows", solved * FITS_A_ROW * SOLVING * float(items) ** 3 + ranking)]
 
 

@@ -13,6 +13,7 @@ from glta_cli.core.errors import BusyError, GltaError
 from glta_cli.core.files import write_sealed_json
 from glta_cli.core.storage import storage_errors
 from glta_cli.core.temporary import leftovers
+from glta_cli.workspace.evaluations import evaluation_path
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.run_reports import size_of
 from glta_cli.workspace.workspace import LATEST, Workspace
@@ -41,7 +42,7 @@ class Removal:
 
 
 def removals_of_run(workspace: Workspace, name: str) -> list[Removal]:
-    """The run's file, and the stages, states, logs and profiles no other run needs.
+    """The run's file and evaluation, and the stages, states, logs and profiles no other run needs.
 
     Raises:
         InputError: no such run.
@@ -59,6 +60,9 @@ def removals_of_run(workspace: Workspace, name: str) -> list[Removal]:
     found += [_sized("stage", workspace.root / "stages" / stage / each) for stage, each in own]
     if not run.finished:
         found += [each for each in _states(workspace, others) if _stage_of(each.path) not in run.stages]
+    measured = evaluation_path(workspace, name)
+    if measured.is_file():
+        found.append(_sized("evaluation", measured))
     for kind, folder in (("log", "logs"), ("profile", "profiles")):
         theirs = [workspace.root / folder / other.name for other in others]
         found += [_sized(kind, path) for path in _only_below(workspace.root / folder / name, theirs)]

@@ -82,10 +82,8 @@ class Run:
         the graph encoder.
         """
         terms = stored_terms(self.recipe)
-        if terms == (ENCODER,):
-            return "pretrain-graph"
         if not self.refitted:
-            return "index"
+            return "pretrain-graph" if terms == (ENCODER,) else "index"
         if LANGUAGE in terms:
             return "refit-finetune"
         return "refit-fit-linear" if LINEAR in terms else "refit-pretrain-graph"

@@ -5,6 +5,7 @@
     <root>/downloads/  <root>/generations/ fetched files; texts the language model generated
     <root>/encodings/                      vectors of texts, by what the texts say and the model that read them
     <root>/profiles/<run>/                 what --profile measured
+    <root>/evaluations/<run>.json          what the last evaluation of a run found
     <root>/logs/<run>/                     what the recipe's loggers wrote
     <root>/datasets/<key>.json             dataset settings -> the prepared dataset they lead to
     <root>/runs/<name>.json                a run: its recipe and the stages it is made of; runs/latest names one

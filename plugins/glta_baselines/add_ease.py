@@ -26,6 +26,7 @@ class AddEase(LinearRow):
     name = "add-ease"
     needs_text_vectors = True
     regularization_unchosen = 100.0
+    solved_with_ease = True
     text_ladders: ClassVar = {
         "text_share": Ladder(SHARES, start=0.5, unchosen=0.5),
         TEXT_REGULARIZATION: TEXT_REGULARIZATION_LADDER,

@@ -23,7 +23,8 @@ class Ease(LinearRow):
 
     B minimises |X - X B|² + λ |B|² with a diagonal of zeros. Time grows with I³. Memory is 12 bytes for each pair of
     items while it is fitted, and 4 afterwards: B is dense, and only the rows of items in nobody's history, which a
-    k-core has none or few of, could be left out. Where `recency` is below 1, older items weigh less in the X that is
+    k-core has none or few of, could be left out. In a large catalogue other rows find P where EASE left it
+    (`LinearRow`). Where `recency` is below 1, older items weigh less in the X that is
     scored; B stays.
 
     Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, equation 8.
@@ -31,6 +32,7 @@ class Ease(LinearRow):
 
     name = "ease"
     regularization_unchosen = 300.0
+    solved_with_ease = True
 
 
 class EaseText(LinearRow):

@@ -35,6 +35,7 @@ class L3ae(LinearRow):
     name = "l3ae"
     needs_text_vectors = True
     regularization_unchosen = 100.0
+    solved_with_ease = True
     text_ladders: ClassVar = {
         "pull": Ladder(PULLS, start=1.0, unchosen=1.0),
         TEXT_REGULARIZATION: TEXT_REGULARIZATION_LADDER,

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from glta_baselines.choice import ONE_TWO_FIVE, Ladder, begun, nearest, unchosen
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.ridge_inverse import BLOCK, Correction, RidgeInverse
+from glta_baselines.shared_inverse import chosen_once, release_inverse, shared_inverse
 from glta_cli.plugin import BaselineData, GltaError, Interactions, LinearTerm, Scorer
 
 REGULARIZATION = "regularization"
@@ -27,10 +28,13 @@ class LinearRow:
 
     Settings that are `auto` are chosen by the NDCG@10 of validation items: those of the texts from where they usually
     are, then λ, from four times what an item's interactions weigh in the mean, then those of the texts again. Each
-    further λ costs a Cholesky decomposition, a number of the texts next to none: what they change is of low rank. In a
-    catalogue of more than 10,000 items four values of λ are tried, and those of the texts once.
+    further λ costs a Cholesky decomposition, a number of the texts next to none: what they change is of low rank.
 
-    Memory is 12 bytes for each pair of items while it is fitted, and 4 afterwards.
+    In a catalogue of more than 10,000 items four values of λ are tried, and those of the texts once. Rows that are
+    solved with EASE take the λ that is best for EASE alone there, and its P: all of them together cost little more than
+    one. P stays, in 8 bytes for each pair of items, until the log is let go or another row is fitted.
+
+    Memory is 12 bytes for each pair of items while it is fitted, that P among them, and 4 afterwards.
     """
 
     uses_seed = False
@@ -40,18 +44,22 @@ class LinearRow:
     name: ClassVar[str]
     regularization_unchosen: ClassVar[float]
     text_ladders: ClassVar[Mapping[str, Ladder]] = {}
+    # Whether its P is EASE's: what texts add stands beside the Gram matrix, not in it.
+    solved_with_ease: ClassVar[bool] = False
 
-    def __init__(self, settings: BaseModel) -> None:
+    def __init__(self, settings: BaseModel | None) -> None:
         self.settings: Any = settings
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
         """`weights`, B, float32 [I, I], and each number that was chosen by the name of its setting."""
         texts = self._texts(data)
+        if not self._shares(data.train):
+            release_inverse()
         numbers = {name: getattr(self.settings, name) for name in (REGULARIZATION, *self.text_ladders)}
         automatic = [name for name, value in numbers.items() if value == "auto"]
         if automatic:
             numbers = self._chosen(data, texts, numbers, automatic)
-        weights = self.weights(RidgeInverse(item_counts(data.train)), texts, numbers)
+        weights = self.weights(self._inverse(data.train), texts, numbers)
         return {"weights": weights, **{name: np.array(numbers[name]) for name in automatic}}
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
@@ -100,6 +108,8 @@ class LinearRow:
         ladders = {REGULARIZATION: self._regularization_ladder(data.train), **self.text_ladders}
         if data.quality is None:
             return {**numbers, **unchosen(self.name, automatic, ladders)}
+        if self._shares(data.train):
+            return self._chosen_with_ease(data, texts, numbers, automatic, ladders)
         climb = begun(self.name, Trials(self, data, texts).quality, numbers, automatic, ladders)
         of_texts = [name for name in automatic if name != REGULARIZATION]
         large = data.train.item_count > LARGE_CATALOGUE
@@ -111,6 +121,40 @@ class LinearRow:
         climb.tell(automatic)
         return climb.numbers
 
+    def _chosen_with_ease(
+        self,
+        data: BaselineData,
+        texts: NDArray[np.float64] | None,
+        numbers: Mapping[str, Any],
+        automatic: list[str],
+        ladders: Mapping[str, Ladder],
+    ) -> dict[str, float]:
+        """λ that is best for EASE alone, and with it, on the P that is shared, the numbers of the texts."""
+        numbers = dict(numbers)
+        if REGULARIZATION in automatic:
+            ladder = ladders[REGULARIZATION]
+            numbers[REGULARIZATION] = chosen_once(data.train, data.validation, lambda: chosen_for_ease(data, ladder))
+        of_texts = [name for name in automatic if name != REGULARIZATION]
+        if not of_texts:
+            return numbers
+        trials = Trials(self, data, texts, self._inverse(data.train))
+        climb = begun(self.name, trials.quality, numbers, of_texts, ladders)
+        climb.all_along(of_texts, ladders)
+        climb.tell(automatic)
+        return climb.numbers
+
+    # ------------------------------------------------------------------------------------------------- solution
+
+    def _shares(self, train: Interactions) -> bool:
+        """Whether it is made of a P that other rows of this log are made of too."""
+        return self.solved_with_ease and train.item_count > LARGE_CATALOGUE
+
+    def _inverse(self, train: Interactions) -> RidgeInverse:
+        def counted() -> RidgeInverse:
+            return RidgeInverse(item_counts(train))
+
+        return shared_inverse(train, counted) if self._shares(train) else counted()
+
     def _regularization_ladder(self, train: Interactions) -> Ladder:
         squares = len(train) if train.weights is None else float(np.square(train.weights, dtype=np.float64).sum())
         start = nearest(ONE_TWO_FIVE, USUAL_RATIO * squares / train.item_count) if squares else 1.0
@@ -121,11 +165,20 @@ class Trials:
     """How well a row ranks validation items with given numbers; weights are made anew where λ is another one.
 
     In single precision, which ranks alike: a trial takes half the time, and 8 bytes a pair of items.
+
+    Args:
+        inverse: to try with in place of one of single precision.
     """
 
-    def __init__(self, row: LinearRow, data: BaselineData, texts: NDArray[np.float64] | None) -> None:
+    def __init__(
+        self,
+        row: LinearRow,
+        data: BaselineData,
+        texts: NDArray[np.float64] | None,
+        inverse: RidgeInverse | None = None,
+    ) -> None:
         self.row, self.data, self.texts = row, data, texts
-        self.inverse = RidgeInverse(item_counts(data.train, np.float32))
+        self.inverse = inverse or RidgeInverse(item_counts(data.train, np.float32))
         self._weights: NDArray[np.float32] | None = None
         self._regularization: float | None = None
 
@@ -148,6 +201,17 @@ class Trials:
             self.inverse.solve(regularization)
             self._weights, self._regularization = self.inverse.weights(), regularization
         return self._weights
+
+
+def chosen_for_ease(data: BaselineData, ladder: Ladder) -> float:
+    """λ with which EASE ranks validation items best, of a few values."""
+    release_inverse()
+    name, ladders = "ease", {REGULARIZATION: ladder}
+    # A row without texts is EASE.
+    climb = begun(name, Trials(LinearRow(None), data, None).quality, {}, [REGULARIZATION], ladders)
+    climb.along(REGULARIZATION, ladder.values, MOST_OF_A_LARGE_ONE)
+    climb.tell([REGULARIZATION])
+    return climb.numbers[REGULARIZATION]
 
 
 def item_counts(train: Interactions, dtype: Any = np.float64) -> NDArray[Any]:

@@ -16,6 +16,7 @@ import polars as pl
 from rich.markup import escape
 
 from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, say
+from glta_datasets.amazon_columns import item_columns
 from glta_datasets.amazon_files import (
     INTERACTION_KINDS,
     Kind,
@@ -139,7 +140,8 @@ class Amazon:
         if "items" in files:
             wanted = set(pl.concat(part.select("item") for part in parts)["item"].drop_nulls().unique())
             described = _required_kind(files["items"])
-            raw.items = _read_items(described, wanted, raw.warnings).lazy()
+            items, columns = _read_items(described, wanted, raw.warnings)
+            raw.items, raw.item_columns = items.lazy(), columns.lazy()
             raw.files += tuple(seen_release_file(described))
         else:
             raw.warnings.append(f"no metadata lies beside {paths[0].name}: no titles, no descriptions")
@@ -226,14 +228,14 @@ def _ratings(path: Path, losses: Losses, warnings: list[str]) -> pl.DataFrame:
 # ---------------------------------------------------------------------------------------------------- items
 
 
-def _read_items(file: Recognised, wanted: set[str], warnings: list[str]) -> pl.DataFrame:
-    """Title and description of the wanted items."""
+def _read_items(file: Recognised, wanted: set[str], warnings: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Title and description of the wanted items, and what else is said of them."""
     losses = Losses()
-    records = _item_records(file, wanted, losses)
+    records = list(_item_records(file, wanted, losses))
     rows = [(item, _title(record), _description(record)) for item, record in records]
     warnings += lost_texts(file.path, losses)
     types = {"item": pl.String, "title": pl.String, "description": pl.String}
-    return pl.DataFrame(rows, schema=types, orient="row")
+    return pl.DataFrame(rows, schema=types, orient="row"), item_columns(records)
 
 
 def _item_records(file: Recognised, wanted: set[str], losses: Losses) -> Iterator[tuple[str, Record]]:

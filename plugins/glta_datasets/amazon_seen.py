@@ -18,6 +18,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "title": "title",
     "asin": "item",
     "parent_asin": "item",
+    **dict.fromkeys(("main_category", "main_cat", "price", "average_rating", "rating_number"), "filter"),
 }
 
 

@@ -105,7 +105,8 @@ class MovieLens:
             raw.warnings.append(f"{layout.movies} is not beside {layout.ratings}: no titles")
         else:
             texts = layout.read_movies(*movies)
-            raw.items = with_ids(texts.frame, movies[1], ("item",)).lazy()
+            films = with_ids(texts.frame, movies[1], ("item",))
+            raw.items, raw.item_columns = films.lazy(), _genres_and_year(films).lazy()
             raw.warnings += lost_texts(layout.movies, texts.losses)
             raw.files += (_seen(movies[1], texts),)
         return raw
@@ -162,6 +163,13 @@ class MovieLens:
             location=str(archive),
             hint=f"is it the archive of {self.name}?",
         )
+
+
+def _genres_and_year(films: pl.DataFrame) -> pl.DataFrame:
+    """What the texts of films say to choose by: their genres, and the year behind the title."""
+    genres = pl.col("description") if "description" in films.columns else pl.lit(None, pl.String)
+    year = pl.col("title").str.extract(r"\((\d{4})\)\s*$", 1).cast(pl.Int64)
+    return films.select("item", genres.str.split(", ").alias("genres"), year.alias("year"))
 
 
 def _seen(place: str, records: Records) -> SeenFile:

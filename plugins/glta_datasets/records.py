@@ -75,6 +75,7 @@ class Records:
         form: how the file is written: `format` and, of text, `separator` and `encoding`.
         columns: the file's own, with what they are taken for, where the frame was made of some of them.
         nested: for columns that hold lists or objects as text, where they do: such a text is no id.
+        lists: of these the columns of lists of single values alone, as lists of texts.
     """
 
     frame: pl.DataFrame
@@ -82,6 +83,7 @@ class Records:
     place_of: Callable[[int], str] = lambda row: f"row {row + 1}"
     stripped: bool = False
     nested: Mapping[str, pl.Series] = field(default_factory=dict)
+    lists: Mapping[str, pl.Series] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[SeenColumn, ...] = ()
 

@@ -125,9 +125,10 @@ class Table:
         raw.no_loss = (REPEATED_HEADER, NOT_IN_EVENTS, NOT_KEPT)
         raw.keeps_unrated = True
         if "items" in files:
-            raw.items, described, told = read_items(files["items"], self.options)
-            raw.files += (described,)
-            raw.warnings += told
+            items = read_items(files["items"], self.options)
+            raw.items, raw.item_columns = items.texts, items.columns
+            raw.files += (items.seen,)
+            raw.warnings += items.warnings
             raw.catalogue = self.options.unmet_items
         return raw
 

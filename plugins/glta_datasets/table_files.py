@@ -207,8 +207,8 @@ def _json_table(path: Path, encoding: str | None) -> Records:
         # Where no line can be read, the letters are a likelier reason than the records.
         as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), nameable=True)
         raise
-    columns, nested = _columns(records)
-    return Records(columns, losses, places_of(path, lines), nested=nested)
+    columns, nested, lists = _columns(records)
+    return Records(columns, losses, places_of(path, lines), nested=nested, lists=lists)
 
 
 def _lines_in(path: Path, encoding: str | None) -> list[bytes] | None:
@@ -247,27 +247,31 @@ def _list_table(path: Path, listed: list[Any], losses: Losses) -> Records:
     if len(records) < len(listed):
         number, other = next((n, entry) for n, entry in enumerate(listed, 1) if not isinstance(entry, dict))
         losses.add(UNREADABLE, len(listed) - len(records), f"record {number:,}: '{str(other)[:MOST_SHOWN]}'")
-    columns, nested = _columns(records)
-    return Records(columns, losses, lambda row: f"record {numbers[row]:,}", nested=nested)
+    columns, nested, lists = _columns(records)
+    return Records(columns, losses, lambda row: f"record {numbers[row]:,}", nested=nested, lists=lists)
 
 
-def _columns(records: Sequence[Record]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
-    """Columns by their names, and where one holds lists or objects, which become texts."""
+def _columns(records: Sequence[Record]) -> tuple[pl.DataFrame, dict[str, pl.Series], dict[str, pl.Series]]:
+    """Columns by their names, where one holds lists or objects, which become texts, and those of lists as lists."""
     names: dict[str, None] = {}
     for record in records:
         if not record.keys() <= names.keys():
             names |= dict.fromkeys(record)
     columns: dict[str, pl.Series] = {}
     nested: dict[str, pl.Series] = {}
+    lists: dict[str, pl.Series] = {}
     for name in names:
         values = [record.get(name) for record in records]
         kinds = set(map(type, values)) - {type(None)}
         if kinds & {list, dict}:
             nested[name] = pl.Series([isinstance(value, list | dict) for value in values])
+            if kinds == {list}:
+                entries = [None if value is None else _flat(value) for value in values]
+                lists[name] = pl.Series(name, entries, dtype=pl.List(pl.String))
             values = [", ".join(_flat(value)) if isinstance(value, list | dict) else value for value in values]
             kinds = kinds - {list, dict} | {str}
         columns[name] = _column(values, kinds)
-    return pl.DataFrame(columns), nested
+    return pl.DataFrame(columns), nested, lists
 
 
 def _column(values: list[Any], kinds: set[type]) -> pl.Series:

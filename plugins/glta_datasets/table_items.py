@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from glta_cli.plugin import InputError, SeenFile, counted
 from glta_datasets.columns import listed
+from glta_datasets.item_columns import roles_with_filters, typed_columns
 from glta_datasets.numbers import no_value
 from glta_datasets.records import lost_texts, with_ids
 from glta_datasets.seen_files import seen_file
@@ -16,8 +18,25 @@ from glta_datasets.table_columns import column_of, require_columns
 from glta_datasets.table_files import read_table
 
 
-def read_items(path: Path, options: TableSettings) -> tuple[pl.LazyFrame, SeenFile, list[str]]:
-    """Columns `item`, `title` and `description` of every row, what was seen of the file, and warnings.
+@dataclass(frozen=True)
+class ItemFile:
+    """A file of items as it was read.
+
+    Attributes:
+        texts: columns `item`, `title` and `description` of every row.
+        columns: column `item`, and all but that and the title as what their values are.
+        seen: what was seen of it.
+        warnings: sentences on odd rows.
+    """
+
+    texts: pl.LazyFrame
+    columns: pl.LazyFrame
+    seen: SeenFile
+    warnings: list[str]
+
+
+def read_items(path: Path, options: TableSettings) -> ItemFile:
+    """Texts and columns of the items.
 
     Raises:
         InputError: it cannot be read, or no column is the item.
@@ -56,8 +75,11 @@ def read_items(path: Path, options: TableSettings) -> tuple[pl.LazyFrame, SeenFi
                 f"rows of {path.name} have no item id: they describe nothing",
             )
         )
+    others = [records.lists.get(name, frame[name]) for name in frame.columns if name not in (item, title)]
+    kept = typed_columns(others, decimal=options.decimal)
     roles = {**dict.fromkeys(columns, "description"), str(title): "title", str(item): "item"}
-    return described.lazy(), seen_file(path, records, roles), warnings
+    seen = seen_file(path, records, roles_with_filters(roles, kept))
+    return ItemFile(described.lazy(), pl.LazyFrame([described["item"], *kept]), seen, warnings)
 
 
 def _text(values: pl.Series, path: Path) -> pl.Series:

@@ -55,6 +55,14 @@ def test_the_recipe_says_what_every_column_is_with_an_example(glta, shop):
     assert bare == ["  name: table"]
 
 
+def test_a_row_that_holds_the_sum_is_told_as_prepare_tells_it(glta, shop):
+    with (shop / "log.csv").open("a") as log:
+        log.write("Summe;;;100;\n")
+    finished = glta("init", "log.csv", "--json")
+    assert "dropped: missing item 1, such as line 42: 'Summe;;;100;'" in finished.err
+    assert finished.json["dropped"] == {"missing item": 1}
+
+
 @pytest.mark.parametrize("files", [("log.csv", "products.csv"), ("log.csv",)])
 def test_the_recipe_runs_as_it_stands(glta, shop, files):
     recipe = glta("init", *files, "--json").json["recipe"]

@@ -48,7 +48,7 @@ def test_every_column_is_taken_or_ignored_with_an_example(shop):
         ("ignored", "price", "such as 0,5"),
         ("event", "event", "such as view"),
         ("title", "name", "such as Thing 1"),
-        ("ignored", "stock", "such as 9"),
+        ("for --where", "stock", "such as 9"),
     ):
         assert any(
             line.split("  ")[0].strip() == row[0] and all(cell in line for cell in row) for line in shown.splitlines()

@@ -28,16 +28,18 @@ from glta_cli.evaluation.tables import report_tables
 from glta_cli.evaluation.tuning import tuned
 from glta_cli.graph.cold_start import foretold
 from glta_cli.main import app
+from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.cold_parts import Part, chance, part_metrics, parts_of, tells_apart
 from glta_cli.ranking.selection import quality_of
-from glta_cli.recipe.schema import EvaluateSettings
+from glta_cli.recipe.schema import EvaluateSettings, Recipe
 from glta_cli.serving.index import Index, mapped_tensors
 from glta_cli.stages.cold_nodes import PRIOR, PRIORS, biases, learns_items, learns_users
 from glta_cli.stages.context import read_embeddings
 from glta_cli.stages.parameter_files import FULL_PARAMETERS
 from glta_cli.stages.pipeline import Pipeline
-from glta_cli.stages.propagation import embeddings_on
+from glta_cli.stages.propagation import embeddings_on, encoder_on, parameters_of
+from glta_cli.workspace.workspace import Workspace
 
 ITEMS, USERS = "dataset.split.strategy=cold-items", "dataset.split.strategy=cold-users"
 # A fifth of forty items is too few to rank twenty of.
@@ -190,15 +192,35 @@ def test_an_encoder_without_vectors_of_users_is_asked_on_the_graph_of_their_hist
     assert_allclose(scores, expected.users[users] @ expected.items.T, atol=1e-5)
 
 
-def test_an_encoder_of_histories_learns_nothing_of_each_user_though_it_has_as_many_rows(tmp_path: Path) -> None:
-    write_tensors(tmp_path / FULL_PARAMETERS, {"item_vectors": np.ones((4, 2), dtype=np.float32)})
+@pytest.mark.parametrize(
+    ("encoder", "of_each_user", "of_each_item"),
+    [("sasrec", False, True), ("alpharec", False, False), ("lightgcn", True, True), ("rlmrec-con", True, True)],
+)
+def test_what_is_learnt_of_each_user_or_item_is_not_guessed_by_numbers_of_rows(
+    encoder: str, of_each_user: bool, of_each_item: bool, tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    # As many users, items, dimensions and text dimensions as each other: every layer has a row for each user.
+    count = 16
+    pairs = np.arange(count)
     context: Any = SimpleNamespace(
-        recipe=SimpleNamespace(graph=SimpleNamespace(encoder="sasrec")),
-        prepared=SimpleNamespace(user_count=4, item_count=4),
+        recipe=tiny_recipe(f"graph.encoder={encoder}", f"graph.options.dimension={count}"),
+        prepared=SimpleNamespace(user_count=count, item_count=count, items_to_learn=None),
+        train=Interactions.from_pairs(pairs, pairs, user_count=count, item_count=count),
+        text_vectors=lambda: np.eye(count, dtype=np.float32),
         artefacts={"pretrain-graph": SimpleNamespace(file=tmp_path.joinpath)},
     )
-    assert learns_items(context, FULL_PARAMETERS)
-    assert not learns_users(context, FULL_PARAMETERS)
+    trained = parameters_of(encoder_on(context, InteractionGraph(context.train)))
+    write_tensors(tmp_path / FULL_PARAMETERS, trained)
+    assert any(tensor.ndim and len(tensor) in (count, 2 * count) for tensor in trained.values())
+    assert learns_users(context, FULL_PARAMETERS) is of_each_user
+    assert learns_items(context, FULL_PARAMETERS) is of_each_item
+
+
+def test_a_hidden_item_alone_is_told_apart_from_nothing() -> None:
+    relevant = Interactions.from_pairs([0], [1], user_count=1, item_count=3)
+    for hidden, told in (([False, True, False], True), ([False, True, True], False)):
+        part = Part("cold items", "", relevant, np.array(hidden))
+        assert tells_apart(lambda users: np.zeros((len(users), 3), dtype=np.float32), part) is told
 
 
 # ------------------------------------------------------------------------------------------------------ the prior
@@ -304,10 +326,50 @@ def test_a_row_that_not_all_draws_have_is_left_out_of_their_means(monkeypatch: p
     assert table.row_count == 1
 
 
+def test_a_part_that_not_all_draws_have_is_left_out_of_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {"ease": {"ndcg@10": 0.1, "recall@20": 0.2}}
+
+    def report(pipeline: Any, *_: Any) -> dict[str, Any]:
+        sizes = {"about": "some", "users": 1, "candidates": 2, "chance": models["ease"], "intervals": {}}
+        parts = {name: {**sizes, "models": models} for name in pipeline.parts}
+        cold = {"hides": "items", "hidden": {"valid": 1, "test": 1}, "blind": [], "parts": parts}
+        return {**dict.fromkeys(KEPT), "models": models, "tuning": {}, "cold_start": cold}
+
+    def draw(seed: int, *parts: str) -> Any:
+        split = SimpleNamespace(seed=seed)
+        return SimpleNamespace(recipe=SimpleNamespace(dataset=SimpleNamespace(split=split)), parts=parts)
+
+    monkeypatch.setattr("glta_cli.evaluation.draws.evaluate_run", report)
+    draws = draw(0, "cold items", "warm items", "all items"), [draw(1, "cold items", "all items")]
+    found = evaluate_draws(*draws, [], EvaluateSettings())
+    assert list(found["mean_over_draws"]["cold_start"]) == ["cold items", "all items"]
+    table = parts_table(found)
+    assert table is not None
+    assert len(table.columns) == 1 + 2 * 2
+
+
 def test_a_split_that_is_the_same_from_every_seed_is_not_drawn_again(run_toy: Callable[..., Pipeline]) -> None:
     pipeline = run_toy("dataset.split.strategy=leave-last-out", stage="prepare")
     with pytest.raises(InputError, match="draws nothing") as caught:
         drawn_again(pipeline, pipeline.recipe.evaluate.model_copy(update={"draws": 2}))
+    assert caught.value.location == "evaluate.draws"
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_given_split_is_drawn_again_only_where_it_lacks_validation(
+    tiny_recipe: Callable[..., Recipe], toy_root: Path, tmp_path: Path, validated: bool
+) -> None:
+    parts = ["train"] * 7 + (["valid"] if validated else []) + ["test"]
+    rows = [f"u{user},i{(user + place) % 12},{part}" for user in range(12) for place, part in enumerate(parts)]
+    (tmp_path / "log.csv").write_text("user,item,split\n" + "\n".join(rows) + "\n")
+    recipe = tiny_recipe(f"dataset.source={tmp_path / 'log.csv'}", "dataset.split.strategy=given")
+    pipeline = Pipeline("given", recipe, Workspace(toy_root), device="cpu")
+    settings = recipe.evaluate.model_copy(update={"draws": 3})
+    if not validated:
+        assert len(drawn_again(pipeline, settings)) == 2
+        return
+    with pytest.raises(InputError, match="'given' draws nothing from this dataset, which is divided") as caught:
+        drawn_again(pipeline, settings)
     assert caught.value.location == "evaluate.draws"
 
 

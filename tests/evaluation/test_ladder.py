@@ -6,16 +6,17 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from glta_cli.core.errors import BusyError, InputError
+from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.evaluation.evaluate import measure
 from glta_cli.evaluation.ladder import evaluate_ladder
-from glta_cli.evaluation.ladder_steps import STEPS, require_ladder
+from glta_cli.evaluation.ladder_steps import STEPS, ladder_of, require_ladder, with_own_linear_row
 from glta_cli.evaluation.ladder_table import ladder_notes, ladder_table
 from glta_cli.evaluation.listed_rows import compared_rows
 from glta_cli.main import app
@@ -241,6 +242,25 @@ def test_without_a_language_model_its_rungs_are_left_out_and_named(
     # What would be compared with the language model is compared with the base.
     encoder = by_name(ladder)["encoder"]
     assert ladder["rungs"][encoder["against"] - 1]["name"] == ladder["base"]
+
+
+def test_what_sets_linear_rungs_apart_from_the_runs_own_term_is_said(
+    run_toy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_transformers(monkeypatch)
+    own = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
+    apart = run_toy(*own, "evaluate.baselines={ease: {regularization: 7}}", name="no-language-model")
+    notes = " ".join(ladder_notes(climbed(apart, permutations=10)))
+    assert "ease as evaluate.baselines sets it (regularization 7); the run's own linear term is fitted" in notes
+    assert "evaluate.baselines" not in " ".join(ladder_notes(climbed(run_toy(*own, name="no-language-model"))))
+
+
+def test_a_linear_row_called_like_another_rung_is_no_rung_of_it(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = run_toy("finetune.enabled=false", "fusion.terms=[ease, encoder]", name="no-language-model")
+    fit = SimpleNamespace(details={"row": "transformer"})
+    monkeypatch.setattr(pipeline, "ensure", lambda stage: fit)
+    with pytest.raises(GltaError, match="the run's linear row 'transformer' is called like another rung"):
+        with_own_linear_row(ladder_of(pipeline), pipeline)
 
 
 def test_without_texts_the_rungs_that_read_them_are_left_out_and_named(

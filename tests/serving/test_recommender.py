@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 
 from glta_cli.answers.published import published_index
-from glta_cli.commands.recommend import ranking_lines, show_answer
+from glta_cli.commands.shown_answer import ranking_lines, show_answer
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.terminal import cells
 from glta_cli.ranking.top_k import rank_users
@@ -226,7 +226,7 @@ def test_an_id_of_any_length_does_no_harm() -> None:
 def test_titles_neither_break_a_line_nor_command_the_terminal(
     width: int | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glta_cli.commands.recommend.results_width", lambda: width)
+    monkeypatch.setattr("glta_cli.commands.shown_answer.results_width", lambda: width)
     title = "\x1b[2JTwo\nlines, and then so many words that it ends nowhere"
     entry = {"item": "i\t7", "title": title}
     answer = {

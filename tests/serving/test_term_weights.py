@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from glta_cli.core.bars import Bar
 from glta_cli.core.errors import GltaError
+from glta_cli.core.progress import bars_made_by
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
-from glta_cli.serving.fusion import WEIGHTS, fuse_terms, z_scores
+from glta_cli.serving.fusion import WEIGHTS, FusionWeights, fuse_terms, z_scores
+from glta_cli.serving.served_row import ServedRow
 from glta_cli.serving.term_weights import ChosenTerms, choose_terms
 
 ITEMS = 40
@@ -186,3 +191,27 @@ def test_without_a_validation_item_nothing_is_chosen_in_silence() -> None:
     nobody = case.validation.where(np.zeros(30, dtype=bool))
     with pytest.raises(GltaError, match="nothing can weigh the terms"):
         choose_terms({"linear": table(case.term(1)), "llm": table(case.term(1))}, case.train, nobody, seed=0)
+
+
+def test_the_bar_counts_passes_and_is_whole_where_no_weight_moves_any_more() -> None:
+    bars: list[Any] = []
+
+    def made(*, around_others: bool, **settings: Any) -> Bar:
+        bars.append(Bar(**settings))
+        return bars[-1]  # type: ignore[no-any-return]
+
+    case = Case(0, users=60)
+    with bars_made_by(made):
+        case.chosen({"a": case.term(1.0), "b": case.term(0.1)})
+    [bar] = bars
+    assert bar.n == bar.total > 0
+    assert re.fullmatch(r"\d+ passes", bar.counted)
+
+
+def test_weights_are_shown_as_shares() -> None:
+    rows = {"linear": "ease", "llm": "glta-llm"}
+    row = ServedRow(("linear", "llm"), FusionWeights([0, 10], [[1.0, 1.0], [2.0, 0.5]]), rows, rows)
+    assert row.of_length(3) == {"ease": 0.5, "glta-llm": 0.5}
+    assert row.of_length(30) == {"ease": 0.8, "glta-llm": 0.2}
+    alone = ServedRow(("linear", "llm"), FusionWeights([0], [[0.0, 0.0]]), rows, rows)
+    assert alone.of_length(1) == {"ease": 0.0, "glta-llm": 0.0}

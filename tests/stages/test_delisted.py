@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from glta_cli.core.errors import InputError
 from glta_cli.main import app
+from glta_cli.serving.index import DELISTED, VECTORS, Index
+from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.pipeline import Pipeline
+from glta_cli.workspace.run import Run
+from glta_cli.workspace.workspace import Workspace
 
 
 def glta(*arguments: str) -> Any:
@@ -123,6 +129,60 @@ def test_it_stays_out_when_the_run_is_trained_again(shop: Path) -> None:
     assert "i5" not in recommended("u59")
     assert "nothing new" in glta("update").stdout
     assert "i5" not in recommended("u59")
+
+
+@pytest.fixture
+def plain_shop(
+    tiny_settings: dict[str, Any], toy_table: Path, tmp_path: Path, workspace_root: Path
+) -> tuple[Path, Path]:
+    """A finished run `plain` without a language model: the folder of its log, and its recipe."""
+    source, recipe = tmp_path / "source", tmp_path / "plain.yaml"
+    shutil.copytree(toy_table, source)
+    settings = {**tiny_settings, "dataset": {"name": "table", "source": str(source)}}
+    settings |= {"finetune": {"enabled": False}, "fusion": {"terms": ["ease"]}}
+    recipe.write_text(yaml.safe_dump(settings))
+    assert "i5" in recommended("u59", "--recipe", str(recipe))
+    return source, recipe
+
+
+def test_no_moment_of_a_training_answers_with_it(
+    plain_shop: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(plain_shop[0], "i5")
+    with (plain_shop[0] / "interactions.csv").open("a") as log:
+        log.write("n1,i1,1700000000\n")
+    update()
+    recorded: list[Run] = []
+    save = Workspace.save_run
+
+    def saved(self: Workspace, run: Run) -> None:
+        recorded.append(run)
+        save(self, run)
+
+    monkeypatch.setattr(Workspace, "save_run", saved)
+    assert json.loads(glta("update", "--train", "--json").stdout)["trained"] is True
+    # As if it was killed right after any of them; one without an index makes it when it is asked.
+    answering = {found.stages[SERVING] for run in recorded if (found := run.last_finished) and SERVING in found.stages}
+    assert len(answering) == 2
+    for name in answering:
+        artefact = Workspace().published(SERVING, name)
+        assert artefact is not None
+        index = Index(artefact)
+        assert index.item_ids.tolist().index("i5") in load_file(artefact.file(VECTORS))[DELISTED]
+
+
+def test_it_stays_out_when_the_source_is_read_again(plain_shop: tuple[Path, Path]) -> None:
+    source, recipe = plain_shop
+    line = without(source, "i5")
+    with (source / "interactions.csv").open("a") as log:
+        log.write("n1,i1,1700000000\n")
+    update()
+    assert "i5" not in recommended("u59", "--refresh")
+    assert "i5" not in recommended("u59", "--recipe", str(recipe), "--run", "plain")
+    assert "nothing new" in glta("update").stdout
+    with (source / "items.csv").open("a") as items:
+        items.write(line)
+    assert "i5" in recommended("u59", "--refresh")
 
 
 def test_it_takes_no_place_of_a_list_that_is_read_out_row_by_row(

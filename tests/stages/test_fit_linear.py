@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from glta_baselines import shared_inverse
 from glta_baselines.ease import Ease, EaseText
 from glta_baselines.item_knn import ItemKnn
+from glta_baselines.ridge_inverse import RidgeInverse
 from glta_baselines.settings import EaseSettings
 
 from glta_cli.core.errors import GltaError, InputError
@@ -285,6 +287,30 @@ def test_where_ease_does_not_fit_the_nearest_items_take_its_place(
     found_again = " ".join(capsys.readouterr().err.split())
     assert "as it was then:" in found_again
     assert why in found_again
+
+
+@pytest.mark.parametrize("terms", ["auto", "[ease,ease-text,l3ae,add-ease,encoder]"])
+def test_in_a_large_catalogue_rows_that_share_a_solution_are_fitted_one_after_the_other_and_solved_for_once(
+    pipeline_of: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch, terms: str
+) -> None:
+    solved: list[str] = []
+    solve = RidgeInverse.solve
+
+    def noted(self: RidgeInverse, regularization: float) -> None:
+        if regularization != self._regularization:
+            solved.append(str(self._diagonal.dtype))
+        solve(self, regularization)
+
+    monkeypatch.setattr(RidgeInverse, "solve", noted)
+    monkeypatch.setattr("glta_baselines.linear_row.LARGE_CATALOGUE", 39)
+    monkeypatch.setattr("glta_cli.stages.linear_rows.TOGETHER_BEYOND", 39)
+    found = pipeline_of(f"fusion.terms={terms}").ensure("fit-linear")
+    assert rows_tried(found) == ["ease", "l3ae", "add-ease", "ease-text"]
+    chosen = {each["row"]: each["chosen"]["regularization"] for each in found.details["tried"]}
+    assert chosen["ease"] == chosen["l3ae"] == chosen["add-ease"]
+    # One for the rows that share it, and one of the Gram matrix that texts are added to.
+    assert solved.count("float64") == 2
+    assert shared_inverse._shared is None
 
 
 def test_rows_of_texts_that_nothing_reads_are_named(pipeline_of: Callable[..., Pipeline]) -> None:

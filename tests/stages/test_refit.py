@@ -296,6 +296,23 @@ def test_a_dry_run_shows_the_stages_of_the_refit(glta: Callable[..., Any], toy: 
     assert listed[()] == ["prepare", *SELECTED[:-1]]
 
 
-def test_what_serves_nothing_is_not_refitted(glta: Callable[..., Any], toy: Path) -> None:
-    with pytest.raises(InputErrors, match=r"finetune\.refit: a recipe that stops after the graph encoder"):
-        glta("finetune", "--refit", "--recipe", str(toy), "--set", "finetune.enabled=false")
+@pytest.mark.parametrize(
+    ("terms", "again"),
+    [("[ease, encoder]", ["refit-pretrain-graph", "refit-fit-linear"]), ("[encoder]", ["refit-pretrain-graph"])],
+)
+def test_without_a_language_model_the_terms_there_are_are_refitted(
+    terms: str, again: list[str], glta: Callable[..., Any], tiny_recipe_file: Path, workspace_root: Path
+) -> None:
+    changes = ("--set", "finetune.enabled=false", "--set", f"fusion.terms={terms}")
+    glta("finetune", "--refit", "--recipe", str(tiny_recipe_file), *changes)
+    shown = json.loads(glta("runs", "show", "toy", "--json").stdout)
+    assert shown["state"] == "finished"
+    assert [each["stage"] for each in shown["stages"]][-len(again) - 1 :] == [*again, SERVING]
+    answer = json.loads(glta("recommend", "--user", "u7", "--json").stdout)
+    assert answer["trained"] == answer["interactions"]
+
+
+def test_an_encoder_is_not_refitted_twice(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
+    changes = ("--set", "finetune.enabled=false", "--set", "graph.refit=true")
+    with pytest.raises(InputErrors, match=r"graph\.refit: finetune\.refit trains the encoder again too"):
+        glta("finetune", "--refit", "--recipe", str(tiny_recipe_file), *changes)

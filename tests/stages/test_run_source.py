@@ -103,6 +103,21 @@ def test_what_is_wrong_with_the_log_is_told_in_words_of_the_recipe(shop: Path) -
     assert "glta recommend --recipe FILE --run shop" in hint
 
 
+def test_what_is_wrong_with_the_log_is_told_by_the_option_every_command_has(
+    tiny_recipe_file: Path, workspace_root: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("who,item\na,b\n")
+    with pytest.raises(InputError, match="no column is known as user") as caught:
+        glta("recommend", "--user", "a", "--recipe", str(tiny_recipe_file), "--set", f"dataset.source={log}")
+    assert "--set dataset.options.user=" in str(caught.value.hint)
+    log.write_text("user,item\na,b\n")
+    options = ("--set", f"dataset.source={log}", "--set", "dataset.kcore=3")
+    with pytest.raises(InputError) as caught:
+        glta("evaluate", "--recipe", str(tiny_recipe_file), *options)
+    assert str(caught.value.hint) == "look at the file, or lower dataset.kcore and dataset.min_rating"
+
+
 def test_no_option_of_prepare_is_left_in_what_loading_says(repository: Path) -> None:
     folders = ("plugins/glta_datasets", "glta_cli/data", "glta_cli/plugin")
     text = "\n".join(file.read_text() for folder in folders for file in (repository / folder).glob("*.py"))

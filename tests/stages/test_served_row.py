@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import Recipe
 from glta_cli.serving.index import Index
 from glta_cli.serving.recommender import recommend
-from glta_cli.stages.index import BuildIndex
+from glta_cli.stages.index import BuildIndex, rows_of
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.run import Run as StoredRun
@@ -53,6 +54,14 @@ def ndcg(pipeline: Pipeline, score: Any) -> float:
 
 
 # ------------------------------------------------------------------------------------------------ what is chosen
+
+
+def test_a_linear_row_called_like_the_encoder_has_a_name_of_its_own() -> None:
+    context: Any = SimpleNamespace(
+        recipe=SimpleNamespace(graph=SimpleNamespace(encoder="ease")),
+        artefacts={"fit-linear": SimpleNamespace(details={"row": "ease"})},
+    )
+    assert rows_of(context, ("linear", "encoder")) == {"linear": "glta-linear", "encoder": "ease"}
 
 
 def test_the_index_says_what_each_term_came_to_and_which_row_is_served(run_toy: Run) -> None:
@@ -109,11 +118,12 @@ def test_one_term_alone_needs_no_choice_and_is_served_as_it_is(run_toy: Run) -> 
     np.testing.assert_allclose(index.scorer(index.seen)(users), histories @ weights, atol=1e-5)
 
 
-def test_what_answers_holds_the_terms_that_take_part_and_no_others(run_toy: Run) -> None:
+def test_what_answers_holds_what_takes_part_and_every_term_that_needs_no_reading(run_toy: Run) -> None:
     pipeline = run_toy(EASE, stage=SERVING, name="three")
     measured, answering = (Index(pipeline.ensure(stage)) for stage in ("index", SERVING))
     assert measured.terms == ("linear", "encoder", "llm")
-    assert answering.terms == answering.row.terms == measured.row.terms
+    assert answering.row.terms == measured.row.terms
+    assert set(answering.terms) == {*answering.row.terms, "linear", "encoder"}
     assert answering.row == measured.row or answering.row.weights == measured.row.weights
     held = set(load_file(answering.artefact.file(VECTORS)))
     assert ("rows" in held) == ("llm" in answering.terms)

@@ -1,0 +1,1 @@
+"""A published run over HTTP: `glta serve` (extra `serve`)."""

@@ -1,0 +1,105 @@
+"""What a run answers with the models it was trained to: histories that are read, and wishes in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import glta_cli
+from glta_cli.answers.question import Question
+from glta_cli.answers.run import Run
+from glta_cli.core.errors import GltaError, InputError
+from glta_cli.main import app
+from glta_cli.stages.lineage import SERVING
+
+RunToy = Callable[..., Any]
+HISTORY = ("i3", "i1", "i4")
+
+
+@pytest.fixture(scope="module")
+def run(run_toy: RunToy) -> Run:
+    pipeline = run_toy("fusion.terms=[ease, encoder, llm]", stage=SERVING, name="answers")
+    return glta_cli.load("answers", pipeline.workspace.root)
+
+
+def told(run: Run, *arguments: str) -> Any:
+    root = str(run.artefact.path.parents[2])
+    options = ["recommend", "--run", run.name, "--data-dir", root, *arguments]
+    return CliRunner().invoke(app, options, catch_exceptions=False)
+
+
+def titles(answer: dict[str, Any]) -> list[str]:
+    return [entry["title"] for entry in answer["recommendations"]]
+
+
+def test_a_history_that_is_read_is_ranked_by_the_language_model_too(run: Run) -> None:
+    [deep] = run.answers([Question(history=HISTORY, model="glta-llm", deep=True, k=5)])
+    assert (deep["row"], deep["terms"]) == ("glta-llm", {"glta-llm": 1.0})
+    at_once = run.answer(Question(history=HISTORY, model="glta-llm", k=5))
+    assert "glta-llm" not in at_once["terms"]
+    asked = json.loads(
+        told(run, "--history", ",".join(HISTORY), "--model", "glta-llm", "--deep", "-k", "5", "--json").stdout
+    )
+    assert asked["recommendations"] == deep["recommendations"]
+    together = run.answers([Question(history=(item,), model="glta-llm", deep=True, k=5) for item in HISTORY])
+    alone = run.answer(Question(history=HISTORY[1:2], model="glta-llm", deep=True, k=5))
+    assert titles(together[1]) == titles(alone)
+
+
+def test_deep_is_refused_where_nothing_is_read(run: Run) -> None:
+    for question in (Question("u7", deep=True), Question(history=HISTORY, model="ease", deep=True)):
+        with pytest.raises(InputError) as caught:
+            run.answer(question)
+        assert caught.value.location == "deep"
+    with pytest.raises(InputError) as caught:
+        told(run, "--user", "u7", "--deep")
+    assert caught.value.location == "--deep"
+
+
+def test_a_wish_is_heard_as_much_as_it_weighs(run: Run) -> None:
+    garden, space = run.answer(Question("u40")), run.answer(Question("u40", wish="Space film", wish_weight=8.0))
+    assert sum(title.startswith("Space") for title in titles(garden)) < 5
+    assert all(title.startswith("Space") for title in titles(space)), titles(space)
+    assert (space["wish"], space["wish_weight"]) == ("Space film", 8.0)
+    assert titles(run.answer(Question("u40", wish="Space film", wish_weight=0.0))) == titles(garden)
+    assert run.recommend(["u40"], wish="Space film", wish_weight=8.0)["title"].to_list() == titles(space)
+    shown = told(run, "--user", "u40", "--wish", "Space film", "--wish-weight", "8")
+    assert "and by the wish (weight 8): Space film" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_a_wish_needs_nobody(run: Run) -> None:
+    answer = run.answer(Question(wish="Garden book", wish_weight=8.0))
+    assert (answer["user"], answer["history"]) == (None, [])
+    assert all(title.startswith("Garden") for title in titles(answer)), titles(answer)
+
+
+@pytest.mark.parametrize(
+    ("question", "location"),
+    [
+        (Question("u7", wish="  "), "wish"),
+        (Question("u7", wish="a lamp", wish_weight=-1.0), "wish_weight"),
+        (Question("u7", wish="a lamp", wish_weight=float("nan")), "wish_weight"),
+    ],
+)
+def test_what_is_no_wish_is_refused(run: Run, question: Question, location: str) -> None:
+    with pytest.raises(InputError) as caught:
+        run.answer(question)
+    assert caught.value.location == location
+
+
+def test_a_long_wish_is_told_to_be_cut(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.answer(Question("u7", wish="a film about space and " * 20))
+    assert "of a long wish the first 16 tokens are read" in capsys.readouterr().err
+
+
+def test_a_run_that_reads_no_texts_names_what_would(run_toy: RunToy) -> None:
+    pipeline = run_toy("text.vectors=false", "align.enabled=false", stage=SERVING, name="no-texts")
+    run = glta_cli.load("no-texts", pipeline.workspace.root)
+    with pytest.raises(GltaError, match="reads no item texts") as caught:
+        run.answer(Question("u7", wish="a lamp"))
+    assert "text.backbone=minilm" in str(caught.value.hint)

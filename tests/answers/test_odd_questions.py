@@ -1,0 +1,80 @@
+"""What people ask without thinking of it: a list of letters, one item a thousand times, a catalogue they have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import glta_cli
+from glta_cli.answers.question import Question
+from glta_cli.answers.run import Run
+from glta_cli.core.errors import InputError
+from glta_cli.main import app
+from glta_cli.serving.catalogue import Catalogue
+from glta_cli.serving.guests import guests_of
+from glta_cli.serving.string_column import StringColumn
+
+EVERYTHING = [f"i{item}" for item in range(40)]
+
+
+@pytest.fixture(scope="module")
+def run(run_toy: Callable[..., Any], toy_root: Path) -> Run:
+    terms = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
+    run_toy(*terms, stage="serving-index", name="reasons")
+    return glta_cli.load("reasons", toy_root)
+
+
+def catalogue(**title_of: str) -> Catalogue:
+    ids, titles = StringColumn.of(list(title_of)), StringColumn.of(list(title_of.values()))
+    return Catalogue(SimpleNamespace(item_ids=ids, titles=titles))  # type: ignore[arg-type]
+
+
+def test_one_user_or_item_is_not_a_list_of_letters(run: Run) -> None:
+    assert run.recommend("u7", k=3).equals(run.recommend(["u7"], k=3))
+    assert run.recommend_for("i3", k=3).equals(run.recommend_for(["i3"], k=3))
+
+
+def test_ids_may_be_numbers(run: Run) -> None:
+    with pytest.raises(InputError, match="no user is called '42'"):
+        run.recommend([42])
+    with pytest.raises(InputError, match="no item has the id or the title '7'"):
+        run.recommend_for(np.array([7]))
+
+
+@pytest.mark.parametrize("because", [False, True])
+@pytest.mark.parametrize("diversity", [0.0, 0.5])
+def test_who_has_seen_everything_gets_an_empty_list(run: Run, because: bool, diversity: float) -> None:
+    asked = Question(history=tuple(EVERYTHING), because=because, diversity=diversity)
+    assert run.answer(asked)["recommendations"] == []
+
+
+def test_an_empty_list_has_its_columns_and_is_said(run: Run, toy_root: Path) -> None:
+    assert run.recommend_for(EVERYTHING).columns == ["rank", "item", "title", "score"]
+    assert run.recommend([]).columns == ["user", "rank", "item", "title", "score"]
+    asked = ["recommend", "--run", run.name, "--history", ",".join(EVERYTHING), "--data-dir", str(toy_root)]
+    assert CliRunner().invoke(app, asked).stdout.endswith("\nnothing is left to recommend\n")
+
+
+def test_a_long_history_of_the_same_items_is_a_short_one(run: Run) -> None:
+    once = run.answer(Question(history=("i3", "i25"), because=True))
+    assert run.answer(Question(history=("i3", "i25") * 5_000, because=True)) == once
+    guests = guests_of([[3, 25] * 100_000], 40, weighted=True)
+    assert guests.weights is not None
+    assert guests.weights.tolist() == [100_000, 100_000]
+
+
+def test_a_title_as_it_is_spelt_comes_before_one_of_another_case() -> None:
+    named = catalogue(a="It", b="IT", c="7", d="it", **{"7": "Seven"})
+    assert named.position("IT") == 1
+    assert named.position("It") == 0
+    # An id comes before a title.
+    assert named.position("7") == 4
+    with pytest.raises(InputError, match="3 items are titled 'iT'") as caught:
+        named.position("iT")
+    assert "such as a, b, d" in str(caught.value.hint)

@@ -1,0 +1,77 @@
+"""Conditions of `--where`: what is written is read, and what cannot be read is refused with an example."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glta_cli.core.errors import InputError
+from glta_cli.serving.conditions import Condition, condition_of
+
+WORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+ORDER = ("<", "<=", ">", ">=")
+
+
+@settings(deadline=None)
+@given(column=WORDS, operator=st.sampled_from(ORDER), value=WORDS)
+def test_a_condition_on_one_value_is_read_as_it_is_written(column: str, operator: str, value: str) -> None:
+    condition = Condition(column, operator, (value,))
+    assert condition_of(str(condition)) == condition
+
+
+@settings(deadline=None)
+@given(column=WORDS, operator=st.sampled_from(["=", "!="]), values=st.lists(WORDS, min_size=1, max_size=4))
+def test_so_is_one_on_several(column: str, operator: str, values: list[str]) -> None:
+    condition = Condition(column, operator, tuple(values))
+    assert condition_of(str(condition)) == condition
+
+
+@settings(deadline=None)
+@given(text=st.text(max_size=40) | st.text("ab=<>!|\"' ", max_size=20))
+def test_any_text_is_a_condition_or_refused(text: str) -> None:
+    with contextlib.suppress(InputError):
+        condition = condition_of(text)
+        assert condition.column
+        assert condition.operator in ("=", "!=", *ORDER)
+        assert condition_of(str(condition)) == condition
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "operator", "values"),
+    [
+        ("category=shoes", "category", "=", ("shoes",)),
+        ("category == shoes", "category", "=", ("shoes",)),
+        (" price <= 20 ", "price", "<=", ("20",)),
+        ("brand!=Acme|Borealis", "brand", "!=", ("Acme", "Borealis")),
+        ('brand=\'Dune | Sons\'|"a ""b"""', "brand", "=", ("Dune | Sons", 'a "b"')),
+        ('"a=b"=c=d', "a=b", "=", ("c=d",)),
+        ("size=6'2", "size", "=", ("6'2",)),
+        ("released>2024-05|06", "released", ">", ("2024-05|06",)),
+    ],
+)
+def test_blanks_quotes_and_bars_say_what_they_seem_to(
+    text: str, column: str, operator: str, values: tuple[str, ...]
+) -> None:
+    assert condition_of(text) == Condition(column, operator, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("shoes", "'shoes' is no condition"),
+        ("=shoes", "is no condition"),
+        ("category=", "names no value"),
+        ("category=a||b", "names no value"),
+        ('category="shoes', "a quote that is not closed"),
+        ('category="shoes" x', "goes on behind a closing quote"),
+        ("a=" + "b" * 20_000, "longer than 10,000 characters"),
+    ],
+)
+def test_what_is_no_condition_is_told(text: str, told: str) -> None:
+    with pytest.raises(InputError, match=told) as refused:
+        condition_of(text)
+    assert refused.value.location == "where"
+    assert "such as --where" in str(refused.value.hint)

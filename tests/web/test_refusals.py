@@ -1,0 +1,90 @@
+"""Whatever is wrong is answered as where, what and hint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+ASK = "/v1/recommendations"
+USER = "/v1/users/u7/recommendations"
+
+
+def error_of(answer: Any, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"where", "what", "hint"}
+    return error
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "what"),
+    [
+        ({"user": "u1", "k": 0}, "k", "greater than or equal to 1"),
+        ({"user": "u1", "k": 1_001}, "k", "less than or equal to 1000"),
+        ({"user": "u1", "k": "many"}, "k", "valid integer"),
+        ({"user": "u1", "histry": []}, "histry", "no such setting"),
+        ({"user": "u1", "history": ["i1"]}, "body", "one of both"),
+        ({}, "body", "one of both"),
+        ({"history": []}, "history", "at least 1 item"),
+        ({"history": ["i1"] * 1_001}, "history", "at most 1000 items"),
+        ({"history": "i1"}, "history", "valid list"),
+        ({"user": "u1", "only": ["i1"] * 10_001}, "only", "at most 10000 items"),
+        ({"user": "u1", "except": [""]}, "except.0", "at least 1 character"),
+        ({"user": "u1", "diversity": 1.5}, "diversity", "less than or equal to 1"),
+        ({"user": "u1", "wish_weight": 1}, "body", "there is none"),
+        ([], "body", "valid dictionary"),
+    ],
+)
+def test_a_wrong_body_is_told_what_is_wrong_about_it(client: TestClient, body: Any, where: str, what: str) -> None:
+    error = error_of(client.post(ASK, json=body), 422)
+    assert error["where"] == where
+    assert what in error["what"]
+
+
+def test_a_misspelt_setting_is_no_silence_in_an_address_either(client: TestClient) -> None:
+    error = error_of(client.get(f"{USER}?kk=3"), 422)
+    assert error == {"where": "kk", "what": "there is no such setting", "hint": "did you mean 'k'?"}
+
+
+def test_every_problem_of_a_request_is_told_at_once(client: TestClient) -> None:
+    answer = client.post(ASK, json={"user": "u1", "k": 0, "diversity": -1})
+    assert error_of(answer, 422)["where"] == "k"
+    assert [problem["where"] for problem in answer.json()["also"]] == ["diversity"]
+
+
+@pytest.mark.parametrize("text", ['{"user": ', "", '{"user": "\\ud800"}', "\x00", '{"user": 1e999}'])
+def test_what_is_no_text_or_no_json_is_refused(client: TestClient, text: str) -> None:
+    error_of(client.post(ASK, content=text, headers={"Content-Type": "application/json"}), 422)
+
+
+def test_an_unknown_user_is_told_who_is_near_and_nothing_about_this_machine(
+    client: TestClient, served_root: Path
+) -> None:
+    for answer in (client.get("/v1/users/u600/recommendations"), client.post(ASK, json={"user": "u600"})):
+        error = error_of(answer, 404)
+        assert error["where"] == "user"
+        assert error["what"].startswith("no user is called 'u600' in run served (dataset table); there are 60 users")
+        assert error["hint"] == "the nearest ids are u6, u0"
+        assert str(served_root) not in answer.text
+
+
+def test_an_address_nothing_is_at_and_a_wrong_method_are_told_so(client: TestClient) -> None:
+    assert error_of(client.get("/v1/usrs"), 404)["what"] == "nothing is there"
+    assert error_of(client.get("/v2/run"), 404)["hint"] == "did you mean /v1/run?"
+    assert error_of(client.put(ASK), 405)["hint"] == "ask with POST"
+
+
+def test_what_nobody_foresaw_is_told_without_its_traceback(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glta_cli.answers.run import Run
+
+    def broken(run: Run, questions: Any) -> Any:
+        raise ZeroDivisionError("of a secret")
+
+    monkeypatch.setattr(Run, "answers", broken)
+    answer = client.get(USER)
+    assert error_of(answer, 500)["what"] == "the service failed"
+    assert "secret" not in answer.text
