@@ -98,8 +98,7 @@ class Many:
             )
             return
         if answered.without:
-            many = counted(answered.without, "user has", "users have")
-            say(f"[yellow]note[/]: nothing is left to recommend to {many.rpartition(' ')[0]}")
+            say(f"[yellow]note[/]: nothing is left to recommend to {counted(answered.without, 'user')}")
         rate = f", {answered.per_second:,.0f} users/s" if answered.users > answered.kept else ""
         many = f"{counted(answered.rows, 'row')} for {counted(answered.users, 'user')}"
         where = "" if self.output == "-" else f" in {self.output}"
