@@ -26,7 +26,9 @@ class Choosing(BaseModel):
         max_length=MOST_CONDITIONS,
         description="Conditions on columns of the item file, such as `category=shoes` or `price<20`; all have to hold.",
     )
-    only: list[Id] = Field(default=[], max_length=MOST_CHOSEN, description="Items, by id or title, to choose among.")
+    only: list[Id] | None = Field(
+        default=None, min_length=1, max_length=MOST_CHOSEN, description="Items, by id or title, to choose among."
+    )
     without: list[Id] = Field(
         default=[], max_length=MOST_CHOSEN, alias="except", description="Items, by id or title, to leave out."
     )
@@ -115,15 +117,25 @@ class Recommendations(BaseModel):
     row: str = Field(description="The row that answered, as /v1/run names them.")
     terms: dict[str, float] = Field(description="What the score is a sum of, with weights.")
     answered_by: str = Field(description="The same in words.")
+    not_read_by: str | None = Field(
+        default=None, description="A language model that is left out of the row, as it has not read the history."
+    )
     history: list[ShownItem] = Field(description="What the person met, the latest first.")
     recommendations: list[RankedItem]
+    among: int | None = Field(default=None, description="How many items there were to choose among, where it was less.")
+    remarks: list[str] = Field(default=[], description="Names of items that none has.")
+    wish: str | None = Field(default=None, description="What was wished for.")
+    wish_weight: float | None = Field(default=None, description="How much that weighed beside the person.")
 
 
-class SimilarItems(BaseModel):
+class SimilarItems(ShownItem):
     """Items like another one."""
 
-    item: str
-    title: str
+    run: str
+    dataset: str
+    by: str = Field(description="`graph`, `text` or `linear`.")
+    row: str = Field(description="The row the scores come from.")
+    score_is: str = Field(description="What a score is: a cosine or a weight.")
     similar: list[RankedItem]
 
 

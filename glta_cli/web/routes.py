@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Annotated, Any
 
 import orjson
@@ -17,18 +16,18 @@ from glta_cli.web.asked import (
     FoundItems,
     Recommendations,
     Served,
+    SimilarItems,
     State,
 )
 from glta_cli.web.described import described
 from glta_cli.web.limits import LONGEST_ID, MOST_ITEMS
 from glta_cli.web.measures import CONTENT_TYPE
-from glta_cli.web.refusals import Refusal, refused
+from glta_cli.web.refusals import Refusal
 from glta_cli.web.service import Service
 
 SEARCHED = 20
 # Of people, and other after the next update.
 NOT_KEPT = {"cache-control": "no-store"}
-ANSWERED = {field.name for field in fields(Question)}
 
 
 async def service_of(request: Request) -> Service:
@@ -41,6 +40,9 @@ Asks = Annotated[Service, Depends(service_of)]
 Wanted = Annotated[int, Query(ge=1, le=MOST_ITEMS, description="How many items.")]
 UserId = Annotated[
     str, Path(max_length=LONGEST_ID, description="A user's id, as in the source data.", examples=["42", "C-1029"])
+]
+ItemId = Annotated[
+    str, Path(max_length=LONGEST_ID, description="An item's id, or its title.", examples=["A-653", "Alien (1979)"])
 ]
 
 
@@ -91,6 +93,19 @@ async def for_person(service: Asks, asked: Annotated[Asked, Body()]) -> Response
     return as_json(await service.recommend(question_of(asked, asked.user, asked.history)))
 
 
+@answering.get(
+    "/items/{item:path}/similar", summary="Items like another", response_model=SimilarItems, responses=_may_be(404)
+)
+async def similar(
+    service: Asks,
+    item: ItemId,
+    k: Wanted = 10,
+    by: Annotated[str | None, Query(max_length=LONGEST_ID, description="`graph`, `text` or `linear`.")] = None,
+) -> Response:
+    """The items most like one, by its id or title, never itself."""
+    return as_json(await service.from_run(lambda run: run.alike(item, k, by=by)))
+
+
 @answering.get("/items", summary="Items by their words", response_model=FoundItems)
 async def items(
     service: Asks,
@@ -113,18 +128,11 @@ def found_items(run: Run, query: str, k: int) -> list[dict[str, str]]:
 
 
 def question_of(chosen: Choosing, user: str | None, history: list[str] | None) -> Question:
-    """A request as the question of whoever answers, who has the defaults.
-
-    Raises:
-        RefusedError: something is asked that cannot be answered.
-    """
+    """A request as the question of whoever answers, who has the defaults."""
     said = {name: getattr(chosen, name) for name in chosen.model_fields_set - {"user", "history"}}
-    # What is null is as if it was not said.
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in said.items() if value is not None
     }
-    for name in given.keys() - ANSWERED:
-        raise refused(422, name, "it is not answered here", None)
     return Question(user=user, history=None if history is None else tuple(history), **given)
 
 

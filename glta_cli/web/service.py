@@ -63,7 +63,7 @@ class Service:
             RefusedError: too many wait for the language model.
             GltaError: what is wrong with the question.
         """
-        if not _reads(question):
+        if not question.deep and question.wish is None:
             return await self._index.ask(question)
         try:
             return await self._language.ask(question)
@@ -87,8 +87,3 @@ class Service:
     def _answers(self, questions: Sequence[Question]) -> Sequence[dict[str, Any]]:
         # All of a batch from one index, whatever is published meanwhile.
         return self.run.answers(questions)
-
-
-def _reads(question: Question) -> bool:
-    """Whether a language model, or an encoder of texts, has to read something first."""
-    return bool(getattr(question, "deep", False)) or getattr(question, "wish", None) is not None

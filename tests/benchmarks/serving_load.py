@@ -23,6 +23,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 
+import httpx
+
 import glta_cli
 
 LONGEST = 20
@@ -31,7 +33,7 @@ HEADERS = "Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 
 
 @dataclass(frozen=True)
 class Load:
-    """What some requests came to; milliseconds."""
+    """What some requests came to; times in milliseconds, `cpu` of the service for one of them."""
 
     asked: str
     how: str
@@ -39,6 +41,7 @@ class Load:
     per_second: float
     median: float
     p99: float
+    cpu: float
     refused: int
 
 
@@ -68,9 +71,11 @@ def main() -> None:
         return
     items = run.index.history.item_count
     print(f"run {run.name}: {len(run.index.user_ids):,} users, {items:,} items, {os.cpu_count()} processors")
-    print("\n| asked | how | requests/s | median | p99 | refused |\n|---|---|---|---|---|---|")
+    print("\n| asked | how | requests/s | median | p99 | processor, each | refused |\n|---|---|---|---|---|---|---|")
     for load in loads:
-        figures = f"{load.per_second:.0f} | {load.median:.1f} ms | {load.p99:.1f} ms | {load.refused}"
+        figures = (
+            f"{load.per_second:.0f} | {load.median:.1f} ms | {load.p99:.1f} ms | {load.cpu:.2f} ms | {load.refused}"
+        )
         print(f"| {load.asked} | {load.how} | {figures} |")
 
 
@@ -103,12 +108,24 @@ def request(asked: object) -> bytes:
 
 async def measured(name: str, requests: Sequence[bytes], port: int, options: argparse.Namespace) -> list[Load]:
     """The load of callers in turn, then of requests at a fixed rate."""
-    unmeasured = await in_turn(requests, port, options.callers, 1.0)
-    assert unmeasured
-    return [
-        summary(name, f"{options.callers} in turn", await in_turn(requests, port, options.callers, options.seconds)),
-        summary(name, f"{options.rate:g} a second", await at_rate(requests, port, options.rate, options.seconds)),
-    ]
+    assert await in_turn(requests, port, options.callers, 1.0), "nothing was answered"
+    loads = []
+    for how, load in (
+        (f"{options.callers} in turn", lambda: in_turn(requests, port, options.callers, options.seconds)),
+        (f"{options.rate:g} a second", lambda: at_rate(requests, port, options.rate, options.seconds)),
+    ):
+        before = processor_seconds(port)
+        taken = await load()
+        loads.append(summary(name, how, taken, processor_seconds(port) - before))
+    return loads
+
+
+def processor_seconds(port: int) -> float:
+    """What the service has had of the processors so far."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+    found = re.search(r"^process_cpu_seconds_total (\S+)$", text, flags=re.MULTILINE)
+    assert found is not None
+    return float(found[1])
 
 
 async def in_turn(requests: Sequence[bytes], port: int, callers: int, seconds: float) -> list[tuple[float, float, int]]:
@@ -163,7 +180,7 @@ async def connected(port: int) -> Callable[[bytes], Awaitable[int]]:
     return ask
 
 
-def summary(asked: str, how: str, taken: Sequence[tuple[float, float, int]]) -> Load:
+def summary(asked: str, how: str, taken: Sequence[tuple[float, float, int]], processor: float) -> Load:
     """What the requests came to."""
     seconds = max(begun + lasted for begun, lasted, _ in taken) - min(begun for begun, _, _ in taken)
     lasted = sorted(lasted for _, lasted, _ in taken)
@@ -174,6 +191,7 @@ def summary(asked: str, how: str, taken: Sequence[tuple[float, float, int]]) -> 
         len(taken) / seconds,
         1_000 * lasted[len(lasted) // 2],
         1_000 * lasted[int(0.99 * (len(lasted) - 1))],
+        1_000 * processor / len(taken),
         sum(status != 200 for _, _, status in taken),
     )
 

@@ -22,22 +22,22 @@ from fastapi.testclient import TestClient
 from glta_cli.stages.lineage import SERVING
 
 LOCAL = "http://127.0.0.1"
-TOKEN = "a-token-of-more-than-16-characters"
 
 
 @pytest.fixture(scope="session")
 def served_root(run_toy: Any, toy_root: Path) -> Path:
-    """A workspace whose latest run, `toy`, answers."""
+    """A workspace with a run, `served`, that answers, and another, `read`, which the language model alone does for."""
     run_toy("fusion.terms=[encoder, llm, ease]", stage=SERVING, name="served")
+    run_toy("fusion.terms=[llm]", stage=SERVING, name="read")
     return toy_root
 
 
 @pytest.fixture
 def make_client(served_root: Path) -> Iterator[Callable[..., TestClient]]:
-    """A client of the service in this process; what is given by name replaces limits."""
+    """A client of the service in this process; what is given by further names replaces limits."""
     opened = []
 
-    def make(token: str | None = None, address: str = LOCAL, **limits: Any) -> TestClient:
+    def make(token: str | None = None, run: str = "served", **limits: Any) -> TestClient:
         from glta_cli.web.app import create_app
         from glta_cli.web.limits import Limits
         from glta_cli.web.measures import Measures
@@ -45,10 +45,10 @@ def make_client(served_root: Path) -> Iterator[Callable[..., TestClient]]:
         from glta_cli.web.starting import LOCAL_NAMES, live_run
 
         measures, kept = Measures(), Limits(**limits)
-        service = Service(live_run("served", served_root, measures), kept, measures)
+        service = Service(live_run(run, served_root, measures), kept, measures)
         hosts = None if token else LOCAL_NAMES
         app = create_app(service, served_root, kept, token, hosts)
-        client = TestClient(app, base_url=address, raise_server_exceptions=False)
+        client = TestClient(app, base_url=LOCAL, raise_server_exceptions=False)
         client.__enter__()
         opened.append(client)
         return client

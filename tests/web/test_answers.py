@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -36,6 +37,37 @@ def test_a_user_asked_for_in_a_body_is_the_one_of_the_address(client: TestClient
     assert client.post(ASK, json=body).json() == client.get(address).json()
 
 
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ({"diversity": 0.3}, {"diversity": 0.3}),
+        ({"because": True}, {"because": True}),
+        ({"only": ["i1", "Space film 2", "i30"]}, {"only": ("i1", "Space film 2", "i30")}),
+        ({"except": ["i4", "i14"]}, {"without": ("i4", "i14")}),
+        ({"include_seen": True}, {"include_seen": True}),
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_items_are_chosen_as_the_command_does(
+    client: TestClient, served_root: Path, body: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    run = glta_cli.load("served", served_root)
+    known = client.post(ASK, json={"user": "u7", "k": 5, **body}).json()
+    assert known == run.answer(Question(user="u7", k=5, **asked))
+    new = client.post(ASK, json={"history": ["i3", "i7"], "k": 5, **body}).json()
+    assert new == run.answer(Question(history=("i3", "i7"), k=5, **asked))
+    plain = client.post(ASK, json={"user": "u7", "k": 5}).json()
+    assert known != plain
+
+
+def test_items_like_one_are_those_of_the_command(client: TestClient, served_root: Path) -> None:
+    run = glta_cli.load("served", served_root)
+    for item, by in (("i3", None), ("space film 3", "linear"), ("i3", "graph")):
+        parameters = {"k": "4", **({} if by is None else {"by": by})}
+        assert client.get(f"/v1/items/{item}/similar", params=parameters).json() == run.alike(item, 4, by=by)
+    assert client.get("/v1/items/i300/similar").status_code == 404
+
+
 def test_items_are_found_by_their_words(client: TestClient) -> None:
     found = client.get("/v1/items", params={"query": "film 1", "k": 2}).json()
     assert found["query"] == "film 1"
@@ -61,6 +93,7 @@ def test_every_address_is_described_with_examples(client: TestClient) -> None:
         "/v1/users/{user}/recommendations",
         "/v1/recommendations",
         "/v1/items",
+        "/v1/items/{item}/similar",
         "/v1/run",
         "/health",
         "/ready",
