@@ -67,12 +67,13 @@ def answer_into_file(question: BatchQuestion, asked: AskedUsers, output: Path, p
     with kept_parts(output, _identity(question, asked)) as kept:
         if kept.begun_anew:
             say(f"{kept.folder.name} held answers to another question: begun anew")
-        before = sum(part["users"] for part in kept.finished.values())
+        before = kept.users
         if before:
             say(f"{before:,} of {len(asked):,} users are answered already, in {kept.folder.name}")
         _answer_rest(question, asked, kept, processes, before)
         kept.publish(partial(write_joined, kept.paths(), question.form))
-        rows, without = (sum(part[name] for part in kept.finished.values()) for name in ("rows", "without"))
+        rows = sum(part.rows for part in kept.finished.values())
+        without = sum(part.without for part in kept.finished.values())
     return Answered(len(asked), rows, without, before, time.monotonic() - begun)
 
 
@@ -82,15 +83,19 @@ def _answer_rest(question: BatchQuestion, asked: AskedUsers, kept: KeptParts, pr
         return
     users_of = {number: len(users) for number, users in missing}
 
-    def told() -> str:
-        return f"the answers of {sum(part['users'] for part in kept.finished.values()):,} users are kept"
-
     with (
-        progress_bar(len(asked), "recommend", "users", done=before, step=STEP, kept=told) as bar,
+        progress_bar(
+            len(asked),
+            "recommend",
+            "users",
+            done=before,
+            step=STEP,
+            kept=lambda: f"the answers of {kept.users:,} users are kept",
+        ) as bar,
         answering_processes(min(processes, len(missing)), answering, question) as answerers,
     ):
         for number, part in answerers.answers(iter(missing)):
-            kept.keep(number, part.content, {"users": users_of[number], "rows": part.rows, "without": part.without})
+            kept.keep(number, part.content, users=users_of[number], rows=part.rows, without=part.without)
             bar.update(users_of[number])
 
 

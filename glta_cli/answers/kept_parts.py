@@ -1,17 +1,21 @@
 """Parts of a long answer beside the file they will become, so that a killed run goes on where it was.
 
-    shop.parquet.parts/parts.json   what was asked, and of each finished part its size and checksum
-    shop.parquet.parts/000000       the rows of the first users, and so on
+    shop.parquet.parts/parts.json                     what was asked
+    shop.parquet.parts/000000.1024.10240.0.1c291ca3   the first part: its users, its rows, users without, its CRC-32
 
-Nothing else of the output is there until it is whole; then the folder is removed.
+A part is there whole, under the name that says what it is, or it is not there. Of the output nothing is there until all
+of it is; then the folder is removed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.core.files import file_crc32, read_sealed_json, sync, whole_file, write_bytes, write_sealed_json
@@ -20,8 +24,34 @@ from glta_cli.core.temporary import remove_leftovers
 
 MANIFEST: Final = "parts.json"
 LOCK: Final = "lock"
+NAME: Final = re.compile(r"(\d{6,})\.(\d+)\.(\d+)\.(\d+)\.([0-9a-f]{8})")
 WHOLE: Final = "whole"
 HINT: Final = "run the same command again when there is room; the parts that were finished are kept"
+
+
+@dataclass(frozen=True)
+class KeptPart:
+    """One finished part: how many users it is of, how many rows they have, how many have none, and the CRC-32 of it."""
+
+    number: int
+    users: int
+    rows: int
+    without: int
+    crc32: int
+
+    @property
+    def name(self) -> str:
+        """Of its file; files are in the order of the parts."""
+        return f"{self.number:06d}.{self.users}.{self.rows}.{self.without}.{self.crc32:08x}"
+
+    @classmethod
+    def of(cls, path: Path) -> KeptPart | None:
+        """What the name of a file says; None where it is no part."""
+        found = NAME.fullmatch(path.name)
+        if found is None:
+            return None
+        number, users, rows, without = map(int, found.groups()[:4])
+        return cls(number, users, rows, without, int(found[5], 16))
 
 
 class KeptParts:
@@ -31,7 +61,7 @@ class KeptParts:
         output: the file they will become.
         folder: beside it.
         asked: what the parts answer, as JSON has it: parts of anything else are no use.
-        finished: of each part, by number, what was said of it when it was kept.
+        finished: by number.
         begun_anew: whether parts of another question were found, and removed.
     """
 
@@ -39,28 +69,24 @@ class KeptParts:
         self.output = output
         self.folder = folder
         self.asked = dict(asked)
-        self.finished: dict[int, dict[str, Any]] = {}
+        self.finished: dict[int, KeptPart] = {}
         self.begun_anew = False
         self._read()
 
-    def path(self, number: int) -> Path:
-        """The file of a part."""
-        return self.folder / f"{number:06d}"
+    @property
+    def users(self) -> int:
+        """Of all finished parts."""
+        return sum(part.users for part in self.finished.values())
 
-    def keep(self, number: int, content: bytes, said: Mapping[str, Any]) -> None:
-        """Write a part, and that it is finished, to the disk.
-
-        Args:
-            said: of it, as JSON has it; found again in `finished`.
-        """
-        path = self.path(number)
-        write_bytes(path, content)
-        self.finished[number] = {**said, "bytes": len(content), "crc32": file_crc32(path)}
-        self._write()
+    def keep(self, number: int, content: bytes, *, users: int, rows: int, without: int) -> None:
+        """Write a part to the disk."""
+        part = KeptPart(number, users, rows, without, crc32(content))
+        write_bytes(self.folder / part.name, content)
+        self.finished[number] = part
 
     def paths(self) -> list[Path]:
         """The files of the finished parts, in order."""
-        return [self.path(number) for number in sorted(self.finished)]
+        return [self.folder / self.finished[number].name for number in sorted(self.finished)]
 
     def publish(self, write: Callable[[Path], None]) -> None:
         """Let `write` make a file of the parts, put it where the output belongs, and remove the parts.
@@ -83,40 +109,33 @@ class KeptParts:
                 path.unlink(missing_ok=True)
             self.folder.rmdir()
 
-    @property
-    def size(self) -> int:
-        """Bytes of the finished parts."""
-        return sum(part["bytes"] for part in self.finished.values())
-
-    def _write(self) -> None:
-        parts = {str(number): self.finished[number] for number in sorted(self.finished)}
-        write_sealed_json(self.folder / MANIFEST, {"asked": self.asked, "parts": parts})
-
     def _read(self) -> None:
         """Take over what was finished of the same question; of another, or where nobody can say, begin anew."""
         remove_leftovers([self.folder])
         if not (self.folder / MANIFEST).is_file():
             self._require_own()
-            self._write()
+        elif not self._asked_the_same():
+            self.begun_anew = True
+            for path in self._numbered():
+                path.unlink()
+        else:
+            for path in self._numbered():
+                part = KeptPart.of(path)
+                if part is not None and file_crc32(path) == part.crc32:
+                    self.finished[part.number] = part
+                else:
+                    path.unlink()
             return
+        write_sealed_json(self.folder / MANIFEST, self.asked)
+
+    def _asked_the_same(self) -> bool:
         try:
-            stored = read_sealed_json(self.folder / MANIFEST)
+            return read_sealed_json(self.folder / MANIFEST) == self.asked
         except GltaError:
-            stored = {}
-        if stored.get("asked") == self.asked:
-            self.finished = {int(number): part for number, part in stored["parts"].items() if self._whole(number, part)}
-            return
-        self.begun_anew = True
-        for path in self._numbered():
-            path.unlink()
-        self._write()
+            return False
 
     def _numbered(self) -> list[Path]:
-        return [path for path in self.folder.iterdir() if path.name.isdigit()]
-
-    def _whole(self, number: str, part: Mapping[str, Any]) -> bool:
-        path = self.path(int(number))
-        return path.is_file() and path.stat().st_size == part["bytes"] and file_crc32(path) == part["crc32"]
+        return [path for path in self.folder.iterdir() if NAME.fullmatch(path.name)]
 
     def _require_own(self) -> None:
         """Raise `InputError` where the folder holds what was not put there by this."""

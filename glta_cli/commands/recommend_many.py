@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glta_cli.commands.item_options import tell
 from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.terminal import say, show_json
@@ -55,6 +56,7 @@ class Many:
         with reading(run.artefact):
             row = row_called(run.index, self.question.model)
             run.choice_of(self.question)
+            tell(run.remarks_on(self.question))
             asked = everyone(run.index) if self.ids is None else users_called(run.index, self.ids, self.where)
         for line in told(asked):
             say(f"[yellow]note[/]: {_escaped(line)}")
@@ -96,8 +98,7 @@ class Many:
             )
             return
         if answered.without:
-            many = counted(answered.without, "user has", "users have")
-            say(f"[yellow]note[/]: nothing is left to recommend to {many.rpartition(' ')[0]}")
+            say(f"[yellow]note[/]: nothing is left to recommend to {counted(answered.without, 'user')}")
         rate = f", {answered.per_second:,.0f} users/s" if answered.users > answered.kept else ""
         many = f"{counted(answered.rows, 'row')} for {counted(answered.users, 'user')}"
         where = "" if self.output == "-" else f" in {self.output}"

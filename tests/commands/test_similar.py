@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from typer.testing import CliRunner
 
 from glta_cli.core.errors import InputError
 from glta_cli.main import app
+from glta_cli.serving.index import Index
 from glta_cli.stages.pipeline import Pipeline
 
+HEAVY = {"torch", "transformers", "polars", "pydantic", "rich", "scipy"}
 ENCODER_AND_EASE = ("finetune.enabled=false", "fusion.terms=[ease,encoder]")
 
 
@@ -35,11 +39,21 @@ def tensors_of(pipeline: Pipeline, name: str) -> dict[str, Any]:
     return load_file(pipeline.ensure("serving-index").path / name)
 
 
+def names_of(pipeline: Pipeline) -> list[str]:
+    """The items' ids, by index."""
+    return Index(pipeline.ensure("serving-index")).item_ids.tolist()
+
+
+def cosines_with(vectors: Any, names: list[str], item: str) -> dict[str, float]:
+    """Of the vectors [I, d], by the names of the other items."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return {name: cosine for name, cosine in zip(names, unit @ unit[names.index(item)], strict=True) if name != item}
+
+
 def test_by_the_graph_it_is_the_cosine_of_the_encoders_vectors(ask: Callable[..., Any], pipeline: Pipeline) -> None:
     answer = json.loads(ask("i3", "-k", "39", "--by", "graph", "--json").stdout)
     vectors = tensors_of(pipeline, "vectors.safetensors")["graph_items"].T
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    expected = {f"i{item}": cosine for item, cosine in enumerate(unit @ unit[3]) if item != 3}
+    expected = cosines_with(vectors, names_of(pipeline), "i3")
     found = {entry["item"]: entry["score"] for entry in answer["similar"]}
     assert found.keys() == expected.keys()
     assert found == pytest.approx(expected, abs=1e-4)
@@ -51,8 +65,9 @@ def test_by_the_linear_term_it_is_the_weight_and_what_has_none_is_left_out(
     ask: Callable[..., Any], pipeline: Pipeline
 ) -> None:
     answer = json.loads(ask("i3", "-k", "39", "--by", "linear", "--json").stdout)
-    weights = tensors_of(pipeline, "linear.safetensors")["weights"][3]
-    expected = {f"i{item}": weight for item, weight in enumerate(weights) if weight > 0}
+    names = names_of(pipeline)
+    weights = tensors_of(pipeline, "linear.safetensors")["weights"][names.index("i3")]
+    expected = {name: weight for name, weight in zip(names, weights, strict=True) if weight > 0}
     found = {entry["item"]: entry["score"] for entry in answer["similar"]}
     assert found == pytest.approx(expected, abs=1e-4)
     assert 0 < len(found) < 39
@@ -102,12 +117,24 @@ def test_a_way_the_run_has_nothing_for_names_those_it_has(
 def test_by_texts_it_is_the_cosine_of_their_vectors(
     run_toy: Any, toy_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index = run_toy(stage="serving-index").ensure("serving-index")
+    pipeline = run_toy(stage="serving-index")
     monkeypatch.setenv("GLTA_DATA_DIR", str(toy_root))
     words = ["similar", "i30", "--run", "toy", "--by", "text", "-k", "39", "--json"]
     answer = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
-    vectors = load_file(index.parent("encode-items") / "vectors.safetensors")["vectors"]
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    expected = {f"i{item}": cosine for item, cosine in enumerate(unit @ unit[30]) if item != 30}
+    vectors = load_file(pipeline.ensure("encode-items").path / "vectors.safetensors")["vectors"]
+    expected = cosines_with(vectors, names_of(pipeline), "i30")
     assert {entry["item"]: entry["score"] for entry in answer["similar"]} == pytest.approx(expected, abs=1e-4)
     assert answer["row"] == "item texts"
+
+
+def test_asking_imports_nothing_heavy_but_numpy(pipeline: Pipeline, toy_root: Path) -> None:
+    code = (
+        "import sys; from glta_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        f"print('loaded:', sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    words = ["similar", "i3", "--run", "alike", "--data-dir", str(toy_root)]
+    finished = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert "loaded: []" in finished.stderr
