@@ -113,7 +113,7 @@ def evaluate(
         show_json(report)
     else:
         show_table(report_tables(report) if climbed is None else ladder_tables(report, beside=bool(compared)))
-    if pipeline.recorded:
+    if pipeline.recorded or pipeline.as_published:
         keep_evaluation(pipeline.workspace, pipeline.name, pipeline.ensure("index").fingerprint, report)
     if report_path is not None:
         write_report(pipeline, report, report_path)
