@@ -55,13 +55,12 @@ class Many:
 
         with reading(run.artefact):
             row = row_called(run.index, self.question.model)
-            run.choice_of(self.question)
-            tell(run.remarks_on(self.question))
+            chosen = run.chosen(self.question)
             asked = everyone(run.index) if self.ids is None else users_called(run.index, self.ids, self.where)
-        for line in told(asked):
-            say(f"[yellow]note[/]: {_escaped(line)}")
+        tell([*told(asked), *(() if chosen is None else chosen.remarks)])
         processes = self._processes(asked, part_size(len(asked)))
-        question = BatchQuestion(AskedRun(run.name, run.dataset), run.artefact.path, self.question, self.form)
+        named, liking = AskedRun(run.name, run.dataset), run.liking_of(self.question)
+        question = BatchQuestion(named, run.artefact.path, self.question, self.form, liking)
         say(_escaped(f"run {run.name} (dataset {run.dataset}), by {row.sentence()}"))
         if self.output == STANDARD_OUTPUT:
             self._say(run, asked, answer_into_stdout(question, asked, processes))
@@ -127,6 +126,12 @@ def many_asked(
         return None
     if question.history is not None:
         raise InputError("a history is of one person", location="--history", hint="--json > FILE keeps that list")
+    for asked, name, hint in (
+        (question.because, "--because", "reasons are shown beside a list: ask for it by --user"),
+        (question.deep, "--deep", "the users of the log were read when the index was made"),
+    ):
+        if asked:
+            raise InputError("it is not for the lists of many users", location=name, hint=hint)
     if users is not None and ids:
         raise InputError("users are named twice", location="--user", hint="name them one by one, or by --users")
     if users is None and not ids:
