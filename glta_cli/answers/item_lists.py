@@ -37,13 +37,14 @@ def items_listed(text: str, location: str) -> tuple[str, ...]:
 
 
 def names_between_commas(text: str, location: str) -> tuple[str, ...]:
-    """Names that stand between commas; one that holds a comma stands in quotes.
+    """Names that stand between commas or on lines of their own; one that holds a comma stands in quotes.
 
     Raises:
         InputError: a quote has no end.
     """
     try:
-        names = next(csv.reader([text], skipinitialspace=True, strict=True), [])
+        lines = csv.reader(text.splitlines(), skipinitialspace=True, strict=True)
+        names = [name for line in lines for name in line]
     except csv.Error as error:
         hint = 'separate ids or titles by commas; one with a comma stands in quotes: "Heat, 1995",A-12'
         raise InputError(f"cannot be read as a list: {error}", location=location, hint=hint) from error

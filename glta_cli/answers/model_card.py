@@ -18,10 +18,12 @@ def model_card(config: Mapping[str, Any], index: Index, evaluation: Mapping[str,
     Args:
         config: what `config.json` says.
         index: that the run answers from.
-        evaluation: what `glta evaluate --json` printed; None where nothing was given.
+        evaluation: what the last evaluation found; None where there was none.
         adapter: whether there is one of peft.
     """
     head = "\n".join(_metadata(config, adapter))
+    parts = " `projectors.safetensors`, `head.safetensors` and an adapter alone hold none of it."
+    none_of_it = "" if config["backbone"] is None else parts
     made = f": {' + '.join(config['terms'])}" if len(config["terms"]) > 1 else ""
     people = f"{counted(config['users'], 'user')} and {counted(config['items'], 'item')}"
     return f"""---
@@ -31,7 +33,7 @@ def model_card(config: Mapping[str, Any], index: Index, evaluation: Mapping[str,
 # {config["run"]}
 
 A recommendation model of `{config["dataset"]}` for {people}, by Graph-Language Token Alignment (Yang et al., WWW 2025
-Companion, doi 10.1145/3701716.3715583), trained with glta {config["glta_version"]}. It answers by the row
+Companion, doi 10.1145/3701716.3715583), exported by glta {config["glta_version"]}. It answers by the row
 `{config["row"]}`{made}.
 
 {_made_of(config)}
@@ -51,8 +53,7 @@ glta recommend --run {config["run"]} --user ID
 {_parts(config, adapter)}
 
 **It holds personal data**: the ids of all users, what each of them met and when, and the texts of the items. Publish
-the folder only where these may be read. `projectors.safetensors`, `head.safetensors` and the adapter alone hold
-none of it.
+the folder only where these may be read.{none_of_it}
 """
 
 
@@ -97,7 +98,7 @@ def _evaluation(config: Mapping[str, Any], index: Index, evaluation: Mapping[str
     if evaluation is not None:
         yield from _test_table(config, evaluation)
     else:
-        yield f"No evaluation on test items was given with the export; `glta evaluate --run {config['run']}` makes one."
+        yield f"Not measured on test items before it was exported: `glta evaluate --run {config['run']}` does."
     found = index.artefact.manifest["details"].get("validation")
     if found:
         yield ""

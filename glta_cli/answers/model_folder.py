@@ -80,7 +80,7 @@ def write_model_folder(
     Args:
         artefacts: of `artefacts_of`.
         index: that the run answers from.
-        evaluation: what `glta evaluate --json` printed of it; None where nothing was given.
+        evaluation: what its last evaluation found; None where there was none.
 
     Returns:
         What its `config.json` says.
@@ -103,15 +103,15 @@ def write_model_folder(
     write_bytes(
         folder / "README.md", model_card(config, index, evaluation, adapter=(folder / ADAPTER).is_file()).encode()
     )
-    _write_run(folder, run, artefacts, trained)
+    (folder / CONTENT).mkdir(parents=True)
+    # Where its files came from is a matter of this machine.
+    said = {"name": run.name, "recipe": run.recipe, "stages": run.stages, "evaluation": evaluation}
+    write_sealed_json(folder / RUN, said)
+    _write_stages(folder, artefacts, trained)
     return config
 
 
-def _write_run(folder: Path, run: Run, artefacts: list[Artefact], trained: Artefact | None) -> None:
-    (folder / CONTENT).mkdir(parents=True)
-    # Where its files came from is a matter of this machine.
-    content = {"name": run.name, "recipe": run.recipe, "stages": run.stages}
-    write_sealed_json(folder / RUN, content)
+def _write_stages(folder: Path, artefacts: list[Artefact], trained: Artefact | None) -> None:
     for artefact in artefacts:
         (folder / STAGES / artefact.stage).mkdir(parents=True, exist_ok=True)
         write_sealed_json(folder / STAGES / artefact.stage / f"{artefact.fingerprint}.json", artefact.manifest)

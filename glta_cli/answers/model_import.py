@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from glta_cli.core.tensors import write_tensors
 from glta_cli.stages.lineage import SERVING
 from glta_cli.stages.lineage import STAGES as KNOWN_STAGES
 from glta_cli.workspace.adoption import adopt
+from glta_cli.workspace.evaluations import keep_evaluation
 from glta_cli.workspace.run import Run, checked_run_name
 from glta_cli.workspace.workspace import Workspace
 
@@ -51,7 +52,7 @@ def import_run(folder: Path, name: str | None, workspace: Workspace) -> Imported
     folder = folder.expanduser().absolute()
     _require_model(folder)
     stored = _stored_run(folder)
-    run = Run(checked_run_name(name or stored.name), stored.recipe, stored.stages)
+    run, evaluation = replace(stored, name=checked_run_name(name or stored.name)), _stored_evaluation(folder)
     known = workspace.run(run.name)
     if known is not None and (known.recipe, known.stages) != (run.recipe, run.stages):
         raise InputError(
@@ -72,6 +73,8 @@ def import_run(folder: Path, name: str | None, workspace: Workspace) -> Imported
                 placed |= {digest: path / file for file, digest in manifest["outputs"].items()}
             bar.update(1)
     workspace.save_run(run)
+    if evaluation is not None:
+        keep_evaluation(workspace, run.name, run.stages.get("index", ""), evaluation)
     return Imported(run.name, run.dataset, len(manifests), added, known is None)
 
 
@@ -103,6 +106,12 @@ def _stored_run(folder: Path) -> Run:
             problem = f"has a stage this version does not know: {stage}"
             raise GltaError(problem, location=str(folder / RUN), hint="install a newer glta")
     return Run.from_stored(stored)
+
+
+def _stored_evaluation(folder: Path) -> dict[str, Any] | None:
+    """What the run's last evaluation found; None where there was none."""
+    found = read_sealed_json(folder / RUN, hint=NOT_WHOLE).get("evaluation")
+    return found if isinstance(found, dict) else None
 
 
 def _manifests(folder: Path, run: Run) -> dict[tuple[str, str], dict[str, Any]]:

@@ -13,7 +13,7 @@ from glta_cli.serving.conditions import condition_of
 Names = str | int | Iterable[str | int]
 """One name or several."""
 
-WISH_WEIGHT: Final = 0.5
+WISH_WEIGHT: Final = 1.4
 """Of a wish where nobody says: chosen on held-out items of amazon-scientific-2018 (recipes/README.md)."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -156,8 +157,10 @@ class Run:
         Raises:
             InputError: as `answer`.
         """
-        asked = [replace(question_with(k, **options), user=user) for user in names_in(users)]
+        question = question_with(k, **options)
+        asked = [replace(question, user=user) for user in names_in(users)]
         rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
+        self._warn_of(question)
         return _frame(rows, "user")
 
     def recommend_for(self, history: Names, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
@@ -170,7 +173,10 @@ class Run:
         Raises:
             InputError: as `answer`.
         """
-        return _frame(_rows_of(self.answer(replace(question_with(k, **options), history=names_in(history)))))
+        question = replace(question_with(k, **options), history=names_in(history))
+        rows = _rows_of(self.answer(question))
+        self._warn_of(question)
+        return _frame(rows)
 
     def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
         """The items most like one, with all that is to be said of them, as plain values.
@@ -264,8 +270,18 @@ class Run:
             self._last_chosen = last
         return last[1]
 
+    def remarks_on(self, question: Question) -> tuple[str, ...]:
+        """Sentences on names by which items are chosen and that no item has; raises as `chosen`."""
+        chosen = self.chosen(question)
+        return () if chosen is None else chosen.remarks
+
+    def _warn_of(self, question: Question) -> None:
+        """A frame has no place for what is said beside it."""
+        for remark in self.remarks_on(question):
+            warnings.warn(remark, stacklevel=3)
+
     def choice_of(self, question: Question, liking: NDArray[np.float32] | None = None) -> Choice:
-        """Which items may be answered to a question, and by what beside the person, whoever asks.
+        """Which items may be answered to a question, and by what beside the person, whoever asks; raises as `chosen`.
 
         Args:
             liking: what its wish makes of all items, [I]; None of none.

@@ -45,12 +45,6 @@ def export(
     without: Annotated[
         str | None, typer.Option("--without", metavar="ROW,...", help="Terms of the row to leave out; measured.")
     ] = None,
-    evaluation: Annotated[
-        Path | None,
-        typer.Option(
-            "--evaluation", metavar="FILE.json", help="What `glta evaluate --json` printed, for the model card."
-        ),
-    ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,11 +62,12 @@ def export(
 
     require_format(form)
     target = checked_folder(folder)
-    _require_meant(form, {"--model": model, "--rank": rank, "--without": without}, {"--evaluation": evaluation})
+    if form == MODEL:
+        _require_no_vectors({"--model": model, "--rank": rank, "--without": without})
     workspace = Workspace(data_dir)
     stored = finished_run(workspace, run)
     if form == MODEL:
-        config = _model(workspace, stored, target, evaluation, data_dir)
+        config = _model(workspace, stored, target, data_dir)
         if as_json:
             show_json(config)
         else:
@@ -115,34 +110,35 @@ def finished_run(workspace: Workspace, name: str | None) -> Run:
     return stored
 
 
-def _require_meant(form: str, vectors: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
-    """Raise `InputError` where an option is given that the format has no use for."""
+def _require_no_vectors(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` where an option about vectors is given with the format that writes the whole run."""
     from glta_cli.core.errors import InputError
 
-    others = vectors if form == MODEL else whole
-    for option, value in others.items():
+    for option, value in given.items():
         if value is not None:
-            hint = "it is about vectors" if form == MODEL else f"it is about --format {MODEL}"
-            raise InputError(f"means nothing with --format {form}", location=option, hint=hint)
+            hint = "it is about vectors: parquet, safetensors or faiss"
+            raise InputError(f"means nothing with --format {MODEL}", location=option, hint=hint)
 
 
-def _model(
-    workspace: Workspace, stored: Run, target: Path, evaluation: Path | None, data_dir: Path | None
-) -> dict[str, Any]:
+def _model(workspace: Workspace, stored: Run, target: Path, data_dir: Path | None) -> dict[str, Any]:
     from glta_cli.answers.export_folder import write_folder
-    from glta_cli.answers.model_evaluation import read_evaluation
     from glta_cli.answers.model_folder import artefacts_of, bytes_of, write_model_folder
     from glta_cli.core.storage import shown_bytes
     from glta_cli.serving.index import Index
+    from glta_cli.workspace.evaluations import kept_evaluation
 
-    told = None if evaluation is None else read_evaluation(evaluation, stored.name, stored.dataset)
     index = Index(_answering(stored, data_dir))
     stored = workspace.required_run(stored.name).last_finished or stored  # with the index, where it was made now
     artefacts = artefacts_of(workspace, stored)
+    evaluation = kept_evaluation(workspace, stored.name, stored.stages.get("index", ""))
     size = bytes_of(artefacts)
     say(f"writing {shown_bytes(size)}, with the ids and histories of {counted(len(index.user_ids), 'user')}")
     config: dict[str, Any] = {}
-    write_folder(target, lambda folder: config.update(write_model_folder(folder, stored, artefacts, index, told)), size)
+
+    def write(folder: Path) -> None:
+        config.update(write_model_folder(folder, stored, artefacts, index, evaluation))
+
+    write_folder(target, write, size)
     return config
 
 

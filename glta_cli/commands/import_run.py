@@ -36,7 +36,7 @@ def import_run(
     if as_json:
         show_json(asdict(made))
         return
-    name, new = printable(made.run), counted(made.new_stages, "stage")
-    said = f"run {name} (dataset {printable(made.dataset)})"
-    print(f"{said}: {new} new of {made.stages}" if made.new_stages or made.new else f"{said} is here already")
+    said = f"run {printable(made.run)} (dataset {printable(made.dataset)})"
+    new = f"{said}: {counted(made.stages, 'stage')}, {made.new_stages} of them new here"
+    print(new if made.new_stages or made.new else f"{said} is here already")
     say_next(["recommend", "--user", "ID"], made.run, data_dir)

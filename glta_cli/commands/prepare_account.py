@@ -35,12 +35,13 @@ def show_account(prepared: PreparedDataset) -> None:
 
 def _column_lines(account: Mapping[str, Any]) -> Iterator[str]:
     """The columns of items to choose by, each with its kind, and those not kept; nothing where none were looked for."""
+    from glta_cli.core.counts import first_of
     from glta_cli.core.printable import printable
 
     columns = account.get("columns", {"kept": {}, "left_out": {}})
     for label, told in (("for --where", columns["kept"]), ("not for --where", columns["left_out"])):
         if told:
-            yield f" {label}: " + ", ".join(f"{_short(printable(name))} ({why})" for name, why in told.items())
+            yield f" {label}: {first_of([f'{_short(printable(name))} ({why})' for name, why in told.items()])}"
 
 
 def _of_file(file: Mapping[str, Any]) -> Table:

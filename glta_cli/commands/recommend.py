@@ -111,7 +111,7 @@ def recommend(
     ] = None,
     wish_weight: Annotated[
         float | None,
-        typer.Option("--wish-weight", metavar="W", min=0, help="Of a wish beside the person, by default 0.5."),
+        typer.Option("--wish-weight", metavar="W", min=0, help="Of a wish beside the person, by default 1.4."),
     ] = None,
     recipe: AnsweringRecipeOption = None,
     run: RunOption = None,

@@ -26,6 +26,9 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     lines.append(styled(f"recommended to {somebody} by run {run} (dataset {dataset})", BOLD))
     if "answered_by" in answer:
         lines.append(styled(shortened(f"by {printable(answer['answered_by'])}", width), DIM))
+    if "not_read_by" in answer and answer["history"]:
+        unheard = f"without {printable(answer['not_read_by'])}, which has not read this history: --deep has it read"
+        lines.append(styled(shortened(unheard, width), DIM))
     if "wish" in answer:
         wished = f"and by the wish (weight {answer['wish_weight']:g}): {printable(answer['wish'])}"
         lines.append(styled(shortened(wished, width), DIM))

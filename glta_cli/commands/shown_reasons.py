@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import DIM, shortened, styled
-from glta_cli.serving.reasons import EXACT, LEFT_OUT, WHOLE
+from glta_cli.serving.reasons import EXACT, LEFT_OUT, WHOLE, WISH
+from glta_cli.serving.served_row import POPULARITY
 
 STRONGEST: Final = 3
 # Below it a share would be shown as 0 %.
@@ -17,8 +18,9 @@ HEAD_LINES: Final = 2
 SAID: Final = (
     (EXACT, "taken apart exactly"),
     (LEFT_OUT, "by what the score loses without the item"),
-    (WHOLE, "not taken apart"),
 )
+# Of what is not taken apart.
+SAID_OF = {POPULARITY: "the same for everyone", WISH: "what its words add, whoever asks"}
 
 
 def with_reasons(ranking: Sequence[str], entries: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
@@ -49,9 +51,13 @@ def _meaning(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[st
     if not entries:
         return []
     terms = entries[0]["because"]["terms"]
-    lines = ["", "%: of all that the history does to the score, for it and against it"]
+    lines = [""]
+    if any(entry["because"]["history"] for entry in entries) and any(term["how"] != WHOLE for term in terms):
+        lines.append("%: of all that the history does to the score, for it and against it")
     for how, said in SAID:
         names = [printable(term["row"]) for term in terms if term["how"] == how]
         if names:
             lines.append(f"{', '.join(names)}: {said}")
+    whole = [term["row"] for term in terms if term["how"] == WHOLE]
+    lines += [f"{printable(row)}: {SAID_OF.get(row, 'left whole; --deep takes it apart, slowly')}" for row in whole]
     return [styled(shortened(line, width), DIM) if line else line for line in lines]

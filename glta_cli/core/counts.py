@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def counted(number: int, one: str, several: str | None = None) -> str:
     """A number and what is counted, in the form that goes with it: `1 row`, `2 rows`, `12,000 rows`.
@@ -22,3 +24,9 @@ def counted(number: int, one: str, several: str | None = None) -> str:
 def agreeing(number: int, one: str, several: str | None = None) -> str:
     """What stands behind a number that is shown elsewhere, as in a column of numbers; as of `counted`."""
     return one if number == 1 else several or f"{one}s"
+
+
+def first_of(names: Sequence[str], most: int = 30) -> str:
+    """Names with commas between them, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -138,8 +138,9 @@ def _plain(column: pl.Series) -> pl.Series:
     """The column in one of the types that are kept; empty texts and lists are null."""
     kind = column.dtype
     if isinstance(kind, pl.List):
-        texts = column.cast(pl.List(pl.String)).list.drop_nulls()
-        return texts.set(texts.list.len() == 0, None) if (texts.list.len() == 0).any() else texts
+        entry = pl.element().str.strip_chars()
+        texts = column.cast(pl.List(pl.String)).list.eval(entry.filter(entry != ""))
+        return texts.set(texts.list.len() == 0, None)
     if isinstance(kind, pl.Datetime):
         return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if kind.time_zone else column
     if isinstance(kind, pl.Decimal):

@@ -89,7 +89,7 @@ def _about(report: Mapping[str, Any]) -> Iterator[str]:
     if draws:
         seeds = ", ".join(str(draw["seed"]) for draw in draws)
         yield f"means of {len(draws)} draws of the split, of seeds {seeds}, and each of them below"
-    else:
+    elif cold and any(any(part["intervals"].values()) for part in cold["parts"].values()):
         yield "± half of the 95% bootstrap interval over users"
     if not cold:
         return

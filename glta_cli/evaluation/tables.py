@@ -30,7 +30,9 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     names = list(next(iter(report["models"].values())))
     shown = [name for name in names if name.split("@")[0] in SHOWN_METRICS and not name.endswith("@5")]
     seeds = len(report["seeds"])
-    about = ["± half of the 95% bootstrap interval over users", *served_in_words(report), *_compared(report)]
+    about = [*served_in_words(report), *_compared(report)]
+    if any(report["intervals"].values()):
+        about.insert(0, "± half of the 95% bootstrap interval over users")
     if seeds > 1:
         about.insert(0, f"means of {seeds} seeds, {report['seeds'][0]} to {report['seeds'][-1]}")
     if "valid" in report["histories"]:

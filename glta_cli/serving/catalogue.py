@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import cached_property
 
 from glta_cli.core.counts import agreeing, counted
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.core.printable import visible
 from glta_cli.serving.index import Index
 from glta_cli.serving.nearest_ids import CLOSE, MOST_COMPARED, NEAREST_IDS, nearest_ids
@@ -57,8 +57,19 @@ class Catalogue:
         return [item for item in alike if self.titles[item] == name] or alike
 
     def positions(self, names: Sequence[str], location: str = "item") -> list[int]:
-        """The indices of several items, in their order; raises as `position`, at the first that is not there."""
-        return [self.position(name, location) for name in names]
+        """The indices of several items, in their order; raises as `position`, of all that are not there together."""
+        found: list[int] = []
+        wrong: dict[str, InputError] = {}
+        for name in names:
+            try:
+                found.append(self.position(name, location))
+            except InputError as error:
+                wrong[name] = error
+        if len(wrong) > 1:
+            raise InputErrors(list(wrong.values()))
+        if wrong:
+            raise next(iter(wrong.values()))
+        return found
 
     def unknown(self, name: str, location: str) -> InputError:
         """The error of what is neither an id nor a title: what is near, and how many there are."""
@@ -66,6 +77,8 @@ class Catalogue:
         near = [*nearest_ids(name, self.ids), *(f'"{visible(self.titles[item])}"' for item in titles)]
         there = f"there {agreeing(len(self.ids), 'is', 'are')} {counted(len(self.ids), 'item')}"
         hint = f"near it are {', '.join(dict.fromkeys(near))}" if near else "name an id or a whole title"
+        if any("," in self.titles[item] for item in titles):
+            hint += "; a name with a comma stands in quotes of its own in a list"
         return InputError(f"no item has the id or the title '{visible(name)}'; {there}", location=location, hint=hint)
 
     def _spelt_like(self, name: str) -> list[int]:

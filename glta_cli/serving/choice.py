@@ -15,6 +15,14 @@ from glta_cli.serving.fusion import fuse_terms
 
 
 @dataclass(frozen=True, eq=False)
+class Liking:
+    """Scores of all items, float32 [I], that count beside those of one person, and by how much."""
+
+    scores: NDArray[np.float32]
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
 class Choice:
     """What a list is put together from.
 
@@ -31,6 +39,12 @@ class Choice:
     diversity: Diversity | None = None
     liking: NDArray[np.float32] | None = None
     liking_weight: float = 1.0
+
+    def liking_of(self, place: int) -> Liking | None:
+        """What counts beside the scores of the person at a place among those who are asked for."""
+        if self.liking is None:
+            return None
+        return Liking(self.liking if self.liking.ndim == 1 else self.liking[place], self.liking_weight)
 
 
 ALL = Choice()

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Similarities = Callable[[NDArray[np.int64]], NDArray[np.floating]]
 """How alike each two of some items are, whatever the scale: [n] -> [n, n]."""
 
-MOST_DIVERSE: Final = 1.0
 CANDIDATES_AN_ITEM: Final = 10
 LEAST_CANDIDATES: Final = 100
 # Each two of them are compared: 80 MB. Below them a list goes on by score.

@@ -196,6 +196,11 @@ class Index:
         Raises:
             GltaError: the file is damaged.
         """
+        return self._item_weights
+
+    @cached_property
+    def _item_weights(self) -> tuple[ItemWeights, float]:
+        # Once for all that is asked of this index: of a copied folder every byte is hashed.
         path = self.artefact.mapped_file(LINEAR_FILE)
         weights, items = item_weights(path), self.history.item_count
         if weights.item_count != items:

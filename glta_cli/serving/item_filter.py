@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.counts import counted
+from glta_cli.core.counts import counted, first_of
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.serving.conditions import LOCATION, Condition, condition_of
 from glta_cli.workspace.artefact import MANIFEST, Artefact
@@ -116,7 +116,7 @@ class ItemColumns:
         ]
         if len(same) == 1:
             return self.table[same[0]]
-        listed = ", ".join(f"{name} ({kind})" for name, kind in self.kinds.items())
+        listed = first_of([f"{name} ({kind})" for name, kind in self.kinds.items()])
         hint = did_you_mean(condition.column.casefold(), [name.casefold() for name in names])
         raise InputError(
             f"the items have no column '{condition.column}'",

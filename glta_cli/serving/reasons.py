@@ -8,7 +8,7 @@ scaled by w/σ, and −w·μ/σ, the same for all items, is in what is left over
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ LEFT_OUT: Final = "left out"
 """Each part is what the score loses without that item."""
 WHOLE: Final = "whole"
 """The term is not taken apart."""
+WISH: Final = "wish"
+"""What words for what is wanted add, as a term beside those of the row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +136,17 @@ def share_of(scores: NDArray[np.float32], weight: float | None) -> Share:
     mean, deviation = mean_and_deviation(scores[None])
     scale = weight / float(deviation[0, 0])  # 0 of a constant row, whose deviation counts as infinite
     return Share(scale, -scale * float(mean[0, 0]))
+
+
+def standardised(shares: Sequence[Share], scores: Sequence[NDArray[np.float32]]) -> list[Share]:
+    """What becomes of terms, [I] each, whose sum is standardised in its turn, to be added to something else."""
+    parts = [share.of(own) for share, own in zip(shares, scores, strict=True)]
+    total: NDArray[np.float32] = np.sum(parts, axis=0, dtype=np.float32)
+    scale = share_of(total, 1.0).scale
+    return [
+        Share(share.scale * scale, (share.constant - float(part.mean())) * scale)
+        for share, part in zip(shares, parts, strict=True)
+    ]
 
 
 def linear_contributions(

@@ -16,6 +16,7 @@ from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.fused_terms import LANGUAGE
 from glta_cli.serving.choice import ALL, Choice, Ranked, best_of
 from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guest_scorer
 from glta_cli.serving.index import VECTORS, Index
@@ -108,8 +109,8 @@ def answers_of_users(
     left_out = index.left_out(users)
     ranked = best_of(index.scorer(*left_out, row=row), users, k, choice, *left_out)
     reasons = [
-        user_reasons(index, row, int(user), found.items, reader) if because else None
-        for user, found in zip(users, ranked, strict=True)
+        user_reasons(index, row, int(user), found.items, reader, choice.liking_of(place)) if because else None
+        for place, (user, found) in enumerate(zip(users, ranked, strict=True))
     ]
     return [
         _answer(index, row, index.length(int(user)), index.history.of(int(user)), found, why)
@@ -130,23 +131,28 @@ def answers_of_guests(
 ) -> list[Answer]:
     """The same for people who are in no file, by their histories (`guest_scorer`).
 
+    Where the row has a language model in it that has not read them, and is therefore left out of the answer, the answer
+    says so: `not_read_by`.
+
     Args:
         read: what trained models made of them.
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody the language model has not read.
     """
-    score, told = guest_scorer(index, row or index.row, guests, read)
+    row = row or index.row
+    score, told = guest_scorer(index, row, guests, read)
     people = np.arange(guests.user_count)
     ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
     reasons = [
-        guest_reasons(index, told, only(guests, int(person)), found.items, read.of(int(person)), reader)
+        guest_reasons(index, told, only(guests, person), found.items, read.of(person), reader, choice.liking_of(person))
         if because
         else None
-        for person, found in zip(people, ranked, strict=True)
+        for person, found in enumerate(ranked)
     ]
+    unheard = {"not_read_by": row.shown[LANGUAGE]} if told is not row else {}
     return [
-        _answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why)
+        {**_answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why), **unheard}
         for person, found, why in zip(people, ranked, reasons, strict=True)
     ]
 

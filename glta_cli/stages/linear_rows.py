@@ -33,6 +33,7 @@ TOGETHER_BEYOND: Final = 10_000
 # What takes their place where they do not fit: its memory grows with the items, not with their pairs.
 SPARSE: Final = "item-knn"
 # While they are fitted: a Gram matrix of double precision, whose solution the next of them may find, and the weights.
+# Where they are read again while it is kept, their file is mapped too: 4 bytes more that the system takes back at will.
 BYTES_A_PAIR: Final = 12
 # A fit takes I³ operations: an hour of two processors at so many items, and eight at twice as many.
 MOST_SOLVED: Final = 40_000

@@ -117,6 +117,9 @@ class Recommendations(BaseModel):
     row: str = Field(description="The row that answered, as /v1/run names them.")
     terms: dict[str, float] = Field(description="What the score is a sum of, with weights.")
     answered_by: str = Field(description="The same in words.")
+    not_read_by: str | None = Field(
+        default=None, description="A language model that is left out of the row, as it has not read the history."
+    )
     history: list[ShownItem] = Field(description="What the person met, the latest first.")
     recommendations: list[RankedItem]
     among: int | None = Field(default=None, description="How many items there were to choose among, where it was less.")

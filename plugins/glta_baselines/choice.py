@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -12,6 +12,8 @@ from glta_cli.plugin import say
 ONE_TWO_FIVE = tuple(float(f"{digit}e{power}") for power in range(-4, 9) for digit in (1, 2, 5))
 # A trial that lasts as many seconds is one to be told of beforehand.
 LASTS = 20.0
+# What was chosen in this process, by what the choice follows from.
+_chosen: dict[Hashable, dict[str, float]] = {}
 
 
 @dataclass(frozen=True)
@@ -123,3 +125,20 @@ def begun(
     """
     say(f"  {row}: {', '.join(automatic)} {'is' if len(automatic) == 1 else 'are'} chosen on validation")
     return Climb(row, quality, {**numbers, **{name: ladders[name].start for name in automatic}})
+
+
+def chosen_once(
+    row: str, automatic: Sequence[str], source: Hashable, choose: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """The numbers of a row, chosen the first time in a process alone; the next time said.
+
+    Args:
+        source: all that the choice follows from, beside the row.
+    """
+    key = (row, source)
+    if key not in _chosen:
+        _chosen[key] = choose()
+    else:
+        told = ", ".join(f"{name} {_chosen[key][name]:g}" for name in automatic)
+        say(f"  {row}: {told}, as was chosen before")
+    return dict(_chosen[key])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from glta_baselines.choice import ONE_TWO_FIVE, Ladder, begun, nearest, unchosen
+from glta_baselines.choice import ONE_TWO_FIVE, Ladder, begun, chosen_once, nearest, unchosen
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.ridge_inverse import BLOCK, Correction, RidgeInverse
-from glta_baselines.shared_inverse import chosen_once, release_inverse, shared_inverse
+from glta_baselines.shared_inverse import content_of, release_inverse, shared_inverse
 from glta_cli.plugin import BaselineData, GltaError, Interactions, LinearTerm, Scorer
 
+EASE = "ease"
 REGULARIZATION = "regularization"
 # Regularization over the mean weight of an item's interactions, near which the best ones of several datasets lie.
 USUAL_RATIO = 4.0
@@ -32,7 +35,7 @@ class LinearRow:
 
     In a catalogue of more than 10,000 items four values of λ are tried, and those of the texts once. Rows that are
     solved with EASE take the λ that is best for EASE alone there, and its P: all of them together cost little more than
-    one. P stays, in 8 bytes for each pair of items, until the log is let go or another row is fitted.
+    one. P stays, in 8 bytes for each pair of items, until the log is let go, or a row is fitted that has no use for it.
 
     Memory is 12 bytes for each pair of items while it is fitted, that P among them, and 4 afterwards.
     """
@@ -108,8 +111,22 @@ class LinearRow:
         ladders = {REGULARIZATION: self._regularization_ladder(data.train), **self.text_ladders}
         if data.quality is None:
             return {**numbers, **unchosen(self.name, automatic, ladders)}
-        if self._shares(data.train):
-            return self._chosen_with_ease(data, texts, numbers, automatic, ladders)
+        if data.train.item_count <= LARGE_CATALOGUE:
+            return self._climbed(data, texts, numbers, automatic, ladders)
+        read = b"" if texts is None else texts.tobytes()
+        source = (*choice_source(data), tuple(numbers.items()), blake2b(read).digest())
+        choose = self._chosen_with_ease if self.solved_with_ease else self._climbed
+        return chosen_once(self.name, automatic, source, partial(choose, data, texts, numbers, automatic, ladders))
+
+    def _climbed(
+        self,
+        data: BaselineData,
+        texts: NDArray[np.float64] | None,
+        numbers: Mapping[str, Any],
+        automatic: list[str],
+        ladders: Mapping[str, Ladder],
+    ) -> dict[str, float]:
+        """The numbers of a row with a Gram matrix of its own."""
         climb = begun(self.name, Trials(self, data, texts).quality, numbers, automatic, ladders)
         of_texts = [name for name in automatic if name != REGULARIZATION]
         large = data.train.item_count > LARGE_CATALOGUE
@@ -132,8 +149,9 @@ class LinearRow:
         """λ that is best for EASE alone, and with it, on the P that is shared, the numbers of the texts."""
         numbers = dict(numbers)
         if REGULARIZATION in automatic:
-            ladder = ladders[REGULARIZATION]
-            numbers[REGULARIZATION] = chosen_once(data.train, data.validation, lambda: chosen_for_ease(data, ladder))
+            numbers |= chosen_once(
+                EASE, [REGULARIZATION], choice_source(data), lambda: chosen_for_ease(data, ladders[REGULARIZATION])
+            )
         of_texts = [name for name in automatic if name != REGULARIZATION]
         if not of_texts:
             return numbers
@@ -203,15 +221,19 @@ class Trials:
         return self._weights
 
 
-def chosen_for_ease(data: BaselineData, ladder: Ladder) -> float:
+def chosen_for_ease(data: BaselineData, ladder: Ladder) -> dict[str, float]:
     """λ with which EASE ranks validation items best, of a few values."""
     release_inverse()
-    name, ladders = "ease", {REGULARIZATION: ladder}
     # A row without texts is EASE.
-    climb = begun(name, Trials(LinearRow(None), data, None).quality, {}, [REGULARIZATION], ladders)
+    climb = begun(EASE, Trials(LinearRow(None), data, None).quality, {}, [REGULARIZATION], {REGULARIZATION: ladder})
     climb.along(REGULARIZATION, ladder.values, MOST_OF_A_LARGE_ONE)
     climb.tell([REGULARIZATION])
-    return climb.numbers[REGULARIZATION]
+    return climb.numbers
+
+
+def choice_source(data: BaselineData) -> tuple[bytes, bytes]:
+    """What EASE's choice follows from: the log and its validation."""
+    return content_of(data.train), content_of(data.validation)
 
 
 def item_counts(train: Interactions, dtype: Any = np.float64) -> NDArray[Any]:

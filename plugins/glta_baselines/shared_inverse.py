@@ -1,4 +1,4 @@
-"""What rows of the same log share in the process: the inverse of its Gram matrix, and the ridge that EASE chooses."""
+"""The inverse of a log's Gram matrix, which rows of the same log share in the process."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ class Shared:
 
 # One at a time: it takes 8 bytes a pair of items.
 _shared: Shared | None = None
-# λ by log and validation.
-_chosen: dict[bytes, float] = {}
 
 
 def shared_inverse(train: Interactions, make: Callable[[], RidgeInverse]) -> RidgeInverse:
@@ -52,14 +50,6 @@ def release_inverse() -> None:
     """Let the shared inverse go, for what needs the memory."""
     global _shared
     _shared = None
-
-
-def chosen_once(train: Interactions, validation: Interactions, choose: Callable[[], float]) -> float:
-    """A number that follows from the log and its validation alone, chosen once in a process."""
-    key = content_of(train) + content_of(validation)
-    if key not in _chosen:
-        _chosen[key] = choose()
-    return _chosen[key]
 
 
 def content_of(interactions: Interactions) -> bytes:

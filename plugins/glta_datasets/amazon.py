@@ -16,7 +16,7 @@ import polars as pl
 from rich.markup import escape
 
 from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, say
-from glta_datasets.amazon_columns import item_columns
+from glta_datasets.amazon_columns import column_values, item_columns
 from glta_datasets.amazon_files import (
     INTERACTION_KINDS,
     Kind,
@@ -231,11 +231,13 @@ def _ratings(path: Path, losses: Losses, warnings: list[str]) -> pl.DataFrame:
 def _read_items(file: Recognised, wanted: set[str], warnings: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Title and description of the wanted items, and what else is said of them."""
     losses = Losses()
-    records = list(_item_records(file, wanted, losses))
-    rows = [(item, _title(record), _description(record)) for item, record in records]
+    rows, columns = [], []
+    for item, record in _item_records(file, wanted, losses):
+        rows.append((item, _title(record), _description(record)))
+        columns.append((item, *column_values(record)))
     warnings += lost_texts(file.path, losses)
     types = {"item": pl.String, "title": pl.String, "description": pl.String}
-    return pl.DataFrame(rows, schema=types, orient="row"), item_columns(records)
+    return pl.DataFrame(rows, schema=types, orient="row"), item_columns(columns)
 
 
 def _item_records(file: Recognised, wanted: set[str], losses: Losses) -> Iterator[tuple[str, Record]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -27,14 +27,18 @@ _AMOUNT: Final = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(?=$|\s*-)")
 _LONGEST_NAME: Final = 60
 
 
-def item_columns(records: Iterable[tuple[str, Record]]) -> pl.DataFrame:
-    """Those columns of `SCHEMA` that a release has, a row a record."""
-    rows = [(item, *_values(record)) for item, record in records]
+def item_columns(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    """Those columns of `SCHEMA` that a release has.
+
+    Args:
+        rows: an item's id, and behind it the `column_values` of its record.
+    """
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     return frame.select("item", *(name for name in frame.columns[1:] if frame[name].count()))
 
 
-def _values(record: Record) -> tuple[Any, ...]:
+def column_values(record: Record) -> tuple[Any, ...]:
+    """The values of an item's record, in the order of `SCHEMA`."""
     return (
         _name(record.get("brand") or record.get("store")),
         _categories(record.get("categories") or record.get("category")),

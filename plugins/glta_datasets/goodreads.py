@@ -14,6 +14,7 @@ import polars as pl
 from glta_cli.plugin import Fetch, InputError, RawDataset
 from glta_datasets.catalogue import GOODREADS_GENRES
 from glta_datasets.ids import id_of
+from glta_datasets.item_columns import typed_columns
 from glta_datasets.json_lines import Record, columns_of, records_of, required
 from glta_datasets.numbers import written
 from glta_datasets.records import Losses, lost_texts, raw_dataset, with_ids
@@ -72,6 +73,8 @@ BOOK_FIELDS: Final = {
     "description": "description",
 }
 
+BOOK_COLUMNS: Final = ("publication_year", "language_code", "format", "num_pages", "average_rating", "ratings_count")
+
 
 class Goodreads:
     """Loads the interactions and books of one genre."""
@@ -103,15 +106,18 @@ class Goodreads:
         raw.files = (seen_json_lines(files["interactions"], INTERACTION_FIELDS, raw.read),)
         if "items" in files:
             wanted = set(interactions["item"].drop_nulls().unique())
-            raw.items = self._books(files["items"], wanted, raw.warnings).lazy()
-            raw.files += (seen_json_lines(files["items"], BOOK_FIELDS),)
+            books, columns = self._books(files["items"], wanted, raw.warnings)
+            raw.items, raw.item_columns = books.lazy(), columns.lazy()
+            roles = {**dict.fromkeys(BOOK_COLUMNS, "filter"), **BOOK_FIELDS}
+            raw.files += (seen_json_lines(files["items"], roles),)
         else:
             raw.warnings.append(f"goodreads_books_{self.genre}.json.gz is not there: no titles, no descriptions")
         return raw
 
-    def _books(self, path: Path, wanted: set[str], warnings: list[str]) -> pl.DataFrame:
+    def _books(self, path: Path, wanted: set[str], warnings: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Title and description of the wanted books, and what else is said of them."""
         losses = Losses()
-        rows = []
+        rows, also = [], []
         first = True
         for record in records_of(path, losses):
             if first:
@@ -120,21 +126,29 @@ class Goodreads:
             item, title = id_of(record.get("book_id")), record.get("title")
             if item in wanted:
                 rows.append((item, written(title) if isinstance(title, str) else None, self._description(record)))
+                also.append([self._shelves(record), *(id_of(record.get(name)) for name in BOOK_COLUMNS)])
         warnings += lost_texts(path, losses)
         types = {"item": pl.String, "title": pl.String, "description": pl.String}
-        return pl.DataFrame(rows, schema=types, orient="row", strict=False)
+        books = pl.DataFrame(rows, schema=types, orient="row", strict=False)
+        told = [("shelves", pl.List(pl.String)), *((name, pl.String()) for name in BOOK_COLUMNS)]
+        columns = typed_columns(pl.DataFrame(also, schema=told, orient="row").get_columns())
+        return books, pl.DataFrame([books["item"], *columns])
 
     def _description(self, record: Record) -> str | None:
         """The most popular shelves, which are genres, then the description."""
+        named = ", ".join(self._shelves(record))
+        description = record.get("description")
+        return ". ".join(part for part in (named, description) if part and isinstance(part, str)) or None
+
+    def _shelves(self, record: Record) -> list[str]:
+        """The most popular shelves, without those that say where a reader keeps a book."""
         popular = record.get("popular_shelves")
         shelves = [
             shelf["name"]
             for shelf in (popular if isinstance(popular, list) else [])
             if isinstance(shelf, dict) and isinstance(shelf.get("name"), str) and shelf["name"] not in HOUSEKEEPING
         ]
-        named = ", ".join([name for name in shelves if name][: self.options.shelves])
-        description = record.get("description")
-        return ". ".join(part for part in (named, description) if part and isinstance(part, str)) or None
+        return [name for name in shelves if name][: self.options.shelves]
 
 
 def _interactions(path: Path, losses: Losses) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import glta_cli
-from glta_cli.answers.question import Question
+from glta_cli.answers.question import WISH_WEIGHT, Question
 from glta_cli.answers.run import Run
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.main import app
@@ -22,8 +22,8 @@ HISTORY = ("i3", "i1", "i4")
 
 @pytest.fixture(scope="module")
 def run(run_toy: RunToy) -> Run:
-    pipeline = run_toy("fusion.terms=[ease, encoder, llm]", stage=SERVING, name="answers")
-    return glta_cli.load("answers", pipeline.workspace.root)
+    pipeline = run_toy(stage=SERVING, name="read")
+    return glta_cli.load("read", pipeline.workspace.root)
 
 
 def told(run: Run, *arguments: str) -> Any:
@@ -51,7 +51,7 @@ def test_a_history_that_is_read_is_ranked_by_the_language_model_too(run: Run) ->
 
 
 def test_deep_is_refused_where_nothing_is_read(run: Run) -> None:
-    for question in (Question("u7", deep=True), Question(history=HISTORY, model="ease", deep=True)):
+    for question in (Question("u7", deep=True), Question(history=HISTORY, model="popularity", deep=True)):
         with pytest.raises(InputError) as caught:
             run.answer(question)
         assert caught.value.location == "deep"
@@ -61,21 +61,25 @@ def test_deep_is_refused_where_nothing_is_read(run: Run) -> None:
 
 
 def test_a_wish_is_heard_as_much_as_it_weighs(run: Run) -> None:
-    garden, space = run.answer(Question("u40")), run.answer(Question("u40", wish="Space film", wish_weight=8.0))
-    assert sum(title.startswith("Space") for title in titles(garden)) < 5
-    assert all(title.startswith("Space") for title in titles(space)), titles(space)
-    assert (space["wish"], space["wish_weight"]) == ("Space film", 8.0)
-    assert titles(run.answer(Question("u40", wish="Space film", wish_weight=0.0))) == titles(garden)
-    assert run.recommend(["u40"], wish="Space film", wish_weight=8.0)["title"].to_list() == titles(space)
-    shown = told(run, "--user", "u40", "--wish", "Space film", "--wish-weight", "8")
-    assert "and by the wish (weight 8): Space film" in shown.stdout
+    plain, wished = run.answer(Question("u40")), run.answer(Question("u40", wish="Space film 7", wish_weight=8.0))
+    assert all(title.startswith("Garden") for title in titles(plain)[:3])
+    assert titles(wished)[0] == "Space film 7"
+    assert (wished["wish"], wished["wish_weight"]) == ("Space film 7", 8.0)
+    assert titles(run.answer(Question("u40", wish="Space film 7", wish_weight=0.0))) == titles(plain)
+    assert run.recommend(["u40"], wish="Space film 7", wish_weight=8.0)["title"].to_list() == titles(wished)
+    shown = told(run, "--user", "u40", "--wish", "Space film 7", "--wish-weight", "8")
+    assert "and by the wish (weight 8): Space film 7" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
+def test_the_help_names_the_weight_a_wish_has() -> None:
+    shown = CliRunner().invoke(app, ["recommend", "--help"], catch_exceptions=False).stdout
+    assert f"by default {WISH_WEIGHT:g}." in " ".join(shown.replace("│", " ").split())
+
+
 def test_a_wish_needs_nobody(run: Run) -> None:
-    answer = run.answer(Question(wish="Garden book", wish_weight=8.0))
-    assert (answer["user"], answer["history"]) == (None, [])
-    assert all(title.startswith("Garden") for title in titles(answer)), titles(answer)
+    answer = run.answer(Question(wish="Garden book 23", wish_weight=8.0))
+    assert (answer["user"], answer["history"], titles(answer)[0]) == (None, [], "Garden book 23")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from glta_cli.serving.served_row import ServedRow
 from glta_cli.stages.lineage import SERVING
 
 Run = Callable[..., Any]
+BOTH = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
 PAIR = FusionWeights([0, 11], [[1.0, 0.7], [0.3, 2.0]])
 
 
@@ -83,12 +84,12 @@ def test_a_linear_term_is_cut_and_all_of_its_singular_vectors_lose_nothing(run_t
     assert short.overlap.mean() == pytest.approx(np.mean(shared))
     assert short.overlap.mean() < 1
     whole = exported_vectors(index, index.row, index.row.terms, 40)
+    # Lists may differ: items nobody met with a user's own have scores that are 0 but for rounding.
     assert_allclose(whole.users @ whole.items.T, index.scorer()(np.arange(60)), atol=1e-5)
-    assert whole.overlap.mean() > 0.99
 
 
 def test_a_sum_with_a_cut_linear_term_says_what_it_loses(run_toy: Run) -> None:
-    index = Index(run_toy("fusion.terms=[ease]", stage=SERVING, name="ease").ensure(SERVING))
+    index = Index(run_toy(*BOTH, stage=SERVING, name="both").ensure(SERVING))
     names = {"linear": "ease", "encoder": "lightgcn"}
     row = ServedRow(("linear", "encoder"), FusionWeights([0, 11], [[1.0, 0.3], [0.5, 1.0]]), names, names)
     found = exported_vectors(index, row, row.terms, 4)
@@ -97,13 +98,14 @@ def test_a_sum_with_a_cut_linear_term_says_what_it_loses(run_toy: Run) -> None:
     np.testing.assert_allclose(found.overlap, shared)
     assert 0.5 < found.overlap.mean() < 1
     assert_array_equal(found.same, (both[0] == both[1]).all(axis=1))
-    # Its own scores spread as they do in the row, not as the cut ones do.
     whole = exported_vectors(index, row, row.terms, 40)
     assert whole.overlap.mean() > 0.99
 
 
 def test_several_rows_of_a_list_are_no_inner_product(run_toy: Run) -> None:
-    index = Index(run_toy("finetune.readout=positions", stage=SERVING, name="rows").ensure(SERVING))
+    index = Index(
+        run_toy("finetune.readout=positions", "finetune.loss=positions", stage=SERVING, name="rows").ensure(SERVING)
+    )
     with pytest.raises(InputError, match="4 queries a user") as caught:
         exported_vectors(index, index.row, index.row.terms, None)
     assert "finetune.readout=first" in str(caught.value)

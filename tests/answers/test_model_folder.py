@@ -17,6 +17,7 @@ from glta_cli.answers.question import Question
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.main import app
 from glta_cli.stages.lineage import SERVING
+from glta_cli.workspace.evaluations import keep_evaluation
 from glta_cli.workspace.workspace import Workspace
 
 Run = Callable[..., Any]
@@ -28,21 +29,19 @@ def glta(*arguments: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def evaluation(tmp_path_factory: pytest.TempPathFactory, run_toy: Run) -> Path:
-    """An evaluation of the run `shared`, as `glta evaluate --json` prints it."""
+def evaluation(toy_root: Path, run_toy: Run) -> dict[str, Any]:
+    """What was kept of an evaluation of the run `shared`."""
     pipeline = run_toy(ADAPTED, stage=SERVING, name="shared")
     models = {"ease": {"ndcg@10": 0.25, "recall@20": 0.5}, "glta": {"ndcg@10": 0.375, "recall@20": 0.625}}
-    report = {"run": "shared", "dataset": pipeline.recipe.dataset.name, "users": 59, "seeds": [0], "models": models}
-    path = tmp_path_factory.mktemp("evaluation") / "report.json"
-    path.write_text(json.dumps({**report, "split": {"strategy": "random"}}))
-    return path
+    report = {"dataset": "table", "users": 59, "seeds": [0], "split": {"strategy": "random"}, "models": models}
+    keep_evaluation(Workspace(toy_root), "shared", pipeline.ensure("index").fingerprint, report)
+    return report
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, toy_root: Path, evaluation: Path) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, toy_root: Path, evaluation: dict[str, Any]) -> Path:
     target = tmp_path_factory.mktemp("exported") / "model"
-    where = ["--data-dir", str(toy_root), "--run", "shared", "--evaluation", str(evaluation)]
-    shown = glta("export", "--format", "huggingface", *where, str(target))
+    shown = glta("export", "--format", "huggingface", "--data-dir", str(toy_root), "--run", "shared", str(target))
     assert shown.exit_code == 0, shown.output
     assert "personal data" in shown.stdout
     return target
@@ -62,7 +61,9 @@ def test_an_imported_run_answers_and_ranks_as_where_it_was_exported(
         questions = [Question(user, k=40, model=row) for user in users]
         for before, after in zip(here.answers(questions), there.answers(questions), strict=True):
             assert {**after, "run": "shared"} == before
-    # What is measured comes along as well: nothing of it has to be trained again.
+    assert there.measured() == here.measured()
+    assert there.metrics()["on"].to_list() == ["test", "test"]
+    # All of it comes along: nothing has to be trained again to measure it.
     stored = Workspace(tmp_path).required_run("taken")
     assert stored.finished
     assert stored.stages == Workspace(toy_root).required_run("shared").stages
@@ -130,11 +131,10 @@ def test_a_name_that_another_run_has_is_left_to_it(folder: Path, toy_root: Path,
         glta("import", str(tmp_path), "--data-dir", str(toy_root))
 
 
-def test_the_evaluation_of_another_run_is_no_part_of_the_card(
-    evaluation: Path, toy_root: Path, tmp_path: Path, run_toy: Run
-) -> None:
+def test_a_run_nobody_measured_says_so(toy_root: Path, tmp_path: Path, run_toy: Run) -> None:
     run_toy(stage=SERVING, name="other")
-    where = ["--data-dir", str(toy_root), "--run", "other", "--evaluation", str(evaluation)]
-    with pytest.raises(InputError, match="is of run shared"):
-        glta("export", "--format", "huggingface", *where, str(tmp_path / "new"))
-    assert not (tmp_path / "new").exists()
+    where = ["--data-dir", str(toy_root), "--run", "other"]
+    assert glta("export", "--format", "huggingface", *where, str(tmp_path / "new")).exit_code == 0
+    assert "Not measured on test items" in (tmp_path / "new" / "README.md").read_text()
+    with pytest.raises(InputError, match="means nothing with --format huggingface"):
+        glta("export", "--format", "huggingface", "--rank", "4", *where, str(tmp_path / "newer"))

@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 import glta_cli
+from glta_cli.answers.item_lists import names_between_commas
 from glta_cli.answers.question import Question
 from glta_cli.answers.run import Run
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.main import app
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.guests import guests_of
@@ -78,3 +79,33 @@ def test_a_title_as_it_is_spelt_comes_before_one_of_another_case() -> None:
     with pytest.raises(InputError, match="3 items are titled 'iT'") as caught:
         named.position("iT")
     assert "such as a, b, d" in str(caught.value.hint)
+
+
+def test_all_names_that_are_no_items_are_told_together(run: Run) -> None:
+    with pytest.raises(InputErrors) as caught:
+        run.recommend_for(["i3", "x1", "x2", "x1"])
+    assert [str(error).split("'")[1] for error in caught.value.errors] == ["x1", "x2"]
+    assert {error.location for error in caught.value.errors} == {"history"}
+
+
+def test_names_may_stand_on_lines_and_in_quotes() -> None:
+    assert names_between_commas('i3\n"Heat, 1995", i4,\r\n\ni5', "--history") == ("i3", "Heat, 1995", "i4", "i5")
+    with pytest.raises(InputError, match="cannot be read as a list"):
+        names_between_commas('"i3', "--history")
+
+
+def test_a_title_cut_at_its_comma_says_how_to_name_it() -> None:
+    with pytest.raises(InputError) as caught:
+        catalogue(a="Rock, The (1996)", b="Heat").position("Rock")
+    assert str(caught.value.hint).endswith("; a name with a comma stands in quotes of its own in a list")
+
+
+def test_a_model_that_has_not_read_a_history_is_named(run_toy: Callable[..., Any], toy_root: Path) -> None:
+    run_toy("fusion.terms=[encoder, llm]", "finetune.fusion=false", stage="serving-index", name="unread")
+    asked = ["recommend", "--run", "unread", "--history", "i3,i25", "--data-dir", str(toy_root)]
+    run = glta_cli.load("unread", toy_root)
+    assert run.answer(Question(history=("i3",), model="glta-llm"))["not_read_by"] == "the language model"
+    assert "not_read_by" not in run.answer(Question("u7"))
+    assert "not_read_by" not in run.answer(Question(history=("i3",), model="popularity"))
+    shown = CliRunner().invoke(app, asked).stdout
+    assert "\nwithout the language model, which has not read this history: --deep has it read\n" in shown

@@ -70,7 +70,8 @@ def never_seen(full: Pipeline, reduced: Pipeline, left_out: Callable[[str], bool
     places = np.array([ids.index(item) for item in prepared.item_ids])  # every item, in the other catalogue
     guests, seen, targets = (as_guests(part, people, places, len(ids)) for part in (train, valid, test))
     reader = DeepReader.of(reduced, index.artefact)
-    language, graph = reader.language_rows(guests), reader.graph_vectors(guests)
+    language = reader.language_rows(guests) if reader.reads_language else None
+    graph = reader.graph_vectors(guests)
 
     def ndcg(score: Scorer, users: NDArray[np.int64], wanted: Interactions, *masked: Interactions) -> float:
         ranked = np.stack([each.items for each in best_of(score, users, 10, ALL, *masked)])
@@ -109,8 +110,10 @@ def test_people_never_seen_are_served_nearly_as_well(shared_data: Path, tmp_path
         return Pipeline(name, recipe, workspace, device="cpu")
 
     everybody = pipeline("everybody", f"dataset.source={source}")
+    # The same linear row, so that two columns of a line are of one model.
+    terms = f"fusion.terms=[{Index(everybody.ensure('index')).row.rows[LINEAR]}, encoder, llm]"
     # Whom the full log keeps, the reduced one keeps, too: a user of five items must not fall for another's absence.
-    without_them = pipeline("without-a-tenth", f"dataset.source={reduced}", "dataset.kcore=0")
+    without_them = pipeline("without-a-tenth", f"dataset.source={reduced}", "dataset.kcore=0", terms)
     people, figures = never_seen(everybody, without_them, is_tenth)
     print(f"\n{people} people, NDCG@10")
     print(f"{'':24}{'trained on':>12}{'at once':>12}{'read':>12}")

@@ -17,8 +17,11 @@ import glta_cli
 from glta_cli.answers.question import Question
 from glta_cli.answers.run import Run
 from glta_cli.main import app
+from glta_cli.serving.choice import Choice
 from glta_cli.serving.fusion import FusionWeights
+from glta_cli.serving.guests import guests_of
 from glta_cli.serving.person_reasons import user_reasons
+from glta_cli.serving.recommender import answers_of_guests, answers_of_users
 from glta_cli.serving.rows import rows_held
 
 FUSED = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
@@ -130,6 +133,22 @@ def test_the_command_shows_what_speaks_for_an_item_and_against_it(
         assert f"{term['row']}: {SAID[term['how']]}" in lines
 
 
+@pytest.mark.parametrize("model", [None, "ease", "popularity"])
+def test_reasons_add_up_to_a_score_that_a_wish_has_a_part_in(run: Run, model: str | None) -> None:
+    row = rows_held(run.index)[model] if model else run.index.row
+    choice = Choice(liking=np.random.default_rng(0).normal(2, 3, 40).astype(np.float32), liking_weight=0.7)
+    nobody = guests_of([[]], 40)
+    known = answers_of_users(run.index, np.array([7, 33]), 5, row, choice, because=True)
+    for answer in [*known, *answers_of_guests(run.index, nobody, 5, row, choice, because=True)]:
+        assert len(answer["recommendations"]) == 5
+        for entry in answer["recommendations"]:
+            terms = entry["because"]["terms"]
+            assert (terms[-1]["row"], terms[-1]["how"]) == ("wish", "whole")
+            assert sum(term["score"] for term in terms) == pytest.approx(entry["score"], abs=1e-3)
+            for term in terms:
+                assert term["history"] + term["rest"] == pytest.approx(term["score"], rel=1e-3, abs=1e-4)
+
+
 # --------------------------------------------------------------------------------------------------- diversity
 
 
@@ -138,12 +157,12 @@ def test_no_diversity_is_the_ranking_itself(run: Run) -> None:
 
 
 def test_a_diverse_list_leaves_what_is_alike_to_others(run: Run) -> None:
-    def tastes(diversity: float) -> int:
-        titles = run.recommend(["u7"], k=8, diversity=diversity)["title"]
-        return len({title.rsplit(" ", 1)[0] for title in titles})
+    def alike(diversity: float) -> float:
+        items = run.catalogue.positions(run.recommend("u7", k=5, diversity=diversity)["item"].to_list())
+        return float(run.index.similarities(np.array(items))[np.triu_indices(5, 1)].mean())
 
-    assert tastes(0) == 1
-    assert tastes(0.9) == 2
+    assert alike(0.9) < alike(0.3) - 0.1
+    assert alike(0.3) <= alike(0)
 
 
 def test_a_diverse_list_has_as_many_items_as_are_left(run: Run) -> None:

@@ -84,19 +84,19 @@ def test_a_wish_in_other_words_finds_what_somebody_went_for(shared_data: Path, t
     told = words_unread(prepared.texts, wishes.tokenizer, context.recipe.text.tokens)
     train, valid, test = (prepared.split(name) for name in ("train", "valid", "test"))
 
-    asked, chosen_on, _ = figures(index, wishes, told, valid, CHOOSING, train)
+    asked, chosen_on, alone_then = figures(index, wishes, told, valid, CHOOSING, train)
     best = max(WEIGHTS, key=lambda weight: chosen_on[weight].mean())
     measured, found, alone = figures(index, wishes, told, test, MEASURED, train, valid)
-    print(f"\n{sum(map(bool, told)):,} of {len(told):,} items can be told; such as: {next(filter(None, told))}")
-    print(f"validation, {asked} users: " + "  ".join(f"{w:g} {chosen_on[w].mean():.4f}" for w in WEIGHTS))
-    print(f"test, {measured} users: " + "  ".join(f"{w:g} {found[w].mean():.4f}" for w in WEIGHTS))
-    print(
-        f"chosen on validation: {best:g}; test without {found[0.0].mean():.4f}, with {found[best].mean():.4f}, ", end=""
-    )
-    print(f"the wish alone {alone.mean():.4f}")
     gain = found[best] - found[0.0]
     draws = np.random.default_rng(0).choice(gain, (1000, len(gain))).mean(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
-    print(f"gain {gain.mean():.4f}, 95% interval {low:.4f} to {high:.4f}")
+    print(f"\n{sum(map(bool, told)):,} of {len(told):,} items can be told, such as the first by:")
+    print(f"  {next(filter(None, told))}")
+    print(f"{'weight of the wish':20}{f'validation ({asked:,} users)':>26}{f'test ({measured:,} users)':>22}")
+    for weight in WEIGHTS:
+        print(f"{weight:<20g}{chosen_on[weight].mean():26.4f}{found[weight].mean():22.4f}")
+    print(f"{'the wish alone':20}{alone_then.mean():26.4f}{alone.mean():22.4f}")
+    print(f"chosen on validation: {best:g}, on the test {gain.mean():.4f} better than none")
+    print(f"  (95% interval {low:.4f} to {high:.4f})")
     assert low > 0
     assert found[best].mean() > alone.mean()  # the person still counts

@@ -51,6 +51,7 @@ def test_the_recipe_says_what_every_column_is_with_an_example(glta, shop):
     for comment in ("such as C-0", "csv, fields between ';', encoding utf-8, decimal ,", "such as 10.03.2023 12:10"):
         assert f"# {comment}" in text
     assert "# ignored in log.csv: Preis (9,99)\n" in text
+    assert "# kept for --where in products.csv: price (3)\n" in text
     bare = [line for line in text.splitlines() if ": " in line and "#" not in line]
     assert bare == ["  name: table"]
 

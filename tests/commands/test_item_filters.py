@@ -151,11 +151,25 @@ def test_unknown_names_are_counted_and_none_but_unknown_ones_refused(made: Path,
     assert "among the 2 items that are chosen" in told.stdout
     answer = json.loads(glta(made, *words, "--json").stdout)
     assert (answer["among"], answer["remarks"]) == (2, ["1 of 3 names is no item's, such as 'NOPE'"])
+    with pytest.warns(UserWarning, match="1 of 2 names is no item's, such as 'NOPE'"):
+        assert run.recommend("C-01", only=["P-22", "NOPE"])["item"].to_list() == ["P-22"]
     with pytest.raises(InputError, match="not one of 2 names is the id or the title of an item, such as 'P-99'"):
         run.recommend(["C-01"], only=["P-99", "NOPE"])
     with pytest.raises(InputError) as refused:
         glta(made, "recommend", "--user", "C-01", "--except", "P-9")
     assert str(refused.value).startswith("--except: no item has the id or the title 'P-9'")
+
+
+def test_everyone_is_answered_by_the_same_choice(made: Path, run: Run, tmp_path: Path) -> None:
+    lists = tmp_path / "lists.csv"
+    words = ["recommend", "--users", "all", "-o", str(lists), "-k", "3", "--where", "category=shoes"]
+    told = glta(made, *words, "--except", "P-00,NOPE")
+    assert "1 of 2 names is no item's, such as 'NOPE'" in " ".join(told.stderr.split())
+    users = run.index.user_ids.tolist()
+    alone = run.recommend(users, 3, where="category=shoes", without="P-00")
+    written = pl.read_csv(lists)
+    assert written["item"].to_list() == alone["item"].to_list()
+    assert set(written["item"]) <= set(products().filter(MEANT["category=shoes"])["sku"]) - {"P-00"}
 
 
 @pytest.mark.parametrize(
@@ -195,6 +209,12 @@ def test_a_wrong_condition_is_told_before_anything_is_trained(tmp_path: Path, ti
     with pytest.raises(InputError, match="--where: 'category' is no condition"):
         glta(tmp_path, *words)
     assert not (tmp_path / "data" / "stages").exists()
+
+
+def test_a_published_run_chooses_without_its_dataset(own: Path) -> None:
+    shoes = found(own, "--where", "category=shoes")
+    shutil.rmtree(own / "data" / "stages" / "prepare")
+    assert found(own, "--where", "category=shoes") == shoes
 
 
 def forget_columns(folder: Path) -> None:

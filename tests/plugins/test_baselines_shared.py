@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from glta_baselines import shared_inverse
+from glta_baselines import choice, shared_inverse
 from glta_baselines.add_ease import AddEase
 from glta_baselines.ease import Ease, EaseText
 from glta_baselines.l3ae import L3ae
@@ -38,7 +38,7 @@ def nothing_kept() -> Iterator[None]:
 
 def forget() -> None:
     shared_inverse.release_inverse()
-    shared_inverse._chosen.clear()
+    choice._chosen.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +163,28 @@ def test_what_counts_for_more_makes_another_log(solved: list[tuple[str, float]])
     alike, heavier = given.fit(data)["weights"], given.fit(replace(data, train=weighted))["weights"]
     assert solved == [("float64", 5.0)] * 2
     assert not np.array_equal(alike, heavier)
+
+
+def test_what_was_chosen_for_a_log_is_not_searched_for_again(
+    solved: list[tuple[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = drawn(0)
+    first = EaseText(EaseTextSettings()).fit(data)
+    assert len(solved) > 1
+    solved.clear()
+    capsys.readouterr()
+    again = EaseText(EaseTextSettings()).fit(as_read_again(data))
+    assert [precision for precision, _ in solved] == ["float64"]
+    np.testing.assert_array_equal(again["weights"], first["weights"])
+    chosen = numbers_of(first)
+    told = f"ease-text: regularization {chosen['regularization']:g}, text_weight {chosen['text_weight']:g}"
+    assert f"{told}, as was chosen before" in capsys.readouterr().err
+    # Other texts, and another number that is given, are another choice.
+    solved.clear()
+    assert data.text_vectors is not None
+    EaseText(EaseTextSettings()).fit(replace(data, text_vectors=data.text_vectors[::-1].copy()))
+    EaseText(EaseTextSettings(text_weight=3.0)).fit(data)
+    assert [precision for precision, _ in solved].count("float32") >= 4
 
 
 def test_the_solution_goes_with_the_log(solved: list[tuple[str, float]]) -> None:

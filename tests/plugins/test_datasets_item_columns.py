@@ -155,6 +155,25 @@ def test_products_of_amazon_have_brand_categories_and_price(tmp_path: Path) -> N
     assert columns["B2"] == {"brand": None, "categories": None, "main_category": "Home", "price": None}
 
 
+def test_books_have_shelves_a_year_and_pages(tmp_path: Path) -> None:
+    loans = [{"user_id": "u", "book_id": str(book), "rating": 4, "date_added": ""} for book in (1, 2)]
+    shelves = [{"count": "9", "name": "to-read"}, {"count": "5", "name": "poetry"}, {"count": "2", "name": "war"}]
+    book = {"book_id": "1", "title": "Poems", "popular_shelves": shelves, "description": ""}
+    books = [
+        {**book, "publication_year": "1999", "num_pages": "120", "language_code": "eng", "average_rating": "4.25"},
+        {**book, "book_id": "2", "popular_shelves": [], "publication_year": "", "language_code": ""},
+    ]
+    for name, records in (("interactions", loans), ("books", books)):
+        with gzip.open(tmp_path / f"goodreads_{name}_poetry.json.gz", "wt") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+    columns = by_item(prepared(tmp_path, "goodreads-poetry", tmp_path))
+    assert columns["1"] == {
+        **{"shelves": ["poetry", "war"], "publication_year": 1999, "language_code": "eng", "num_pages": 120},
+        **{"average_rating": 4.25},
+    }
+    assert set(columns["2"].values()) == {None}
+
+
 def test_a_loader_written_before_has_none_and_is_as_right_as_before(tmp_path: Path) -> None:
     check_raw(RawDataset(pl.LazyFrame({"user": ["a"], "item": ["x"]})))
     (tmp_path / "log.csv").write_text("user,item\na,1\nb,2\n")

@@ -51,7 +51,7 @@ def test_sequences_tell_of_their_keys_lists_and_fields(tmp_path: Path) -> None:
         "key": ("item", "0"),
         "title": ("title", "Thing 0"),
         "brand": ("description", "B"),
-        "price": (None, "3.50"),
+        "price": ("filter", "3.50"),
     }
 
 

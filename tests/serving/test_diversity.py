@@ -121,5 +121,5 @@ def test_a_list_of_any_length_takes_little_memory() -> None:
 def test_what_is_no_share_is_refused(diversity: float) -> None:
     with pytest.raises(InputError, match="is not between 0 and 1") as caught:
         Question(diversity=diversity).require_sense()
-    assert caught.value.location == "--diversity"
+    assert caught.value.location == "diversity"
     assert caught.value.hint

@@ -68,7 +68,7 @@ def test_they_are_read_as_users_whom_an_update_took_in(
     guests, names = people(HISTORIES, index), [f"n{person}" for person in range(len(HISTORIES))]
     rows, vectors = reader.language_rows(guests, names), reader.graph_vectors(guests)
     alone = [reader.language_rows(people((each,), index), [name]) for each, name in zip(HISTORIES, names, strict=True)]
-    assert_allclose(np.concatenate(alone), rows, atol=ROUNDING)
+    assert_allclose(np.concatenate(alone), rows, rtol=1e-5, atol=ROUNDING)
 
     source = shutil.copytree(toy_table, tmp_path / "source")
     events = [
@@ -81,8 +81,8 @@ def test_they_are_read_as_users_whom_an_update_took_in(
     after = served("deep", Workspace(tmp_path / "workspace"))
     tensors = mapped_tensors(after.artefact.mapped_file("vectors.safetensors"))
     known = [after.user(name) for name in names]
-    assert_allclose(rows, tensors["rows"][known], atol=ROUNDING)
-    assert_allclose(vectors, tensors["graph_users"][known], atol=ROUNDING)
+    assert_allclose(rows, tensors["rows"][known], rtol=1e-5, atol=ROUNDING)
+    assert_allclose(vectors, tensors["graph_users"][known], rtol=1e-5, atol=ROUNDING)
 
     run = glta_cli.load("deep", tmp_path / "workspace")
     for name, history in zip(names, HISTORIES, strict=True):

@@ -98,6 +98,17 @@ def test_a_linear_term_takes_a_cube_of_the_items_and_a_solution_for_each_row(run
     assert operations(one, "refit-fit-linear") == solved
 
 
+def test_rows_of_one_solution_are_counted_once_in_a_large_catalogue(run_toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    terms = ("ease", "ease, l3ae, add-ease", "item-knn")
+    alone, small, ranked = (
+        operations(estimator(run_toy, f"fusion.terms=[{each}, encoder]"), "fit-linear") for each in terms
+    )
+    monkeypatch.setattr("glta_cli.stages.linear_rows.TOGETHER_BEYOND", 39)
+    large = operations(estimator(run_toy, "fusion.terms=[ease, l3ae, add-ease, encoder]"), "fit-linear")
+    assert small == pytest.approx(3 * alone)
+    assert large == pytest.approx(alone + 2 * ranked)
+
+
 def test_a_sequence_encoder_is_counted_by_the_places_of_its_histories(run_toy) -> None:
     def counted(*overrides: str) -> float:
         return operations(estimator(run_toy, "graph.encoder=sasrec", *overrides), "pretrain-graph")
