@@ -98,7 +98,8 @@ class Many:
             return
         if answered.without:
             say(f"[yellow]note[/]: nothing is left to recommend to {counted(answered.without, 'user')}")
-        rate = f", {answered.per_second:,.0f} users/s" if answered.users > answered.kept else ""
+        speed = answered.per_second
+        rate = f", {speed:,.{0 if speed >= 10 else 1}f} users/s" if answered.users > answered.kept else ""
         many = f"{counted(answered.rows, 'row')} for {counted(answered.users, 'user')}"
         where = "" if self.output == "-" else f" in {self.output}"
         say(_escaped(f"{many}{where} ({answered.seconds:.1f} s{rate})"))
