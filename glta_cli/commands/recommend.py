@@ -123,7 +123,7 @@ def recommend(
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend items to one user, to many, or to somebody who is in no file.
+    """Recommend items to users, or to somebody who is new.
 
     Without --recipe or --run it asks the latest finished run. With nothing prepared it runs the quickstart recipe from
     the start and says what it does meanwhile.

@@ -36,7 +36,7 @@ def serve(
     ] = 1.0,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Answer over HTTP from a finished run, without training anything.
+    """Answer over HTTP from a finished run, with a page.
 
     It needs the extra `serve`: pip install 'glta[serve]'. Once `glta update` publishes a new index of the run, that is
     taken up while requests go on; SIGTERM and Ctrl-C let what was asked be answered first.

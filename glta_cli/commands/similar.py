@@ -29,7 +29,7 @@ def similar(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the items most like one: by the graph, by their texts, or by the linear term.
+    """Show the items most like one, and by what they are.
 
     Without --run it asks the latest finished run.
 
