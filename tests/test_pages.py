@@ -247,8 +247,8 @@ def test_the_page_of_recipes_lists_every_recipe() -> None:
 def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
     sections = {
         "MovieLens-100K": "MovieLens-100K, step by step",
-        "Amazon Scientific": "Amazon Industrial and Scientific, every row",
-        "Amazon Sports": "Amazon Sports and Outdoors, every row",
+        "Amazon Scientific": "What is served by default: Amazon Scientific",
+        "Amazon Sports": "What is served by default: Amazon Sports",
         "MovieLens-1M": "MovieLens-1M, every row",
     }
     readme = section(text_of("README.md"), "Results")

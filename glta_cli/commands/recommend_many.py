@@ -55,9 +55,9 @@ class Many:
 
         with reading(run.artefact):
             row = row_called(run.index, self.question.model)
-            chosen = run.chosen(self.question)
+            remarks = run.remarks_on(self.question)
             asked = everyone(run.index) if self.ids is None else users_called(run.index, self.ids, self.where)
-        tell([*told(asked), *(() if chosen is None else chosen.remarks)])
+        tell([*told(asked), *remarks])
         processes = self._processes(asked, part_size(len(asked)))
         named, liking = AskedRun(run.name, run.dataset), run.liking_of(self.question)
         question = BatchQuestion(named, run.artefact.path, self.question, self.form, liking)
@@ -98,7 +98,8 @@ class Many:
             return
         if answered.without:
             say(f"[yellow]note[/]: nothing is left to recommend to {counted(answered.without, 'user')}")
-        rate = f", {answered.per_second:,.0f} users/s" if answered.users > answered.kept else ""
+        speed = answered.per_second
+        rate = f", {speed:,.{0 if speed >= 10 else 1}f} users/s" if answered.users > answered.kept else ""
         many = f"{counted(answered.rows, 'row')} for {counted(answered.users, 'user')}"
         where = "" if self.output == "-" else f" in {self.output}"
         say(_escaped(f"{many}{where} ({answered.seconds:.1f} s{rate})"))
