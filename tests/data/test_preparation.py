@@ -175,6 +175,7 @@ def test_the_manifest_names_files_by_hash_and_no_folder(shop, workspace):
         "interactions.parquet",
         "users.parquet",
         "items.parquet",
+        "item_columns.parquet",
     }
 
 
