@@ -210,6 +210,7 @@ def test_the_readme_is_a_front_door() -> None:
         "What it looks like",
         "Install",
         "Your own data",
+        "Recommendations anywhere",
         "Commands",
         "Results",
         "When to use something else",
@@ -246,8 +247,8 @@ def test_the_page_of_recipes_lists_every_recipe() -> None:
 def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
     sections = {
         "MovieLens-100K": "MovieLens-100K, step by step",
-        "Amazon Scientific": "Amazon Industrial and Scientific, every row",
-        "Amazon Sports": "Amazon Sports and Outdoors, every row",
+        "Amazon Scientific": "What is served by default: Amazon Scientific",
+        "Amazon Sports": "What is served by default: Amazon Sports",
         "MovieLens-1M": "MovieLens-1M, every row",
     }
     readme = section(text_of("README.md"), "Results")
@@ -290,17 +291,35 @@ def own_data(name: str) -> list[list[str]]:
     return [words for words in commands(text_of(name)) if "shop.yaml" in words]
 
 
+def in_words_of_the_shop(table: str) -> str:
+    """A table of the toy data with the ids that the pages name."""
+    return re.sub(r"(^|,)i3(?=,)", r"\1A-653", re.sub(r"(^|,)i5(?=,)", r"\1A-12", table, flags=re.M), flags=re.M)
+
+
 def test_own_data_in_two_commands(toy_table: Path, tmp_path: Path) -> None:
     init, recommend = own_data("README.md")
     log = (toy_table / "interactions.csv").read_text().replace("user,item", "customer,sku", 1)
-    (tmp_path / "log.csv").write_text(log.replace("u7,", "C-1007,"))
-    (tmp_path / "products.csv").write_text((toy_table / "items.csv").read_text())
+    (tmp_path / "log.csv").write_text(in_words_of_the_shop(log.replace("u7,", "C-1007,")))
+    head, *lines = in_words_of_the_shop((toy_table / "items.csv").read_text()).splitlines()
+    shelves = [f"{line},{'shoes' if number % 2 else 'coats'}" for number, line in enumerate(lines)]
+    (tmp_path / "products.csv").write_text("\n".join([f"{head},category", *shelves]) + "\n")
 
     glta(tmp_path, *init)
     answer = json.loads(glta(tmp_path, *recommend, *SMALL, "--set", "backbone.layers=null", "--json"))
 
     assert answer["user"] == "C-1007"
     assert len(answer["recommendations"]) == 10
+    shown = section(text_of("README.md"), "Recommendations anywhere")
+    for words in commands(shown):
+        if words[0] == "recommend":
+            glta(tmp_path, *words)
+    assert (tmp_path / "lists.parquet").is_file()
+    [example] = blocks(shown, "python")
+    *_, similar = example.splitlines()
+    told = example.replace(similar, f"print({similar}['item'].to_list())")
+    environment = os.environ | {"GLTA_DATA_DIR": str(tmp_path / "workspace")}
+    done = subprocess.run([sys.executable, "-c", told], env=environment, check=True, capture_output=True, text=True)
+    assert "A-12" in done.stdout
 
 
 def test_own_data_is_the_same_in_the_page_of_recipes() -> None:

@@ -152,7 +152,7 @@ def _identity(question: BatchQuestion, asked: AskedUsers) -> dict[str, Any]:
     """What has to be the same for parts of a stopped run to be gone on with."""
     return {
         "glta": __version__,
-        "question": fingerprint({**asdict(question), "index": question.index.name}),
+        "question": fingerprint([question.index.name, asdict(question.question), question.form]),
         "users": hashlib.sha256(asked.positions.tobytes()).hexdigest(),
         "part": part_size(len(asked)),
     }

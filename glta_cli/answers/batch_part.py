@@ -31,7 +31,7 @@ MOST_SCORES: Final = 1 << 24
 """Scores of a block, 64 MiB: of a catalogue of more than 131,072 items fewer users are scored at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BatchQuestion:
     """What is asked of every user; it can be sent to another process.
 
@@ -39,12 +39,14 @@ class BatchQuestion:
         run: that is asked, and the index it answers from.
         question: but for the user.
         form: of the rows.
+        liking: what the question's wish makes of all items, [I], read once for all processes; None of none.
     """
 
     run: AskedRun
     index: Path
     question: Question
     form: str
+    liking: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def answering(asked: BatchQuestion) -> Callable[[NDArray[np.int64]], Part]:
     """
     run = Run(asked.run, Artefact(asked.index))
     index, k = run.index, asked.question.k
-    row, choice = row_called(index, asked.question.model), run.choice_of(asked.question)
+    row, choice = row_called(index, asked.question.model), run.choice_of(asked.question, asked.liking)
     block = max(1, min(BLOCK, MOST_SCORES // index.seen.item_count))
     # What is in nobody's answers is masked as if these users had seen it: where there is nothing, a scorer serves all.
     shared = None if len(index.delisted) else index.scorer(index.seen, row=row)

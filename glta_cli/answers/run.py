@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glta_cli.answers.measured import measured
 from glta_cli.answers.published import required_index
@@ -255,17 +256,23 @@ class Run:
             said.append(f"from {counted(interactions, 'interaction')}{f' until {newest}' if newest else ''}")
         return as_html(self.name, said, self.measured())
 
-    def choice_of(self, question: Question) -> Choice:
-        """Which items may be answered to a question, whoever asks.
+    def chosen(self, question: Question) -> ChosenItems | None:
+        """The items a question leaves; None for all. The last choice is kept: many questions come with the same.
 
         Raises:
-            InputError: a condition or a name cannot be understood, no item is left, or nothing reads a wish.
+            InputError: a condition or a name cannot be understood, or no item is left.
         """
-        return self._choice(question, self._chosen(question))
+        key = question.only, question.without, question.where
+        last = self._last_chosen  # in one piece, as other threads choose too
+        if last is None or last[0] != key:
+            only, without, where = key
+            last = key, chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
+            self._last_chosen = last
+        return last[1]
 
     def remarks_on(self, question: Question) -> tuple[str, ...]:
-        """Sentences on names by which items are chosen and that no item has; raises as `choice_of`."""
-        chosen = self._chosen(question)
+        """Sentences on names by which items are chosen and that no item has; raises as `chosen`."""
+        chosen = self.chosen(question)
         return () if chosen is None else chosen.remarks
 
     def _warn_of(self, question: Question) -> None:
@@ -273,24 +280,38 @@ class Run:
         for remark in self.remarks_on(question):
             warnings.warn(remark, stacklevel=3)
 
-    def _choice(self, question: Question, chosen: ChosenItems | None) -> Choice:
+    def choice_of(self, question: Question, liking: NDArray[np.float32] | None = None) -> Choice:
+        """Which items may be answered to a question, and by what beside the person, whoever asks; raises as `chosen`.
+
+        Args:
+            liking: what its wish makes of all items, [I]; None of none.
+        """
+        chosen = self.chosen(question)
         return Choice(
             None if chosen is None else chosen.allowed,
             question.include_seen,
             Diversity(question.diversity, self.index.similarities) if question.diversity else None,
-            None if question.wish is None else self.readers.liking(question.wish),
+            liking,
             question.wish_weight,
         )
+
+    def liking_of(self, question: Question) -> NDArray[np.float32] | None:
+        """What its wish makes of all items, float32 [I], by the model that read their texts; None of none.
+
+        Raises:
+            InputError: the run has read no item texts.
+        """
+        return None if question.wish is None else self.readers.liking(question.wish)
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
         """The lists of questions that differ in the person alone."""
         first = alike[0]
         # Whoever cannot be answered is told before a model is loaded.
         with reading(self.artefact):
-            row, chosen = row_called(self.index, first.model), self._chosen(first)
+            row, chosen = row_called(self.index, first.model), self.chosen(first)
             guests = self._guests(alike) if first.user is None else None
             users = positions_called(self.index, [each.user for each in alike if each.user is not None], self._asked)
-        choice = self._choice(first, chosen)
+        choice = self.choice_of(first, self.liking_of(first))
         reader = self._reader_for(row) if first.deep else None
         read = NOT_READ if reader is None or guests is None else reader(guests)
         with reading(self.artefact):
@@ -318,16 +339,6 @@ class Run:
         histories = [self.catalogue.positions(question.history or (), "history") for question in asked]
         met = self.index.history
         return guests_of(histories, met.item_count, weighted=met.weights is not None)
-
-    def _chosen(self, question: Question) -> ChosenItems | None:
-        """The items a question leaves; None for all. The last choice is kept: many questions come with the same."""
-        key = question.only, question.without, question.where
-        last = self._last_chosen  # in one piece, as other threads choose too
-        if last is None or last[0] != key:
-            only, without, where = key
-            last = key, chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
-            self._last_chosen = last
-        return last[1]
 
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:

@@ -113,7 +113,8 @@ def evaluate(
         show_json(report)
     else:
         show_table(report_tables(report) if climbed is None else ladder_tables(report, beside=bool(compared)))
-    if pipeline.recorded:
+    # Of other settings than the run's, or of other splits, it is no figure of the run.
+    if not others and (recipe is not None or not (overrides or seed is not None)):
         keep_evaluation(pipeline.workspace, pipeline.name, pipeline.ensure("index").fingerprint, report)
     if report_path is not None:
         write_report(pipeline, report, report_path)

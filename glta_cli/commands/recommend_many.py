@@ -55,13 +55,12 @@ class Many:
 
         with reading(run.artefact):
             row = row_called(run.index, self.question.model)
-            run.choice_of(self.question)
-            tell(run.remarks_on(self.question))
+            remarks = run.remarks_on(self.question)
             asked = everyone(run.index) if self.ids is None else users_called(run.index, self.ids, self.where)
-        for line in told(asked):
-            say(f"[yellow]note[/]: {_escaped(line)}")
+        tell([*told(asked), *remarks])
         processes = self._processes(asked, part_size(len(asked)))
-        question = BatchQuestion(AskedRun(run.name, run.dataset), run.artefact.path, self.question, self.form)
+        named, liking = AskedRun(run.name, run.dataset), run.liking_of(self.question)
+        question = BatchQuestion(named, run.artefact.path, self.question, self.form, liking)
         say(_escaped(f"run {run.name} (dataset {run.dataset}), by {row.sentence()}"))
         if self.output == STANDARD_OUTPUT:
             self._say(run, asked, answer_into_stdout(question, asked, processes))
@@ -99,7 +98,8 @@ class Many:
             return
         if answered.without:
             say(f"[yellow]note[/]: nothing is left to recommend to {counted(answered.without, 'user')}")
-        rate = f", {answered.per_second:,.0f} users/s" if answered.users > answered.kept else ""
+        speed = answered.per_second
+        rate = f", {speed:,.{0 if speed >= 10 else 1}f} users/s" if answered.users > answered.kept else ""
         many = f"{counted(answered.rows, 'row')} for {counted(answered.users, 'user')}"
         where = "" if self.output == "-" else f" in {self.output}"
         say(_escaped(f"{many}{where} ({answered.seconds:.1f} s{rate})"))
@@ -127,6 +127,12 @@ def many_asked(
         return None
     if question.history is not None:
         raise InputError("a history is of one person", location="--history", hint="--json > FILE keeps that list")
+    for asked, name, hint in (
+        (question.because, "--because", "reasons are shown beside a list: ask for it by --user"),
+        (question.deep, "--deep", "the users of the log were read when the index was made"),
+    ):
+        if asked:
+            raise InputError("it is not for the lists of many users", location=name, hint=hint)
     if users is not None and ids:
         raise InputError("users are named twice", location="--user", hint="name them one by one, or by --users")
     if users is None and not ids:
@@ -134,6 +140,12 @@ def many_asked(
     if output is None:
         hint = "-o out.parquet, .csv or .jsonl writes a file; -o - prints lines"
         raise InputError("the lists of many users need a place to go to", location="--users", hint=hint)
+    if question.because:
+        hint = "--user ID --because --json > FILE keeps those of one list"
+        raise InputError("lists of many users have no place for reasons", location="--because", hint=hint)
+    if question.deep:
+        hint = "it is for the history of somebody who is in no file"
+        raise InputError("users of the log were read when the index was made", location="--deep", hint=hint)
     from glta_cli.answers.asked_users import EVERYONE, ids_in
     from glta_cli.answers.batch_formats import STANDARD_OUTPUT, format_of
     from glta_cli.answers.kept_parts import require_place

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from glta_cli.core.errors import InputError
+from glta_cli.data.growth import same_source
 from glta_cli.data.prepared import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, PreparedDataset
 from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.rows import Row
@@ -24,7 +25,8 @@ def drawn_again(pipeline: Pipeline, settings: EvaluateSettings) -> list[Pipeline
     They are no runs of the workspace, and no logger is told.
 
     Raises:
-        InputError: the split draws nothing, as a given one that lacks no part, or its source is not there any more.
+        InputError: the split draws nothing, as a given one that lacks no part, or its source is not there any more, or
+            another by now.
     """
     recipe = pipeline.recipe
     split = recipe.dataset.split
@@ -40,7 +42,7 @@ def drawn_again(pipeline: Pipeline, settings: EvaluateSettings) -> list[Pipeline
         changed = recipe.model_copy(update={"dataset": dataset, "loggers": {}})
         other = Pipeline(pipeline.name, changed, pipeline.workspace, device=pipeline.device)
         other.named_after = (*pipeline.named_after, f"draw {seed}")
-        other.recorded = False
+        other.recorded, other.source = False, pipeline.source
         # Before anything is trained: a source that is gone is told now.
         _require_another(pipeline.prepared(), other.prepared())
         found.append(other)
@@ -48,7 +50,13 @@ def drawn_again(pipeline: Pipeline, settings: EvaluateSettings) -> list[Pipeline
 
 
 def _require_another(drawn: PreparedDataset, again: PreparedDataset) -> None:
-    """Raise `InputError` where another seed gave the same split: its figures would count one draw for several."""
+    """Raise `InputError` where the draws are no draws of one dataset, or one and the same, counted for several."""
+    if not same_source(drawn, again):
+        raise InputError(
+            "the source says something else by now than what the run was trained on: draws would be of two datasets",
+            location="evaluate.draws",
+            hint="--refresh reads the source again for all of them, and trains what depends on it",
+        )
     outputs = [each.artefact.manifest["outputs"] for each in (drawn, again)]
     if all(outputs[0].get(name) == outputs[1].get(name) for name in (INTERACTIONS_FILE, USERS_FILE, ITEMS_FILE)):
         raise InputError(

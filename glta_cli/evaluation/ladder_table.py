@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,10 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from glta_cli.core.counts import counted
-from glta_cli.evaluation.tables import report_tables
+from glta_cli.evaluation.tables import folded, report_tables
 
 TITLE: Final = "What the language model adds"
-_COLUMNS: Final = 78
 
 
 def ladder_tables(report: Mapping[str, Any], *, beside: bool) -> Group:
@@ -32,7 +30,7 @@ def ladder_table(report: Mapping[str, Any]) -> Table:
     ladder = report["ladder"]
     draws = report.get("draws", [])
     notes = [*([f"of the first of {len(draws)} draws of the split"] if draws else []), *ladder_notes(ladder)]
-    lines = [line for about in notes for line in textwrap.wrap(about, _COLUMNS, subsequent_indent="  ")]
+    lines = list(folded(notes))
     table = Table(
         title=escape(f"{TITLE}\n{report['dataset']}, run {report['run']}: {counted(ladder['users'], 'test user')}"),
         caption=escape("\n".join(lines)),

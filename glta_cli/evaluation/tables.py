@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import stdev
 from typing import Any
@@ -15,6 +16,7 @@ from glta_cli.core.counts import counted
 from glta_cli.evaluation.parts_table import parts_table
 
 SHOWN_METRICS = ("ndcg", "recall", "precision")
+COLUMNS = 78
 SPREAD_METRIC = "ndcg@10"
 
 
@@ -79,8 +81,7 @@ def costs_table(report: Mapping[str, Any]) -> Table:
     several = len(report["seeds"]) > 1
     about = [
         "fit: training with all it needs but the prepared data; peak: of the whole process meanwhile",
-        *tuned_lines(report),
-        *chosen_lines(report),
+        *folded([*tuned_lines(report), *chosen_lines(report)]),
     ]
     table = _table("cost", "\n".join(about))
     for name in ("fit\nseconds", "peak\nMiB", "users ranked\na second"):
@@ -130,6 +131,12 @@ def tuned_lines(report: Mapping[str, Any]) -> Iterator[str]:
         shown = dict(_leaves(report["settings"][name]))
         chosen = ", ".join(f"{_shortest(key, varied)} {shown[key]}" for key in varied if key in shown)
         yield f"{name}, tuned on validation: {chosen or 'one setting'} (best of {len(tried)})"
+
+
+def folded(lines: Sequence[str]) -> Iterator[str]:
+    """The lines within 80 columns, what goes on indented."""
+    for line in lines:
+        yield from textwrap.wrap(line, COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def chosen_lines(report: Mapping[str, Any]) -> Iterator[str]:

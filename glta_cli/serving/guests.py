@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.errors import InputError
-from glta_cli.graph.user_map import UserMap
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
@@ -119,19 +117,6 @@ def without_language(index: Index, row: ServedRow) -> ServedRow:
     return replace(row, terms=kept, weights=fusion, figure=None, tried=0)
 
 
-@lru_cache(maxsize=4)  # of one that stores none it is looked for but once
-def user_map_of(index: Index) -> UserMap:
-    """How people who are in no file follow from their items in this index."""
-    found = index.user_map()
-    if found is None:
-        # An index of an earlier version: found as it would have been, which takes torch.
-        from glta_cli.graph.cold_start import user_map
-
-        users, columns = index.graph_vectors()
-        found = user_map(np.array(users), np.ascontiguousarray(columns.T), index.history)
-    return found
-
-
 def _term_scorer(
     index: Index,
     term: str,
@@ -144,7 +129,7 @@ def _term_scorer(
         columns = index.graph_vectors()[1]  # [d, I]
         vectors = read.graph_users
         if vectors is None:
-            vectors = user_map_of(index).vectors_of(_means(columns, guests), guests.counts > 0)
+            vectors = index.user_map.vectors_of(_means(columns, guests), guests.counts > 0)
         return product_scorer(vectors, columns.T)
     if term == LANGUAGE:
         assert read.language_rows is not None, "without rows there is no such term"

@@ -170,9 +170,17 @@ class Index:
         """How many met each item, float32 [I]."""
         return np.bincount(self.history.items, minlength=self.history.item_count).astype(np.float32)
 
-    def user_map(self) -> UserMap | None:
-        """How people who are in no file follow from their items; None where an earlier version wrote none."""
-        return stored_user_map(self._tensors)
+    @cached_property
+    def user_map(self) -> UserMap:
+        """How people who are in no file follow from their items."""
+        found = stored_user_map(self._tensors)
+        if found is None:
+            # An index of an earlier version: found as it would have been, which takes torch.
+            from glta_cli.graph.cold_start import user_map
+
+            users, columns = self.graph_vectors()
+            found = user_map(np.array(users), np.ascontiguousarray(columns.T), self.history)
+        return found
 
     def graph_vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The encoder's vectors of users, [U, d], and of items as columns, [d, I]."""

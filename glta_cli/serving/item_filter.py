@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from glta_cli.core.counts import counted, first_of
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.serving.conditions import LOCATION, Condition, condition_of
+from glta_cli.serving.nearest_ids import nearest_ids
 from glta_cli.workspace.artefact import MANIFEST, Artefact
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 # Polars is imported where a filter is used: an answer without one takes a tenth of a second.
 
 NEAREST: Final = 3
-# With so many values one that no item has is compared for its spelling.
-MOST_COMPARED: Final = 10_000
 # Whole numbers of more are compared as floats.
 MOST_DIGITS: Final = 18
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
@@ -278,12 +277,9 @@ def _required(column: pl.Series, value: str, known: pl.Series, written: pl.Serie
     wanted = str(_blind(pl.Series([value]))[0])
     if (known == wanted).any():
         return wanted
-    from difflib import get_close_matches
-
-    written = written.drop_nulls().sort()
-    spelt = dict(zip(_blind(written).to_list(), written.to_list(), strict=True))
-    close = [spelt[each] for each in get_close_matches(wanted, list(spelt)[:MOST_COMPARED], NEAREST, 0.6)]
-    within = [each for key, each in spelt.items() if wanted in key and each not in close]
+    names = written.drop_nulls().sort().to_list()
+    close = nearest_ids(value, names)
+    within = [each for each in names if wanted in each.lower() and each not in close]
     several = (column.explode() if isinstance(column.dtype, pl.List) else column).drop_nulls().alias("value")
     frequent = several.value_counts(sort=True).head(NEAREST)["value"].to_list()
     near = [*close, *sorted(within, key=len)][:NEAREST]

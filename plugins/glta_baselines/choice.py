@@ -99,7 +99,7 @@ class Climb:
         best = self.tried[tuple(self.numbers.values())]
         chosen = ", ".join(f"{name} {self.numbers[name]:g}" for name in names)
         say(f"  {self.row}: {chosen}")
-        say(f"    validation NDCG@10 {best:.4f}, the best of {len(self.tried)} tried")
+        say(f"    (validation NDCG@10 {best:.4f}, the best of {len(self.tried)} tried)")
 
 
 def unchosen(

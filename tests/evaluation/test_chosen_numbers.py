@@ -34,6 +34,10 @@ def test_the_report_shows_the_numbers_that_rows_chose(pipeline: Pipeline) -> Non
     for name, chosen in found["chosen"].items():
         assert all(isinstance(value, float) and value >= 0 for value in chosen.values())
         assert found["settings"][name] == {**listed[name], **chosen}
+    many = {"regularization": 1234.5, "text_share": 0.95, "text_regularization": 123.4, "recency": 0.25}
+    long = {**found, "chosen": {"add-ease": many}}
+    assert len(next(chosen_lines(long))) > 80
+    assert max(map(len, str(costs_table(long).caption).splitlines()[1:])) <= 80
     lines = list(chosen_lines(found))
     assert (
         lines[0]

@@ -355,6 +355,21 @@ def test_a_split_that_is_the_same_from_every_seed_is_not_drawn_again(run_toy: Ca
     assert caught.value.location == "evaluate.draws"
 
 
+def test_draws_are_of_one_dataset_and_of_no_log_that_changed_since(
+    tiny_recipe: Callable[..., Recipe], toy_root: Path, toy_table: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text((toy_table / "interactions.csv").read_text())
+    pipeline = Pipeline("changing", tiny_recipe(f"dataset.source={log}"), Workspace(toy_root), device="cpu")
+    settings = pipeline.recipe.evaluate.model_copy(update={"draws": 2})
+    assert len(drawn_again(pipeline, settings)) == 1
+    with log.open("a") as file:
+        file.write("u1,i39,1600009999\n")
+    with pytest.raises(InputError, match="draws would be of two datasets") as caught:
+        drawn_again(pipeline, settings)
+    assert "--refresh" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize("validated", [True, False])
 def test_a_given_split_is_drawn_again_only_where_it_lacks_validation(
     tiny_recipe: Callable[..., Recipe], toy_root: Path, tmp_path: Path, validated: bool

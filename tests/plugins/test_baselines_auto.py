@@ -230,3 +230,12 @@ def test_users_in_common_are_counted_in_the_memory_of_what_they_fill() -> None:
     histories = np.zeros((300, items))
     histories[train.users, train.items] = 1
     np.testing.assert_array_equal(counts, histories.T @ histories)
+
+
+def test_what_was_chosen_is_told_within_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = {"regularization": 1234.5, "text_share": 0.95, "text_regularization": 1234.5}
+    climb = Climb("add-ease", lambda _: 0.1234, numbers, {tuple(numbers.values()): 0.1234})
+    climb.tell(list(numbers))
+    lines = capsys.readouterr().err.splitlines()
+    assert "the best of 1 tried" in lines[-1]
+    assert max(map(len, lines)) <= 80
