@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.interruption import stops_after
@@ -29,6 +30,19 @@ def bars_made_by(make: Callable[..., Bar]) -> Iterator[None]:
         yield
     finally:
         _bar_makers.remove(make)
+
+
+_shown: ContextVar[bool] = ContextVar("_shown", default=True)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Inside, in this thread alone, progress bars are not shown: nobody sits before what a service does for others."""
+    before = _shown.set(False)
+    try:
+        yield
+    finally:
+        _shown.reset(before)
 
 
 @contextmanager
@@ -68,7 +82,7 @@ def progress_bar(
         "leave": not within_another,
         "dynamic_ncols": interactive,
         "mininterval": 0.2 if interactive else 10.0,
-        "disable": is_quiet(),
+        "disable": is_quiet() or not _shown.get(),
         "stops": stops,
     }
     if within_another:

@@ -20,6 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from glta_cli.core.counts import counted
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.terminal import say
+from glta_cli.web.guards import LINGER_SECONDS
+from glta_cli.web.refusals import Problem, response
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -31,6 +33,11 @@ BACKLOG: Final = 2_048
 # Connections beside requests: each costs a descriptor, and a process commonly has 1,024 of them.
 MOST_CONNECTIONS: Final = 900
 KEEP_ALIVE_SECONDS: Final = 30
+NO_REQUEST: Final = Problem(
+    where="request",
+    what="it is no request of HTTP, or its address and headers are too long",
+    hint="POST /v1/recommendations takes long lists in its body",
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -88,20 +95,26 @@ def _not_bound(error: OSError, host: str, port: int) -> GltaError:
 
 
 class PromptProtocol(H11Protocol):
-    """uvicorn's HTTP over h11, but a connection that does not come to the end of a request's head is closed.
+    """uvicorn's HTTP over h11, but for connections that say nothing, and for what is no request.
 
-    uvicorn waits for that without end, so that connections which say nothing could take all there are.
+    uvicorn waits for the end of a request's head without end, so that connections which say nothing could take all
+    there are; here they are closed. And what is no request, or has a head too long, is told so as everything else is.
     """
 
     head_seconds: float
     _waiting_for_head: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         super().data_received(data)
+        if self._refused:
+            return
         if self._at_work():
             self._end_waiting()
         elif self._waiting_for_head is None:
@@ -110,6 +123,21 @@ class PromptProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_waiting()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong; what still comes is dropped for a while, since bytes unread take the answer with them."""
+        self._refused = True
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()
+            return
+        answer = response(400, [NO_REQUEST])
+        headers = [("content-type", answer.media_type or ""), ("content-length", str(len(answer.body)))]
+        begin = h11.Response(status_code=400, headers=[*headers, ("connection", "close")], reason=b"Bad Request")
+        for event in (begin, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.write_eof()
+        self._end_waiting()
+        self._waiting_for_head = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _at_work(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from glta_cli.answers.question import Question
 from glta_cli.answers.run import Run
+from glta_cli.core.progress import without_bars
 from glta_cli.core.threads import permitted_threads
 from glta_cli.web.gathering import Gatherer, QueueFullError
 from glta_cli.web.limits import Limits
@@ -86,4 +87,5 @@ class Service:
 
     def _answers(self, questions: Sequence[Question]) -> Sequence[dict[str, Any]]:
         # All of a batch from one index, whatever is published meanwhile.
-        return self.run.answers(questions)
+        with without_bars():
+            return self.run.answers(questions)

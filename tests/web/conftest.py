@@ -105,7 +105,7 @@ def serve(served_root: Path) -> Iterator[Callable[..., Server]]:
         started.append(server)
         for stream, kept in ((process.stdout, server.out), (process.stderr, server.err)):
             threading.Thread(target=lambda s=stream, k=kept: k.extend(s), daemon=True).start()
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300  # a busy machine
         while not any("Ctrl-C" in line for line in server.out) and process.poll() is None:
             assert time.monotonic() < until, "it does not listen"
             time.sleep(0.02)

@@ -29,11 +29,15 @@ def test_histories_that_are_read_are_answered_as_by_the_command(
     assert 'glta_batch_size_count{by="language model"} 1.0' in client.get("/metrics").text
 
 
-def test_wishes_are_answered_as_by_the_command(client: TestClient, served_root: Path) -> None:
-    run = glta_cli.load("served", served_root)
+def test_wishes_are_answered_as_by_the_command_and_without_a_word_in_the_log(
+    client: TestClient, served_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wish = {"wish": "a garden book", "wish_weight": 2.0}
-    assert client.post(ASK, json={"user": "u7", **wish}).json() == run.answer(Question(user="u7", **wish))
-    assert client.post(ASK, json=wish).json() == run.answer(Question(**wish))
+    of_user, of_anybody = (client.post(ASK, json={**person, **wish}).json() for person in ({"user": "u7"}, {}))
+    assert "read wishes" not in capsys.readouterr().err
+    run = glta_cli.load("served", served_root)
+    assert of_user == run.answer(Question(user="u7", **wish))
+    assert of_anybody == run.answer(Question(**wish))
 
 
 def test_whoever_comes_when_too_many_wait_is_told_when_to_ask_again_and_others_are_answered(

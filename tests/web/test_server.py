@@ -155,6 +155,17 @@ def test_a_body_that_is_far_too_long_has_its_answer_though_it_is_not_read_to_the
     assert server.get(USER).status_code == 200
 
 
+@pytest.mark.parametrize("head", [b"GET /" + b"x" * 500_000, b"\x16\x03\x01\r\n\r\n"], ids=["too long", "no HTTP"])
+def test_what_is_no_request_has_its_answer(serve: Callable[..., Any], head: bytes) -> None:
+    server = serve()
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    connection.sendall(head)
+    status, answer = received(connection)
+    assert (status, answer["error"]["where"]) == (400, "request")
+    assert connection.recv(1) == b""
+    assert server.get(USER).status_code == 200
+
+
 def test_others_cannot_ask_without_a_token(serve: Callable[..., Any], tmp_path: Path) -> None:
     refused = serve("--host", "0.0.0.0")
     assert refused.process.wait(60) == 2
