@@ -55,9 +55,9 @@ class Many:
 
         with reading(run.artefact):
             row = row_called(run.index, self.question.model)
-            remarks = run.remarks_on(self.question)
+            chosen = run.chosen(self.question)
             asked = everyone(run.index) if self.ids is None else users_called(run.index, self.ids, self.where)
-        tell([*told(asked), *remarks])
+        tell([*told(asked), *(() if chosen is None else chosen.remarks)])
         processes = self._processes(asked, part_size(len(asked)))
         named, liking = AskedRun(run.name, run.dataset), run.liking_of(self.question)
         question = BatchQuestion(named, run.artefact.path, self.question, self.form, liking)
@@ -140,6 +140,12 @@ def many_asked(
     if output is None:
         hint = "-o out.parquet, .csv or .jsonl writes a file; -o - prints lines"
         raise InputError("the lists of many users need a place to go to", location="--users", hint=hint)
+    if question.because:
+        hint = "--user ID --because --json > FILE keeps those of one list"
+        raise InputError("lists of many users have no place for reasons", location="--because", hint=hint)
+    if question.deep:
+        hint = "it is for the history of somebody who is in no file"
+        raise InputError("users of the log were read when the index was made", location="--deep", hint=hint)
     from glta_cli.answers.asked_users import EVERYONE, ids_in
     from glta_cli.answers.batch_formats import STANDARD_OUTPUT, format_of
     from glta_cli.answers.kept_parts import require_place

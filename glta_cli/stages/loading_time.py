@@ -10,6 +10,7 @@ from glta_cli.language.memory_plan import architecture_of
 from glta_cli.language.model_memory import meta_model, parameter_count
 from glta_cli.plugin.architecture import exit_after
 from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import reads_text
 
 # Of weights, read from a disk and laid out; a choice, on the safe side of what two machines without a GPU did.
 PARAMETERS_A_SECOND = 5e7
@@ -30,6 +31,8 @@ def tell_loading(recipe: Recipe, purpose: str) -> None:
 
 def loading_seconds(recipe: Recipe) -> float:
     """About how long the recipe's backbone takes to load, by the number of its parameters."""
+    if not reads_text(recipe):
+        return 0.0  # a control without a language model
     config = architecture_of(recipe)
     if recipe.backbone.layers is not None:
         exit_after(config, recipe.backbone.layers)

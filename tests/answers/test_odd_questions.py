@@ -109,3 +109,13 @@ def test_a_model_that_has_not_read_a_history_is_named(run_toy: Callable[..., Any
     assert "not_read_by" not in run.answer(Question(history=("i3",), model="popularity"))
     shown = CliRunner().invoke(app, asked).stdout
     assert "\nwithout the language model, which has not read this history: --deep has it read\n" in shown
+
+
+@pytest.mark.parametrize("option", ["--because", "--deep"])
+def test_what_many_lists_cannot_have_is_refused(run: Run, toy_root: Path, tmp_path: Path, option: str) -> None:
+    output = tmp_path / "lists.jsonl"
+    asked = ["recommend", "--users", "all", "-o", str(output), option, "--run", run.name, "--data-dir", str(toy_root)]
+    refused = CliRunner().invoke(app, asked)
+    assert isinstance(refused.exception, InputError)
+    assert refused.exception.location == option
+    assert not output.exists()

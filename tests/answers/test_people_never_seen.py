@@ -24,7 +24,7 @@ from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.recipe.files import load_recipe
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
 from glta_cli.serving.choice import ALL, best_of
-from glta_cli.serving.guests import guest_scorer
+from glta_cli.serving.guests import PeopleRead, guest_scorer
 from glta_cli.serving.index import Index
 from glta_cli.serving.rows import rows_held
 from glta_cli.serving.served_row import POPULARITY, ServedRow
@@ -71,7 +71,7 @@ def never_seen(full: Pipeline, reduced: Pipeline, left_out: Callable[[str], bool
     guests, seen, targets = (as_guests(part, people, places, len(ids)) for part in (train, valid, test))
     reader = DeepReader.of(reduced, index.artefact)
     language = reader.language_rows(guests) if reader.reads_language else None
-    graph = reader.graph_vectors(guests)
+    of_models = PeopleRead(language, reader.graph_vectors(guests))
 
     def ndcg(score: Scorer, users: NDArray[np.int64], wanted: Interactions, *masked: Interactions) -> float:
         ranked = np.stack([each.items for each in best_of(score, users, 10, ALL, *masked)])
@@ -85,7 +85,7 @@ def never_seen(full: Pipeline, reduced: Pipeline, left_out: Callable[[str], bool
         if kind != LANGUAGE:
             at_once = ndcg(guest_scorer(index, row, guests)[0], everybody, targets, guests, seen)
         if {LANGUAGE, ENCODER} & set(row.terms):
-            read = ndcg(guest_scorer(index, row, guests, language, graph)[0], everybody, targets, guests, seen)
+            read = ndcg(guest_scorer(index, row, guests, of_models)[0], everybody, targets, guests, seen)
         figures[f"{kind}: {row.name}"] = with_them, at_once, read
     return len(people), figures
 

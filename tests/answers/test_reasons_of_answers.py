@@ -133,6 +133,25 @@ def test_the_command_shows_what_speaks_for_an_item_and_against_it(
         assert f"{term['row']}: {SAID[term['how']]}" in lines
 
 
+def test_of_the_language_model_reasons_are_what_it_reads_without_the_item(
+    run_toy: Callable[..., Any], toy_root: Path
+) -> None:
+    run_toy("fusion.terms=[encoder, llm]", "finetune.fusion=false", stage="serving-index", name="unread")
+    run = glta_cli.load("unread", toy_root)
+    both = Question(history=("i3", "i25"), k=40, include_seen=True, deep=True, because=True)
+    rest = {entry["item"]: entry["score"] for entry in run.answer(replace(both, history=("i25",)))["recommendations"]}
+    for entry in run.answer(both)["recommendations"]:
+        [term] = entry["because"]["terms"]
+        assert (term["row"], term["how"]) == ("glta-llm", "left out")
+        assert term["score"] == pytest.approx(entry["score"], abs=1e-4)
+        [part] = [each["part"] for each in entry["because"]["history"] if each["item"] == "i3"]
+        assert part == pytest.approx(entry["score"] - rest[entry["item"]], abs=2e-4)
+    # Of a user of the log it is left whole unless histories are read.
+    for deep, how in ((False, "whole"), (True, "left out")):
+        answer = run.answer(Question("u7", k=2, deep=deep, because=True))
+        assert [term["how"] for term in answer["recommendations"][0]["because"]["terms"]] == [how]
+
+
 @pytest.mark.parametrize("model", [None, "ease", "popularity"])
 def test_reasons_add_up_to_a_score_that_a_wish_has_a_part_in(run: Run, model: str | None) -> None:
     row = rows_held(run.index)[model] if model else run.index.row

@@ -1,6 +1,6 @@
 """Requests a second and how long they take, of `glta serve` on loopback: known users, then histories of new ones.
 
-python tests/benchmarks/serving_load.py [--run NAME] [--seconds S] [--rate R] [--callers N] [--json]
+python tests/benchmarks/serving_load.py [--run NAME] [--seconds S] [--rate R] [--callers N] [--plain]
 
 Callers of one process ask as fast as they are answered, each on a connection of its own, which says how many requests a
 second there are at most. Then requests come at a fixed rate, each counted from when it was due, whether or not a
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import httpx
 
@@ -57,7 +58,9 @@ def main() -> None:
         "known users": [request({"user": user}) for user in users],
         "histories": [request({"history": items}) for items in named if items],
     }
-    command = [sys.executable, "-m", "glta_cli", "serve", "--run", run.name, "--port", "0"]
+    plain = [sys.executable, str(Path(__file__).with_name("plain_service.py")), "--run", run.name]
+    ours = [sys.executable, "-m", "glta_cli", "serve", "--run", run.name, "--port", "0"]
+    command = plain if options.plain else ours
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         try:
             port = port_of(service)
@@ -86,6 +89,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second where they come at a fixed rate")
     parser.add_argument("--callers", type=int, default=16, help="connections that ask as fast as they are answered")
+    parser.add_argument("--plain", action="store_true", help="load FastAPI without glta serve (plain_service.py)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     return parser.parse_args()
 
