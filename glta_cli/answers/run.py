@@ -270,18 +270,14 @@ class Run:
             self._last_chosen = last
         return last[1]
 
-    def remarks_on(self, question: Question) -> tuple[str, ...]:
-        """Sentences on names by which items are chosen and that no item has; raises as `chosen`."""
-        chosen = self.chosen(question)
-        return () if chosen is None else chosen.remarks
-
     def _warn_of(self, question: Question) -> None:
         """A frame has no place for what is said beside it."""
-        for remark in self.remarks_on(question):
+        chosen = self.chosen(question)
+        for remark in () if chosen is None else chosen.remarks:
             warnings.warn(remark, stacklevel=3)
 
     def choice_of(self, question: Question, liking: NDArray[np.float32] | None = None) -> Choice:
-        """Which items may be answered to a question, and by what beside the person, whoever asks; raises as `chosen`.
+        """Which items may be answered to a question, and by what beside the person, whoever asks.
 
         Args:
             liking: what its wish makes of all items, [I]; None of none.

@@ -55,9 +55,9 @@ class Many:
 
         with reading(run.artefact):
             row = row_called(run.index, self.question.model)
-            remarks = run.remarks_on(self.question)
+            chosen = run.chosen(self.question)
             asked = everyone(run.index) if self.ids is None else users_called(run.index, self.ids, self.where)
-        tell([*told(asked), *remarks])
+        tell([*told(asked), *(() if chosen is None else chosen.remarks)])
         processes = self._processes(asked, part_size(len(asked)))
         named, liking = AskedRun(run.name, run.dataset), run.liking_of(self.question)
         question = BatchQuestion(named, run.artefact.path, self.question, self.form, liking)
