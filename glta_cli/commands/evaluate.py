@@ -22,12 +22,14 @@ from glta_cli.commands.options import (
     open_pipeline,
 )
 from glta_cli.commands.stage import say_next
-from glta_cli.core.terminal import show_json, show_table
+from glta_cli.core.errors import GltaError
+from glta_cli.core.terminal import say, show_json, show_table
 
 if TYPE_CHECKING:
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.evaluation.rows import Row
     from glta_cli.recipe.schema import EvaluateSettings, Recipe
+    from glta_cli.stages.pipeline import Pipeline
 
 USUAL_USER = "42"
 
@@ -97,7 +99,6 @@ def evaluate(
     from glta_cli.evaluation.ladder_table import ladder_tables
     from glta_cli.evaluation.listed_rows import require_rows
     from glta_cli.evaluation.tables import report_tables
-    from glta_cli.workspace.evaluations import keep_evaluation
 
     require_rows(compared, pipeline, tune=settings.tune)
     climbed = require_ladder(pipeline) if ladder else None
@@ -115,12 +116,30 @@ def evaluate(
         show_table(report_tables(report) if climbed is None else ladder_tables(report, beside=bool(compared)))
     # Of other settings than the run's, or of other splits, it is no figure of the run.
     if not others and (recipe is not None or not (overrides or seed is not None)):
-        keep_evaluation(pipeline.workspace, pipeline.name, pipeline.ensure("index").fingerprint, report)
+        keep(pipeline, report)
     if report_path is not None:
         write_report(pipeline, report, report_path)
     # Once it is shown: a logger that fails under GLTA_STRICT_PLUGINS=1 ends the command.
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)
     say_next(["recommend", "--user", some_user(pipeline.prepared())], pipeline.name, data_dir)
+
+
+def keep(pipeline: Pipeline, report: dict[str, Any]) -> None:
+    """Keep the report for whoever asks the run later; a folder that cannot be written is said, as all else is done.
+
+    An encoder that is the only term has no index before it is asked for answers, and none is made for this.
+    """
+    from rich.markup import escape
+
+    from glta_cli.workspace.evaluations import keep_evaluation
+
+    if pipeline.last_stage != "index":
+        return
+    measured = pipeline.ensure("index").fingerprint
+    try:
+        keep_evaluation(pipeline.workspace, pipeline.name, measured, report)
+    except (OSError, GltaError) as error:
+        say(f"[yellow]note[/]: the evaluation is not kept for later: {escape(str(error))}")
 
 
 def changed_settings(settings: EvaluateSettings, **given: Any) -> EvaluateSettings:
