@@ -170,7 +170,7 @@ def test_the_version_is_the_packages():
     ("arguments", "message"),
     [
         (("recomend", "--user", "42"), "No such command 'recomend'. Did you mean 'recommend'?"),
-        (("recommend",), "Missing option '--user'."),
+        (("recommend",), "--user: nobody is asked for"),
         (("recommend", "--user", "1", "-k", "0"), "Invalid value for '-k'"),
         (("align", "--device", "gpu"), "'gpu' is not one of cpu, cuda, cuda:N, mps, auto"),
         (("align", "--sed", "1"), "No such option: --sed"),
