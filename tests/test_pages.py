@@ -249,7 +249,7 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
         "MovieLens-100K": "MovieLens-100K, step by step",
         "Amazon Scientific": "What is served by default: Amazon Scientific",
         "Amazon Sports": "What is served by default: Amazon Sports",
-        "MovieLens-1M": "MovieLens-1M, every row",
+        "MovieLens-1M": "What is served by default: MovieLens-1M",
     }
     readme = section(text_of("README.md"), "Results")
     [head] = re.findall(r"^\| row \| (.+) \|$", readme, flags=re.MULTILINE)
