@@ -88,6 +88,7 @@ def test_a_wish_needs_nobody(run: Run) -> None:
         (Question("u7", wish="  "), "wish"),
         (Question("u7", wish="a lamp", wish_weight=-1.0), "wish_weight"),
         (Question("u7", wish="a lamp", wish_weight=float("nan")), "wish_weight"),
+        (Question("u7", wish_weight=2.0), "wish_weight"),
     ],
 )
 def test_what_is_no_wish_is_refused(run: Run, question: Question, location: str) -> None:
