@@ -68,8 +68,9 @@ class Question:
 
     @property
     def choosing(self) -> tuple[Any, ...]:
-        """All of it but the person: questions that agree in this are answered together."""
-        return tuple(getattr(self, each.name) for each in fields(self) if each.name not in ("user", "history"))
+        """All of it but the person and the words of a wish: questions that agree in this are answered together."""
+        own = ("user", "history", "wish")
+        return self.wish is None, *(getattr(self, each.name) for each in fields(self) if each.name not in own)
 
     def require_sense(self) -> None:
         """Raise `InputError` where one part of it contradicts another or says nothing, whatever the index holds."""
