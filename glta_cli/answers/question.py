@@ -68,8 +68,9 @@ class Question:
 
     @property
     def choosing(self) -> tuple[Any, ...]:
-        """All of it but the person: questions that agree in this are answered together."""
-        return tuple(getattr(self, each.name) for each in fields(self) if each.name not in ("user", "history"))
+        """All of it but the person and the words of a wish: questions that agree in this are answered together."""
+        own = ("user", "history", "wish")
+        return self.wish is None, *(getattr(self, each.name) for each in fields(self) if each.name not in own)
 
     def require_sense(self) -> None:
         """Raise `InputError` where one part of it contradicts another or says nothing, whatever the index holds."""
@@ -81,6 +82,9 @@ class Question:
             raise InputError(problem, location="deep", hint="it is for the history of somebody who is in no file")
         if self.wish_weight < 0 or not isfinite(self.wish_weight):
             raise InputError(f"{self.wish_weight} is no weight", location="wish_weight", hint="take 0 or more")
+        if self.wish is None and self.wish_weight != WISH_WEIGHT:
+            hint = "say in words what is wanted, too"
+            raise InputError("it weighs a wish, and there is none", location="wish_weight", hint=hint)
         if self.wish is not None and not self.wish.strip():
             raise InputError("says nothing", location="wish", hint="say in words what is wanted")
         for text in self.where:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -50,15 +51,14 @@ class Readers:
         language = reader.language_rows(guests) if LANGUAGE in row.terms else None
         return PeopleRead(language, reader.graph_vectors(guests) if ENCODER in row.terms else None)
 
-    def liking(self, wish: str) -> NDArray[np.float32]:
-        """How near every item's text is to a wish, float32 [I].
+    def likings(self, wishes: Sequence[str]) -> NDArray[np.float32]:
+        """How near every item's text is to each of some wishes, float32 [n, I].
 
         Raises:
-            InputError: it says nothing, or the run has read no item texts.
+            InputError: one says nothing, or the run has read no item texts.
             GltaError: as `people`.
         """
-        [found] = self._wishes.scores([wish])
-        return found
+        return self._wishes.scores(wishes)
 
     @cached_property
     def _encodes_histories(self) -> bool:

@@ -19,7 +19,7 @@ from glta_cli.answers.question import Names, Options, Question, names_in, questi
 from glta_cli.answers.readers import Readers
 from glta_cli.answers.run_html import as_html
 from glta_cli.core.counts import counted
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.recipe.fused_terms import ENCODER
@@ -131,7 +131,7 @@ class Run:
         return self.answers([question])[0]
 
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
-        """As many lists, in the order asked; those that differ in the person alone are scored together."""
+        """As many lists, in the order asked; those that differ in the person or the wish alone are scored together."""
         found: dict[int, Answer] = {}
         alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
@@ -145,6 +145,25 @@ class Run:
                 found |= zip(block, self._answered([questions[place] for place in block]), strict=True)
         said = {"run": self.name, "dataset": self.dataset, **self.known}
         return [{"user": question.user, **said, **found[place]} for place, question in enumerate(questions)]
+
+    def tried(self, questions: Sequence[Question]) -> list[Answer | GltaError]:
+        """As `answers`, but of a person who is not there the error stands in the place of the answer.
+
+        Questions of strangers are answered together so: what is wrong with one is found once, and holds up no other.
+        """
+        found: list[Answer | GltaError] = []
+        right: list[Question] = []
+        for question in questions:
+            try:
+                with reading(self.artefact):
+                    self._require_known(question)
+            except GltaError as error:
+                found.append(error)
+            else:
+                found.append({})
+                right.append(question)
+        answers = iter(self.answers(right))
+        return [each if isinstance(each, GltaError) else next(answers) for each in found]
 
     def recommend(
         self, users: str | int | Iterable[str | int], k: int = 10, **options: Unpack[Options]
@@ -280,7 +299,7 @@ class Run:
         """Which items may be answered to a question, and by what beside the person, whoever asks.
 
         Args:
-            liking: what its wish makes of all items, [I]; None of none.
+            liking: what its wish makes of all items, [I], or what those of several people do, [B, I]; None of none.
         """
         chosen = self.chosen(question)
         return Choice(
@@ -297,17 +316,17 @@ class Run:
         Raises:
             InputError: the run has read no item texts.
         """
-        return None if question.wish is None else self.readers.liking(question.wish)
+        return None if question.wish is None else self.readers.likings([question.wish])[0]
 
     def _answered(self, alike: Sequence[Question]) -> list[Answer]:
-        """The lists of questions that differ in the person alone."""
+        """The lists of questions that differ in the person, or in the words of the wish, alone."""
         first = alike[0]
         # Whoever cannot be answered is told before a model is loaded.
         with reading(self.artefact):
             row, chosen = row_called(self.index, first.model), self.chosen(first)
             guests = self._guests(alike) if first.user is None else None
             users = positions_called(self.index, [each.user for each in alike if each.user is not None], self._asked)
-        choice = self.choice_of(first, self.liking_of(first))
+        choice = self.choice_of(first, self._likings(alike))
         reader = self._reader_for(row) if first.deep else None
         read = NOT_READ if reader is None or guests is None else reader(guests)
         with reading(self.artefact):
@@ -317,12 +336,22 @@ class Run:
                 found = answers_of_guests(
                     self.index, guests, first.k, row, choice, read, because=first.because, reader=reader
                 )
-        also: dict[str, Any] = {}
-        if chosen is not None:
-            also |= {"among": chosen.count, "remarks": list(chosen.remarks)}
-        if first.wish is not None:
-            also |= {"wish": first.wish, "wish_weight": first.wish_weight}
-        return [{**answer, **also} for answer in found]
+        among = {} if chosen is None else {"among": chosen.count, "remarks": list(chosen.remarks)}
+        return [{**answer, **among, **_wished(question)} for question, answer in zip(alike, found, strict=True)]
+
+    def _likings(self, alike: Sequence[Question]) -> NDArray[np.float32] | None:
+        """What the wishes of some people make of all items, [B, I], each read once; None where nobody has one."""
+        wishes = [question.wish for question in alike if question.wish is not None]
+        if not wishes:
+            return None
+        distinct = {wish: place for place, wish in enumerate(dict.fromkeys(wishes))}
+        return self.readers.likings(list(distinct))[[distinct[wish] for wish in wishes]]
+
+    def _require_known(self, question: Question) -> None:
+        """Raise `InputError` where the person of a question is not known, or an item of the history."""
+        if question.user is not None:
+            positions_called(self.index, [question.user], self._asked)
+        self.catalogue.positions(question.history or (), "history")
 
     def _reader_for(self, row: ServedRow) -> ReadPeople:
         def read(guests: Interactions) -> PeopleRead:
@@ -339,6 +368,11 @@ class Run:
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
     return [{**also, **entry} for entry in answer["recommendations"]]
+
+
+def _wished(question: Question) -> dict[str, Any]:
+    """What an answer says of the wish; nothing where there is none."""
+    return {} if question.wish is None else {"wish": question.wish, "wish_weight": question.wish_weight}
 
 
 def _frame(rows: list[dict[str, Any]], *also: str) -> pl.DataFrame:

@@ -140,12 +140,6 @@ def many_asked(
     if output is None:
         hint = "-o out.parquet, .csv or .jsonl writes a file; -o - prints lines"
         raise InputError("the lists of many users need a place to go to", location="--users", hint=hint)
-    if question.because:
-        hint = "--user ID --because --json > FILE keeps those of one list"
-        raise InputError("lists of many users have no place for reasons", location="--because", hint=hint)
-    if question.deep:
-        hint = "it is for the history of somebody who is in no file"
-        raise InputError("users of the log were read when the index was made", location="--deep", hint=hint)
     from glta_cli.answers.asked_users import EVERYONE, ids_in
     from glta_cli.answers.batch_formats import STANDARD_OUTPUT, format_of
     from glta_cli.answers.kept_parts import require_place

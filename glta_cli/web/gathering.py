@@ -20,10 +20,10 @@ class Gatherer(Generic[Q, A]):
     """Answers questions in batches, in threads of its own, in the order in which they came.
 
     Batches come about by themselves: as long as every thread is at work, what is asked waits, and goes together. A
-    batch in which a question is wrong is halved until that stands alone, so that nobody has the error of another.
+    batch that fails as a whole is halved until what is wrong stands alone, so that nobody has the error of another.
 
     Args:
-        answer: the answers to some questions, in their order; called in a thread.
+        answer: the answers to some questions, in their order, or errors in the place of some; called in a thread.
         name: of its threads.
         threads: batches that are answered at once.
         most: questions of a batch.
@@ -34,7 +34,7 @@ class Gatherer(Generic[Q, A]):
 
     def __init__(
         self,
-        answer: Callable[[Sequence[Q]], Sequence[A]],
+        answer: Callable[[Sequence[Q]], Sequence[A | Exception]],
         *,
         name: str,
         threads: int,

@@ -85,7 +85,7 @@ class Service:
         self._index.close()
         self._language.close()
 
-    def _answers(self, questions: Sequence[Question]) -> Sequence[dict[str, Any]]:
+    def _answers(self, questions: Sequence[Question]) -> Sequence[dict[str, Any] | Exception]:
         # All of a batch from one index, whatever is published meanwhile.
         with without_bars():
-            return self.run.answers(questions)
+            return self.run.tried(questions)

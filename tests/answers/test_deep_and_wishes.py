@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import glta_cli
 from glta_cli.answers.question import WISH_WEIGHT, Question
+from glta_cli.answers.readers import Readers
 from glta_cli.answers.run import Run
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.main import app
@@ -82,12 +83,32 @@ def test_a_wish_needs_nobody(run: Run) -> None:
     assert (answer["user"], answer["history"], titles(answer)[0]) == (None, [], "Garden book 23")
 
 
+def test_wishes_of_several_people_are_read_together(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    wishes = ["Space film 7", "Garden book 23", "Space film 7"]
+    asked = [Question(f"u{40 + place}", wish=wish, wish_weight=8.0, k=3) for place, wish in enumerate(wishes)]
+    alone = [run.answer(question) for question in asked]
+    assert titles(alone[0]) != titles(alone[1])
+    read = list[list[str]]()
+    likings = Readers.likings
+
+    def noted(readers: Readers, wishes: list[str]) -> Any:
+        read.append(wishes)
+        return likings(readers, wishes)
+
+    monkeypatch.setattr(Readers, "likings", noted)
+    together = run.answers([*asked, Question("u40", k=3)])
+    assert [titles(answer) for answer in together[:3]] == [titles(answer) for answer in alone]
+    assert [answer.get("wish") for answer in together] == [*wishes, None]
+    assert read == [["Space film 7", "Garden book 23"]]
+
+
 @pytest.mark.parametrize(
     ("question", "location"),
     [
         (Question("u7", wish="  "), "wish"),
         (Question("u7", wish="a lamp", wish_weight=-1.0), "wish_weight"),
         (Question("u7", wish="a lamp", wish_weight=float("nan")), "wish_weight"),
+        (Question("u7", wish_weight=2.0), "wish_weight"),
     ],
 )
 def test_what_is_no_wish_is_refused(run: Run, question: Question, location: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,7 @@ from glta_cli.answers.question import Question
 from glta_cli.answers.run import Run
 from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.main import app
-from glta_cli.serving.catalogue import Catalogue
+from glta_cli.serving.catalogue import MOST_HINTED, Catalogue
 from glta_cli.serving.guests import guests_of
 from glta_cli.serving.string_column import StringColumn
 
@@ -86,6 +86,41 @@ def test_all_names_that_are_no_items_are_told_together(run: Run) -> None:
         run.recommend_for(["i3", "x1", "x2", "x1"])
     assert [str(error).split("'")[1] for error in caught.value.errors] == ["x1", "x2"]
     assert {error.location for error in caught.value.errors} == {"history"}
+
+
+def test_what_is_near_is_sought_for_a_few_of_many_names_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    sought = list[str]()
+    unknown = Catalogue.unknown
+
+    def counted(catalogue: Catalogue, name: str, location: str) -> InputError:
+        sought.append(name)
+        return unknown(catalogue, name, location)
+
+    monkeypatch.setattr(Catalogue, "unknown", counted)
+    with pytest.raises(InputErrors) as caught:
+        run.recommend_for(["i3", *(f"x{number % 500}" for number in range(1_000))])
+    assert len(caught.value.errors) == 500
+    assert len(sought) == MOST_HINTED
+    assert all("there are 40 items" in str(error) for error in caught.value.errors)
+
+
+def test_whoever_is_not_there_keeps_no_answer_from_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = list[int]()
+    answers = Run.answers
+
+    def counted(asked: Run, questions: Sequence[Question]) -> Any:
+        batches.append(len(questions))
+        return answers(asked, questions)
+
+    known = [Question(f"u{user}", k=3) for user in range(5)] + [Question(history=("i3",), k=3)]
+    monkeypatch.setattr(Run, "answers", counted)
+    found = run.tried([known[0], Question("u777"), *known[1:], Question(history=("i3", "x1"))])
+    assert [str(error).partition(";")[0] for error in (found[1], found[-1])] == [
+        "--user: no user is called 'u777' in run reasons (dataset table)",
+        "history: no item has the id or the title 'x1'",
+    ]
+    assert [found[0], *found[2:-1]] == answers(run, known)
+    assert batches == [len(known)]
 
 
 def test_names_may_stand_on_lines_and_in_quotes() -> None:
