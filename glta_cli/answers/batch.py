@@ -21,6 +21,7 @@ from glta_cli.answers.asked_users import AskedUsers
 from glta_cli.answers.batch_formats import head, write_joined
 from glta_cli.answers.batch_part import BatchQuestion, Part, answering, part_size
 from glta_cli.answers.kept_parts import KeptParts, kept_parts
+from glta_cli.core.counts import counted
 from glta_cli.core.files import fingerprint
 from glta_cli.core.progress import progress_bar
 from glta_cli.core.terminal import say, show_text
@@ -69,7 +70,7 @@ def answer_into_file(question: BatchQuestion, asked: AskedUsers, output: Path, p
             say(f"{kept.folder.name} held answers to another question: begun anew")
         before = kept.users
         if before:
-            say(f"{before:,} of {len(asked):,} users are answered already, in {kept.folder.name}")
+            say(f"{counted(before, 'user is', 'users are')} answered already, in {kept.folder.name}")
         _answer_rest(question, asked, kept, processes, before)
         kept.publish(partial(write_joined, kept.paths(), question.form))
         rows = sum(part.rows for part in kept.finished.values())
@@ -90,7 +91,7 @@ def _answer_rest(question: BatchQuestion, asked: AskedUsers, kept: KeptParts, pr
             "users",
             done=before,
             step=STEP,
-            kept=lambda: f"the answers of {kept.users:,} users are kept",
+            kept=lambda: f"the answers of {counted(kept.users, 'user is', 'users are')} kept",
         ) as bar,
         answering_processes(min(processes, len(missing)), answering, question) as answerers,
     ):

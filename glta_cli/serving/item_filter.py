@@ -48,7 +48,8 @@ class ItemColumns:
         if table.height != items:
             from glta_cli.core.tensors import damaged
 
-            raise damaged(artefact.path / ITEM_COLUMNS_FILE, f"{table.height:,} rows of {counted(items, 'item')}")
+            problem = f"{counted(table.height, 'row')} of {counted(items, 'item')}"
+            raise damaged(artefact.path / ITEM_COLUMNS_FILE, problem)
         return table
 
     @property

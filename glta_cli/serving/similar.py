@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.tensors import damaged
 from glta_cli.ranking.top_k import top_k
@@ -162,7 +163,7 @@ def _texts(index: Index) -> NDArray[np.float32] | None:
     path = texts.mapped_file(TEXT_VECTORS)
     vectors: NDArray[np.float32] = tensors_in(path, {"vectors"})["vectors"]
     if vectors.ndim != 2 or len(vectors) > len(index.item_ids):
-        raise damaged(path, f"vectors of shape {list(vectors.shape)} for {len(index.item_ids):,} items")
+        raise damaged(path, f"vectors of shape {list(vectors.shape)} for {counted(len(index.item_ids), 'item')}")
     return vectors
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from glta_cli.core.errors import GltaError
 from glta_cli.core.files import read_sealed_json, write_sealed_json
 from glta_cli.core.tensors import damaged
 from glta_cli.workspace.run import checked_run_name
@@ -22,15 +25,21 @@ def evaluation_path(workspace: Workspace, run: str) -> Path:
 
 
 def keep_evaluation(workspace: Workspace, run: str, index: str, report: Mapping[str, Any]) -> None:
-    """Keep what an evaluation found, in the place of the one before.
+    """Keep what an evaluation found, in the place of the one before; the same is not written again.
 
     Args:
         index: the fingerprint of the index that was measured.
         report: as `glta evaluate --json` prints it.
     """
     path = evaluation_path(workspace, run)
+    # As it is read again: whole numbers as keys would be text there.
+    found = json.loads(json.dumps({"index": index, **{name: report[name] for name in KEPT if name in report}}))
+    with suppress(GltaError):
+        known = read_sealed_json(path)
+        if {name: known.get(name) for name in found} == found:
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_sealed_json(path, {"index": index, **{name: report[name] for name in KEPT if name in report}})
+    write_sealed_json(path, found)
 
 
 def kept_evaluation(workspace: Workspace, run: str, index: str) -> dict[str, Any] | None:
