@@ -33,7 +33,8 @@ def row_called(index: Index, name: str | None) -> ServedRow:
     if name in held:
         return held[name]
     known = ", ".join(held)
-    if name == LANGUAGE_ROW and LANGUAGE not in index.terms:
+    backbone = str(index.artefact.manifest["details"].get("backbone", LANGUAGE_ROW))
+    if name in (LANGUAGE_ROW, backbone) and LANGUAGE not in index.terms:
         problem = "the language model has no part in what is served, so nobody was read out of it"
         hint = f"take one of {known}; --set fusion.terms=[llm] serves the language model"
     else:

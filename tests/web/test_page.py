@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from glta_cli.answers.question import WISH_WEIGHT
 from glta_cli.web.page import FILES
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -201,6 +202,7 @@ def test_what_cannot_be_answered_is_said_with_what_to_do(visit: Callable[..., An
     said = page.get_by_role("alert").inner_text()
     assert "u777" in said
     assert "nearest ids" in said
+    assert page.locator("#answer").is_hidden()
     ask_user(page, "u7")
     page.locator("#list a").first.wait_for()
     assert page.get_by_role("alert").count() == 0
@@ -263,3 +265,15 @@ def test_every_field_has_a_name_for_a_screen_reader(visit: Callable[..., Any]) -
 
 def test_the_files_of_the_page_are_few_and_small() -> None:
     assert sum(file.stat().st_size for file in Path(FILES).iterdir()) < 40_000
+
+
+def test_a_wish_weighs_as_much_as_everywhere_unless_it_is_moved(visit: Callable[..., Any]) -> None:
+    page = visit()
+    sent: list[dict[str, Any]] = []
+    page.on("request", lambda asked: asked.method == "POST" and sent.append(asked.post_data_json))
+    assert float(page.locator("#weight").get_attribute("value")) == WISH_WEIGHT
+    page.get_by_label("In words, what is wanted").fill("space film")
+    ask_user(page, "u7")
+    page.locator("#list a, [role=alert] p").first.wait_for()
+    assert sent[-1]["wish"] == "space film"
+    assert "wish_weight" not in sent[-1]

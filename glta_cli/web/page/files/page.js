@@ -24,6 +24,7 @@ function fail(error) {
 async function working(words, work) {
   const mine = ++turn;
   $("problem").hidden = true;
+  $("answer").setAttribute("aria-busy", "true");
   say(words);
   try {
     const show = await work();
@@ -31,7 +32,11 @@ async function working(words, work) {
     show();
     say("");
   } catch (error) {
-    if (mine === turn) fail(error);
+    if (mine !== turn) return;
+    $("answer").hidden = true; // what was asked before is no answer to this
+    fail(error);
+  } finally {
+    if (mine === turn) $("answer").removeAttribute("aria-busy");
   }
 }
 
@@ -61,7 +66,9 @@ function question() {
   const user = $("user").value.trim(), wish = $("wish").value.trim();
   if (known && user) asked.user = user;
   if (!known && met.length) asked.history = met.map((item) => item.item);
-  if (wish) Object.assign(asked, { wish, wish_weight: Number($("weight").value) });
+  if (wish) asked.wish = wish;
+  // What stands as it came is left to the service, which has the defaults.
+  if (wish && $("weight").value !== $("weight").defaultValue) asked.wish_weight = Number($("weight").value);
   const where = $("where").value.split("\n").map((line) => line.trim()).filter(Boolean);
   if (where.length) asked.where = where;
   if ($("model").value) asked.model = $("model").value;
