@@ -98,9 +98,9 @@ more.
 The search above multiplies every item, and is exact. Graph indexes such as HNSW move from neighbour to neighbour by a
 distance, which an inner product is none of: on raw inner products they lose recall (hnswlib #74, Milvus #51821).
 Measure the recall of yours beside the exact search. To make a distance of it, give every item v one more coordinate,
-√(M² - |v|²), where M = {note["longest_norm"]:.7g} is the length of the longest item vector, and every query a 0 there:
-the nearest items by Euclidean distance are then those with the largest inner products (Bachrach et al., Speeding Up the
-Xbox Recommender System Using a Euclidean Transformation for Inner-Product Spaces, RecSys 2014).
+√max(0, M² - |v|²), where M = {note["longest_norm"]:.7g} is the length of the longest item vector, and every query a 0
+there: the nearest items by Euclidean distance are then those with the largest inner products (Bachrach et al., Speeding
+Up the Xbox Recommender System Using a Euclidean Transformation for Inner-Product Spaces, RecSys 2014).
 """
 
 
@@ -127,6 +127,6 @@ def measured_lines(note: Mapping[str, Any]) -> Iterator[str]:
             f"{test['exact']:.4f} by the row."
         )
     elif note["rank"] is not None or note["left_out"]:
-        yield "Nothing to measure NDCG@10 with: nobody has a test item."
+        yield "NDCG@10 is not measured: the run has no test items to measure this row with."
     if note["delisted"]:
         yield f"{counted(note['delisted'], 'item')} that the item file names no more are left out."

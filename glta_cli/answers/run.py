@@ -119,9 +119,10 @@ class Run:
         Returns:
             `{"user", "run", "dataset", "interactions", "newest", "trained", "row", "terms": {row: weight},
             "answered_by", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
-            the history's latest item first, at most ten. Asked `because`, each recommendation has its reasons, as
-            `glta_cli.serving.reasons.Reasons.of` describes them. Where items are chosen also `among`, how many there
-            are to answer with, and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`.
+            the history's latest item first, at most ten, and scores to four decimals. Asked `because`, each
+            recommendation has its reasons, as `glta_cli.serving.reasons.Reasons.of` describes them. Where items are
+            chosen also `among`, how many there are to answer with, and `remarks`, sentences on names that no item has;
+            of a wish `wish` and `wish_weight`.
 
         Raises:
             InputError: the user, an item or the row is unknown, k is less than 1, no item is left to answer, or the
@@ -168,7 +169,7 @@ class Run:
     def recommend(
         self, users: str | int | Iterable[str | int], k: int = 10, **options: Unpack[Options]
     ) -> pl.DataFrame:
-        """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score`.
+        """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score` to four decimals.
 
         Args:
             options: the other attributes of a `Question`, such as `model="ease"` or `where="category=shoes"`.

@@ -130,6 +130,8 @@ def test_what_a_cut_linear_term_costs_is_what_the_note_says(run_toy: Run, toy_ro
     readme = (tmp_path / "cut" / "README.md").read_text()
     assert f"{note['overlap@10']:.2%} of the first ten are the same" in " ".join(readme.split())
     assert f"{note['test']['exported']:.4f} by inner products" in " ".join(readme.split())
+    # The length is rounded there: of the longest vector the root would else be none.
+    assert "√max(0, M² - |v|²)" in readme
 
 
 @pytest.mark.parametrize(

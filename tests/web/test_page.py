@@ -45,6 +45,12 @@ def test_it_names_no_other_host_and_has_no_script_or_style_of_its_own_inside() -
     assert not any("innerHTML" in file.read_text(encoding="utf-8") for file in FILES.glob("*.js"))
 
 
+def test_a_wish_weighs_there_what_it_does_elsewhere() -> None:
+    page = (FILES / "index.html").read_text(encoding="utf-8")
+    [weight] = re.findall(r'<input id="weight"[^>]* value="([\d.]+)"', page)
+    assert float(weight) == WISH_WEIGHT
+
+
 def test_without_a_token_only_the_page_is_given(make_client: Callable[..., TestClient]) -> None:
     client = make_client(token="secret" * 8)
     assert client.get("/").status_code == client.get("/page/page.js").status_code == 200
@@ -148,7 +154,7 @@ def test_somebody_new_is_typed_by_the_keyboard_alone(visit: Callable[..., Any]) 
     page.get_by_role("combobox", name="What they met").focus()
     for title in ("space film 3", "garden book 21"):
         page.keyboard.type(title)
-        page.locator("#found li").first.wait_for()
+        page.locator("#found[aria-busy=false] li").first.wait_for()
         page.keyboard.press("ArrowDown")
         assert page.locator("#search").get_attribute("aria-activedescendant") == "found-0"
         page.keyboard.press("Enter")
@@ -160,6 +166,19 @@ def test_somebody_new_is_typed_by_the_keyboard_alone(visit: Callable[..., Any]) 
     assert texts(page, "#history a") == ["Garden book 21", "Space film 3"]
     page.get_by_label("Remove Space film 3").press("Enter")
     assert len(texts(page, "#met li")) == 1
+
+
+def test_enter_chooses_nothing_that_was_found_for_other_words(visit: Callable[..., Any]) -> None:
+    page = visit()
+    page.get_by_label("somebody new").check()
+    field = page.get_by_role("combobox", name="What they met")
+    field.fill("space film 3")
+    page.locator("#found[aria-busy=false] li").first.wait_for()
+    field.fill("garden book 21")
+    page.keyboard.press("Enter")
+    page.locator("#found[aria-busy=false] li", has_text="Garden book 21").wait_for()
+    page.keyboard.press("Enter")
+    assert [re.sub(r"\W+$", "", text) for text in texts(page, "#met li")] == ["Garden book 21"]
 
 
 def test_the_same_user_stands_under_every_row_side_by_side(visit: Callable[..., Any]) -> None:
@@ -211,10 +230,46 @@ def test_what_cannot_be_answered_is_said_with_what_to_do(visit: Callable[..., An
 def test_a_service_off_loopback_asks_for_its_token_once(visit: Callable[..., Any]) -> None:
     page = visit(environment={"GLTA_TOKEN": "a-long-enough-secret-of-this-test"})
     page.get_by_role("dialog").wait_for()
-    page.get_by_label("Token", exact=True).fill("a-long-enough-secret-of-this-test")
-    page.get_by_role("button", name="Go on").click()
+    for given in ("a-long-enough-secret-of-another", "a-long-enough-secret-of-this-test"):
+        page.get_by_label("Token", exact=True).fill(given)
+        page.get_by_role("button", name="Go on").click()
+        if given.endswith("another"):
+            page.get_by_text("It is another one.").wait_for()
     ask_user(page, "u7")
     page.locator("#list a").first.wait_for()
+
+
+def test_whoever_gives_no_token_is_told_so(visit: Callable[..., Any]) -> None:
+    page = visit(environment={"GLTA_TOKEN": "a-long-enough-secret-of-this-test"})
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("alert").wait_for()
+    assert "a token is asked for" in page.get_by_role("alert").inner_text()
+
+
+def test_a_model_that_has_not_read_a_history_is_named(visit: Callable[..., Any]) -> None:
+    page = visit()
+
+    def answer(route: Any) -> None:
+        said = route.fetch().json() | {"not_read_by": "smollm2"}
+        route.fulfill(body=json.dumps(said), content_type="application/json")
+
+    page.route("**/v1/recommendations", answer)
+    page.get_by_label("somebody new").check()
+    page.get_by_role("combobox", name="What they met").fill("space film 3")
+    page.locator("#found li").first.click()
+    page.get_by_role("button", name="Recommend").click()
+    page.locator("#list a").first.wait_for()
+    assert page.locator("#not-read").inner_text() == "Without smollm2, which has not read this history."
+    page.unroute("**/v1/recommendations")
+    page.get_by_role("button", name="Recommend").click()
+    page.locator("#not-read").wait_for(state="hidden")
+
+
+def test_an_address_with_a_percent_of_its_own_is_answered(visit: Callable[..., Any]) -> None:
+    page = visit("/#/user/100%")
+    page.get_by_role("alert").wait_for()
+    assert "no user is called '100%'" in page.get_by_role("alert").inner_text()
 
 
 def test_a_title_that_is_markup_is_text(visit: Callable[..., Any]) -> None:

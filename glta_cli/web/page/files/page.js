@@ -89,6 +89,9 @@ function recommend(asked) {
       const until = answer.newest ? ` until ${answer.newest}` : "";
       const among = answer.among == null ? "" : ` Among ${answer.among.toLocaleString("en")} items that are chosen.`;
       $("answered-by").textContent = `By ${answer.answered_by}; from ${(answer.interactions ?? 0).toLocaleString("en")} interactions${until}.${among}`;
+      const unread = answer.not_read_by && asked.history;
+      $("not-read").textContent = unread ? `Without ${answer.not_read_by}, which has not read this history.` : "";
+      $("not-read").hidden = !unread;
       $("history").replaceChildren(...answer.history.map((item) => make("li", {}, linkTo(item))));
       $("history").closest("section").hidden = !answer.history.length;
       $("list").replaceChildren(...ranking(answer.recommendations));
@@ -121,7 +124,7 @@ async function item(name) {
 async function compare(user) {
   $("compared").value = user;
   $("rows").replaceChildren();
-  if (!user) { $("compare-note").textContent = "Their list under what is served, its parts and popularity."; return; }
+  if (!user) { turn += 1; $("compare-note").textContent = "Their list under what is served, its parts and popularity."; return; }
   await working("looking …", async () => {
     const names = [...run.rows.slice(0, COMPARED - 1), ...run.rows.slice(COMPARED - 1).filter((row) => row === "popularity")];
     const answers = await Promise.all(names.map((model) => recommended({ user, model, k: 10 })));
@@ -146,9 +149,17 @@ function evaluation() {
   $("figures").replaceChildren(...(rows.length ? figures(rows, run.rows[0]) : []));
 }
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // typed by hand, with a % of its own
+  }
+}
+
 async function route() {
   const [, name = "", ...rest] = location.hash.split("/");
-  const value = decodeURIComponent(rest.join("/"));
+  const value = decoded(rest.join("/"));
   const page = { item: "item", compare: "compare", evaluation: "evaluation" }[name] ?? "ask";
   for (const section of SECTIONS) $(section).hidden = section !== page;
   for (const link of document.querySelectorAll("nav a")) {

@@ -13,13 +13,16 @@ export class Refused extends Error {
 
 let asked = null; // the one question for a token, whoever waits for it
 
-function token() {
+// Whether one was given; nothing is, where the dialog is left by Escape.
+function token(wrong) {
   asked ??= new Promise((resolve) => {
-    const dialog = document.getElementById("token-asked");
+    const dialog = document.getElementById("token-asked"), field = document.getElementById("token");
+    document.getElementById("token-wrong").hidden = !wrong;
+    field.value = "";
     dialog.addEventListener("close", () => {
-      sessionStorage.setItem(KEPT, document.getElementById("token").value);
+      if (field.value) sessionStorage.setItem(KEPT, field.value);
       asked = null;
-      resolve();
+      resolve(Boolean(field.value));
     }, { once: true });
     dialog.showModal();
   });
@@ -37,8 +40,8 @@ async function ask(path, options = {}) {
     throw new Refused(0, { what: "the service does not answer", hint: "is glta serve still running?" });
   }
   if (answer.status === 401) {
-    await token();
-    return ask(path, options);
+    // Another request may have been given one meanwhile.
+    if (sessionStorage.getItem(KEPT) !== kept || await token(Boolean(kept))) return ask(path, options);
   }
   const said = await answer.json();
   if (!answer.ok) throw new Refused(answer.status, said.error);
