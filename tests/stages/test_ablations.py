@@ -335,7 +335,7 @@ def test_vectors_made_for_the_encoder_alone_are_none_of_the_head_s(run_toy: Call
         load_file(run.ensure("finetune").file("model.safetensors"))["head.project.weight"].shape[0]
         for run in (with_texts, without)
     ]
-    assert columns == [32, 16]
+    assert columns == [26, 16]
 
 
 # ------------------------------------------------------------------------------------------- no language model
