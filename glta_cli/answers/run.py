@@ -121,8 +121,8 @@ class Run:
             "answered_by", "history": [{"item", "title"}], "recommendations": [{"rank", "item", "title", "score"}]}`;
             the history's latest item first, at most ten, and scores to four decimals. Asked `because`, each
             recommendation has its reasons, as `glta_cli.serving.reasons.Reasons.of` describes them. Where items are
-            chosen also `among`, how many there are to answer with, and `remarks`, sentences on names that no item has;
-            of a wish `wish` and `wish_weight`.
+            chosen also `among`, how many there are to answer with, `among_seen`, how many of them are left out as seen,
+            and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`.
 
         Raises:
             InputError: the user, an item or the row is unknown, k is less than 1, no item is left to answer, or the
@@ -338,7 +338,15 @@ class Run:
                     self.index, guests, first.k, row, choice, read, because=first.because, reader=reader
                 )
         among = {} if chosen is None else {"among": chosen.count, "remarks": list(chosen.remarks)}
-        return [{**answer, **among, **_wished(question)} for question, answer in zip(alike, found, strict=True)]
+        if chosen is None or first.include_seen:
+            met: list[dict[str, Any]] = [{}] * len(alike)
+        else:
+            seen, people = (self.index.seen, users) if guests is None else (guests, np.arange(len(alike)))
+            met = [{"among_seen": chosen.answerable_of(seen.of(int(each)), self.index.delisted)} for each in people]
+        return [
+            {**answer, **among, **seen_of, **_wished(question)}
+            for question, answer, seen_of in zip(alike, found, met, strict=True)
+        ]
 
     def _likings(self, alike: Sequence[Question]) -> NDArray[np.float32] | None:
         """What the wishes of some people make of all items, [B, I], each read once; None where nobody has one."""

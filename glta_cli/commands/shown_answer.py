@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glta_cli.commands.item_options import tell
-from glta_cli.core.counts import counted
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import BOLD, CYAN, DIM, cells, padded, results_width, shortened, styled
 
@@ -37,6 +37,8 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
     if "among" in answer:
         lines.append(styled(f"among the {counted(answer['among'], 'item')} that are chosen", DIM))
+        if met := answer.get("among_seen"):
+            lines.append(styled(f"{met:,} of them {agreeing(met, 'was', 'were')} met: --include-seen shows them", DIM))
         tell(answer["remarks"])
     entries = answer["recommendations"]
     ranking = ranking_lines(entries, width) if entries else ["nothing is left to recommend"]

@@ -116,7 +116,10 @@ def update_lines(found: Update) -> Iterator[str]:
         yield f"new for {about}:"
     for name, count in new.items():
         yield f"  {count:>9,}  {agreeing(count, *LABELS[name])}"
-        yield from map(_example, found.examples.get(name, ()))
+        examples = found.examples.get(name, ())
+        yield from map(_example, examples)
+        if examples and count > len(examples):
+            yield f"             and {count - len(examples):,} more"
     for reason, (count, example) in found.dropped.items():
         yield f"  {count:>9,}  {agreeing(count, 'row')} left out: {printable(reason)}"
         if example:

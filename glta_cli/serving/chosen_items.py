@@ -29,6 +29,10 @@ class ChosenItems:
     count: int
     remarks: tuple[str, ...] = ()
 
+    def answerable_of(self, items: NDArray[np.int64], delisted: NDArray[np.int64]) -> int:
+        """How many of these items, [n], are left to answer with; those that are delisted, [m], are not."""
+        return int(self.allowed[np.setdiff1d(items, delisted)].sum())
+
 
 def chosen_items(
     catalogue: Catalogue,

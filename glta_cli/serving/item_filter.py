@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -27,6 +28,7 @@ NEAREST: Final = 3
 # Whole numbers of more are compared as floats.
 MOST_DIGITS: Final = 18
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+_PRICE: Final = r"(?:[$€£¥₹]|[A-Za-z]{3})?\s*([+-]?[\d.,]*\d)\s*(?:[$€£¥₹]|[A-Za-z]{3})?"
 _DATE_HINT: Final = "such as 2024, 2024-05 or 2024-05-13"
 
 
@@ -239,9 +241,20 @@ def _number(column: pl.Series, value: str) -> float | int:
         raise InputError(
             f"{column.name} holds numbers, and '{value}' is none",
             location=LOCATION,
-            hint=_range(column),
+            hint=_as_number(value) + _range(column),
         ) from error
     return number
+
+
+def _as_number(value: str) -> str:
+    """How a number is written that has a comma before its decimals, or a currency beside it; '' where it is none."""
+    amount = re.fullmatch(_PRICE, value)
+    if amount is None:
+        return ""
+    whole, sign, decimals = amount[1].rpartition("," if amount[1].rfind(",") > amount[1].rfind(".") else ".")
+    plain = re.sub("[.,]", "", whole) + (f".{decimals}" if sign else decimals)
+    thousands = f"{whole}{decimals} or " if sign == "," and len(decimals) == 3 and whole.isdecimal() else ""
+    return f"write {thousands}{plain}; "
 
 
 def _span(column: pl.Series, value: str) -> tuple[datetime, datetime]:
@@ -262,8 +275,16 @@ def _span(column: pl.Series, value: str) -> tuple[datetime, datetime]:
 
 
 def _blind(texts: pl.Series) -> pl.Series:
-    """Texts without case and blanks around them."""
-    return texts.str.strip_chars().str.to_lowercase()
+    """Texts without case and blanks around them: `Größe` is `GRÖSSE`."""
+    import polars as pl
+
+    lowered = texts.str.strip_chars().str.to_lowercase()
+    # Polars does not fold; of ASCII, lower case is the same.
+    others = lowered.str.contains(r"[^\x00-\x7F]").fill_null(False)
+    if not others.any():
+        return lowered
+    folded = pl.Series([text.casefold() for text in lowered.filter(others)], dtype=pl.String)
+    return lowered.scatter(others.arg_true(), folded)
 
 
 def _required(column: pl.Series, value: str, known: pl.Series, written: pl.Series) -> str:
@@ -280,7 +301,7 @@ def _required(column: pl.Series, value: str, known: pl.Series, written: pl.Serie
         return wanted
     names = written.drop_nulls().sort().to_list()
     close = nearest_ids(value, names)
-    within = [each for each in names if wanted in each.lower() and each not in close]
+    within = [each for each in names if wanted in each.casefold() and each not in close]
     several = (column.explode() if isinstance(column.dtype, pl.List) else column).drop_nulls().alias("value")
     frequent = several.value_counts(sort=True).head(NEAREST)["value"].to_list()
     near = [*close, *sorted(within, key=len)][:NEAREST]

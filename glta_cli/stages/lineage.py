@@ -31,6 +31,7 @@ ENCODER_STAGES = ("prepare", "encode-items", "pretrain-graph", "fit-linear")
 # What a recipe with `finetune.enabled: false` has not.
 _WITH_LANGUAGE_MODEL = ("align", "describe-users", "finetune")
 LANGUAGE_STAGES = (*_WITH_LANGUAGE_MODEL, *map(refit_name, _WITH_LANGUAGE_MODEL))
+GO_ON = "glta recommend and glta evaluate go on without"
 
 
 def lineage_of(stage: str, recipe: Recipe) -> set[str]:

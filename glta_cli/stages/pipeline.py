@@ -13,7 +13,7 @@ from glta_cli.recipe.fused_terms import ENCODER, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.dependence import Dependence
 from glta_cli.stages.known_at_test import knows_all_at_test
-from glta_cli.stages.lineage import LANGUAGE_STAGES, SERVING, STAGES, lineage_of
+from glta_cli.stages.lineage import GO_ON, LANGUAGE_STAGES, SERVING, STAGES, lineage_of
 from glta_cli.stages.published_run import published_stages
 from glta_cli.stages.run_record import failure_noted, record_served, record_stages
 from glta_cli.stages.run_so_far import dataset_of, run_so_far
@@ -110,7 +110,7 @@ class Pipeline:
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
             self._require_texts_of(stage, prepared)
-            raise GltaError(f"this recipe leaves out {stage}", location=self.name)
+            raise GltaError(f"this recipe leaves out {stage}", location=self.name, hint=GO_ON)
         lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
         self._tell_what_lacks_texts(lineage, prepared)
@@ -167,7 +167,7 @@ class Pipeline:
             raise GltaError(
                 f"this recipe leaves out {stage}: it has no language model",
                 location=self.name,
-                hint="finetune.enabled=true trains one",
+                hint=f"{GO_ON}; finetune.enabled=true trains one",
             )
 
     def answer_from(self, run: Run, *, to_measure: bool = True) -> bool:

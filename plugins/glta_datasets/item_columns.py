@@ -26,6 +26,9 @@ _COMMA_OR_WHOLE: Final = r"^[+-]?(?:0|[1-9]\d*)?(?:,\d+)?$"
 # A price as $9.99, USD 9.99 or 9,99 €: of one currency, or the numbers could not be compared.
 _PRICE: Final = r"^([$€£¥₹]|[A-Z]{3}\b)?\s*([+-]?[\d.,]*\d)\s*([$€£¥₹]|[A-Z]{3})?$"
 _SECONDS_A_DAY: Final = 86_400
+# Of a column of lists at least this share of values holds a bar, or more than so many different ones do.
+_FAIR_SHARE: Final = 0.1
+_HANDFUL: Final = 5
 
 
 def typed_columns(columns: Iterable[pl.Series], *, decimal: str | None = None) -> list[pl.Series]:
@@ -121,7 +124,10 @@ def _dates(texts: pl.Series, values: pl.Series, decimal: str | None) -> pl.Serie
 
 
 def _lists(texts: pl.Series, values: pl.Series, decimal: str | None) -> pl.Series | None:
-    if not values.str.contains(BETWEEN_ENTRIES, literal=True).any():
+    lists = int(values.str.contains(BETWEEN_ENTRIES, literal=True).sum())
+    share = texts.drop_nulls().str.contains(BETWEEN_ENTRIES, literal=True).mean()
+    # A bar in a single name is a letter of it.
+    if not lists or (lists <= _HANDFUL and share < _FAIR_SHARE):  # type: ignore[operator]
         return None
     entries = texts.str.split(BETWEEN_ENTRIES).list.eval(pl.element().str.strip_chars(BLANKS))
     return entries.list.eval(pl.element().filter(pl.element() != ""))

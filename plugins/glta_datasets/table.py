@@ -42,6 +42,7 @@ from glta_datasets.settings import TableSettings
 from glta_datasets.table_columns import column_of, require_columns, shadowed
 from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_in
 from glta_datasets.table_items import read_items
+from glta_datasets.unnamed_times import unnamed_times
 
 # How the parts of a split are called.
 PART_NAMES: Final = {
@@ -146,6 +147,10 @@ class Table:
         if named.get("timestamp") is None and (both := date_and_time(records.frame)) is not None:
             named["timestamp"] = both
         options |= roles_in_log(records.frame, log, named)
+        told: list[str] = []
+        if "timestamp" not in options:
+            times, told = unnamed_times(records.frame, log, list(options.values()), self.options.timestamp_format)
+            options |= {} if times is None else {"timestamp": times}
         for path in _present(files, "items"):
             frame = plain._items_table(path).frame
             options |= roles_of_items(frame, path, str(options["item"]), named)
@@ -158,6 +163,7 @@ class Table:
             offered |= {key: value for key, value in more.items() if key not in options}
             raw = Table("table", TableSettings.model_validate(options)).read(files)
         require_known_items(raw, files)
+        raw.warnings = [*told, *raw.warnings]
         return DatasetLook(raw.files, options, raw, offered, remarks)
 
     def _numbered(self, paths: Sequence[Path], place: str) -> Log:

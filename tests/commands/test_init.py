@@ -283,3 +283,33 @@ def test_people_are_told_apart_by_their_e_mail_where_nothing_else_does(glta):
     assert glta("init", "log.csv", "--json").json["next"] == "glta recommend --user p0@example.org --recipe shop.yaml"
     (glta.folder / "both.csv").write_text("E-Mail,user_id,product\n" + rows)
     assert glta("init", "both.csv", "-o", "b.yaml", "--json").json["next"].startswith("glta recommend --user 0 ")
+
+
+UNNAMED = {
+    "who,product,at,paid\na,1,2025-01-01 00:02,3\na,2,2025-01-02 00:02,4\n": "at",
+    "customer,product,at\na,1,1735689600\na,2,1735689700\n": "at",
+    "customer,product,on,born\na,1,2.1.2025,3.4.1990\na,2,3.1.2025,3.4.1990\n": "on",
+    "customer,product,checkout\na,1,2025-01-01T10:00:00Z\na,2,2025-01-02T10:00:00Z\na,3,\n": "checkout",
+}
+
+
+@pytest.mark.parametrize("log", UNNAMED)
+def test_a_column_whose_values_are_times_is_the_time_where_no_name_says_so(glta, log):
+    (glta.folder / "log.csv").write_text(log)
+    finished = glta("init", "log.csv", "--user", log.partition(",")[0])
+    assert finished.code == 0, finished.err
+    dataset = yaml.safe_load((glta.folder / "shop.yaml").read_text())["dataset"]
+    assert dataset["options"]["timestamp"] == UNNAMED[log]
+    assert dataset["split"] == {"strategy": "leave-last-out"}
+    told = "'checkout', such as 2025-01-01T10:00:00Z, is taken as the time by its values"
+    assert (told in " ".join(finished.err.split())) == (UNNAMED[log] == "checkout")
+
+
+def test_of_several_columns_of_times_none_is_taken_and_each_is_named(glta):
+    row = "a,1,2025-01-01,2025-02-01,20,0\n"
+    (glta.folder / "log.csv").write_text("customer,product,packed,shipped,count,on\n" + row)
+    finished = glta("init", "log.csv")
+    assert finished.code == 0, finished.err
+    for name, example in {"packed": "2025-01-01", "shipped": "2025-02-01"}.items():
+        assert f"'{name}', such as {example}, looks like times, not used: --timestamp {name}" in finished.err
+    assert "timestamp" not in yaml.safe_load(finished.out)["dataset"]["options"]

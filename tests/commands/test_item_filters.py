@@ -18,6 +18,8 @@ from glta_cli.answers.run import Run
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import read_sealed_json, write_sealed_json
 from glta_cli.main import app
+from glta_cli.serving.conditions import condition_of
+from glta_cli.serving.item_filter import _of_texts
 
 ITEMS = 24
 KINDS = ("shoes", "lamps", "Tents")
@@ -158,6 +160,40 @@ def test_unknown_names_are_counted_and_none_but_unknown_ones_refused(made: Path,
     with pytest.raises(InputError) as refused:
         glta(made, "recommend", "--user", "C-01", "--except", "P-9")
     assert str(refused.value).startswith("--except: no item has the id or the title 'P-9'")
+
+
+def test_how_many_of_the_chosen_were_met_is_told(made: Path) -> None:
+    words = ("--where", "category=shoes")
+    met = len(found(made, *words, "--include-seen")) - len(found(made, *words))
+    assert met > 1
+    told = f"{met} of them were met: --include-seen shows them"
+    assert told in glta(made, "recommend", "--user", "C-01", *words).stdout
+    assert "were met" not in glta(made, "recommend", "--user", "C-01", *words, "--include-seen").stdout
+    stranger = glta(made, "recommend", "--history", "P-00,P-03", *words).stdout
+    assert "2 of them were met" in stranger
+
+
+@pytest.mark.parametrize(
+    ("condition", "hint"),
+    [
+        ("price<19,99", "write 19.99; price is"),
+        ("price<20€", "write 20; price is"),
+        ("price<1,299", "write 1299 or 1.299; price is"),
+        ("price<$1.299,50", "write 1299.50; price is"),
+        ("price<cheap", "price is"),
+    ],
+)
+def test_a_number_in_another_spelling_is_refused_with_how_to_write_it(run: Run, condition: str, hint: str) -> None:
+    with pytest.raises(InputError) as refused:
+        run.recommend(["C-01"], where=condition)
+    assert (refused.value.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize(("written", "asked"), [("Größe 8", "grösse 8"), ("GRÖSSE 8", "größe 8"), ("ΟΔΟΣ", "οδοσ")])
+def test_texts_are_compared_with_their_case_folded(written: str, asked: str) -> None:
+    column = pl.Series("brand", [written, None, "Acme"])
+    assert _of_texts(column, condition_of(f"brand={asked}")).to_list() == [True, None, False]
+    assert _of_texts(column, condition_of("brand=ACME")).to_list() == [False, None, True]
 
 
 def test_everyone_is_answered_by_the_same_choice(made: Path, run: Run, tmp_path: Path) -> None:

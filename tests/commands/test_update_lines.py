@@ -45,3 +45,13 @@ def test_what_is_new_once_is_told_as_one() -> None:
         "          1  new user",
         "          1  item with another title",
     ]
+
+
+def test_examples_say_how_many_more_there_are() -> None:
+    new = {"interactions": 4, "users": 3, "titles": 0, "texts": 0}
+    examples = {"interactions": ["a", "b", "c"], "users": ["u", "v", "w"]}
+    lines = list(update_lines(found(new=new, examples=examples)))
+    assert [line.strip() for line in lines[1:10]] == [
+        *("4  new interactions", "a", "b", "c", "and 1 more"),
+        *("3  new users", "u", "v", "w"),
+    ]

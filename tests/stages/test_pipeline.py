@@ -390,6 +390,7 @@ def test_a_recipe_of_stage_1_alone_stops_after_the_encoder_and_says_so(
         with pytest.raises(GltaError, match=f"leaves out {stage}: it has no language model") as caught:
             glta(command, *chosen, *options)
         assert "finetune.enabled=true" in str(caught.value.hint)
+        assert "glta recommend and glta evaluate go on without" in str(caught.value.hint)
     # Nothing is prepared or trained for a stage that is left out.
     assert not [artefact for _, artefact in latest_status(tiny_recipe_file) if artefact is not None]
 
