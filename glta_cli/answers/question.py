@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     without: Names
     where: Names
     diversity: float
+    because: bool
     deep: bool
     wish: str | None
     wish_weight: float

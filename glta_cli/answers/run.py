@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from glta_cli.answers.frames import frame_of, rows_of
 from glta_cli.answers.measured import measured
 from glta_cli.answers.published import required_index
 from glta_cli.answers.question import Names, Options, Question, names_in, question_with
@@ -171,31 +172,33 @@ class Run:
         """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score`.
 
         Args:
-            options: the other attributes of a `Question`, such as `model="ease"` or `where="category=shoes"`.
+            options: the other attributes of a `Question`, such as `model="ease"` or `where="category=shoes"`. With
+                `because` the frame has a column of that name: of each item of the history `item`, `title` and `share`,
+                its part of all that the history does to the score, what does most first; `answer` says more.
 
         Raises:
             InputError: as `answer`.
         """
         question = question_with(k, **options)
         asked = [replace(question, user=user) for user in names_in(users)]
-        rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
+        rows = [entry for answer in self.answers(asked) for entry in rows_of(answer, user=answer["user"])]
         self._warn_of(question)
-        return _frame(rows, "user")
+        return frame_of(rows, "user", because=question.because)
 
     def recommend_for(self, history: Names, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
             history: ids or titles, oldest first.
-            options: the other attributes of a `Question`, such as `deep=True`.
+            options: as `recommend`, such as `deep=True`.
 
         Raises:
             InputError: as `answer`.
         """
         question = replace(question_with(k, **options), history=names_in(history))
-        rows = _rows_of(self.answer(question))
+        rows = rows_of(self.answer(question))
         self._warn_of(question)
-        return _frame(rows)
+        return frame_of(rows, because=question.because)
 
     def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
         """The items most like one, with all that is to be said of them, as plain values.
@@ -231,7 +234,7 @@ class Run:
 
     def similar(self, item: str, k: int = 10, *, by: str | None = None) -> pl.DataFrame:
         """The same: a frame of `rank`, `item`, `title` and `score`."""
-        return _frame(self.alike(item, k, by=by)["similar"])
+        return frame_of(self.alike(item, k, by=by)["similar"])
 
     def vectors(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The encoder's vectors: of users, a frame of `user` and `vector`, and of items, `item`, `title` and `vector`.
@@ -366,18 +369,6 @@ class Run:
         return guests_of(histories, met.item_count, weighted=met.weights is not None)
 
 
-def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
-    return [{**also, **entry} for entry in answer["recommendations"]]
-
-
 def _wished(question: Question) -> dict[str, Any]:
     """What an answer says of the wish; nothing where there is none."""
     return {} if question.wish is None else {"wish": question.wish, "wish_weight": question.wish_weight}
-
-
-def _frame(rows: list[dict[str, Any]], *also: str) -> pl.DataFrame:
-    """Recommendations, below some columns of text: with its columns where there is none, too."""
-    import polars as pl
-
-    schema: dict[str, Any] = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
-    return pl.DataFrame(rows, schema=dict.fromkeys(also, pl.String) | schema)
