@@ -53,7 +53,7 @@ def everyone(index: Index) -> AskedUsers:
     """Whoever has a history, in the order of the index; raises `InputError` where nobody has one."""
     positions = np.flatnonzero(index.history.counts)
     if not len(positions):
-        raise InputError("nobody the run knows has a history", location="--users")
+        raise InputError("nobody the run knows has a history", location="users")
     return AskedUsers(positions)
 
 

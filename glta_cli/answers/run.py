@@ -270,6 +270,14 @@ class Run:
         """The same as plain values."""
         return measured(self.name, self.artefact)
 
+    def __repr__(self) -> str:
+        try:
+            with reading(self.artefact):
+                by = f"by {self.index.row.sentence()}"
+        except GltaError:
+            by = "its index is damaged"  # whoever asks it something is told more
+        return f"<Run {self.name} (dataset {self.dataset}), {by}>"
+
     def _repr_html_(self) -> str:
         """The run as a notebook shows it."""
         said = [f"dataset {self.dataset}", f"by {self.index.row.sentence()}"]

@@ -25,6 +25,8 @@ def error_of(answer: Any, status: int) -> dict[str, Any]:
     [
         ({"user": "u1", "k": 0}, "k", "greater than or equal to 1"),
         ({"user": "u1", "k": 1_001}, "k", "less than or equal to 1000"),
+        ({"user": "u1", "k": True}, "k", "true is no number"),
+        ({"user": "u1", "diversity": True}, "diversity", "true is no number"),
         ({"user": "u1", "k": "many"}, "k", "valid integer"),
         ({"user": "u1", "histry": []}, "histry", "no such setting"),
         ({"user": "u1", "history": ["i1"]}, "body", "one of both"),
