@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from glta_cli.answers.listed_names import TABLES, Listed, names_in_file
+from glta_cli.answers.question import Names, names_in
 from glta_cli.core.errors import InputError
+from glta_cli.serving.catalogue import Catalogue
 
 ITEMS: Final = Listed(
     "item", ("item", "itemid", "product", "productid", "sku", "asin", "parentasin", "movieid", "bookid", "id")
@@ -47,6 +49,17 @@ def names_between_commas(text: str, location: str) -> tuple[str, ...]:
         hint = 'separate ids or titles by commas; one with a comma stands in quotes: "Heat, 1995",A-12'
         raise InputError(f"cannot be read as a list: {error}", location=location, hint=hint) from error
     return tuple(name.strip() for name in names if name.strip())
+
+
+def names_given(names: Names, catalogue: Catalogue, location: str) -> tuple[str, ...]:
+    """Names a program gives; of one text that no item is called, those between its commas, as commands take a list.
+
+    Raises:
+        InputError: a quote in it has no end.
+    """
+    if not isinstance(names, str) or "," not in names or catalogue.found(names):
+        return names_in(names)
+    return names_between_commas(names, location)
 
 
 def _is_file(path: Path) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.answers.frames import frame_of, rows_of
+from glta_cli.answers.item_lists import names_given
 from glta_cli.answers.measured import measured
 from glta_cli.answers.published import required_index
 from glta_cli.answers.question import Names, Options, Question, names_in, question_with
@@ -179,7 +180,7 @@ class Run:
         Raises:
             InputError: as `answer`.
         """
-        question = question_with(k, **options)
+        question = question_with(k, self.names_listed, **options)
         asked = [replace(question, user=user) for user in names_in(users)]
         rows = [entry for answer in self.answers(asked) for entry in rows_of(answer, user=answer["user"])]
         self._warn_of(question)
@@ -189,13 +190,15 @@ class Run:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
-            history: ids or titles, oldest first.
+            history: ids or titles, oldest first: a list, or one text with commas between them.
             options: as `recommend`, such as `deep=True`.
 
         Raises:
             InputError: as `answer`.
         """
-        question = replace(question_with(k, **options), history=names_in(history))
+        question = replace(
+            question_with(k, self.names_listed, **options), history=self.names_listed(history, "history")
+        )
         rows = rows_of(self.answer(question))
         self._warn_of(question)
         return frame_of(rows, because=question.because)
@@ -299,6 +302,10 @@ class Run:
             last = key, chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
             self._last_chosen = last
         return last[1]
+
+    def names_listed(self, names: Names, location: str) -> tuple[str, ...]:
+        """As `names_given` reads them among its items."""
+        return names_given(names, self.catalogue, location)
 
     def _warn_of(self, question: Question) -> None:
         """A frame has no place for what is said beside it."""

@@ -53,6 +53,18 @@ def test_a_run_is_printed_as_what_it_is(run: Run) -> None:
     assert repr(run) == f"<Run reasons (dataset table), by {run.index.row.sentence()}>"
 
 
+def test_one_text_may_hold_names_between_commas_as_in_a_command(run: Run) -> None:
+    asked = run.recommend("u7", only="i1,i3, i5", without="i3,i4", include_seen=True)
+    assert set(asked["item"]) == {"i1", "i5"}
+    assert run.recommend_for("i3,i25", k=3).equals(run.recommend_for(["i3", "i25"], k=3))
+
+
+def test_a_name_with_a_comma_is_no_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "catalogue", catalogue(a="Heat, 1995", b="Heat"))
+    assert run.names_listed("Heat, 1995", "only") == ("Heat, 1995",)
+    assert run.names_listed('"Heat, 1995",b', "only") == ("Heat, 1995", "b")
+
+
 def test_ids_may_be_numbers(run: Run) -> None:
     with pytest.raises(InputError, match="no user is called '42'"):
         run.recommend([42])
