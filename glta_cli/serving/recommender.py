@@ -72,7 +72,7 @@ def require_count(k: int) -> None:
     """Raise `InputError` where that is no number of items: what Python passes is not always an `int`."""
     if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         shown = visible(repr(k))
-        raise InputError(f"{shown} is no number of items", location="k", hint="a whole number, 1 or more")
+        raise InputError(f"{shown} is no number of items", location="k", hint="a whole number, at least one")
 
 
 def known_to(artefact: Artefact) -> dict[str, Any]:
