@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glta_cli.answers.listed_names import Listed, lines_in, names_in_file
 from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import visible
 from glta_cli.serving.index import Index
 from glta_cli.serving.nearest_ids import nearest_ids
 
-if TYPE_CHECKING:
-    import polars as pl
-
 EVERYONE: Final = "all"
 STANDARD_INPUT: Final = "-"
-USER_COLUMNS: Final = (
-    *("user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid", "memberid", "account"),
-    "id",
+USERS: Final = Listed(
+    "user",
+    (
+        *("user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid", "memberid", "account"),
+        "id",
+    ),
 )
-"""Without marks and in lower case, the likeliest first."""
-
-SEPARATORS: Final = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def everyone(index: Index) -> AskedUsers:
     """Whoever has a history, in the order of the index; raises `InputError` where nobody has one."""
     positions = np.flatnonzero(index.history.counts)
     if not len(positions):
-        raise InputError("nobody the run knows has a history", location="--users")
+        raise InputError("nobody the run knows has a history", location="users")
     return AskedUsers(positions)
 
 
@@ -112,91 +109,20 @@ def _all_unknown(first: str, count: int, index: Index, where: str) -> InputError
 def ids_in(named: str) -> list[str]:
     """The ids a file names: one a line, or the column of users of a table in CSV, TSV or Parquet.
 
-    A text of one column is taken for lines of ids unless its first line is what a column of users is called.
-
     Raises:
         InputError: there is no such file, it is no table of its kind, or has no column of users.
     """
     if named == STANDARD_INPUT:
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("nothing is piped in", location="standard input", hint="one id a line")
-        return _lines(sys.stdin.buffer.read(), "standard input")
+        return lines_in(sys.stdin.buffer.read(), "standard input")
     path = Path(named)
     try:
-        if path.suffix.lower() == ".parquet":
-            return _parquet_ids(path)
-        content = path.read_bytes()
+        return names_in_file(path, USERS)
     except (FileNotFoundError, IsADirectoryError) as error:
         problem = "is a folder" if path.is_dir() else "no such file"
         hint = f"'{EVERYONE}' answers for everyone; a file has one id a line, or the column user"
         raise InputError(problem, location=named, hint=hint) from error
-    lines = _lines(content, named)
-    separator = SEPARATORS.get(path.suffix.lower())
-    if separator is None or not lines or (separator not in lines[0] and _rank(lines[0]) is None):
-        return lines
-    return _csv_ids(path, content, separator)
-
-
-def _lines(content: bytes, where: str) -> list[str]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "is no text in UTF-8", location=where, hint="one id a line, or a table in CSV, TSV or Parquet by its ending"
-        ) from error
-    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
-
-
-def _csv_ids(path: Path, content: bytes, separator: str) -> list[str]:
-    import polars as pl
-
-    try:
-        # As text, so that 007 stays 007.
-        table = pl.read_csv(content, separator=separator, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"is no table: {str(error).partition(chr(10))[0]}", location=str(path)) from error
-    return _ids_of(table, path)
-
-
-def _parquet_ids(path: Path) -> list[str]:
-    import polars as pl
-
-    try:
-        columns = pl.scan_parquet(path).collect_schema().names()
-        table = pl.read_parquet(path, columns=[_user_column(columns, path)])
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise InputError(f"is no Parquet file: {str(error).partition(chr(10))[0]}", location=str(path)) from error
-    return _ids_of(table, path)
-
-
-def _ids_of(table: pl.DataFrame, path: Path) -> list[str]:
-    import polars as pl
-
-    column = table.get_column(_user_column(table.columns, path))
-    if column.dtype.is_nested() or column.dtype.is_float():
-        problem = f"the column {column.name} holds {column.dtype}, no ids"
-        raise InputError(problem, location=str(path), hint="ids are text or whole numbers")
-    return column.drop_nulls().cast(pl.String).to_list()
-
-
-def _user_column(columns: Sequence[str], path: Path) -> str:
-    """The column whose name says that it holds users, or the only one there is."""
-    ranked = sorted((rank, column) for column in columns if (rank := _rank(column)) is not None)
-    if ranked:
-        return ranked[0][1]
-    if len(columns) == 1:
-        return columns[0]
-    shown = ", ".join(map(visible, columns))
-    raise InputError(
-        f"no column is known as user; the columns are {shown}",
-        location=str(path),
-        hint="call the one with the ids of users 'user'",
-    )
-
-
-def _rank(column: str) -> int | None:
-    plain = re.sub(r"[^a-z0-9]", "", column.partition(":")[0].lower())
-    return USER_COLUMNS.index(plain) if plain in USER_COLUMNS else None
 
 
 def told(asked: AskedUsers) -> list[str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from glta_cli.answers.listed_names import TABLES, Listed, names_in_file
+from glta_cli.answers.question import Names, names_in
 from glta_cli.core.errors import InputError
+from glta_cli.serving.catalogue import Catalogue
 
-if TYPE_CHECKING:
-    import polars as pl
-
-TABLES: Final = {".csv": ",", ".tsv": "\t", ".parquet": None}
-# Columns of ids, in lower case without marks.
-ITEM_NAMES: Final = ("item", "itemid", "product", "productid", "sku", "asin", "parentasin", "movieid", "bookid", "id")
+ITEMS: Final = Listed(
+    "item", ("item", "itemid", "product", "productid", "sku", "asin", "parentasin", "movieid", "bookid", "id")
+)
 
 
 def items_listed(text: str, location: str) -> tuple[str, ...]:
@@ -51,6 +51,17 @@ def names_between_commas(text: str, location: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
+def names_given(names: Names, catalogue: Catalogue, location: str) -> tuple[str, ...]:
+    """Names a program gives; of one text that no item is called, those between its commas, as commands take a list.
+
+    Raises:
+        InputError: a quote in it has no end.
+    """
+    if not isinstance(names, str) or "," not in names or catalogue.found(names):
+        return names_in(names)
+    return names_between_commas(names, location)
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
@@ -60,43 +71,6 @@ def _is_file(path: Path) -> bool:
 
 def _of_file(path: Path) -> tuple[str, ...]:
     try:
-        if path.suffix.lower() in TABLES:
-            return _of_table(path)
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return tuple(names_in_file(path, ITEMS))
+    except OSError as error:
         raise InputError(f"cannot be read: {error}", location=str(path), hint="one id a line, in UTF-8") from error
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _of_table(path: Path) -> tuple[str, ...]:
-    import polars as pl
-
-    separator = TABLES[path.suffix.lower()]
-    try:
-        if separator is None:
-            table = pl.read_parquet(path)
-        else:
-            table = pl.read_csv(path, separator=separator, infer_schema=False, encoding="utf8")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"cannot be read: {reason}", location=str(path), hint="a table with a column item") from error
-    column = _column_of_items(table, path)
-    names = column.cast(pl.String).str.strip_chars().drop_nulls().to_list()
-    # One column under an id is a list of ids in a file that ends in .csv.
-    headless = separator is not None and table.width == 1 and _plain(column.name) not in ITEM_NAMES
-    return tuple(name for name in ([column.name.strip(), *names] if headless else names) if name)
-
-
-def _column_of_items(table: pl.DataFrame, path: Path) -> pl.Series:
-    if table.width == 1:
-        return table[table.columns[0]]
-    plain = {_plain(name): name for name in reversed(table.columns)}
-    known = next((plain[name] for name in ITEM_NAMES if name in plain), None)
-    if known is None:
-        listed = ", ".join(table.columns[:20])
-        raise InputError(f"no column is called item; the columns are {listed}", location=str(path), hint="rename it")
-    return table[known]
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())

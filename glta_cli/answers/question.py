@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, Final, TypedDict, Unpack
@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     without: Names
     where: Names
     diversity: float
+    because: bool
     deep: bool
     wish: str | None
     wish_weight: float
@@ -101,12 +102,18 @@ class Question:
             raise InputError("it names no item", location="history", hint="name ids or titles, oldest first")
 
 
-def question_with(k: int, **options: Unpack[Options]) -> Question:
-    """The question of such options, of nobody yet."""
+def question_with(k: int, items_in: Callable[[Names, str], tuple[str, ...]], **options: Unpack[Options]) -> Question:
+    """The question of such options, of nobody yet.
+
+    Args:
+        items_in: the names of items that an option of that name gives.
+    """
     named: dict[str, Any] = dict(options)
-    for name in ("only", "without", "where"):
+    for name in ("only", "without"):
         if named.get(name) is not None:
-            named[name] = names_in(named[name])
+            named[name] = items_in(named[name], name)
+    if named.get("where") is not None:
+        named["where"] = names_in(named["where"])
     return Question(k=k, **named)
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from glta_cli.answers.frames import frame_of, rows_of
+from glta_cli.answers.item_lists import names_given
 from glta_cli.answers.measured import measured
 from glta_cli.answers.published import required_index
 from glta_cli.answers.question import Names, Options, Question, names_in, question_with
@@ -172,31 +174,35 @@ class Run:
         """The k best items of each user: a frame of `user`, `rank`, `item`, `title` and `score` to four decimals.
 
         Args:
-            options: the other attributes of a `Question`, such as `model="ease"` or `where="category=shoes"`.
+            options: the other attributes of a `Question`, such as `model="ease"` or `where="category=shoes"`. With
+                `because` the frame has a column of that name: of each item of the history `item`, `title` and `share`,
+                its part of all that the history does to the score, what does most first; `answer` says more.
 
         Raises:
             InputError: as `answer`.
         """
-        question = question_with(k, **options)
+        question = question_with(k, self.names_listed, **options)
         asked = [replace(question, user=user) for user in names_in(users)]
-        rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
+        rows = [entry for answer in self.answers(asked) for entry in rows_of(answer, user=answer["user"])]
         self._warn_of(question)
-        return _frame(rows, "user")
+        return frame_of(rows, "user", because=question.because)
 
     def recommend_for(self, history: Names, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
-            history: ids or titles, oldest first.
-            options: the other attributes of a `Question`, such as `deep=True`.
+            history: ids or titles, oldest first: a list, or one text with commas between them.
+            options: as `recommend`, such as `deep=True`.
 
         Raises:
             InputError: as `answer`.
         """
-        question = replace(question_with(k, **options), history=names_in(history))
-        rows = _rows_of(self.answer(question))
+        question = replace(
+            question_with(k, self.names_listed, **options), history=self.names_listed(history, "history")
+        )
+        rows = rows_of(self.answer(question))
         self._warn_of(question)
-        return _frame(rows)
+        return frame_of(rows, because=question.because)
 
     def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
         """The items most like one, with all that is to be said of them, as plain values.
@@ -232,7 +238,7 @@ class Run:
 
     def similar(self, item: str, k: int = 10, *, by: str | None = None) -> pl.DataFrame:
         """The same: a frame of `rank`, `item`, `title` and `score`."""
-        return _frame(self.alike(item, k, by=by)["similar"])
+        return frame_of(self.alike(item, k, by=by)["similar"])
 
     def vectors(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The encoder's vectors: of users, a frame of `user` and `vector`, and of items, `item`, `title` and `vector`.
@@ -268,6 +274,14 @@ class Run:
         """The same as plain values."""
         return measured(self.name, self.artefact)
 
+    def __repr__(self) -> str:
+        try:
+            with reading(self.artefact):
+                by = f"by {self.index.row.sentence()}"
+        except GltaError:
+            by = "its index is damaged"  # whoever asks it something is told more
+        return f"<Run {self.name} (dataset {self.dataset}), {by}>"
+
     def _repr_html_(self) -> str:
         """The run as a notebook shows it."""
         said = [f"dataset {self.dataset}", f"by {self.index.row.sentence()}"]
@@ -289,6 +303,10 @@ class Run:
             last = key, chosen_items(self.catalogue, self.item_columns, only=only, without=without, where=where)
             self._last_chosen = last
         return last[1]
+
+    def names_listed(self, names: Names, location: str) -> tuple[str, ...]:
+        """As `names_given` reads them among its items."""
+        return names_given(names, self.catalogue, location)
 
     def _warn_of(self, question: Question) -> None:
         """A frame has no place for what is said beside it."""
@@ -375,18 +393,6 @@ class Run:
         return guests_of(histories, met.item_count, weighted=met.weights is not None)
 
 
-def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
-    return [{**also, **entry} for entry in answer["recommendations"]]
-
-
 def _wished(question: Question) -> dict[str, Any]:
     """What an answer says of the wish; nothing where there is none."""
     return {} if question.wish is None else {"wish": question.wish, "wish_weight": question.wish_weight}
-
-
-def _frame(rows: list[dict[str, Any]], *also: str) -> pl.DataFrame:
-    """Recommendations, below some columns of text: with its columns where there is none, too."""
-    import polars as pl
-
-    schema: dict[str, Any] = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
-    return pl.DataFrame(rows, schema=dict.fromkeys(also, pl.String) | schema)

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from glta_cli.workspace.artefact import Artefact
 
 # What a question may be wrong about: as its parts are called in Python, and on the command line.
-PARTS = ("user", "history", "model", "only", "where", "diversity", "deep", "wish")
-QUESTIONS = {name: f"--{name}" for name in PARTS} | {"without": "--except", "wish_weight": "--wish-weight"}
+PARTS = ("user", "users", "history", "model", "only", "where", "diversity", "deep", "wish")
+OTHERS = {"k": "-k", "without": "--except", "wish_weight": "--wish-weight"}
+QUESTIONS = {name: f"--{name}" for name in PARTS} | OTHERS
 
 
 def recommend(

@@ -42,7 +42,9 @@ def similar(
         answer = Run(*required_index(run, data_dir)).alike(item, k, by=by)
     except GltaError as error:
         # As its parts are called in Python.
-        error.location = {"item": "ITEM", "by": "--by", "run": "--run"}.get(error.location or "", error.location)
+        error.location = {"item": "ITEM", "k": "-k", "by": "--by", "run": "--run"}.get(
+            error.location or "", error.location
+        )
         raise
     if as_json:
         show_json(answer)

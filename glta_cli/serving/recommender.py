@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,9 +69,10 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
 
 
 def require_count(k: int) -> None:
-    """Raise `InputError` where that is no number of items."""
-    if k < 1:
-        raise InputError(f"{k} is no number of items", location="-k", hint="ask for at least one")
+    """Raise `InputError` where that is no number of items: what Python passes is not always an `int`."""
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+        shown = visible(repr(k))
+        raise InputError(f"{shown} is no number of items", location="k", hint="a whole number, at least one")
 
 
 def known_to(artefact: Artefact) -> dict[str, Any]:
@@ -232,6 +234,6 @@ def unknown_user(user: str, ids: Sequence[str], path: Path, asked: AskedRun | No
     there = f"there {agreeing(len(ids), 'is', 'are')} {counted(len(ids), 'user')}"
     return InputError(
         f"no user is called '{visible(user)}'{where}; {there}",
-        location="--user",
+        location="user",
         hint=f"{f'the nearest ids are {near}; ' if near else ''}all of them are in {path}",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from glta_cli.web.limits import LONGEST_HISTORY, LONGEST_ID, LONGEST_WISH, MOST_CHOSEN, MOST_CONDITIONS, MOST_ITEMS
 
@@ -12,12 +12,22 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID)]
 Wish = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_WISH)]
 
 
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no number")
+    return value
+
+
+NoTruth = BeforeValidator(_no_truth)
+"""True is 1 to pydantic."""
+
+
 class Choosing(BaseModel):
     """How items are chosen, for a person who is in the data or not."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
-    k: int = Field(default=10, ge=1, le=MOST_ITEMS, description="How many items.")
+    k: Annotated[int, NoTruth] = Field(default=10, ge=1, le=MOST_ITEMS, description="How many items.")
     model: Id | None = Field(
         default=None, description="The row that answers, of those /v1/run names; without it the run's best."
     )
@@ -33,11 +43,11 @@ class Choosing(BaseModel):
         default=[], max_length=MOST_CHOSEN, alias="except", description="Items, by id or title, to leave out."
     )
     include_seen: bool = Field(default=False, description="Recommend also what the person has met.")
-    diversity: float = Field(
+    diversity: Annotated[float, NoTruth] = Field(
         default=0.0, ge=0.0, le=1.0, description="How much unlike each other the items are to be (MMR); 0 not at all."
     )
     wish: Wish | None = Field(default=None, description="Words beside the person, such as `something funny`.")
-    wish_weight: float | None = Field(
+    wish_weight: Annotated[float | None, NoTruth] = Field(
         default=None, ge=0.0, le=100.0, description="How much the wish weighs beside the person; needs a wish."
     )
     because: bool = Field(default=False, description="Say of each item what in the history it is there for.")

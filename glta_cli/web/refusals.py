@@ -15,12 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from glta_cli.core.errors import BusyError, GltaError, InputError, InputErrors, did_you_mean, one_line
+from glta_cli.core.printable import bounded, visible
 from glta_cli.core.terminal import say
 
 RETRY_SECONDS: Final = 1
 # Locations of errors that mean: there is no such thing, and no other way to ask would find it.
 NOT_FOUND: Final = frozenset({"user", "item"})
 MOST_TOLD: Final = 20
+LONGEST_SHOWN: Final = 200
 
 
 class Problem(BaseModel):
@@ -105,6 +107,8 @@ def problem_of(error: GltaError, root: Path) -> Problem:
 
 def _part(location: str) -> str:
     """The part of a request for what the command line calls so, such as `include_seen` for `--include-seen`."""
+    if location == "without":
+        return "except"
     return location.lstrip("-").replace("-", "_") if location.startswith("-") else location
 
 
@@ -144,6 +148,9 @@ def _shape_problem(detail: Mapping[str, Any], known: Sequence[str]) -> Problem:
         case "json_invalid":
             reason = detail.get("ctx", {}).get("error", "")
             return Problem(where="body", what=f"it is no JSON from character {place[-1]} on: {reason}", hint=None)
+        case "list_type" if isinstance(detail["input"], str):
+            hint = f"a list: {json.dumps([visible(bounded(detail['input'], LONGEST_SHOWN))])}"
+            return Problem(where=where, what="one text is no valid list", hint=hint)
         case "value_error":
             return Problem(where=where, what=str(detail["ctx"]["error"]), hint=None)
         case _:

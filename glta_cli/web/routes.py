@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -76,7 +77,17 @@ answering = APIRouter(prefix="/v1", responses=_may_be(401, 408, 413, 422, 503))
 )
 async def for_user(service: Asks, user: UserId, chosen: Annotated[Choosing, Query()]) -> Response:
     """The best items for a user of the data, without those they have met."""
-    return as_json(await service.recommend(question_of(chosen, user, None)))
+    question = question_of(chosen, user, None)
+    only, without = await _listed(service, question.only, "only"), await _listed(service, question.without, "except")
+    question = replace(question, only=only, without=without or ())
+    return as_json(await service.recommend(question))
+
+
+async def _listed(service: Service, names: tuple[str, ...] | None, location: str) -> tuple[str, ...] | None:
+    """Items of an address: its one text may hold several names with commas between them."""
+    if names is None or len(names) != 1 or "," not in names[0]:
+        return names
+    return await service.from_run(lambda run: run.names_listed(names[0], location))
 
 
 @answering.post(

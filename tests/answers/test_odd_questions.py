@@ -41,6 +41,30 @@ def test_one_user_or_item_is_not_a_list_of_letters(run: Run) -> None:
     assert run.recommend_for("i3", k=3).equals(run.recommend_for(["i3"], k=3))
 
 
+@pytest.mark.parametrize("k", [2.5, "3", True, None, 0])
+def test_what_is_no_number_of_items_is_refused(run: Run, k: Any) -> None:
+    for ask in (lambda: run.recommend("u7", k=k), lambda: run.similar("i3", k=k)):
+        with pytest.raises(InputError, match=f"^k: {k!r} is no number of items"):
+            ask()
+    assert run.recommend("u7", k=np.int64(3)).height == 3  # type: ignore[arg-type]
+
+
+def test_a_run_is_printed_as_what_it_is(run: Run) -> None:
+    assert repr(run) == f"<Run reasons (dataset table), by {run.index.row.sentence()}>"
+
+
+def test_one_text_may_hold_names_between_commas_as_in_a_command(run: Run) -> None:
+    asked = run.recommend("u7", only="i1,i3, i5", without="i3,i4", include_seen=True)
+    assert set(asked["item"]) == {"i1", "i5"}
+    assert run.recommend_for("i3,i25", k=3).equals(run.recommend_for(["i3", "i25"], k=3))
+
+
+def test_a_name_with_a_comma_is_no_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "catalogue", catalogue(a="Heat, 1995", b="Heat"))
+    assert run.names_listed("Heat, 1995", "only") == ("Heat, 1995",)
+    assert run.names_listed('"Heat, 1995",b', "only") == ("Heat, 1995", "b")
+
+
 def test_ids_may_be_numbers(run: Run) -> None:
     with pytest.raises(InputError, match="no user is called '42'"):
         run.recommend([42])
@@ -116,7 +140,7 @@ def test_whoever_is_not_there_keeps_no_answer_from_others(run: Run, monkeypatch:
     monkeypatch.setattr(Run, "answers", counted)
     found = run.tried([known[0], Question("u777"), *known[1:], Question(history=("i3", "x1"))])
     assert [str(error).partition(";")[0] for error in (found[1], found[-1])] == [
-        "--user: no user is called 'u777' in run reasons (dataset table)",
+        "user: no user is called 'u777' in run reasons (dataset table)",
         "history: no item has the id or the title 'x1'",
     ]
     assert [found[0], *found[2:-1]] == answers(run, known)

@@ -56,6 +56,19 @@ def test_reasons_add_up_to_the_score(run: Run, asked: dict[str, Any], model: str
             assert sum(part["terms"].values()) == pytest.approx(part["part"], rel=1e-4, abs=1e-5)
 
 
+def test_a_frame_has_reasons_where_they_are_asked_for(run: Run) -> None:
+    answer = run.answer(Question(history=("i3", "i25"), k=4, because=True))
+    frame = run.recommend_for(["i3", "i25"], k=4, because=True)
+    assert frame.columns == ["rank", "item", "title", "score", "because"]
+    for shown, entry in zip(frame["because"].to_list(), answer["recommendations"], strict=True):
+        assert shown == [{key: each[key] for key in ("item", "title", "share")} for each in entry["because"]["history"]]
+        assert sum(abs(each["share"]) for each in shown) == pytest.approx(1, abs=1e-3)
+    assert run.recommend(["u7"], k=2, because=True)["because"].list.len().min() == len(
+        {*run.index.history.of(run.index.user("u7"))}
+    )
+    assert run.recommend([], because=True).columns[-1] == "because"
+
+
 def test_of_a_linear_row_nothing_but_the_history_makes_the_score(run: Run) -> None:
     for entry in run.answer(Question("u33", model="ease", because=True))["recommendations"]:
         [term] = entry["because"]["terms"]

@@ -128,13 +128,13 @@ def test_seen_items_come_back_where_they_are_asked_for(run: Run) -> None:
 @pytest.mark.parametrize(
     ("asked", "location", "said"),
     [
-        (Question("nobody"), "--user", "no user is called 'nobody'"),
+        (Question("nobody"), "user", "no user is called 'nobody'"),
         (Question("u1", model="lightgnc"), "model", "did you mean 'lightgcn'"),
         (Question(history=("Space film 11111",)), "history", "no item has the id or the title"),
         (Question(history=()), "history", "names no item"),
         (Question(), "user", "nobody is asked for"),
         (Question("u1", ("i1",)), "history", "has a history already"),
-        (Question("u1", k=0), "-k", "0 is no number of items"),
+        (Question("u1", k=0), "k", "0 is no number of items"),
     ],
 )
 def test_what_cannot_be_answered_says_where_and_what_to_do(run: Run, asked: Question, location: str, said: str) -> None:
@@ -159,6 +159,11 @@ def test_no_run_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 # --------------------------------------------------------------------------------------------- in a shell
+
+
+def test_a_shell_is_told_of_its_own_options(run: Run) -> None:
+    with pytest.raises(InputError, match=r"^--user: no user is called 'nobody'"):
+        raise shell(run, "--user", "nobody").exception
 
 
 def shell(run: Run, *arguments: str) -> Any:

@@ -141,7 +141,13 @@ def test_lists_are_files_of_lines_or_tables_or_names_between_commas(made: Path, 
     headless = tmp_path / "headless.csv"
     headless.write_text("\n".join(some))
     title = dict(zip(products()["sku"], products()["name"], strict=True))[some[0]]
-    for given in (*map(str, (lines, table, parquet, headless)), f'"{title.upper()}",{some[1]}, {some[2]}'):
+    semicolons, tabs, quoted = (tmp_path / name for name in ("excel.csv", "stock.tsv", "quoted.txt"))
+    frame.write_csv(semicolons, separator=";")
+    frame.write_csv(tabs, separator="\t")
+    titles = [dict(zip(products()["sku"], products()["name"], strict=True))[item] for item in some]
+    quoted.write_text("".join(f'"{title}"\n' for title in titles))  # each title has a comma
+    files = (lines, table, parquet, headless, semicolons, tabs, quoted)
+    for given in (*map(str, files), f'"{title.upper()}",{some[1]}, {some[2]}'):
         assert found(made, "--only", given) == some, given
         assert found(made, "--except", given) == everything[3:], given
 

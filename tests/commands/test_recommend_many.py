@@ -183,12 +183,25 @@ def as_column() -> str:
     return "ids.csv"
 
 
+def as_column_between_semicolons() -> str:
+    pl.DataFrame({"rank": range(7), "User ID": IDS}).write_csv("ids.csv", separator=";")
+    return "ids.csv"
+
+
+def as_quoted_lines() -> str:
+    Path("quoted.csv").write_text("".join(f'"{each}"\n' for each in IDS))
+    return "quoted.csv"
+
+
 def as_parquet() -> str:
     pl.DataFrame({"customer": IDS, "rank": range(7)}).write_parquet("ids.parquet")
     return "ids.parquet"
 
 
-@pytest.mark.parametrize("written", [as_lines, as_lines_called_csv, as_column, as_parquet])
+WRITTEN = [as_lines, as_lines_called_csv, as_quoted_lines, as_column, as_column_between_semicolons, as_parquet]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
 def test_a_file_says_for_whom_in_which_order(ask: Callable[..., Any], written: Callable[[], str]) -> None:
     done = ask("--users", written(), "-o", "o.csv", "-k", "2")
     assert pl.read_csv("o.csv")["user"].to_list() == ["u7", "u7", "u3", "u3", "u59", "u59"]

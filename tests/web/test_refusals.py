@@ -25,6 +25,8 @@ def error_of(answer: Any, status: int) -> dict[str, Any]:
     [
         ({"user": "u1", "k": 0}, "k", "greater than or equal to 1"),
         ({"user": "u1", "k": 1_001}, "k", "less than or equal to 1000"),
+        ({"user": "u1", "k": True}, "k", "true is no number"),
+        ({"user": "u1", "diversity": True}, "diversity", "true is no number"),
         ({"user": "u1", "k": "many"}, "k", "valid integer"),
         ({"user": "u1", "histry": []}, "histry", "no such setting"),
         ({"user": "u1", "history": ["i1"]}, "body", "one of both"),
@@ -43,6 +45,17 @@ def test_a_wrong_body_is_told_what_is_wrong_about_it(client: TestClient, body: A
     error = error_of(client.post(ASK, json=body), 422)
     assert error["where"] == where
     assert what in error["what"]
+
+
+def test_one_text_where_a_list_belongs_is_shown_as_one(client: TestClient) -> None:
+    error = error_of(client.post(ASK, json={"user": "u1", "where": "category=shoes"}), 422)
+    assert error == {"where": "where", "what": "one text is no valid list", "hint": 'a list: ["category=shoes"]'}
+
+
+def test_names_in_an_address_may_stand_between_commas(client: TestClient) -> None:
+    together = client.get(f"{USER}?only=i1,i3,i5&include_seen=true&except=i3,i4").json()
+    assert {each["item"] for each in together["recommendations"]} == {"i1", "i5"}
+    assert error_of(client.get(f"{USER}?except=i777"), 422)["where"] == "except"
 
 
 def test_a_misspelt_setting_is_no_silence_in_an_address_either(client: TestClient) -> None:
