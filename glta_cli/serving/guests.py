@@ -104,7 +104,7 @@ def without_language(index: Index, row: ServedRow) -> ServedRow:
         held = [term for term in (ENCODER, LINEAR) if term in index.terms]
         if not held:
             problem = "only the language model takes part in what is served, and it has not read this history"
-            raise InputError(problem, location="history", hint="--deep has it read, which takes longer")
+            raise InputError(problem, location="history", hint="deep (--deep) has it read, which takes longer")
         return replace(row, terms=(held[0],), weights=None, figure=None, tried=0)
     if len(kept) == 1:
         return replace(row, terms=kept, weights=None, figure=None, tried=0)
