@@ -122,6 +122,7 @@ class Run:
             the history's latest item first, at most ten. Asked `because`, each recommendation has its reasons, as
             `glta_cli.serving.reasons.Reasons.of` describes them. Where items are chosen also `among`, how many there
             are to answer with, and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`.
+            `remarks` also says where the row tells nothing of the person, and popularity ranks in its place.
 
         Raises:
             InputError: the user, an item or the row is unknown, k is less than 1, no item is left to answer, or the
@@ -178,8 +179,9 @@ class Run:
         """
         question = question_with(k, **options)
         asked = [replace(question, user=user) for user in names_in(users)]
-        rows = [entry for answer in self.answers(asked) for entry in _rows_of(answer, user=answer["user"])]
-        self._warn_of(question)
+        answers = self.answers(asked)
+        rows = [entry for answer in answers for entry in _rows_of(answer, user=answer["user"])]
+        self._warn_of(question, answers)
         return _frame(rows, "user")
 
     def recommend_for(self, history: Names, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
@@ -193,9 +195,9 @@ class Run:
             InputError: as `answer`.
         """
         question = replace(question_with(k, **options), history=names_in(history))
-        rows = _rows_of(self.answer(question))
-        self._warn_of(question)
-        return _frame(rows)
+        answer = self.answer(question)
+        self._warn_of(question, [answer])
+        return _frame(_rows_of(answer))
 
     def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
         """The items most like one, with all that is to be said of them, as plain values.
@@ -289,10 +291,13 @@ class Run:
             self._last_chosen = last
         return last[1]
 
-    def _warn_of(self, question: Question) -> None:
+    def _warn_of(self, question: Question, answers: Sequence[Answer]) -> None:
         """A frame has no place for what is said beside it."""
         chosen = self.chosen(question)
-        for remark in () if chosen is None else chosen.remarks:
+        of_all = () if chosen is None else chosen.remarks
+        unknown = [each for answer in answers for each in answer.get("remarks", ()) if each not in of_all]
+        others = f"; so for {counted(len(unknown) - 1, 'other user')}" if len(unknown) > 1 else ""
+        for remark in (*of_all, *(f"{each}{others}" for each in unknown[:1])):
             warnings.warn(remark, stacklevel=3)
 
     def choice_of(self, question: Question, liking: NDArray[np.float32] | None = None) -> Choice:
@@ -336,8 +341,10 @@ class Run:
                 found = answers_of_guests(
                     self.index, guests, first.k, row, choice, read, because=first.because, reader=reader
                 )
-        among = {} if chosen is None else {"among": chosen.count, "remarks": list(chosen.remarks)}
-        return [{**answer, **among, **_wished(question)} for question, answer in zip(alike, found, strict=True)]
+        return [
+            {**answer, **_among(chosen, answer), **_wished(question)}
+            for question, answer in zip(alike, found, strict=True)
+        ]
 
     def _likings(self, alike: Sequence[Question]) -> NDArray[np.float32] | None:
         """What the wishes of some people make of all items, [B, I], each read once; None where nobody has one."""
@@ -368,6 +375,13 @@ class Run:
 
 def _rows_of(answer: Answer, **also: Any) -> list[dict[str, Any]]:
     return [{**also, **entry} for entry in answer["recommendations"]]
+
+
+def _among(chosen: ChosenItems | None, answer: Answer) -> dict[str, Any]:
+    """What an answer says of the items it was chosen among; nothing where it was all."""
+    if chosen is None:
+        return {}
+    return {"among": chosen.count, "remarks": [*chosen.remarks, *answer.get("remarks", ())]}
 
 
 def _wished(question: Question) -> dict[str, Any]:

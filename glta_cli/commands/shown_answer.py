@@ -37,7 +37,7 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
     if "among" in answer:
         lines.append(styled(f"among the {counted(answer['among'], 'item')} that are chosen", DIM))
-        tell(answer["remarks"])
+    tell(answer.get("remarks", ()))
     entries = answer["recommendations"]
     ranking = ranking_lines(entries, width) if entries else ["nothing is left to recommend"]
     if any("because" in entry for entry in entries):

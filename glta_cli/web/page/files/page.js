@@ -81,7 +81,8 @@ function recommend(asked) {
       $("answer-title").textContent = `For ${somebody}`;
       const until = answer.newest ? ` until ${answer.newest}` : "";
       const among = answer.among == null ? "" : ` Among ${answer.among.toLocaleString("en")} items that are chosen.`;
-      $("answered-by").textContent = `By ${answer.answered_by}; from ${(answer.interactions ?? 0).toLocaleString("en")} interactions${until}.${among}`;
+      const remarks = (answer.remarks ?? []).map((remark) => ` ${remark[0].toUpperCase()}${remark.slice(1)}.`).join("");
+      $("answered-by").textContent = `By ${answer.answered_by}; from ${(answer.interactions ?? 0).toLocaleString("en")} interactions${until}.${among}${remarks}`;
       $("history").replaceChildren(...answer.history.map((item) => make("li", {}, linkTo(item))));
       $("history").closest("section").hidden = !answer.history.length;
       $("list").replaceChildren(...ranking(answer.recommendations));
