@@ -93,3 +93,10 @@ def test_only_rows_that_are_alike_everywhere_are_replaced() -> None:
     found = best_of(lambda _: scores.copy(), np.arange(3), 2, ALL, nobody, popularity=lambda: popularity)
     assert [each.items.tolist() for each in found] == [[999, 998], [777, 0], [999, 998]]
     assert [each.by_popularity for each in found] == [True, False, True]
+
+
+def test_a_whole_title_with_a_comma_is_one_item(run: Run, toy_root: Path) -> None:
+    asked = ["recommend", "--run", "unknown", "--data-dir", str(toy_root), "--json", "--history"]
+    for history in ('Kettle, steel "Größe 1" 40', "i3, only"):
+        answer = json.loads(CliRunner().invoke(app, [*asked, history], catch_exceptions=False).stdout)
+        assert [each["item"] for each in answer["history"]] == (["only"] if "Kettle" in history else ["only", "i3"])
