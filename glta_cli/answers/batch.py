@@ -38,6 +38,7 @@ class Answered:
     Attributes:
         users, rows: in the output.
         without: users for whom nothing was left to recommend.
+        unknown: users ranked by popularity, as the row tells nothing of them.
         kept: users whose answers were there from a run that was stopped.
         seconds: of this run.
     """
@@ -45,6 +46,7 @@ class Answered:
     users: int
     rows: int
     without: int
+    unknown: int
     kept: int
     seconds: float
 
@@ -75,7 +77,8 @@ def answer_into_file(question: BatchQuestion, asked: AskedUsers, output: Path, p
         kept.publish(partial(write_joined, kept.paths(), question.form))
         rows = sum(part.rows for part in kept.finished.values())
         without = sum(part.without for part in kept.finished.values())
-    return Answered(len(asked), rows, without, before, time.monotonic() - begun)
+        unknown = sum(part.unknown for part in kept.finished.values())
+    return Answered(len(asked), rows, without, unknown, before, time.monotonic() - begun)
 
 
 def _answer_rest(question: BatchQuestion, asked: AskedUsers, kept: KeptParts, processes: int, before: int) -> None:
@@ -96,7 +99,14 @@ def _answer_rest(question: BatchQuestion, asked: AskedUsers, kept: KeptParts, pr
         answering_processes(min(processes, len(missing)), answering, question) as answerers,
     ):
         for number, part in answerers.answers(iter(missing)):
-            kept.keep(number, part.content, users=users_of[number], rows=part.rows, without=part.without)
+            kept.keep(
+                number,
+                part.content,
+                users=users_of[number],
+                rows=part.rows,
+                without=part.without,
+                unknown=part.unknown,
+            )
             bar.update(users_of[number])
 
 
@@ -113,16 +123,16 @@ def answer_into_stdout(question: BatchQuestion, asked: AskedUsers, processes: in
     parts = list(_parts(asked.positions))
     if head(question.form):
         _print(head(question.form))
-    rows = without = 0
+    rows = without = unknown = 0
     with (
         progress_bar(len(asked), "recommend", "users", step=STEP, kept="what was printed stays") as bar,
         answering_processes(min(processes, len(parts)), answering, question) as answerers,
     ):
         for part, users in _in_order(answerers, parts):
             _print(part.content)
-            rows, without = rows + part.rows, without + part.without
+            rows, without, unknown = rows + part.rows, without + part.without, unknown + part.unknown
             bar.update(users)
-    return Answered(len(asked), rows, without, 0, time.monotonic() - begun)
+    return Answered(len(asked), rows, without, unknown, 0, time.monotonic() - begun)
 
 
 def _in_order(answerers: AnsweringProcesses, parts: list[tuple[int, NDArray[np.int64]]]) -> Iterator[tuple[Part, int]]:

@@ -17,7 +17,7 @@ from glta_cli.ranking.top_k import BLOCK
 from glta_cli.serving.choice import Ranked, best_of
 from glta_cli.serving.index import Index
 from glta_cli.serving.recommender import AskedRun, reading
-from glta_cli.serving.rows import row_called
+from glta_cli.serving.rows import in_place_of, row_called
 from glta_cli.serving.string_column import StringColumn
 from glta_cli.workspace.artefact import Artefact
 
@@ -57,11 +57,13 @@ class Part:
         content: their rows.
         rows: how many those are.
         without: users with no row, as everything was left out.
+        unknown: users ranked by popularity, as the row tells nothing of them.
     """
 
     content: bytes
     rows: int
     without: int
+    unknown: int = 0
 
 
 def part_size(users: int) -> int:
@@ -83,6 +85,8 @@ def answering(asked: BatchQuestion) -> Callable[[NDArray[np.int64]], Part]:
     # What is in nobody's answers is masked as if these users had seen it: where there is nothing, a scorer serves all.
     shared = None if len(index.delisted) else index.scorer(index.seen, row=row)
 
+    popularity = in_place_of(index, row)
+
     def part(users: NDArray[np.int64]) -> Part:
         with reading(run.artefact):
             left_out = index.left_out(users)
@@ -90,10 +94,11 @@ def answering(asked: BatchQuestion) -> Callable[[NDArray[np.int64]], Part]:
             ranked = [
                 best
                 for start in range(0, len(users), block)
-                for best in best_of(score, users[start : start + block], k, choice, *left_out)
+                for best in best_of(score, users[start : start + block], k, choice, *left_out, popularity=popularity)
             ]
             table = rows_of(index, users, ranked)
-        return Part(encoded(table, asked.form), table.height, sum(not len(best.items) for best in ranked))
+        without, unknown = sum(not len(best.items) for best in ranked), sum(best.by_popularity for best in ranked)
+        return Part(encoded(table, asked.form), table.height, without, unknown)
 
     return part
 

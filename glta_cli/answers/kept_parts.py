@@ -2,6 +2,7 @@
 
     shop.parquet.parts/parts.json                     what was asked
     shop.parquet.parts/000000.1024.10240.0.1c291ca3   the first part: its users, its rows, users without, its CRC-32
+                                                      (before it, where there are any, users ranked by popularity)
 
 A part is there whole, under the name that says what it is, or it is not there. Of the output nothing is there until all
 of it is; then the folder is removed.
@@ -24,25 +25,32 @@ from glta_cli.core.temporary import remove_leftovers
 
 MANIFEST: Final = "parts.json"
 LOCK: Final = "lock"
-NAME: Final = re.compile(r"(\d{6,})\.(\d+)\.(\d+)\.(\d+)\.([0-9a-f]{8})")
+NAME: Final = re.compile(r"(\d{6,})\.(\d+)\.(\d+)\.(\d+)\.(?:(\d+)\.)?([0-9a-f]{8})")
 WHOLE: Final = "whole"
 HINT: Final = "run the same command again when there is room; the parts that were finished are kept"
 
 
 @dataclass(frozen=True)
 class KeptPart:
-    """One finished part: how many users it is of, how many rows they have, how many have none, and the CRC-32 of it."""
+    """One finished part: how many users it is of, how many rows they have, and the CRC-32 of it.
+
+    Attributes:
+        without: users who have no row.
+        unknown: users ranked by popularity, as the row tells nothing of them.
+    """
 
     number: int
     users: int
     rows: int
     without: int
     crc32: int
+    unknown: int = 0
 
     @property
     def name(self) -> str:
         """Of its file; files are in the order of the parts."""
-        return f"{self.number:06d}.{self.users}.{self.rows}.{self.without}.{self.crc32:08x}"
+        unknown = f".{self.unknown}" if self.unknown else ""
+        return f"{self.number:06d}.{self.users}.{self.rows}.{self.without}{unknown}.{self.crc32:08x}"
 
     @classmethod
     def of(cls, path: Path) -> KeptPart | None:
@@ -51,7 +59,7 @@ class KeptPart:
         if found is None:
             return None
         number, users, rows, without = map(int, found.groups()[:4])
-        return cls(number, users, rows, without, int(found[5], 16))
+        return cls(number, users, rows, without, int(found[6], 16), int(found[5] or 0))
 
 
 class KeptParts:
@@ -78,9 +86,9 @@ class KeptParts:
         """Of all finished parts."""
         return sum(part.users for part in self.finished.values())
 
-    def keep(self, number: int, content: bytes, *, users: int, rows: int, without: int) -> None:
+    def keep(self, number: int, content: bytes, *, users: int, rows: int, without: int, unknown: int = 0) -> None:
         """Write a part to the disk."""
-        part = KeptPart(number, users, rows, without, crc32(content))
+        part = KeptPart(number, users, rows, without, crc32(content), unknown)
         write_bytes(self.folder / part.name, content)
         self.finished[number] = part
 

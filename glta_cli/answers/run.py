@@ -6,8 +6,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -15,34 +13,27 @@ from numpy.typing import NDArray
 
 from glta_cli.answers.frames import frame_of, rows_of
 from glta_cli.answers.item_lists import names_given
-from glta_cli.answers.measured import measured
-from glta_cli.answers.published import required_index
+from glta_cli.answers.published_run import PublishedRun
 from glta_cli.answers.question import Names, Options, Question, names_in, question_with
 from glta_cli.answers.readers import Readers
-from glta_cli.answers.run_html import as_html
 from glta_cli.core.counts import counted
-from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.errors import GltaError
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import BLOCK
-from glta_cli.recipe.fused_terms import ENCODER
-from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.choice import Choice
 from glta_cli.serving.chosen_items import ChosenItems, chosen_items
 from glta_cli.serving.diversity import Diversity
 from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guests_of
-from glta_cli.serving.index import Index
-from glta_cli.serving.item_filter import ItemColumns
 from glta_cli.serving.recommender import (
     Answer,
     AskedRun,
     answers_of_guests,
     answers_of_users,
-    known_to,
     positions_called,
     reading,
     require_count,
 )
-from glta_cli.serving.rows import row_called, rows_held
+from glta_cli.serving.rows import row_called
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.serving.similar import similar_items
 from glta_cli.workspace.artefact import Artefact
@@ -51,7 +42,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-class Run:
+class Run(PublishedRun):
     """Answers from what a run published, mapped into memory: no training data is read.
 
     Torch is imported where a question has the trained models read: `deep` and `wish`.
@@ -71,49 +62,9 @@ class Run:
     """
 
     def __init__(self, asked: AskedRun, artefact: Artefact, device: str | None = None) -> None:
-        self.name, self.dataset = asked.name, asked.dataset
-        self.artefact = artefact
+        super().__init__(asked, artefact)
         self.readers = Readers(asked.name, artefact, device)
-        self._asked = asked
         self._last_chosen: tuple[Any, ChosenItems | None] | None = None
-
-    @classmethod
-    def load(cls, name: str | None = None, data_dir: str | Path | None = None) -> Run:
-        """The run of that name, or the latest finished one.
-
-        Args:
-            data_dir: where datasets and runs live; None for GLTA_DATA_DIR, else the usual place.
-
-        Raises:
-            InputError: there is none, or it has published nothing to answer from.
-            GltaError: its index is damaged.
-        """
-        return cls(*required_index(name, None if data_dir is None else Path(data_dir)))
-
-    @cached_property
-    def index(self) -> Index:
-        """The index it answers from."""
-        return Index(self.artefact)
-
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """Its items by id and title."""
-        return Catalogue(self.index)
-
-    @cached_property
-    def item_columns(self) -> ItemColumns:
-        """The further columns of its items, to choose by."""
-        return ItemColumns(self.index)
-
-    @property
-    def rows(self) -> list[str]:
-        """The names of the rows it can rank by, the one that validation found best first."""
-        return list(rows_held(self.index))
-
-    @cached_property
-    def known(self) -> dict[str, Any]:
-        """What it answers from: `interactions`, their number, `newest`, the day of the last, and `trained`."""
-        return known_to(self.artefact)
 
     def answer(self, question: Question) -> Answer:
         """One list with all that is to be said of it, as plain values.
@@ -124,7 +75,8 @@ class Run:
             the history's latest item first, at most ten, and scores to four decimals. Asked `because`, each
             recommendation has its reasons, as `glta_cli.serving.reasons.Reasons.of` describes them. Where items are
             chosen also `among`, how many there are to answer with, `among_seen`, how many of them are left out as seen,
-            and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`.
+            and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`. `remarks` also says
+            where the row tells nothing of the person, and popularity ranks in its place.
 
         Raises:
             InputError: the user, an item or the row is unknown, k is less than 1, no item is left to answer, or the
@@ -183,8 +135,9 @@ class Run:
         """
         question = question_with(k, self.names_listed, **options)
         asked = [replace(question, user=user) for user in names_in(users)]
-        rows = [entry for answer in self.answers(asked) for entry in rows_of(answer, user=answer["user"])]
-        self._warn_of(question)
+        answers = self.answers(asked)
+        rows = [entry for answer in answers for entry in rows_of(answer, user=answer["user"])]
+        self._warn_of(question, answers)
         return frame_of(rows, "user", because=question.because)
 
     def recommend_for(self, history: Names, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
@@ -200,9 +153,9 @@ class Run:
         question = replace(
             question_with(k, self.names_listed, **options), history=self.names_listed(history, "history")
         )
-        rows = rows_of(self.answer(question))
-        self._warn_of(question)
-        return frame_of(rows, because=question.because)
+        answer = self.answer(question)
+        self._warn_of(question, [answer])
+        return frame_of(rows_of(answer), because=question.because)
 
     def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
         """The items most like one, with all that is to be said of them, as plain values.
@@ -240,56 +193,6 @@ class Run:
         """The same: a frame of `rank`, `item`, `title` and `score`."""
         return frame_of(self.alike(item, k, by=by)["similar"])
 
-    def vectors(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The encoder's vectors: of users, a frame of `user` and `vector`, and of items, `item`, `title` and `vector`.
-
-        Their inner products are the encoder's own scores; `glta export` makes such of what is served.
-
-        Raises:
-            InputError: the index holds no vectors of the encoder.
-        """
-        import polars as pl
-
-        if ENCODER not in self.index.terms:
-            problem = "no encoder takes part in it"
-            raise InputError(problem, location=f"run {self.name}", hint="glta export makes vectors of what is served")
-        with reading(self.artefact):
-            users, columns = self.index.graph_vectors()
-            width = pl.Array(pl.Float32, users.shape[1])
-            ids = self.index.user_ids.tolist()
-            catalogue = {"item": self.catalogue.ids, "title": self.catalogue.titles}
-            items = np.ascontiguousarray(columns.T)
-        return (
-            pl.DataFrame({"user": ids, "vector": pl.Series(np.asarray(users), dtype=width)}),
-            pl.DataFrame({**catalogue, "vector": pl.Series(items, dtype=width)}),
-        )
-
-    def metrics(self) -> pl.DataFrame:
-        """How good each row is: a frame of `row`, `on` and the metrics (`measured`)."""
-        import polars as pl
-
-        return pl.DataFrame(self.measured(), infer_schema_length=None)
-
-    def measured(self) -> list[dict[str, Any]]:
-        """The same as plain values."""
-        return measured(self.name, self.artefact)
-
-    def __repr__(self) -> str:
-        try:
-            with reading(self.artefact):
-                by = f"by {self.index.row.sentence()}"
-        except GltaError:
-            by = "its index is damaged"  # whoever asks it something is told more
-        return f"<Run {self.name} (dataset {self.dataset}), {by}>"
-
-    def _repr_html_(self) -> str:
-        """The run as a notebook shows it."""
-        said = [f"dataset {self.dataset}", f"by {self.index.row.sentence()}"]
-        interactions, newest = self.known["interactions"], self.known["newest"]
-        if interactions is not None:
-            said.append(f"from {counted(interactions, 'interaction')}{f' until {newest}' if newest else ''}")
-        return as_html(self.name, said, self.measured())
-
     def chosen(self, question: Question) -> ChosenItems | None:
         """The items a question leaves; None for all. The last choice is kept: many questions come with the same.
 
@@ -308,10 +211,13 @@ class Run:
         """As `names_given` reads them among its items."""
         return names_given(names, self.catalogue, location)
 
-    def _warn_of(self, question: Question) -> None:
+    def _warn_of(self, question: Question, answers: Sequence[Answer]) -> None:
         """A frame has no place for what is said beside it."""
         chosen = self.chosen(question)
-        for remark in () if chosen is None else chosen.remarks:
+        of_all = () if chosen is None else chosen.remarks
+        unknown = [each for answer in answers for each in answer.get("remarks", ()) if each not in of_all]
+        others = f"; so for {counted(len(unknown) - 1, 'other user')}" if len(unknown) > 1 else ""
+        for remark in (*of_all, *(f"{each}{others}" for each in unknown[:1])):
             warnings.warn(remark, stacklevel=3)
 
     def choice_of(self, question: Question, liking: NDArray[np.float32] | None = None) -> Choice:
@@ -355,14 +261,13 @@ class Run:
                 found = answers_of_guests(
                     self.index, guests, first.k, row, choice, read, because=first.because, reader=reader
                 )
-        among = {} if chosen is None else {"among": chosen.count, "remarks": list(chosen.remarks)}
         if chosen is None or first.include_seen:
             met: list[dict[str, Any]] = [{}] * len(alike)
         else:
             seen, people = (self.index.seen, users) if guests is None else (guests, np.arange(len(alike)))
             met = [{"among_seen": chosen.answerable_of(seen.of(int(each)), self.index.delisted)} for each in people]
         return [
-            {**answer, **among, **seen_of, **_wished(question)}
+            {**answer, **_among(chosen, answer), **seen_of, **_wished(question)}
             for question, answer, seen_of in zip(alike, found, met, strict=True)
         ]
 
@@ -391,6 +296,13 @@ class Run:
         histories = [self.catalogue.positions(question.history or (), "history") for question in asked]
         met = self.index.history
         return guests_of(histories, met.item_count, weighted=met.weights is not None)
+
+
+def _among(chosen: ChosenItems | None, answer: Answer) -> dict[str, Any]:
+    """What an answer says of the items it was chosen among; nothing where it was all."""
+    if chosen is None:
+        return {}
+    return {"among": chosen.count, "remarks": [*chosen.remarks, *answer.get("remarks", ())]}
 
 
 def _wished(question: Question) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def recommend(
         typer.Option(
             "--history",
             metavar="ITEM,...",
-            help="Of somebody who is in no file: ids or titles, oldest first, with commas between them.",
+            help="Of somebody who is in no file: ids or titles, oldest first, with commas between them; one named "
+            "again weighs more where the log's repeated rows do.",
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many items.")] = 10,
@@ -171,6 +172,8 @@ def recommend(
             found = made_index(pipeline, user or ())
         # The index is named by its content, so two runs may share one: only the command knows the run.
         asked = Run(*found, device)
+        if history is not None and "," in history and asked.catalogue.found(history.strip()):
+            question = replace(question, history=(history.strip(),))  # one title, commas and all
         if many is not None:
             many.answer(asked)
             return

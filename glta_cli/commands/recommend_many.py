@@ -89,6 +89,7 @@ class Many:
                     "users": answered.users,
                     "rows": answered.rows,
                     "without": answered.without,
+                    "by_popularity": answered.unknown,
                     "unknown": asked.unknown,
                     "repeated": asked.repeated,
                     "answered_before": answered.kept,
@@ -98,6 +99,9 @@ class Many:
             return
         if answered.without:
             say(f"[yellow]note[/]: nothing is left to recommend to {counted(answered.without, 'user')}")
+        if answered.unknown:
+            who = counted(answered.unknown, "user")
+            say(f"[yellow]note[/]: nothing is known of what {who} met: ranked by popularity")
         speed = answered.per_second
         rate = f", {speed:,.{0 if speed >= 10 else 1}f} users/s" if answered.users > answered.kept else ""
         many = f"{counted(answered.rows, 'row')} for {counted(answered.users, 'user')}"

@@ -39,7 +39,7 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         lines.append(styled(f"among the {counted(answer['among'], 'item')} that are chosen", DIM))
         if met := answer.get("among_seen"):
             lines.append(styled(f"{met:,} of them {agreeing(met, 'was', 'were')} met: --include-seen shows them", DIM))
-        tell(answer["remarks"])
+    tell(answer.get("remarks", ()))
     entries = answer["recommendations"]
     ranking = ranking_lines(entries, width) if entries else ["nothing is left to recommend"]
     if any("because" in entry for entry in entries):

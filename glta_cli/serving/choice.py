@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,9 @@ from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.top_k import mask_seen, top_k
 from glta_cli.serving.diversity import Diversity, candidates_for
 from glta_cli.serving.fusion import fuse_terms
+
+PROBED: Final = 64
+"""Items at which a person's scores are compared first: of nearly everybody two of them differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +63,38 @@ class Ranked:
     Attributes:
         items: int64 [n], the best first; fewer than asked for where no more are left.
         scores: float32 [n].
+        by_popularity: whether the row had the same score for every item, and popularity ranked in its place.
     """
 
     items: NDArray[np.int64]
     scores: NDArray[np.float32]
+    by_popularity: bool = False
 
 
 def best_of(
-    score: Scorer, users: NDArray[np.int64], k: int, choice: Choice, seen: Interactions, *never: Interactions
+    score: Scorer,
+    users: NDArray[np.int64],
+    k: int,
+    choice: Choice,
+    seen: Interactions,
+    *never: Interactions,
+    popularity: Callable[[], NDArray[np.float32]] | None = None,
 ) -> list[Ranked]:
     """The k best items of each of some users, [B].
 
     Args:
         seen: what each has seen.
         never: what is never in a list, as if it was seen.
+        popularity: gives scores of all items, [I], for whom the row has the same score everywhere, so that it would
+            rank by the order of the catalogue; None leaves such a row as it is.
     """
     scores = score(users)  # [B, I]
     if choice.liking is not None:
         weights = np.tile(np.array([1, choice.liking_weight], dtype=np.float32), (len(users), 1))  # [B, 2]
         scores = fuse_terms([scores, np.broadcast_to(choice.liking, scores.shape)], weights)
+    unknown = [] if popularity is None else _scored_alike(scores)
+    if popularity is not None and unknown:
+        scores[unknown] = popularity()
     mask_seen(scores, users, *(() if choice.include_seen else (seen,)), *never)
     if choice.allowed is not None:
         scores[:, ~choice.allowed] = -np.inf
@@ -84,11 +102,22 @@ def best_of(
     ranked = top_k(scores, k if diversity is None else candidates_for(k))  # [B, k], or more to choose from
     kept = np.take_along_axis(scores, ranked, axis=1)
     best = [
-        Ranked(items[found], values[found]) for items, values, found in zip(ranked, kept, kept > -np.inf, strict=True)
+        Ranked(items[found], values[found], place in unknown)
+        for place, (items, values, found) in enumerate(zip(ranked, kept, kept > -np.inf, strict=True))
     ]
     return best if diversity is None else [_diverse(each, k, diversity) for each in best]
 
 
+def _scored_alike(scores: NDArray[np.float32]) -> list[int]:
+    """The rows of scores [B, I] in which all items have the same score; none where there is but one item."""
+    items = scores.shape[1]
+    if items < 2:
+        return []
+    few = scores[:, :: -(-items // PROBED)]  # [B, at most PROBED]
+    alike = np.flatnonzero((few == few[:, :1]).all(axis=1))
+    return [int(row) for row in alike if (scores[row] == scores[row, 0]).all()]
+
+
 def _diverse(best: Ranked, k: int, diversity: Diversity) -> Ranked:
     places = diversity.places(best.items, best.scores, k)
-    return Ranked(best.items[places], best.scores[places])
+    return Ranked(best.items[places], best.scores[places], best.by_popularity)

@@ -167,7 +167,11 @@ class Index:
         return Audiences(self.history)
 
     def popularity(self) -> NDArray[np.float32]:
-        """How many met each item, float32 [I]."""
+        """How many met each item, float32 [I]; not to be written to."""
+        return self._popularity
+
+    @cached_property
+    def _popularity(self) -> NDArray[np.float32]:
         return np.bincount(self.history.items, minlength=self.history.item_count).astype(np.float32)
 
     @cached_property

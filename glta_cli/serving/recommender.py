@@ -18,12 +18,13 @@ from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import LANGUAGE
-from glta_cli.serving.choice import ALL, Choice, Ranked, best_of
+from glta_cli.serving.choice import ALL, Choice, Liking, Ranked, best_of
 from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guest_scorer
 from glta_cli.serving.index import VECTORS, Index
 from glta_cli.serving.nearest_ids import nearest_ids
 from glta_cli.serving.person_reasons import guest_reasons, user_reasons
 from glta_cli.serving.reasons import Reasons, only
+from glta_cli.serving.rows import POPULARITY_ROW, in_place_of
 from glta_cli.serving.served_row import ServedRow
 from glta_cli.workspace.artefact import MANIFEST, Artefact
 
@@ -31,6 +32,8 @@ USERS_FILE: Final = "users.parquet"
 """Of the prepared dataset; its own module would import Polars."""
 
 RECENT_ITEMS = 10
+NAMED_UNKNOWN: Final = 3
+"""Of a history nothing is known of, so many items are named."""
 
 Answer = dict[str, Any]
 """What `recommend` returns but for the user."""
@@ -56,6 +59,7 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
         `{"user", "row", "terms": {row: share}, "answered_by", "history": [{"item", "title"}], "recommendations":
         [{"rank", "item", "title", "score"}]}`; `row` is what validation found best, `terms` those it is made of with
         their shares for this user, `answered_by` the same in words; the history's latest item first, at most ten.
+        Where the row has the same score for every item, popularity ranks in its place, and `remarks` says so.
 
     Raises:
         InputError: the user is unknown, or k is less than 1.
@@ -109,9 +113,12 @@ def answers_of_users(
     """
     row = row or index.row
     left_out = index.left_out(users)
-    ranked = best_of(index.scorer(*left_out, row=row), users, k, choice, *left_out)
+    score, popularity = index.scorer(*left_out, row=row), in_place_of(index, row)
+    ranked = best_of(score, users, k, choice, *left_out, popularity=popularity)
     reasons = [
-        user_reasons(index, row, int(user), found.items, reader, choice.liking_of(place)) if because else None
+        user_reasons(index, _by(row, found), int(user), found.items, reader, _liking(choice, place, found))
+        if because
+        else None
         for place, (user, found) in enumerate(zip(users, ranked, strict=True))
     ]
     return [
@@ -145,9 +152,18 @@ def answers_of_guests(
     row = row or index.row
     score, told = guest_scorer(index, row, guests, read)
     people = np.arange(guests.user_count)
-    ranked = best_of(score, people, k, choice, guests, *index.delisted_for(people, len(people)))
+    never, popularity = index.delisted_for(people, len(people)), in_place_of(index, told)
+    ranked = best_of(score, people, k, choice, guests, *never, popularity=popularity)
     reasons = [
-        guest_reasons(index, told, only(guests, person), found.items, read.of(person), reader, choice.liking_of(person))
+        guest_reasons(
+            index,
+            _by(told, found),
+            only(guests, person),
+            found.items,
+            read.of(person),
+            reader,
+            _liking(choice, person, found),
+        )
         if because
         else None
         for person, found in enumerate(ranked)
@@ -159,6 +175,16 @@ def answers_of_guests(
     ]
 
 
+def _by(row: ServedRow, found: Ranked) -> ServedRow:
+    """The row a list is ranked by, where one was asked for."""
+    return POPULARITY_ROW if found.by_popularity else row
+
+
+def _liking(choice: Choice, place: int, found: Ranked) -> Liking | None:
+    """What counts in a list beside the row: nothing where that tells no item from another, either."""
+    return None if found.by_popularity else choice.liking_of(place)
+
+
 def _answer(
     index: Index, row: ServedRow, length: int, met: NDArray[np.int64], found: Ranked, why: Reasons | None
 ) -> Answer:
@@ -167,10 +193,12 @@ def _answer(
     def shown(item: int) -> dict[str, str]:
         return {"item": index.item_ids[item], "title": index.titles[item]}
 
+    by = _by(row, found)
     return {
-        "row": row.name,
-        "terms": row.of_length(length),
-        "answered_by": row.sentence(),
+        "row": by.name,
+        "terms": by.of_length(length),
+        "answered_by": by.sentence(),
+        **({"remarks": [_unknown(index, row, met)]} if found.by_popularity else {}),
         "history": [shown(item) for item in met[::-1][:RECENT_ITEMS]],
         "recommendations": [
             {
@@ -182,6 +210,15 @@ def _answer(
             for rank, (item, score) in enumerate(zip(found.items, found.scores, strict=True), start=1)
         ],
     }
+
+
+def _unknown(index: Index, row: ServedRow, met: NDArray[np.int64]) -> str:
+    """What is said where a row has the same score for every item."""
+    ids = [visible(index.item_ids[item]) for item in dict.fromkeys(met[::-1].tolist())]
+    named = ", ".join(ids[:NAMED_UNKNOWN])
+    more = f" and {counted(len(ids) - NAMED_UNKNOWN, 'other item')}" if len(ids) > NAMED_UNKNOWN else ""
+    what = f"{agreeing(len(ids), 'item', 'items')} {named}{more}" if ids else "this person"
+    return f"nothing is known to {row.name} of {what}: ranked by popularity"
 
 
 def position_of(index: Index, user: str, asked: AskedRun | None = None) -> int:

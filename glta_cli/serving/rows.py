@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
 from glta_cli.core.errors import InputError, did_you_mean
 from glta_cli.core.printable import visible
 from glta_cli.recipe.fused_terms import LANGUAGE
 from glta_cli.serving.index import Index
 from glta_cli.serving.served_row import LANGUAGE_ROW, POPULARITY, ServedRow
 
+NAMES: Final = {POPULARITY: POPULARITY}
+POPULARITY_ROW: Final = ServedRow((POPULARITY,), None, NAMES, NAMES)
+
+
+def in_place_of(index: Index, row: ServedRow) -> Callable[[], NDArray[np.float32]] | None:
+    """What ranks where a row tells nothing of somebody: popularity, [I], but in place of itself nothing."""
+    return None if row.terms == POPULARITY_ROW.terms else index.popularity
+
 
 def rows_held(index: Index) -> dict[str, ServedRow]:
     """By name, what is served first."""
     served = index.row
     alone = {served.rows[term]: ServedRow((term,), None, served.rows, served.shown) for term in index.terms}
-    names = {POPULARITY: POPULARITY}
     return {served.name: served} | {
-        name: row
-        for name, row in {**alone, POPULARITY: ServedRow((POPULARITY,), None, names, names)}.items()
-        if name != served.name
+        name: row for name, row in {**alone, POPULARITY: POPULARITY_ROW}.items() if name != served.name
     }
 
 

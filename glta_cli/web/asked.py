@@ -133,7 +133,9 @@ class Recommendations(BaseModel):
     history: list[ShownItem] = Field(description="What the person met, the latest first.")
     recommendations: list[RankedItem]
     among: int | None = Field(default=None, description="How many items there were to choose among, where it was less.")
-    remarks: list[str] = Field(default=[], description="Names of items that none has.")
+    remarks: list[str] = Field(
+        default=[], description="Sentences: which names no item has, and that a row tells nothing of the person."
+    )
     wish: str | None = Field(default=None, description="What was wished for.")
     wish_weight: float | None = Field(default=None, description="How much that weighed beside the person.")
 

@@ -88,7 +88,8 @@ function recommend(asked) {
       $("answer-title").textContent = `For ${somebody}`;
       const until = answer.newest ? ` until ${answer.newest}` : "";
       const among = answer.among == null ? "" : ` Among ${answer.among.toLocaleString("en")} items that are chosen.`;
-      $("answered-by").textContent = `By ${answer.answered_by}; from ${(answer.interactions ?? 0).toLocaleString("en")} interactions${until}.${among}`;
+      const remarks = (answer.remarks ?? []).map((remark) => ` ${remark[0].toUpperCase()}${remark.slice(1)}.`).join("");
+      $("answered-by").textContent = `By ${answer.answered_by}; from ${(answer.interactions ?? 0).toLocaleString("en")} interactions${until}.${among}${remarks}`;
       const unread = answer.not_read_by && asked.history;
       $("not-read").textContent = unread ? `Without ${answer.not_read_by}, which has not read this history.` : "";
       $("not-read").hidden = !unread;
