@@ -72,7 +72,7 @@ def answer_into_file(question: BatchQuestion, asked: AskedUsers, output: Path, p
             say(f"{kept.folder.name} held answers to another question: begun anew")
         before = kept.users
         if before:
-            say(f"{counted(before, 'user is', 'users are')} answered already, in {kept.folder.name}")
+            say(f"{before:,} of {counted(len(asked), 'user is', 'users are')} answered already, in {kept.folder.name}")
         _answer_rest(question, asked, kept, processes, before)
         kept.publish(partial(write_joined, kept.paths(), question.form))
         rows = sum(part.rows for part in kept.finished.values())

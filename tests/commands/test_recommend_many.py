@@ -286,6 +286,7 @@ def test_the_summary_is_told_as_json(ask: Callable[..., Any]) -> None:
         "unknown": 1,
         "repeated": 1,
         "answered_before": 0,
+        "by_popularity": 0,
     }
 
 
