@@ -196,8 +196,10 @@ def test_a_baseline_nobody_could_publish_is_fitted_for_the_evaluation_alone(
     assert refused.code == 2
     assert str(finished.root / "locks") in refused.err
     (finished.root / "locks").unlink()
+    folder = finished.root / "stages" / "baseline"
+    before = set(folder.glob("*"))
     whole = glta(*command).json
-    [learnt] = (finished.root / "stages" / "baseline").glob("*")
+    [learnt] = set(folder.glob("*")) - before
     shutil.rmtree(learnt)
     with finished.locked(f"baseline-{learnt.name}"):
         beside = glta(*command)
