@@ -109,7 +109,7 @@ def tiny_settings(toy_table: Path) -> dict[str, Any]:
             "training": {"epochs": 10, "batch_size": 16, "learning_rate": 0.05},
         },
         "backbone": {"name": "tiny"},
-        "text": {"tokens": 16, "dimensions": 10},
+        "text": {"tokens": 16, "dimensions": 16},
         "align": {
             "least_items": 3,
             "most_items": 5,

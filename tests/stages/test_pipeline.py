@@ -600,7 +600,7 @@ def test_without_a_text_backbone_the_vectors_are_those_of_the_language_model(
 ) -> None:
     """What was encoded before there was such a key is found again."""
     settings = EncodeItems().settings(tiny_recipe())
-    assert settings["text"] == {"tokens": 16, "dimensions": 10}
+    assert settings["text"] == {"tokens": 16, "dimensions": 16}
     assert settings["backbone"] == frozen_backbone_settings(tiny_recipe())
     plain = run_toy(stage="encode-items").ensure("encode-items")
     # As the only backbone of its kind it reads by all its layers, which are those of the language model here.
