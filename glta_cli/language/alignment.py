@@ -111,6 +111,11 @@ class AlignmentTask:
         # Long prompts would otherwise always come last.
         return [groups[index] for index in generator.permutation(len(groups))]
 
+    def share(self, batch: list[AlignmentPrompt], rank: int, size: int) -> tuple[list[AlignmentPrompt] | None, float]:
+        """Every `size`-th prompt of a batch, counted by their item tokens."""
+        own = batch[rank::size]
+        return own or None, _tokens(own) / _tokens(batch)
+
     def loss(self, batch: list[AlignmentPrompt]) -> Tensor:
         return self._cross_entropy(*self._queries(batch))
 
@@ -161,3 +166,7 @@ class AlignmentTask:
         size = self.settings.training.batch_size
         ordered = sorted(prompts, key=lambda prompt: len(prompt.ids))
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _tokens(prompts: Sequence[AlignmentPrompt]) -> int:
+    return sum(len(prompt.labels) for prompt in prompts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, assert_never
@@ -130,6 +131,15 @@ class FinetuningTask:
             groups += [own[start : start + size] for start in range(0, len(own), size)]
         order = np.random.default_rng((self.examples.seed, epoch, 2)).permutation(len(groups))
         return [groups[index] for index in order]
+
+    def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example] | None, float]:
+        """Every `size`-th example of a batch, counted by the targets its loss is a mean over."""
+        own = batch[rank::size]
+        return own or None, self._targets_in(own) / self._targets_in(batch)
+
+    def _targets_in(self, examples: list[Example]) -> int:
+        most = self.settings.positions if self.settings.loss == "positions" else sys.maxsize
+        return sum(min(len(example.targets), most) for example in examples)
 
     def loss(self, batch: list[Example]) -> Tensor:
         self._look_at(batch)

@@ -318,6 +318,7 @@ class Pipeline:
 
         from glta_cli.core.terminal import say
         from glta_cli.stages.schedule import stage_begun
+        from glta_cli.stages.together import run_stage
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
@@ -333,7 +334,7 @@ class Pipeline:
                 return self.workspace.publish(
                     stage.name,
                     identity,
-                    partial(stage.run, context, states),
+                    partial(run_stage, stage, context, states),
                     settings=settings,
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,

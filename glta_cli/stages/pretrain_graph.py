@@ -56,6 +56,7 @@ class PretrainGraph(Stage):
 
     name = "pretrain-graph"
     inputs = ("prepare",)
+    shared = True
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # An encoder without texts must not be trained again for another language model.
