@@ -135,7 +135,8 @@ class Team:
             return array
         import numpy as np
 
-        return np.concatenate(self.gathered(array))
+        found = self.gathered(array)
+        return np.concatenate([each for each in found if len(each)] or found[:1])
 
 
 ALONE: Final = Team()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.core.interruption import stop_if_asked
+from glta_cli.core.world import team
 from glta_cli.language.gllm import TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
@@ -128,14 +129,16 @@ class AlignmentTask:
 
     def validate(self) -> dict[str, float]:
         """Mean log-likelihood of the labels, and how often the label is first among the prompt's own items."""
-        losses, right, total = 0.0, 0, 0
+        losses, right, total = 0.0, 0.0, 0.0
+        us = team()
         with torch.no_grad():
-            for batch in self._grouped(self.validation):
+            for batch in self._grouped(self.validation)[us.rank :: us.size]:
                 stop_if_asked()
                 queries, labels = self._queries(batch)
                 losses += len(labels) * float(self._cross_entropy(queries, labels))
                 right += self._first_among_own(queries, batch)
                 total += len(labels)
+        losses, right, total = us.summed([losses, right, total])
         return {"log_likelihood": -losses / total, "accuracy_in_prompt": right / total}
 
     def _first_among_own(self, queries: Tensor, batch: list[AlignmentPrompt]) -> int:
