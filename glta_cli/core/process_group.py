@@ -237,6 +237,8 @@ class Group(Team):
             return InterruptedRunError(reason["problem"], signal_number=signal.Signals(reason["signal"]), hint=CONTINUE)
         if rank == 0:
             return SystemExit(0)  # it says itself why
+        if "told" in reason:
+            return SystemExit(1)
         problem, location = reason["problem"], reason["location"]
         where = f"process {rank + 1} of {self.size}" + (f": {location}" if location else "")
         return GltaError(problem, location=where, hint=reason["hint"])

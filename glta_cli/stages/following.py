@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -63,12 +64,23 @@ def _stopped(company: Company, number: int, problem: str) -> int:
 
 def _failed(company: Company, error: BaseException, stderr: TextIO) -> int:
     told = _told(error)
+    _let_go(error)
     company.meeting.leave_word(told)
     company.leave()
     if not _first_says_so(company.meeting):
+        company.meeting.leave_word({**told, "told": True})
         shown = GltaError(told["problem"], location=f"{company.meeting.world}", hint=told["hint"])
         print(shown, file=stderr)
     return 1
+
+
+def _let_go(error: BaseException) -> None:
+    """Forget what was being computed: what refers to a group, as a module does, keeps its connections open."""
+    behind: BaseException | None = error
+    while behind is not None:
+        traceback.clear_frames(behind.__traceback__)
+        behind = behind.__context__
+    gc.collect()
 
 
 def _first_says_so(meeting: Meeting) -> bool:
