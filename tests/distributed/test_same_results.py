@@ -50,8 +50,9 @@ def test_from_the_same_vectors_they_fine_tune_rank_and_measure_alike(
     root = up_to("finetune", "index")
     two = glta("evaluate", root, *evaluation, "--processes", "2")
     assert two.returncode == 0, two.stderr
-    for stage in ("finetune", "index"):
-        assert_same(by_one, root, stage)
+    assert_same(by_one, root, "finetune")
+    # Queries divide by the spread of the states, an eighth, and multiply by weights of three.
+    assert_same(by_one, root, "index", tolerance=1e-4)
     ours, theirs = json.loads((by_one / "evaluation.json").read_text()), json.loads(two.stdout)
     assert ours["models"].keys() == theirs["models"].keys() >= {"glta", "glta-llm", "lightgcn", "ease"}
     for row, figures in ours["models"].items():
