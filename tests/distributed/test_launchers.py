@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from glta_cli.core.errors import InputError
+from glta_cli.core.world import World, launched
+from glta_cli.main import app
 
 pytestmark = pytest.mark.xdist_group("processes")
 
@@ -35,13 +37,27 @@ def test_a_launcher_of_torch_starts_a_stage_by_two(
     assert_same(by_one, root, "align")
 
 
-def test_another_number_of_processes_than_a_launcher_started_is_refused(shared_recipe: Path) -> None:
-    started = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
-    started |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    command = [sys.executable, "-m", "glta_cli", "align", "--recipe", str(shared_recipe), "--processes", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, env=started, timeout=120)
-    assert done.returncode == 2
-    assert done.stderr == (
+def test_another_number_of_processes_than_a_launcher_started_is_refused(
+    tiny_recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_cli.commands.processes.launched", lambda: World(0, 2))
+    command = ["align", "--recipe", str(tiny_recipe_file), "--processes", "3"]
+    with pytest.raises(InputError) as refused:
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert str(refused.value) == (
         "--processes 3: 2 processes were started by a launcher\n"
-        "  hint: leave it out with torchrun and accelerate launch\n"
+        "  hint: leave it out with torchrun and accelerate launch"
     )
+
+
+@pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("0", "two")])
+def test_variables_of_a_launcher_that_make_no_sense_are_named(
+    monkeypatch: pytest.MonkeyPatch, rank: str, size: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    launched.cache_clear()
+    with pytest.raises(InputError) as refused:
+        launched()
+    launched.cache_clear()
+    assert refused.value.location in ("RANK", "WORLD_SIZE")
