@@ -68,6 +68,8 @@ class Meeting:
             late.cancel()
         self.store = store
         self.orders = 0
+        if os.environ.get(STARTED_BY_US):
+            _end_with(os.getppid())
         # No library shall start a group of its own, and no process of ours take itself for one of these.
         for name in (RANK, SIZE, LOCAL_RANK, LOCAL_SIZE, "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE"):
             os.environ.pop(name, None)
@@ -254,6 +256,17 @@ class Group(Team):
         problem, location = reason["problem"], reason["location"]
         where = f"process {rank + 1} of {self.size}" + (f": {location}" if location else "")
         return GltaError(problem, location=where, hint=reason["hint"])
+
+
+def _end_with(parent: int) -> None:
+    """End, as by a signal, once the process that started all of them was killed and can pass none on."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _is_of_group(error: RuntimeError) -> bool:
