@@ -224,7 +224,10 @@ class Pipeline:
     def text_identity(self) -> list[Any]:
         """Plain values that change with whatever the vectors of item texts depend on, but for the dataset."""
         [found] = [each for each in self._later_stages() if each.name == "encode-items"]
-        return [found.settings(self.recipe), self._weights(found.loading(self.recipe))]
+        made = self._artefacts.get(found.name)
+        settings = found.settings_on(self.recipe, self.prepared()) if made is None else dict(made.manifest["settings"])
+        settings.pop("warm_start_from", None)
+        return [settings, self._weights(found.loading(self.recipe))]
 
     def sibling(self, name: str, recipe: Recipe) -> Pipeline:
         """Another recipe on this run's prepared dataset, to be compared with it.
@@ -360,7 +363,7 @@ class Pipeline:
         Args:
             fingerprints: of the stages before it.
         """
-        settings = stage.settings(self.recipe)
+        settings = stage.settings_on(self.recipe, self.prepared())
         inputs = {name: fingerprints[name] for name in stage.reads(self.recipe) if name in fingerprints}
         weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
         start = self.starts.get(stage.name)

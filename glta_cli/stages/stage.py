@@ -55,6 +55,10 @@ class Stage(ABC):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """The part of the recipe the result depends on."""
 
+    def settings_on(self, recipe: Recipe, prepared: PreparedDataset) -> dict[str, Any]:
+        """Those settings, with what the size of the data makes of them: what the result is published under."""
+        return self.settings(recipe)
+
     def settings_of_more(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Settings under which more than this recipe needs was published, which serves it as well."""
         return []
