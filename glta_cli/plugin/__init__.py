@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from glta_cli.plugin.declarations import Kind as Kind
     from glta_cli.plugin.declarations import LoggerDeclaration as LoggerDeclaration
     from glta_cli.plugin.declarations import TunableDeclaration as TunableDeclaration
-    from glta_cli.plugin.descent import Descend as Descend
     from glta_cli.plugin.descent import DescentPlan as DescentPlan
     from glta_cli.plugin.descent import DescentTask as DescentTask
     from glta_cli.plugin.encoder import GraphEncoder as GraphEncoder
@@ -153,7 +152,6 @@ _HOMES = {
         "TunableDeclaration",
     ),
     "glta_cli.plugin.descent": (
-        "Descend",
         "DescentPlan",
         "DescentTask",
     ),

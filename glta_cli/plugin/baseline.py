@@ -92,6 +92,9 @@ class Baseline(Protocol):
     One that learns by gradient descent describes a `DescentTask` and has `data.descend` train it: the steps, the bar,
     the saved states and the choice of the epoch are glta's. The epoch that was chosen is a number like those above.
 
+    One whose fit may take more memory than a machine has gives the bytes in a method `bytes_to_fit(user_count,
+    item_count)`: glta refuses beforehand where they are not free, and names the row that its attribute `smaller` names.
+
     One that can be part of what a run answers from has a method `term(learnt, histories)`, which returns the same
     scores in a form an index can keep, a `LinearTerm` or a `VectorTerm`: an answer then needs neither the plugin nor
     what it was fitted on.

@@ -17,6 +17,49 @@ class DescentTask(Protocol):
 
     Attributes:
         module: its parameters that require a gradient are trained; in the end they are those of the epoch that is kept.
+
+    Example:
+        import numpy as np
+        import torch
+
+        from glta_cli.plugin import DescentPlan, product_scorer
+
+        class TwoTables:
+            def __init__(self, train, size):
+                torch.manual_seed(0)
+                self.train = train
+                self.module = torch.nn.ModuleDict(
+                    {
+                        "users": torch.nn.Embedding(train.user_count, size),
+                        "items": torch.nn.Embedding(train.item_count, size),
+                    }
+                )
+
+            def batches(self, epoch):  # places of interactions, a thousand a step
+                order = np.random.default_rng(epoch).permutation(len(self.train))
+                return [order[start : start + 1000] for start in range(0, len(order), 1000)]
+
+            def loss(self, batch):
+                users = self.module["users"](torch.from_numpy(self.train.users[batch]))  # [B, d]
+                items = self.module["items"](torch.from_numpy(self.train.items[batch]))  # [B, d]
+                return torch.nn.functional.cross_entropy(users @ items.T, torch.arange(len(batch)))
+
+            def scorer(self):
+                return product_scorer(*(self.module[of].weight.detach().numpy() for of in ("users", "items")))
+
+        class Factors:
+            uses_seed = False
+
+            def __init__(self, settings):
+                self.settings = settings
+
+            def fit(self, data):
+                task = TwoTables(data.train, 16)
+                data.descend(task, DescentPlan(epochs=20, learning_rate=0.01))
+                return {name: each.weight.detach().numpy() for name, each in task.module.items()}
+
+            def scorer(self, learnt, train):
+                return product_scorer(learnt["users"], learnt["items"])
     """
 
     @property

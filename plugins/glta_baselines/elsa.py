@@ -21,6 +21,9 @@ MOST_EPOCHS = 40
 # Passes where there is nothing to select one by.
 EPOCHS_UNCHOSEN = 8
 SEED = 0
+# Of [I, d] in a step: the rows and A, the gradients of both, Adam's two moments, the rows of the best epoch, and what
+# stands between them for a while.
+MATRICES = 10
 # Under the root of a length, which has no slope at zero.
 TINY = 1e-9
 
@@ -43,6 +46,10 @@ class Elsa:
 
     def __init__(self, settings: ElsaSettings) -> None:
         self.settings = settings
+
+    def bytes_to_fit(self, user_count: int, item_count: int) -> int:
+        """Of memory: so many matrices of items times factors, in single precision."""
+        return MATRICES * 4 * item_count * self.settings.factors
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
         """`factors`, A, float32 [I, d], zeros for items nobody met; and `epochs`, where they are chosen."""
