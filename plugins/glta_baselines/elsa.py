@@ -29,12 +29,15 @@ TINY = 1e-9
 
 
 class Elsa:
-    """score[u] = X[u] (A A^T - I), A [I, d] with rows of unit length, X the histories [U, I]: weights, or 1.
+    """score[u] = X[u] (A A^T - I) diag(s), A [I, d] with rows of unit length, s [I] positive, X the histories [U, I].
 
-    A is what brings the prediction nearest to the history it is made of: Adam minimises the mean over users of
-    1 - cos(x, x(A A^T - I)). A row of A has unit length, so no item predicts itself, as in EASE; unlike EASE's, the
-    memory grows with the items, not with their pairs. It is drawn and learnt in the same order whatever the seed, and
-    so fitted once for all of them, as the rows are whose place it takes.
+    A and s are what brings the prediction nearest to the history it is made of: Adam minimises the mean over users of
+    1 - cos(x, p), p = x (A A^T - I) diag(s). A row of A has unit length, so no item predicts itself, as in EASE; unlike
+    EASE's, the memory grows with the items, not with their pairs. The paper has s = 1, `scaled=false` here: then
+    nothing says how popular an item is, and in sparse data that is much of what is to be known.
+
+    All is drawn and learnt in the same order whatever the seed, and so fitted once for all of them, as the rows are
+    whose place it takes.
 
     Source: Vančura et al., Scalable Linear Shallow Autoencoder for Collaborative Filtering, RecSys 2022, equation 5,
     where |x/|x| - p/|p||² = 2 (1 - cos(x, p)) is minimised.
@@ -52,7 +55,7 @@ class Elsa:
         return MATRICES * 4 * item_count * self.settings.factors
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
-        """`factors`, A, float32 [I, d], zeros for items nobody met; and `epochs`, where they are chosen."""
+        """`factors`, A, float32 [I, d], zeros for items nobody met; `scale`, s, float32 [I]; `epochs` where chosen."""
         if data.descend is None:
             raise GltaError("elsa is trained step by step, and whoever fits it here offers no training loop")
         task = ElsaTask(data, self.settings)
@@ -64,34 +67,40 @@ class Elsa:
             plan = DescentPlan(epochs, self.settings.learning_rate, selected=False)
         taken = data.descend(task, plan) if len(task.users) else 0
         chosen = {"epochs": np.array(taken)} if epochs == "auto" else {}
-        return {"factors": task.factors(), **chosen}
+        return {**task.learnt(), **chosen}
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        return low_rank_scorer(learnt["factors"], histories_of(train, self.settings.recency))
+        return low_rank_scorer(learnt["factors"], learnt["scale"], histories_of(train, self.settings.recency))
 
     def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> LowRankTerm:
-        factors = learnt["factors"]
-        return LowRankTerm(factors, factors, lengths_of(factors), self.settings.recency)
+        factors, scale = learnt["factors"], learnt["scale"]
+        targets = factors * scale[:, None] if self.settings.scaled else factors
+        own = np.einsum("id,id->i", factors, targets)
+        return LowRankTerm(factors, targets, own, self.settings.recency)
 
 
-class UnitRows(nn.Module):
-    """A, the rows of a matrix at unit length; those of items nobody met stay zeros."""
+class Factors(nn.Module):
+    """A, the rows of a matrix at unit length, and s, by which the scores of items are multiplied.
 
-    def __init__(self, start: Tensor) -> None:
+    The rows of items nobody met stay zeros.
+    """
+
+    def __init__(self, start: Tensor, *, scaled: bool) -> None:
         super().__init__()
         self.rows = nn.Parameter(start)  # [I, d]
+        self.log_scale = nn.Parameter(torch.zeros(len(start), device=start.device), requires_grad=scaled)  # [I]
 
-    def forward(self) -> Tensor:
-        """[I, d]."""
-        return F.normalize(self.rows, dim=-1)
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """A [I, d] and s [I]."""
+        return F.normalize(self.rows, dim=-1), self.log_scale.exp()
 
 
 class ElsaTask:
     """The cosine of each history and its prediction, without a prediction of the whole catalogue.
 
-    With h = x A, G = A^T A and rows of A of unit length, p = x (A A^T - I) has <x, p> = |h|² - |x|² and
-    |p|² = h G h^T - 2|h|² + |x|². A step takes I d² operations whatever the batch, and of the items only those met by
-    the batch are looked up.
+    With h = x A and y = h A^T at the items of x, p is (y - x) s there and s h A^T elsewhere, so that
+    <x, p> = Σ x s (y - x) and |p|² = h G h^T + Σ s² (x² - 2 x y), G = (sA)^T (sA), sums over the items of x. A step
+    takes I d² operations whatever the batch, and of the items only those of the batch's histories are looked up.
     """
 
     def __init__(self, data: BaselineData, settings: ElsaSettings) -> None:
@@ -99,7 +108,7 @@ class ElsaTask:
         self.histories.sum_duplicates()
         self.users = np.flatnonzero(np.diff(self.histories.indptr) > 1)  # of one item nothing else can be predicted
         self.batch_size, self.device = settings.batch_size, data.device
-        self.module = UnitRows(self._start(settings.factors).to(data.device))
+        self.module = Factors(self._start(settings.factors).to(data.device), scaled=settings.scaled)
 
     def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
         """Batches of user indices, [B] each."""
@@ -107,27 +116,32 @@ class ElsaTask:
         return [users[start : start + self.batch_size] for start in range(0, len(users), self.batch_size)]
 
     def loss(self, batch: NDArray[np.int64]) -> Tensor:
-        factors = self.module()  # A [I, d]
-        own = self.histories[batch]  # x [B, I]
-        items, starts = (torch.from_numpy(each.astype(np.int64)).to(self.device) for each in (own.indices, own.indptr))
-        weights = torch.from_numpy(own.data).to(self.device)
+        factors, scale = self.module()  # A [I, d], s [I]
+        own = self.histories[batch]  # x [B, I], n entries
+        items, starts, rows = (torch.from_numpy(each).to(self.device) for each in _places(own))  # [n], [B + 1], [n]
+        x = torch.from_numpy(own.data).to(self.device)  # [n]
         sums = F.embedding_bag(  # h [B, d]
-            items, factors, starts, mode="sum", per_sample_weights=weights, include_last_offset=True
+            items, factors, starts, mode="sum", per_sample_weights=x, include_last_offset=True
         )
-        squares = torch.from_numpy(_squares(own)).to(self.device)  # |x|² [B]
-        lengths = sums.square().sum(-1)  # |h|² [B]
-        predicted = (sums @ (factors.T @ factors) * sums).sum(-1) - 2 * lengths + squares  # |p|² [B]
-        cosines = (lengths - squares) / (squares * predicted.clamp_min(TINY)).sqrt()
+        products = (F.embedding(rows, sums) * F.embedding(items, factors)).sum(-1)  # y [n]
+        scales = scale[items]  # [n]
+
+        def of_users(terms: Tensor) -> Tensor:
+            return terms.new_zeros(len(batch)).index_add(0, rows, terms)  # [n] -> [B]
+
+        scaled = factors * scale[:, None]
+        lengths = (sums @ (scaled.T @ scaled) * sums).sum(-1) + of_users(scales.square() * x * (x - 2 * products))
+        cosines = of_users(x * scales * (products - x)) / (of_users(x * x) * lengths.clamp_min(TINY)).sqrt()
         return (1 - cosines).mean()
 
-    def factors(self) -> NDArray[np.float32]:
-        """A as it is now, float32 [I, d]."""
+    def learnt(self) -> dict[str, NDArray[np.float32]]:
+        """`factors`, A, [I, d], and `scale`, s, [I], as they are now."""
         with torch.no_grad():
-            found: NDArray[np.float32] = self.module().cpu().numpy()
-        return found
+            factors, scale = self.module()
+        return {"factors": factors.cpu().numpy(), "scale": scale.cpu().numpy()}
 
     def scorer(self) -> Scorer:
-        return low_rank_scorer(self.factors(), self.histories)
+        return low_rank_scorer(**self.learnt(), histories=self.histories)
 
     def _start(self, size: int) -> Tensor:
         """Directions at random, [I, d]; zeros for items nobody met, which no gradient moves."""
@@ -138,10 +152,10 @@ class ElsaTask:
         return start
 
 
-def low_rank_scorer(factors: NDArray[np.float32], histories: csr_array) -> Scorer:
-    """Histories [U, I] times A A^T - diag(|A[i]|²), for factors A [I, d]."""
-    columns = factors.T
-    own = lengths_of(factors)
+def low_rank_scorer(factors: NDArray[np.float32], scale: NDArray[np.float32], histories: csr_array) -> Scorer:
+    """Histories [U, I] times (A A^T - diag(|A[i]|²)) diag(s), for factors A [I, d] and a scale s [I]."""
+    columns = (factors * scale[:, None]).T
+    own = np.einsum("id,di->i", factors, columns)
 
     def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
         met = histories[users]  # [B, I]
@@ -153,11 +167,7 @@ def low_rank_scorer(factors: NDArray[np.float32], histories: csr_array) -> Score
     return score
 
 
-def lengths_of(factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What an item would say of itself, |A[i]|², float32 [I]."""
-    return np.einsum("id,id->i", factors, factors)
-
-
-def _squares(histories: csr_array) -> NDArray[np.float32]:
-    """|x|² of each row, float32 [B]."""
-    return np.asarray(histories.multiply(histories).sum(axis=1), dtype=np.float32).ravel()
+def _places(histories: csr_array) -> tuple[NDArray[np.int64], ...]:
+    """Of histories [B, I] the items [n], where each row starts [B + 1], and the row of each item [n]."""
+    starts = histories.indptr.astype(np.int64)
+    return histories.indices.astype(np.int64), starts, np.repeat(np.arange(len(starts) - 1), np.diff(starts))

@@ -96,6 +96,7 @@ class ElsaSettings(Settings):
     """ELSA."""
 
     factors: int = Field(256, ge=1, le=65_536, description="d, of each item; the weights are of that rank")
+    scaled: bool = Field(True, description="s, a scale of each item's scores, is learnt too; false: 1, as in the paper")
     epochs: Epochs = Field("auto", description="passes over the users; auto chooses them on validation, up to 40")
     batch_size: int = Field(
         1024, ge=1, le=2**31 - 1, description="users a step, whose cost is that of the items times factors²"

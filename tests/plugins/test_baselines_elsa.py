@@ -47,25 +47,33 @@ def data_of(train: Interactions, validation: Interactions, states: Path) -> Base
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_its_loss_is_the_cosine_of_histories_and_their_predictions(weighted: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scaled", [False, True])
+def test_its_loss_is_the_cosine_of_histories_and_their_predictions(
+    weighted: bool, scaled: bool, tmp_path: Path
+) -> None:
     train, validation = drawn(weighted=weighted)
-    task = ElsaTask(data_of(train, validation, tmp_path), ElsaSettings(factors=5))
+    task = ElsaTask(data_of(train, validation, tmp_path), ElsaSettings(factors=5, scaled=scaled))
+    if scaled:
+        with torch.no_grad():
+            task.module.log_scale.normal_(generator=torch.Generator().manual_seed(1))
     batch = np.array([4, 0, 31])
+    wanted = [each for each in task.module.parameters() if each.requires_grad]
     found = task.loss(batch)
-    [gradient] = torch.autograd.grad(found, [task.module.rows])
+    gradients = torch.autograd.grad(found, wanted)
 
-    rows = task.module.rows.detach().double().requires_grad_()
-    factors = F.normalize(rows, dim=1)
+    exact = [each.detach().double().requires_grad_() for each in wanted]
+    factors = F.normalize(exact[0], dim=1)
+    scale = exact[1].exp() if scaled else torch.ones(ITEMS, dtype=torch.float64)
     histories = torch.zeros(3, ITEMS, dtype=torch.float64)
     for place, user in enumerate(batch.tolist()):
         part = slice(train.indptr[user], train.indptr[user + 1])
         own = 1.0 if train.weights is None else torch.from_numpy(train.weights[part]).double()
         histories[place, train.items[part]] = own
-    predicted = histories @ (factors @ factors.T - torch.eye(ITEMS, dtype=torch.float64))
+    predicted = histories @ (factors @ factors.T - torch.eye(ITEMS, dtype=torch.float64)) * scale
     expected = (1 - F.cosine_similarity(histories, predicted)).mean()
-    expected.backward()
     assert float(found.detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
-    torch.testing.assert_close(gradient.double(), rows.grad, atol=1e-5, rtol=1e-4)
+    for gradient, precise in zip(gradients, torch.autograd.grad(expected, exact), strict=True):
+        torch.testing.assert_close(gradient.double(), precise, atol=1e-5, rtol=1e-4)
 
 
 def test_it_finds_what_likeminded_users_have(tmp_path: Path) -> None:
