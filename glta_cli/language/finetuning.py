@@ -21,10 +21,12 @@ from glta_cli.language.examples import Examples as Examples
 from glta_cli.language.gllm import TiedHead, log_popularity, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel, NodeTables
 from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries, prompt_states
+from glta_cli.language.shared_batches import rounds
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import FinetuneSettings
+from glta_cli.training.data_parallel import dealt
 from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
 
@@ -97,12 +99,14 @@ class FinetuningTask:
             kept="the warm start begins again, the stages before it are kept",
         )
         with torch.no_grad(), shown as bar:
-            for batch, prompts in batches[us.rank :: us.size]:
+            for place, counts_for in rounds(len(batches)):
+                batch, prompts = batches[place]
                 self._look_at(batch)
                 states = prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0]  # [B, h]
                 users = self.module.users[[example.user for example in batch]]  # [B, d]
                 texts = torch.stack([_mean_text(head.items[:, dimension:], example.context) for example in batch])
-                found.append((states, torch.cat([users, texts], dim=1) / temperature))  # [B, D]
+                if counts_for:
+                    found.append((states, torch.cat([users, texts], dim=1) / temperature))  # [B, D]
                 bar.update(len(batch) * us.size)
         states, targets = self._of_all(found)
         # Neighbours in the sorted order resemble each other: shuffled, every tenth row is a fair sample.
@@ -147,10 +151,10 @@ class FinetuningTask:
         order = np.random.default_rng((self.examples.seed, epoch, 2)).permutation(len(groups))
         return [groups[index] for index in order]
 
-    def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example] | None, float]:
+    def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example], float]:
         """Every `size`-th example of a batch, counted by the targets its loss is a mean over."""
-        own = batch[rank::size]
-        return own or None, self._targets_in(own) / self._targets_in(batch)
+        part, counts_for = dealt(len(batch), rank, size)
+        return batch[part], counts_for * self._targets_in(batch[part]) / self._targets_in(batch)
 
     def _targets_in(self, examples: list[Example]) -> int:
         most = self.settings.positions if self.settings.loss == "positions" else sys.maxsize
