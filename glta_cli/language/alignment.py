@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.core.interruption import stop_if_asked
-from glta_cli.core.world import team
 from glta_cli.language.gllm import TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
+from glta_cli.language.shared_batches import dealt_among, passed_together
 from glta_cli.recipe.schema import AlignSettings, PromptSettings
 from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
@@ -112,6 +112,11 @@ class AlignmentTask:
         # Long prompts would otherwise always come last.
         return [groups[index] for index in generator.permutation(len(groups))]
 
+    @property
+    def together(self) -> bool:
+        """Whether each process has to run the model at every batch, also one that has no share of it."""
+        return passed_together(self.module.language_model)
+
     def share(self, batch: list[AlignmentPrompt], rank: int, size: int) -> tuple[list[AlignmentPrompt] | None, float]:
         """Every `size`-th prompt of a batch, counted by their item tokens."""
         own = batch[rank::size]
@@ -130,7 +135,7 @@ class AlignmentTask:
     def validate(self) -> dict[str, float]:
         """Mean log-likelihood of the labels, and how often the label is first among the prompt's own items."""
         losses, right, total = 0.0, 0.0, 0.0
-        us = team()
+        us = dealt_among(self.module.language_model)
         with torch.no_grad():
             for batch in self._grouped(self.validation)[us.rank :: us.size]:
                 stop_if_asked()

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.core.progress import progress_bar
-from glta_cli.core.world import team
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
 from glta_cli.language.batching import length_batches
 from glta_cli.language.examples import Example as Example
@@ -21,6 +20,7 @@ from glta_cli.language.examples import Examples as Examples
 from glta_cli.language.gllm import TiedHead, log_popularity, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel, NodeTables
 from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries, prompt_states
+from glta_cli.language.shared_batches import dealt_among, passed_together
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
@@ -86,7 +86,7 @@ class FinetuningTask:
         assert isinstance(head, TiedHead)
         examples = self.examples.of_epoch(0)[: self.settings.warm_start_users]
         dimension = self.module.users.shape[1]
-        us = team()
+        us = dealt_among(self.module.language_model)
         batches = list(self._written_batches(examples))
         found: list[tuple[Tensor, Tensor]] = []
         shown = progress_bar(
@@ -113,7 +113,7 @@ class FinetuningTask:
 
     def _of_all(self, own: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """States and targets of all batches in a row, of which each process that works on them has every so-manieth."""
-        us = team()
+        us = dealt_among(self.module.language_model)
         if us.size > 1:
             device = self.module.device
             each = us.gathered_objects([(states.cpu(), targets.cpu()) for states, targets in own])
@@ -146,6 +146,11 @@ class FinetuningTask:
             groups += [own[start : start + size] for start in range(0, len(own), size)]
         order = np.random.default_rng((self.examples.seed, epoch, 2)).permutation(len(groups))
         return [groups[index] for index in order]
+
+    @property
+    def together(self) -> bool:
+        """Whether each process has to run the model at every batch, also one that has no share of it."""
+        return passed_together(self.module.language_model)
 
     def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example] | None, float]:
         """Every `size`-th example of a batch, counted by the targets its loss is a mean over."""

@@ -21,7 +21,7 @@ from glta_cli.core.progress import progress_bar
 from glta_cli.core.world import team
 from glta_cli.language.answers import alone, append_answers, read_answers, repaired_answers
 from glta_cli.language.chat import chat_text
-from glta_cli.language.shared_batches import answered
+from glta_cli.language.shared_batches import answered, passed_together
 from glta_cli.recipe.schema import InterestSettings, PromptSettings
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def _answers(
             starts = range(0, len(order), settings.batch_size)
             batches = [np.array(order[start : start + settings.batch_size]) for start in starts]
             for rows, generated in answered(
-                batches, lambda rows: model.generate([texts[row] for row in rows], settings.new_tokens)
+                batches,
+                lambda rows: model.generate([texts[row] for row in rows], settings.new_tokens),
+                together=passed_together(model),
             ):
                 new = {missing[row]: text for row, text in zip(rows, generated, strict=True)}
                 if team().first:

@@ -26,7 +26,8 @@ class SharedTask(Protocol):
     def share(self, batch: Any, rank: int, size: int) -> tuple[Any | None, float]:
         """One process's part of a batch, None for nothing, and what its loss counts for in that of the whole batch.
 
-        Of a loss that is a mean over positives that is the part's share of them. The first process has a part.
+        Of a loss that is a mean over positives that is the part's share of them. The first process has a part. Where a
+        task has an attribute `together` that is true, who has none computes the first one's as well, for nothing.
         """
         ...
 
@@ -63,7 +64,10 @@ class DataParallel:
 
     def share(self, batch: Any) -> tuple[Any | None, float]:
         if isinstance(self.task, SharedTask):
-            return self.task.share(batch, self.team.rank, self.team.size)
+            part, counts_for = self.task.share(batch, self.team.rank, self.team.size)
+            if part is None and getattr(self.task, "together", False):
+                part = self.task.share(batch, 0, self.team.size)[0]
+            return part, counts_for
         return batch, 1 / self.team.size  # a task that cannot be shared is computed by all
 
     def loss(self, batch: Any) -> tuple[Tensor, float]:
