@@ -42,7 +42,7 @@ from glta_cli.stages.dependence import Dependence
 from glta_cli.stages.fold_encoders import drawn_folds, write_folds
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
-from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
+from glta_cli.stages.stage import FLOAT, Stage, details_of, refit_details, trained
 from glta_cli.stages.warm_start import Earlier, earlier, start_at, targets_kept
 from glta_cli.workspace.artefact import Artefact
 
@@ -74,7 +74,7 @@ class PretrainGraph(Stage):
         return [] if recipe.finetune.enabled else [self._settings(recipe, recipe.graph.alignment_holdout)]
 
     def _settings(self, recipe: Recipe, targets: float) -> dict[str, Any]:
-        graph = recipe.graph.model_dump(mode="json", exclude=TIMING) | {"alignment_holdout": targets}
+        graph = trained(recipe.graph) | {"alignment_holdout": targets}
         if not recipe.graph.refit:
             # What was published before there was a choice stays found.
             del graph["refit"]

@@ -21,12 +21,15 @@ from glta_cli.core.errors import GltaError, InterruptedRunError
 from glta_cli.core.interruption import CONTINUE, asked_to_stop
 from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import require_room
+from glta_cli.core.streamed_tensors import Kept
 from glta_cli.core.terminal import say
 from glta_cli.core.world import team
 from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.training.best import best_of, kept
 from glta_cli.training.data_parallel import DataParallel
 from glta_cli.training.devices import pick_device as pick_device
 from glta_cli.training.generators import random_states, set_random_states
+from glta_cli.training.optimizers import adamw
 from glta_cli.training.progress import TrainingProgress
 from glta_cli.training.states import newest_state, write_state
 
@@ -156,20 +159,19 @@ class _Loop:
             raise GltaError("nothing to train: no parameter requires a gradient")
         device = next(iter(self.parameters.values())).device
         self.accelerator = Accelerator(cpu=device.type == "cpu")
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = adamw(
             self.parameters.values(),
-            lr=settings.learning_rate,
+            learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            fused=True,
+            moments=settings.moments,
         )
-        self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self.progress = TrainingProgress()
         self.team = team()
         self.parallel: DataParallel | None = None
-
         self.steps_an_epoch = len(task.batches(0))
         if self.team.first:
             require_room(state_folder, self.bytes_of_state())
+        self.best = best_of(self.parameters, state_folder)
         self.last_loss = math.nan  # of the step before, for the progress bar
         self.started = time.monotonic()
         self.saved = time.monotonic()
@@ -189,7 +191,6 @@ class _Loop:
         self.task.module.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.learning_rate_factor()
-        self.optimizer.zero_grad(set_to_none=True)
         loss, value = self.parallel.loss(batch) if self.parallel else self.loss(batch)
         if not math.isfinite(value):
             raise GltaError(
@@ -201,6 +202,8 @@ class _Loop:
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
         self.optimizer.step()
+        # At once: a validation, and the next loss until it is known, have room where the gradients were.
+        self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         self.progress.step_in_epoch += 1
         self.progress.loss_sum += value
@@ -265,7 +268,7 @@ class _Loop:
 
     def keep_current(self) -> None:
         self.progress.best_epoch = self.progress.epoch
-        self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.best.keep(self.parameters)
 
     def figures(self) -> str:
         return self.progress.figures(self.last_loss, self.task.metric)
@@ -279,7 +282,7 @@ class _Loop:
     def restore_best(self) -> None:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(self.best[name])
+                parameter.copy_(self.best.read(name))
         self.task.module.eval()
         self.progress.seconds += time.monotonic() - self.started
 
@@ -307,10 +310,11 @@ class _Loop:
         """Save parameters, their best, Adam's moments, the generators and the progress; the first process does."""
         if not self.team.first:
             return
-        tensors = random_states()
+        tensors: dict[str, Tensor | Kept] = {**random_states()}
+        best = kept(self.best, self.parameters)
         for name, parameter in self.parameters.items():
             tensors[f"current.{name}"] = parameter.detach()
-            tensors[f"best.{name}"] = self.best[name]
+            tensors[f"best.{name}"] = best[name]
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{key}.{name}"] = value
         seconds = self.progress.seconds + time.monotonic() - self.started
@@ -340,7 +344,7 @@ class _Loop:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(loaded.tensors[f"current.{name}"])
-                self.best[name] = loaded.tensors[f"best.{name}"].to(parameter.device)
+        self.best.put({name: loaded.tensors[f"best.{name}"] for name in self.parameters})
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": loaded.moments, "param_groups": groups})
         set_random_states(loaded.tensors)
