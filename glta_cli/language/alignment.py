@@ -112,15 +112,14 @@ class AlignmentTask:
         # Long prompts would otherwise always come last.
         return [groups[index] for index in generator.permutation(len(groups))]
 
-    @property
-    def together(self) -> bool:
-        """Whether each process has to run the model at every batch, also one that has no share of it."""
-        return passed_together(self.module.language_model)
-
     def share(self, batch: list[AlignmentPrompt], rank: int, size: int) -> tuple[list[AlignmentPrompt] | None, float]:
-        """Every `size`-th prompt of a batch, counted by their item tokens."""
+        """Every `size`-th prompt of a batch, counted by their item tokens.
+
+        Where all processes have to run the model, one that has no prompt left runs another's, which counts for nothing.
+        """
         own = batch[rank::size]
-        return own or None, _tokens(own) / _tokens(batch)
+        counts_for = _tokens(own) / _tokens(batch)
+        return own or (batch[:1] if passed_together(self.module.language_model) else None), counts_for
 
     def loss(self, batch: list[AlignmentPrompt]) -> Tensor:
         return self._cross_entropy(*self._queries(batch))

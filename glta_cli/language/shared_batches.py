@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.world import ALONE, Team, team
-from glta_cli.plugin import LanguageModel
+from glta_cli.plugin import LanguageModel, SentenceEncoder
 
 Rows = NDArray[np.int64]
 Answer = TypeVar("Answer")
 
 
-def passed_together(model: LanguageModel) -> bool:
+def passed_together(model: LanguageModel | SentenceEncoder) -> bool:
     """Whether all processes have to run a model equally often, since each of them holds a part of its weights."""
     return bool(getattr(model, "sharded", False))
 

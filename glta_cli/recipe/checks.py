@@ -60,6 +60,10 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
         location = place(("finetune", "shuffled_users"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.user_token=true"))
+    if finetune.shard_catalogue and finetune.head != "linear":
+        problem = "finetune.shard_catalogue: the tied head trains no row of an item, which could be dealt out"
+        location = place(("finetune", "shard_catalogue"), positions)
+        found.append(InputError(problem, location=location, hint="leave it out, or set finetune.head=linear"))
     found += _contradictions_of_folds(recipe, positions)
     words = words_used(recipe)
     if words and not _reads_text(recipe):

@@ -239,6 +239,11 @@ class FinetuneSettings(Settings):
         le=MOST_COUNT,
         description="largest catalogue scored whole; beyond it items are sampled, with logQ correction",
     )
+    shard_catalogue: bool = Field(
+        False,
+        description="with several processes each holds the rows of some items of the linear head, with their gradients "
+        "and moments; the loss stays exact",
+    )
     user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
     shuffled_users: bool = Field(
         False, description="true is the control: the user token is that of another user, always the same"

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from glta_cli.core.world import Team
 from glta_cli.training.generators import random_states, set_random_states
+from glta_cli.training.sharded_rows import ShardedRows
 
 
 @runtime_checkable
@@ -26,8 +27,9 @@ class SharedTask(Protocol):
     def share(self, batch: Any, rank: int, size: int) -> tuple[Any | None, float]:
         """One process's part of a batch, None for nothing, and what its loss counts for in that of the whole batch.
 
-        Of a loss that is a mean over positives that is the part's share of them. The first process has a part. Where a
-        task has an attribute `together` that is true, who has none computes the first one's as well, for nothing.
+        Of a loss that is a mean over positives that is the part's share of them. The first process has a part.
+
+        Where a task has an attribute `sharded_rows`, each process has rows of its own of some parameters.
         """
         ...
 
@@ -50,8 +52,14 @@ class DataParallel:
         with team.working(), warnings.catch_warnings():
             # The new name of `broadcast_buffers` means another thing, and 2.8 has only the old one.
             warnings.simplefilter("ignore", FutureWarning)
-            for parameter in parameters.values():
-                dist.broadcast(parameter.detach(), src=0)
+            rows: ShardedRows | None = getattr(task, "sharded_rows", None)
+            own = frozenset() if rows is None else rows.names
+            for name, parameter in parameters.items():
+                if name not in own:
+                    dist.broadcast(parameter.detach(), src=0)
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+                self.losses, [f"trained.{name}" for name in own]
+            )
             # Frozen weights and buffers are everywhere what the recipe says: they need not be sent about. What a batch
             # does not touch, such as the projector of tokens it has none of, has no gradient to wait for.
             self.module = DistributedDataParallel(
@@ -64,10 +72,7 @@ class DataParallel:
 
     def share(self, batch: Any) -> tuple[Any | None, float]:
         if isinstance(self.task, SharedTask):
-            part, counts_for = self.task.share(batch, self.team.rank, self.team.size)
-            if part is None and getattr(self.task, "together", False):
-                part = self.task.share(batch, 0, self.team.size)[0]
-            return part, counts_for
+            return self.task.share(batch, self.team.rank, self.team.size)
         return batch, 1 / self.team.size  # a task that cannot be shared is computed by all
 
     def loss(self, batch: Any) -> tuple[Tensor, float]:

@@ -1,4 +1,4 @@
-"""`backbone.shard` through all stages: two processes that hold half of each layer, against one that holds it all."""
+"""Two processes that hold half of each layer, or half of the head, through all stages; one that holds it all."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from glta_cli.core.errors import InputError
+from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.finetune import Finetune
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
-# Batches of one prompt are left over for one of two processes: the other one has to run the model all the same.
+# Batches of one prompt are left over for one of two processes: the other one has to take part all the same.
 UNEVEN: dict[str, Any] = {
-    "backbone": {"name": "tiny", "lora": {"rank": 2}},
     "align": {"prompts": 33, "validation_prompts": 9},
     "interests": {"profile": True, "prediction": False, "new_tokens": 3},
     "finetune": {
         "warm_start_users": 0,
-        "training": {"epochs": 2, "batch_size": 59, "learning_rate": 0.02, "warmup_steps": 0},
+        "training": {"epochs": 4, "patience": 4, "batch_size": 59, "learning_rate": 0.01, "warmup_steps": 0},
     },
 }
+LAYERS = ("backbone.shard=true", {"backbone": {"name": "tiny", "lora": {"rank": 2}}})
+HEAD = ("finetune.shard_catalogue=true", {"finetune": {**UNEVEN["finetune"], "head": "linear"}})
 
 
 def evaluated(recipe: Path, root: Path, *options: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -43,14 +45,16 @@ def evaluated(recipe: Path, root: Path, *options: str) -> tuple[dict[str, Any], 
 
 
 @pytest.mark.slow
-def test_two_processes_that_hold_half_of_each_layer_find_what_one_finds(
-    tiny_settings: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize(("setting", "changes"), [LAYERS, HEAD], ids=["layers", "head"])
+def test_two_processes_that_hold_half_each_find_what_one_finds(
+    tiny_settings: dict[str, Any], tmp_path: Path, setting: str, changes: dict[str, Any]
 ) -> None:
-    values = {name: {**section, **UNEVEN.get(name, {})} for name, section in tiny_settings.items()}
+    chosen = UNEVEN | changes
+    values = {name: section | chosen.get(name, {}) for name, section in tiny_settings.items()}
     recipe = tmp_path / "toy.yaml"
-    recipe.write_text(yaml.safe_dump({**values, "interests": UNEVEN["interests"]}))
+    recipe.write_text(yaml.safe_dump(values))
     report, index = evaluated(recipe, tmp_path / "one")
-    shared, shared_index = evaluated(recipe, tmp_path / "two", "--processes", "2", "--set", "backbone.shard=true")
+    shared, shared_index = evaluated(recipe, tmp_path / "two", "--processes", "2", "--set", setting)
     assert shared["models"].keys() == report["models"].keys()
     for name, metrics in report["models"].items():
         for metric, value in metrics.items():
@@ -70,3 +74,26 @@ def test_one_process_is_refused_before_anything_is_trained(tiny_recipe: Callable
         pipeline.ensure("finetune")
     assert caught.value.location == "backbone.shard"
     assert {path.name for path in (tmp_path / "w" / "stages").iterdir()} <= {"prepare"}
+
+
+def test_a_head_that_would_be_sampled_is_not_shared(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    settings = ("finetune.head=linear", "finetune.shard_catalogue=true", "finetune.softmax_items=39")
+    with pytest.raises(InputError) as caught:
+        Pipeline("toy", tiny_recipe(*settings), Workspace(tmp_path / "w"), device="cpu").ensure("finetune")
+    assert str(caught.value) == (
+        "finetune.shard_catalogue: the loss samples 39 of 40 items, and shards score all of them\n"
+        "  hint: --set finetune.softmax_items=40, or leave out finetune.shard_catalogue"
+    )
+
+
+def test_a_tied_head_has_no_rows_to_share(tiny_recipe: Callable[..., Recipe]) -> None:
+    with pytest.raises(InputErrors, match="the tied head trains no row of an item"):
+        tiny_recipe("finetune.shard_catalogue=true")
+
+
+def test_where_the_rows_of_the_head_lie_trains_nothing_again(tiny_recipe: Callable[..., Recipe]) -> None:
+    whole, parts = (
+        tiny_recipe("finetune.head=linear", f"finetune.shard_catalogue={each}") for each in ("false", "true")
+    )
+    assert Finetune().settings(whole) == Finetune().settings(parts)
+    assert "shard_catalogue" not in Finetune().settings(whole)["finetune"]
