@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from glta_cli.plugin.declarations import LoggerDeclaration as LoggerDeclaration
     from glta_cli.plugin.declarations import TunableDeclaration as TunableDeclaration
     from glta_cli.plugin.encoder import GraphEncoder as GraphEncoder
+    from glta_cli.plugin.encoder import SampledGraphEncoder as SampledGraphEncoder
     from glta_cli.plugin.encoder import SequenceEncoder as SequenceEncoder
     from glta_cli.plugin.encoder import TextGraphEncoder as TextGraphEncoder
     from glta_cli.plugin.encoder import TextSequenceEncoder as TextSequenceEncoder
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from glta_cli.plugin.interactions import Interactions as Interactions
     from glta_cli.plugin.logger import StageEnd as StageEnd
     from glta_cli.plugin.logger import StageLogger as StageLogger
+    from glta_cli.plugin.node_sample import NodeSample as NodeSample
     from glta_cli.plugin.scorer import Scorer as Scorer
     from glta_cli.plugin.scorer import product_scorer as product_scorer
     from glta_cli.plugin.seen_file import SeenColumn as SeenColumn
@@ -150,6 +152,7 @@ _HOMES = {
     ),
     "glta_cli.plugin.encoder": (
         "GraphEncoder",
+        "SampledGraphEncoder",
         "SequenceEncoder",
         "TextGraphEncoder",
         "TextSequenceEncoder",
@@ -172,6 +175,7 @@ _HOMES = {
         "StageEnd",
         "StageLogger",
     ),
+    "glta_cli.plugin.node_sample": ("NodeSample",),
     "glta_cli.plugin.scorer": (
         "Scorer",
         "product_scorer",
