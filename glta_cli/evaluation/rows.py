@@ -15,6 +15,7 @@ from glta_cli.plugin.identity import component_identity
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.selection import component_options, encoder_needs_text_vectors
 from glta_cli.recipe.variants import merged, variant_of
+from glta_cli.stages.baseline_memory import require_memory
 from glta_cli.stages.fitted_baselines import (
     FittedBaseline,
     MadeBaseline,
@@ -95,6 +96,7 @@ class BaselineRow(TunableRow):
 
     def require(self, pipeline: Pipeline) -> None:
         require_texts(self.made, pipeline)
+        require_memory(self.made, pipeline.prepared(), pipeline.workspace)
 
     def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
         return self.as_fitted(fitted_baseline(self.made, pipeline))

@@ -193,7 +193,9 @@ class TextSettings(Settings):
         "pretrained", description="of whichever reads item texts; random is the control: the same reader, untrained"
     )
     tokens: int = Field(48, ge=4, le=MOST_COUNT, description="an item's text is cut to this many tokens")
-    dimensions: int = Field(256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening")
+    dimensions: int = Field(
+        256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening, a quarter of the texts at most"
+    )
     batch_size: int = Field(
         16, ge=1, le=MOST_COUNT, description="longest texts a forward pass; of shorter ones as many tokens"
     )

@@ -26,6 +26,7 @@ class Align(ModelStage):
 
     name = "align"
     inputs = ("prepare", "pretrain-graph", "encode-items")
+    shared = True
     shortening = ("align.most_items", "align.description_tokens")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:

@@ -32,6 +32,7 @@ class Finetune(ModelStage):
 
     name = "finetune"
     inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users")
+    shared = True
     shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 
 from glta_cli.core.tensors import read_tensors, write_tensors
 from glta_cli.core.terminal import say
+from glta_cli.core.world import team
 from glta_cli.data.splits import holdout_targets, latest_targets
 from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
@@ -56,6 +57,7 @@ class PretrainGraph(Stage):
 
     name = "pretrain-graph"
     inputs = ("prepare",)
+    shared = True
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # An encoder without texts must not be trained again for another language model.
@@ -150,7 +152,10 @@ class PretrainGraph(Stage):
         alone = recipe.model_copy(update={"finetune": recipe.finetune.model_copy(update={"enabled": False})})
         inputs = {name: context.artefacts[name].fingerprint for name in self.reads(alone) if name in context.artefacts}
         made = Dependence(self, alone, self.settings(alone), inputs, None, None)
-        artefact = context.workspace.published(self.name, made.found_in(context.workspace)[0])
+        found = made.found_in(context.workspace)[0]
+        # Another command may publish it just now: the processes of this one all have it, or none.
+        there = team().broadcast(context.workspace.published(self.name, found) is not None)
+        artefact = context.workspace.published(self.name, found) if there else None
         return artefact if artefact is not None and artefact.has(FULL_PARAMETERS) else None
 
     def _without_targets(

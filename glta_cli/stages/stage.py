@@ -50,6 +50,7 @@ class Stage(ABC):
         inputs: the stages whose artefacts it reads, whatever the recipe.
         writes_words: whether the language model has to write.
         selects: whether it chooses an epoch on validation, which a refit takes over.
+        shared: whether all processes of a command run it, each with its share of the work; else the first one does.
         shortening: keys of the recipe with which its prompts get shorter.
     """
 
@@ -57,6 +58,7 @@ class Stage(ABC):
     inputs: tuple[str, ...]
     writes_words: bool = False
     selects: ClassVar[bool] = True
+    shared: bool = False
     shortening: tuple[str, ...] = ()
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
@@ -77,6 +79,10 @@ class Stage(ABC):
     @abstractmethod
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """The part of the recipe the result depends on."""
+
+    def settings_on(self, recipe: Recipe, prepared: PreparedDataset) -> dict[str, Any]:
+        """Those settings, with what the size of the data makes of them: what the result is published under."""
+        return self.settings(recipe)
 
     def settings_of_more(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Settings under which more than this recipe needs was published, which serves it as well."""
