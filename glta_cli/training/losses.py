@@ -51,6 +51,7 @@ def catalogue_softmax_loss(
     excluded: Positives | None = None,
     sample: int | None = None,
     among: Tensor | None = None,
+    drawn: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of every positive against the catalogue, averaged over positives.
 
@@ -71,6 +72,7 @@ def catalogue_softmax_loss(
         sample: where the catalogue is larger, the positives' part of the sum is exact and the rest is estimated
             from this many items drawn uniformly, corrected by log Q (Bengio and Senécal, 2008).
         among: the items that make up the catalogue, ascending int64 [n], all positives among them; None for all.
+        drawn: the sample, in place of one drawn here: distinct items of the catalogue, int64 [S], drawn uniformly.
 
     Raises:
         ValueError: there is no positive to average over.
@@ -83,8 +85,11 @@ def catalogue_softmax_loss(
         items, bias = F.embedding(among, items), None if bias is None else bias[among]
         positives = _placed(positives, place)
         excluded = None if excluded is None else _placed(excluded, place)
-    if sample is not None and sample < len(items):
-        return _sampled_softmax_loss(queries, items, positives, bias, excluded, sample)
+        drawn = None if drawn is None else place[drawn]
+    if drawn is None and sample is not None and sample < len(items):
+        drawn = torch.randperm(len(items), device=items.device)[:sample]  # [S], none of them twice
+    if drawn is not None and len(drawn) < len(items):
+        return _sampled_softmax_loss(queries, items, positives, bias, excluded, drawn)
     return streamed_cross_entropy(queries, items, bias, positives, excluded)
 
 
@@ -238,9 +243,9 @@ def _sampled_softmax_loss(
     positives: Positives,
     bias: Tensor | None,
     excluded: Positives | None,
-    sample: int,
+    drawn: Tensor,
 ) -> Tensor:
-    drawn = torch.randperm(len(items), device=items.device)[:sample]  # [S], none of them twice
+    sample = len(drawn)
     rest = queries @ items[drawn].T + math.log(len(items) / sample)  # [B, S]
     found = (queries[positives.rows] * items[positives.items]).sum(-1)  # [P]
     if bias is not None:
