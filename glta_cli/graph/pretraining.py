@@ -112,6 +112,7 @@ class SoftmaxTask(EncoderTask):
             items,
             positives,
             sample=self.settings.softmax_items,
+            draws=self.draws,
             among=self.among,
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)

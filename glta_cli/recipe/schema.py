@@ -120,6 +120,9 @@ class GraphSettings(Settings):
     softmax_items: int | None = Field(
         None, ge=2, le=MOST_COUNT, description="items sampled for the softmax; null scores the whole catalogue"
     )
+    softmax_sampling: Literal["uniform", "popularity"] = Field(
+        "uniform", description="how they are drawn: all alike, or as often as they stand in the training interactions"
+    )
     alignment_holdout: float = Field(
         0.2,
         ge=0,
