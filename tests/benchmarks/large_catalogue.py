@@ -183,7 +183,7 @@ def ranking(items: int) -> Callable[[], Any]:
 
 
 def low_rank_ranking(items: int) -> Callable[[], Any]:
-    from glta_baselines.elsa import low_rank_scorer
+    from glta_baselines.elsa import low_rank_scorer, term_of
     from glta_baselines.histories import histories_of
 
     from glta_cli.ranking.top_k import rank_users
@@ -191,7 +191,7 @@ def low_rank_ranking(items: int) -> Callable[[], Any]:
     log = interactions(items)
     factors = np.random.default_rng(0).standard_normal((items, FACTORS), dtype=np.float32)
     factors /= np.linalg.norm(factors, axis=1, keepdims=True)
-    score = low_rank_scorer(factors, np.ones(items, dtype=np.float32), histories_of(log))
+    score = low_rank_scorer(term_of(factors, np.ones((2, items), dtype=np.float32)), histories_of(log))
     return lambda: rank_users(score, np.arange(RANKED), 20, log)
 
 
