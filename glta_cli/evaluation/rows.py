@@ -23,6 +23,7 @@ from glta_cli.stages.fitted_baselines import (
     needs_text_vectors,
     without_scoring_defaults,
 )
+from glta_cli.stages.stage import trained
 
 if TYPE_CHECKING:
     from glta_cli.recipe.schema import Recipe
@@ -192,7 +193,7 @@ class EncoderRow(TunableRow):
         component = installed().find("encoder", recipe.graph.encoder)
         options = component_options(recipe, "encoder").model_dump(mode="json")
         reads = sibling.text_identity() if encoder_needs_text_vectors(recipe) else []
-        return [component_identity(component), recipe.graph.model_dump(mode="json"), options, *reads]
+        return [component_identity(component), trained(recipe.graph, exclude=None), options, *reads]
 
     def before_validation(self) -> EncoderRow:
         return replace(self, changes={**self.changes, "refit": False})

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.progress import progress_bar
+from glta_cli.core.world import team
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import ProductScorer, Scorer
 from glta_cli.ranking.blocks import BLOCK as BLOCK
@@ -98,7 +99,8 @@ def rank_users(
     No more scores are held at once than `GLTA_SCORES_MIB` names: of large catalogues, inner products are ranked a block
     of items after the other, what else scores for fewer users at once. The ranking is exact either way.
 
-    Where that lasts, a bar below the one of what they are ranked for counts them.
+    Where that lasts, a bar below the one of what they are ranked for counts them. Processes that work together rank a
+    part of the users each, in the same batches, and get the lists of all.
 
     Args:
         batch_size: users scored at once; None for 128, or fewer of a large catalogue.
@@ -112,18 +114,20 @@ def rank_users(
     in_blocks = isinstance(score, ProductScorer) and score.item_count > items_at_once(batch_size or BLOCK)
     if batch_size is None:
         batch_size = BLOCK if in_blocks or not seen else users_at_once(seen[0].item_count)
-    ranked = []
+    us = team()
+    own = users[us.share(len(users), batch_size)]
+    ranked = [np.empty((0, k), dtype=np.int64)] if len(own) == 0 else []
     with progress_bar(len(users), description, "users", within_another=True, step="this batch of users") as bar:
-        for start in range(0, len(users), batch_size):
-            batch = users[start : start + batch_size]
+        for start in range(0, len(own), batch_size):
+            batch = own[start : start + batch_size]
             if in_blocks and isinstance(score, ProductScorer):
                 ranked.append(_ranked_in_blocks(score, batch, k, seen, items_at_once(batch_size)))
             else:
                 scores = score(batch)
                 mask_seen(scores, batch, *seen)
                 ranked.append(top_k(scores, k))
-            bar.update(len(batch))
-    return np.concatenate(ranked)
+            bar.update(len(batch) * us.size)
+    return us.joined(np.concatenate(ranked))
 
 
 def _ranked_in_blocks(

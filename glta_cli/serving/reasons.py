@@ -27,7 +27,11 @@ Contributions = NDArray[np.float32]
 EXACT: Final = "exact"
 """The parts of a term add up to its score."""
 LEFT_OUT: Final = "left out"
-"""Each part is what the score loses without that item."""
+"""Each part is what the score loses without that item: the score of somebody new who met the same.
+
+A user's own vector was trained, and nothing trains it again without one item; the vector that follows from a history
+is there for any. What it does not account for of a user's score is in the rest.
+"""
 WHOLE: Final = "whole"
 """The term is not taken apart."""
 WISH: Final = "wish"
