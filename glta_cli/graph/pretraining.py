@@ -120,6 +120,7 @@ class SoftmaxTask(EncoderTask):
             items,
             positives,
             sample=self.settings.softmax_items,
+            draws=self.draws,
             among=self.among,
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)

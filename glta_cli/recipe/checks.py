@@ -80,6 +80,12 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "text.options: there is no text.backbone whose settings they are"
         hint = "the language model's own stand in backbone.options"
         found.append(InputError(problem, location=place(("text", "options"), positions), hint=hint))
+    graph = recipe.graph
+    if graph.softmax_sampling != "uniform" and (graph.softmax_items is None or graph.loss != "softmax"):
+        problem = "graph.softmax_sampling: nothing is sampled"
+        location = place(("graph", "softmax_sampling"), positions)
+        hint = "set graph.softmax_items=4096 and graph.loss=softmax, or leave it out"
+        found.append(InputError(problem, location=location, hint=hint))
     if recipe.graph.refit and finetune.enabled:
         problem = "graph.refit: fusion weights are chosen on validation, which a refitted encoder has seen"
         location = place(("graph", "refit"), positions)

@@ -124,6 +124,9 @@ class GraphSettings(Settings):
     softmax_items: int | None = Field(
         None, ge=2, le=MOST_COUNT, description="items sampled for the softmax; null scores the whole catalogue"
     )
+    softmax_sampling: Literal["uniform", "popularity"] = Field(
+        "uniform", description="how they are drawn: all alike, or as often as they stand in the training interactions"
+    )
     neighbours: tuple[Annotated[int, Field(ge=-1, le=MOST_COUNT)], ...] | None = Field(
         None,
         min_length=1,
