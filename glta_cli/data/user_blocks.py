@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glta_cli.data.codes import counts_of, looked_up
 
 # About as many rows as a block has; more where one user has more.
-BLOCK_ROWS: Final = 1 << 22
+BLOCK_ROWS: Final = 1 << 21
 # What is in no block.
 _LEFT_OUT: Final = np.iinfo(np.uint16).max
 
