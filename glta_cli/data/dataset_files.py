@@ -16,6 +16,7 @@ from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.downloads import shown_url
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.parquet import write_parts, write_table
+from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import require_room
 from glta_cli.data.account import account_of, examples_of, far_warnings, span_of
 from glta_cli.data.cleaning import CleanTable, clean
@@ -192,9 +193,11 @@ def _divided(settings: DatasetSettings, table: CleanTable) -> tuple[NDArray[np.i
 def _with_split(table: CleanTable, assigned: NDArray[np.int8], names: Sequence[str]) -> Iterator[pl.DataFrame]:
     """The interactions, some at a time, with the name of the part of each."""
     called, start = pl.Series("split", names, dtype=pl.Enum(names)), 0
-    for rows in table.parts(BLOCK_ROWS):
-        yield rows.with_columns(called.gather(assigned[start : start + rows.height]))
-        start += rows.height
+    with progress_bar(table.height, "write", "rows", within_another=True, stops=False) as bar:
+        for rows in table.parts(BLOCK_ROWS):
+            yield rows.with_columns(called.gather(assigned[start : start + rows.height]))
+            start += rows.height
+            bar.update(rows.height)
 
 
 def _hidden(parts: np.ndarray, count: int) -> pl.Series:
