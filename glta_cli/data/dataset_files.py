@@ -32,7 +32,6 @@ from glta_cli.data.repeated_items import repeat_warnings
 from glta_cli.data.splits import FEWEST_TO_SPLIT, split
 from glta_cli.data.time_order import order_warnings
 from glta_cli.data.unmet_items import unmet_items
-from glta_cli.data.user_blocks import BLOCK_ROWS
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.plugin.component import Component
 from glta_cli.plugin.interactions import Interactions
@@ -40,6 +39,9 @@ from glta_cli.recipe.schema import DatasetSettings
 
 # What an interaction takes in Parquet, however well it compresses.
 LEAST_BYTES_A_ROW = 1
+# Rows written at once: where parts begin decides how Parquet groups rows, so that a table that always was written as one
+# stays the same file. One of 25 bytes a row takes 400 MB, a part of a larger one 100 MB.
+WRITTEN_AT_ONCE, WRITTEN_ROWS = 1 << 24, 1 << 22
 
 
 def write_dataset(
@@ -194,7 +196,7 @@ def _with_split(table: CleanTable, assigned: NDArray[np.int8], names: Sequence[s
     """The interactions, some at a time, with the name of the part of each."""
     called, start = pl.Series("split", names, dtype=pl.Enum(names)), 0
     with progress_bar(table.height, "write", "rows", within_another=True, stops=False) as bar:
-        for rows in table.parts(BLOCK_ROWS):
+        for rows in table.parts(WRITTEN_ROWS if table.height > WRITTEN_AT_ONCE else WRITTEN_AT_ONCE):
             yield rows.with_columns(called.gather(assigned[start : start + rows.height]))
             start += rows.height
             bar.update(rows.height)
