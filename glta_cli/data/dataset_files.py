@@ -39,8 +39,8 @@ from glta_cli.recipe.schema import DatasetSettings
 
 # What an interaction takes in Parquet, however well it compresses.
 LEAST_BYTES_A_ROW = 1
-# Rows written at once: where parts begin decides how Parquet groups rows, so that a table that always was written as one
-# stays the same file. One of 25 bytes a row takes 400 MB, a part of a larger one 100 MB.
+# Rows written at once. Where parts begin decides how Parquet groups rows: what always was written as one stays the same
+# file. With 25 bytes a row that is 400 MB, and a part of a larger table 100 MB.
 WRITTEN_AT_ONCE, WRITTEN_ROWS = 1 << 24, 1 << 22
 
 
