@@ -39,6 +39,7 @@ class EncodeItems(Stage):
 
     name = "encode-items"
     inputs = ("prepare",)
+    shared = True
     selects = False
     shortening = ("text.tokens",)
 

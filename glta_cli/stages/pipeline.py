@@ -105,19 +105,18 @@ class Pipeline:
         """
         from glta_cli.core.errors import GltaError
         from glta_cli.plugin.registry import installed
+        from glta_cli.stages.texts import require_texts_of
 
         self.require(stage)
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
-            self._require_texts_of(stage, prepared)
+            require_texts_of(stage, self._later_stages(), self.recipe, prepared)
             raise GltaError(f"this recipe leaves out {stage}", location=self.name, hint=GO_ON)
         lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
         self._tell_what_lacks_texts(lineage, prepared)
-        loaded = {
-            each.loading(self.recipe).backbone.name for each in wanted if "backbone" in each.settings(self.recipe)
-        }
-        for name in sorted(loaded):
+        loading = [each for each in wanted if "backbone" in each.settings(self.recipe)]
+        for name in sorted({each.loading(self.recipe).backbone.name for each in loading}):
             # One that cannot be imported is said before the stages that do without it have run for hours.
             installed().find("backbone", name).target()
         reading = [each for each in self._unpublished(wanted) if "backbone" in each.settings(self.recipe)]
@@ -126,15 +125,6 @@ class Pipeline:
 
             check_backbones(reading, self.recipe, prepared)
         return wanted
-
-    def _require_texts_of(self, stage: str, prepared: PreparedDataset) -> None:
-        """Raise `InputError` where a stage that was asked for by name lacks nothing but item texts."""
-        from glta_cli.stages.texts import left_out_without_texts
-
-        if left_out_without_texts(self.recipe, {stage}):
-            for each in self._later_stages():
-                if each.name == stage:
-                    each.require_texts(prepared)
 
     def _tell_what_lacks_texts(self, stages: set[str], prepared: PreparedDataset) -> None:
         """One line, once, on what the recipe would have and drops out where nothing is written about the items."""
@@ -240,11 +230,14 @@ class Pipeline:
         self.prepared()
         other = Pipeline(self.name, recipe.model_copy(update={"loggers": {}}), self.workspace, device=self.device)
         other.named_after = (*self.named_after, name)
-        other.recorded = False
-        other._texts_told = True
-        other._artefacts["prepare"] = self._artefacts["prepare"]
+        other.take({"prepare": self._artefacts["prepare"]})
         other._weights_of_backbone = self._weights_of_backbone
         return other
+
+    def take(self, artefacts: Mapping[str, Artefact]) -> None:
+        """Go on from what another pipeline has, by stage, as no run of the workspace."""
+        self._artefacts.update(artefacts)
+        self.recorded, self._texts_told = False, True
 
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
@@ -321,6 +314,7 @@ class Pipeline:
 
         from glta_cli.core.terminal import say
         from glta_cli.stages.schedule import stage_begun
+        from glta_cli.stages.together import run_stage
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
@@ -336,7 +330,7 @@ class Pipeline:
                 return self.workspace.publish(
                     stage.name,
                     identity,
-                    partial(stage.run, context, states),
+                    partial(run_stage, stage, context, states),
                     settings=settings,
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,

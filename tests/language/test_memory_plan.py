@@ -50,6 +50,20 @@ def test_llama_2_7b_is_counted_to_the_last_parameter_without_weights() -> None:
     assert result.stages[-1].weights == 2 * 6_738_415_616
 
 
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("llama7b-frozen", 6_738_415_616),
+        ("qwen2.5-7b-lora", 7_615_616_512),
+        ("smollm2-1.7b", 1_711_376_384),
+        ("smollm2-360m", 361_821_120),
+    ],
+)
+def test_a_recipes_architecture_has_the_parameters_its_checkpoint_has(name: str, published: int) -> None:
+    recipe = load_recipe(name, ["backbone.layers=null"]).recipe
+    assert plan(recipe, users=1000, items=500, graph_dimension=64).parameters["language model"] == published
+
+
 @pytest.mark.parametrize("adapted", [False, True])
 def test_counts_are_those_of_the_loaded_model(adapted: bool) -> None:
     recipe = tiny_recipe(backbone={"layers": 4, "lora": {"rank": 3} if adapted else None})
