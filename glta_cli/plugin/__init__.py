@@ -78,9 +78,9 @@ if TYPE_CHECKING:
     from glta_cli.plugin.interactions import Interactions as Interactions
     from glta_cli.plugin.logger import StageEnd as StageEnd
     from glta_cli.plugin.logger import StageLogger as StageLogger
+    from glta_cli.plugin.node_sample import NodeSample as NodeSample
     from glta_cli.plugin.processes import processes_started as processes_started
     from glta_cli.plugin.processes import processes_together as processes_together
-    from glta_cli.plugin.node_sample import NodeSample as NodeSample
     from glta_cli.plugin.scorer import Scorer as Scorer
     from glta_cli.plugin.scorer import product_scorer as product_scorer
     from glta_cli.plugin.seen_file import SeenColumn as SeenColumn
