@@ -75,6 +75,7 @@ class Estimator:
 
     def __init__(self, recipe: Recipe, prepared: CountedData, workspace: Workspace, device: torch.device) -> None:
         self.recipe = recipe
+        self.prepared = prepared
         self.workspace = workspace
         self.device = device
         self._counted = Counted(recipe, prepared)

@@ -329,7 +329,9 @@ class Pipeline:
             states = self.workspace.root / "states" / f"{stage.name}-{identity}"
             context = self.context()
             begun = stage_begun(stage.name, self._schedule, self.named_after, states)
-            with begun as work, self.profiled(stage.name):
+            with begun as work, self.profiled(stage.name) as profile:
+                if profile is not None and self._schedule is not None:
+                    profile.estimated = self._schedule.memory(stage.name)
                 return self.workspace.publish(
                     stage.name,
                     identity,

@@ -62,6 +62,9 @@ class StageProfile:
 
     Args:
         folder: of the run's profiles.
+
+    Attributes:
+        estimated: bytes the process was estimated to have at most, on a GPU those there; 0 where nothing says.
     """
 
     def __init__(self, stage: str, folder: Path) -> None:
@@ -73,6 +76,7 @@ class StageProfile:
         self.wall = self.cpu = self.writing = 0.0
         self.memory_before = self.memory_peak = self.device_peak = self.begun = 0
         self.nothing_ran = False
+        self.estimated = 0
 
     def begin(self) -> None:
         """Start counting."""
@@ -104,6 +108,7 @@ class StageProfile:
             "memory_before": self.memory_before,
             "memory_peak": self.memory_peak,
             "device_memory_peak": self.device_peak,
+            "memory_estimated": self.estimated,
             "parts": [asdict(part) for part in self.parts.values()],
         }
 
@@ -242,6 +247,8 @@ def profile_table(profile: StageProfile) -> RenderableType:
         title += f" ({_mebibytes(profile.memory_peak - profile.memory_before)} its own)"
     if profile.device_peak:
         title += f", {_mebibytes(profile.device_peak)} on the GPU"
+    if profile.estimated:
+        title += f"; estimated {_mebibytes(profile.estimated)}"
     parts = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     parts.add_column("part", style="cyan")
     for name in ("seconds", "share", "done", "per second"):
