@@ -161,7 +161,8 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
         model,
         beside,
         prompts=batch,
-        tokens=_user_tokens(sizes, sizes.shown(1 - hidden_share, batch)) + rows - 1,
+        # Of what stands before the first place that is asked for, the last layer gives keys and values alone.
+        tokens=_user_tokens(sizes, sizes.shown(1 - hidden_share, batch)) * (1 - 1 / max(1, model.depth)) + rows,
         before=_start_tokens(sizes, recipe.prompts.recommendation, model),
         trained=trained,
         logits=logit_bytes(batch * rows, sizes.items, settings.softmax_items),

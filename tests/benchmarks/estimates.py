@@ -88,10 +88,11 @@ LANGUAGE = ("encode-items", "align", "finetune", "index")
 def llama(hidden: int, layers: int) -> dict[str, Any]:
     """A Llama of that size with random weights; bytes for a tokenizer, so that nothing is fetched."""
     shape = {"hidden_size": hidden, "intermediate_size": 4 * hidden, "num_hidden_layers": layers}
-    heads = {"num_attention_heads": hidden // 64, "num_key_value_heads": hidden // 64, "vocab_size": 4096}
+    heads = {"num_attention_heads": hidden // 64, "num_key_value_heads": hidden // 64, "vocab_size": 258}
     return {
         "name": "huggingface",
         "weights": "random",
+        "layers": None,
         "options": {"architecture": {"model_type": "llama", **shape, **heads}, "tokenizer": "bytes"},
     }
 
