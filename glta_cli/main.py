@@ -39,6 +39,7 @@ with early_signals:
     from glta_cli.core.printable import bounded, visible
     from glta_cli.core.standard_streams import open_streams
     from glta_cli.core.waiting_threads import wait_patiently
+    from glta_cli.core.world import World, launched
 
 # Plain help: rich's panels cost `glta --help` more time than all its other imports together.
 app = typer.Typer(
@@ -129,8 +130,9 @@ def main() -> None:
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         wait_patiently()
         signal.signal(signal.SIGTERM, _terminate)
+        world = launched()
         # Ctrl-C comes back as the code 130.
-        code = app(arguments, prog_name="glta", standalone_mode=False) or 0
+        code = _among_others(world, arguments, debug=debug) if world.size > 1 else _command(arguments)
         if code == 130:
             end_words(signal.SIGINT)
     except KeyboardInterrupt:
@@ -149,6 +151,27 @@ def main() -> None:
         # The process ends and its memory with it: searching all modules for garbage would be a tenth of a short answer.
         gc.freeze()
     sys.exit(_flushed(code, debug=debug))
+
+
+def _command(arguments: list[str]) -> int:
+    return app(arguments, prog_name="glta", standalone_mode=False) or 0
+
+
+def _among_others(world: World, arguments: list[str], *, debug: bool) -> int:
+    """The command, where this process is the first of several that were started for it; else what that orders."""
+    # Read when torch is imported; else it tells of every second it waited.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from glta_cli.core.process_group import Meeting
+
+    meeting = Meeting(world)
+    if not world.first:
+        from glta_cli.stages.following import follow
+
+        return follow(meeting, debug=debug)
+    from glta_cli.stages.together import in_company
+
+    with in_company(meeting):
+        return _command(arguments)
 
 
 def _behind(error: BaseException) -> BaseException:

@@ -109,7 +109,7 @@ def tiny_settings(toy_table: Path) -> dict[str, Any]:
             "training": {"epochs": 10, "batch_size": 16, "learning_rate": 0.05},
         },
         "backbone": {"name": "tiny"},
-        "text": {"tokens": 16, "dimensions": 16},
+        "text": {"tokens": 16, "dimensions": 10},
         "align": {
             "least_items": 3,
             "most_items": 5,
@@ -119,7 +119,11 @@ def tiny_settings(toy_table: Path) -> dict[str, Any]:
             "training": {"epochs": 1, "batch_size": 8},
         },
         "interests": {"profile": False, "prediction": False},
-        "finetune": {"positions": 4, "training": {"epochs": 2, "batch_size": 16, "warmup_steps": 2}},
+        # Steps so long that an epoch is better than the warm start, and selected.
+        "finetune": {
+            "positions": 4,
+            "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.003, "warmup_steps": 2},
+        },
         # The two terms whose stages most tests are about; those of linear ones say so.
         "fusion": {"terms": ["encoder", "llm"]},
         "evaluate": {"bootstrap": 20},

@@ -31,6 +31,10 @@ EXPECTED = {
     "plugins/README.md",
     "recipes/README.md",
     "recipes/paper/README.md",
+    "recipes/SCALE.md",
+    "recipes/results/README.md",
+    "recipes/results/DATASETS.md",
+    "recipes/results/PARTS.md",
     "tests/benchmarks/README.md",
 }
 STAGES = {"prepare", "pretrain-graph", "align", "finetune", "evaluate", "recommend"}
@@ -258,7 +262,7 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
     assert {name for name, _ in rows} == {"popularity", "ease", "ease-text", "lightgcn", "glta"}
     for name, shown in rows:
         for heading, figure in zip(sections.values(), shown.split(" | "), strict=True):
-            results = section(text_of("recipes/README.md"), heading)
+            results = section(text_of("recipes/results/README.md"), heading)
             # NDCG@10 is the first metric of the first table.
             found = re.search(rf"^ {name} +(\d\.\d{{4}}) ", results, flags=re.MULTILINE)
             assert found, (name, heading)

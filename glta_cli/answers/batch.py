@@ -7,6 +7,7 @@ import io
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from glta_cli.answers.batch_part import BatchQuestion, Part, answering, part_siz
 from glta_cli.answers.kept_parts import KeptParts, kept_parts
 from glta_cli.core.counts import counted
 from glta_cli.core.files import fingerprint
-from glta_cli.core.progress import progress_bar
+from glta_cli.core.progress import progress_bar, without_bars
 from glta_cli.core.terminal import say, show_text
 
 STEP = "this part of the users"
@@ -38,7 +39,7 @@ class Answered:
     Attributes:
         users, rows: in the output.
         without: users for whom nothing was left to recommend.
-        unknown: users ranked by popularity, as the row tells nothing of them.
+        unknown: users ranked by popularity, or by the wish alone, as the row tells nothing of them.
         kept: users whose answers were there from a run that was stopped.
         seconds: of this run.
     """
@@ -125,6 +126,8 @@ def answer_into_stdout(question: BatchQuestion, asked: AskedUsers, processes: in
         _print(head(question.form))
     rows = without = unknown = 0
     with (
+        # In one terminal a bar would stand between the lines.
+        without_bars() if sys.stdout.isatty() else nullcontext(),
         progress_bar(len(asked), "recommend", "users", step=STEP, kept="what was printed stays") as bar,
         answering_processes(min(processes, len(parts)), answering, question) as answerers,
     ):

@@ -57,7 +57,7 @@ class Part:
         content: their rows.
         rows: how many those are.
         without: users with no row, as everything was left out.
-        unknown: users ranked by popularity, as the row tells nothing of them.
+        unknown: users ranked by popularity, or by the wish alone, as the row tells nothing of them.
     """
 
     content: bytes
@@ -97,7 +97,8 @@ def answering(asked: BatchQuestion) -> Callable[[NDArray[np.int64]], Part]:
                 for best in best_of(score, users[start : start + block], k, choice, *left_out, popularity=popularity)
             ]
             table = rows_of(index, users, ranked)
-        without, unknown = sum(not len(best.items) for best in ranked), sum(best.by_popularity for best in ranked)
+        without = sum(not len(best.items) for best in ranked)
+        unknown = sum(best.by_popularity or best.by_liking for best in ranked)
         return Part(encoded(table, asked.form), table.height, without, unknown)
 
     return part

@@ -8,7 +8,8 @@ A row of several terms adds them up z-scored per user over the catalogue, score_
 with one more coordinate, the bias of the language model's items, whose query is w/σ(u). For a term of vectors σ_t(u)²
 is uᵀ Cov(i) u; here it is taken of the scores themselves, as the served row takes it. A linear term scores by the
 history times item-item weights B, which no short vectors give exactly: the first singular vectors of B are the best of
-their number, and what that costs is measured.
+their number, and what that costs is measured. Weights of low rank are a product already, exact for all items but those
+of the history itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.answers.truncated_svd import truncated_svd
+from glta_cli.answers.truncated_svd import truncated_product, truncated_svd
 from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.progress import progress_bar
@@ -28,8 +29,9 @@ from glta_cli.ranking.top_k import BLOCK, mask_seen, top_k
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR
 from glta_cli.serving.fusion import fuse_terms, mean_and_deviation
 from glta_cli.serving.index import Index
+from glta_cli.serving.item_factors import ItemFactors
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
-from glta_cli.serving.linear_term import history_matrix
+from glta_cli.serving.linear_term import AnyWeights, history_matrix
 from glta_cli.serving.served_row import POPULARITY, ServedRow
 
 KnownFactors = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -175,13 +177,11 @@ def _as_vectors(index: Index, term: str, rank: int | None, known: KnownFactors) 
 
 
 def _linear(index: Index, score: Scorer, rank: int | None, known: KnownFactors) -> _Term:
-    if rank is None:
-        raise needs_a_rank(str(index.artefact.details["terms"][LINEAR]))
     weights, recency = index.item_weights()
     met = history_matrix(index.linear_histories, recency)
     digest = str(index.artefact.manifest["outputs"][LINEAR_FILE])
     if digest not in known:
-        known[digest] = truncated_svd(weights.matrix, rank)
+        known[digest] = _factors(weights, rank, str(index.artefact.details["terms"][LINEAR]))
     sources, items = known[digest]
 
     def queries(users: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -189,6 +189,17 @@ def _linear(index: Index, score: Scorer, rank: int | None, known: KnownFactors) 
         return found
 
     return _Term(queries, items, score)
+
+
+def _factors(weights: AnyWeights, rank: int | None, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Item-item weights as a product, [I, d] twice."""
+    if isinstance(weights, ItemFactors):
+        if rank is None or rank >= weights.sources.shape[1]:
+            return weights.sources, weights.targets
+        return truncated_product(weights.sources, weights.targets, rank)
+    if rank is None:
+        raise needs_a_rank(name)
+    return truncated_svd(weights.matrix, rank)
 
 
 def needs_a_rank(name: str) -> InputError:

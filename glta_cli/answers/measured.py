@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from glta_cli.workspace.artefact import Artefact
+from glta_cli.workspace.artefact import MANIFEST, Artefact
 from glta_cli.workspace.evaluations import kept_evaluation
+from glta_cli.workspace.run_reports import why_no_sum
 from glta_cli.workspace.workspace import Workspace
 
 METRIC: Final = "ndcg@10"
@@ -35,6 +36,21 @@ def measured(run: str, artefact: Artefact) -> list[dict[str, Any]]:
         {"row": row, "on": "test", **metrics, "interval": _half(intervals.get(row, {}).get(METRIC))}
         for row, metrics in found["models"].items()
     ]
+
+
+def sum_not_served(artefact: Artefact) -> str | None:
+    """Why the index answers from one term although a sum of them is the better figure; None where none is, or is known.
+
+    Args:
+        artefact: the index a run answers from.
+    """
+    chosen = artefact
+    if "index" in artefact.manifest["inputs"]:
+        # Of what it was made from only that index says how its sum was checked.
+        chosen = Artefact(artefact.parent("index"))
+        if not (chosen.path / MANIFEST).is_file():
+            return None
+    return why_no_sum(chosen.manifest["details"])
 
 
 def _half(interval: list[float] | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from glta_cli.answers.measured import sum_not_served
 from glta_cli.core.counts import counted
 from glta_cli.serving.index import Index
 
@@ -105,6 +106,10 @@ def _evaluation(config: Mapping[str, Any], index: Index, evaluation: Mapping[str
         yield "NDCG@10 on validation, by which the row that answers was chosen:"
         yield ""
         yield from _table(["row", "NDCG@10"], [[name, f"{figure:.4f}"] for name, figure in found.items()])
+        why = sum_not_served(index.artefact)
+        if why is not None:
+            yield ""
+            yield f"It answers by `{config['row']}`; {why}."
 
 
 def _test_table(config: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Iterator[str]:

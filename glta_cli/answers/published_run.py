@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from glta_cli.answers.measured import measured
+from glta_cli.answers.measured import measured, sum_not_served
 from glta_cli.answers.published import required_index
 from glta_cli.answers.run_html import as_html
 from glta_cli.core.counts import counted
@@ -111,6 +111,11 @@ class PublishedRun:
         """The same as plain values."""
         return measured(self.name, self.artefact)
 
+    @property
+    def not_served(self) -> str | None:
+        """Why one term answers although `measured` has a better figure for the sum; None where that is not so."""
+        return sum_not_served(self.artefact)
+
     def __repr__(self) -> str:
         try:
             with reading(self.artefact):
@@ -125,4 +130,6 @@ class PublishedRun:
         interactions, newest = self.known["interactions"], self.known["newest"]
         if interactions is not None:
             said.append(f"from {counted(interactions, 'interaction')}{f' until {newest}' if newest else ''}")
+        if self.not_served is not None:
+            said.append(self.not_served)
         return as_html(self.name, said, self.measured())

@@ -14,7 +14,7 @@ Names = str | int | Iterable[str | int]
 """One name or several."""
 
 WISH_WEIGHT: Final = 1.4
-"""Of a wish where nobody says: chosen on held-out items of amazon-scientific-2018 (recipes/README.md)."""
+"""Of a wish where nobody says: chosen on held-out items of amazon-scientific-2018 (recipes/results/PARTS.md)."""
 
 
 class Options(TypedDict, total=False):

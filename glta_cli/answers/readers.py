@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.errors import GltaError, InputError
+from glta_cli.core.errors import BusyError, InputError
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE
 from glta_cli.serving.guests import PeopleRead
@@ -41,7 +41,8 @@ class Readers:
 
         Raises:
             InputError: the row has no use of it.
-            GltaError: something of what was trained is gone, or is of another training than the index.
+            BusyError: the run was trained again since its index was opened.
+            GltaError: something of what was trained is gone.
         """
         encodes = ENCODER in row.terms and self._encodes_histories
         if LANGUAGE not in row.terms and not encodes:
@@ -56,7 +57,7 @@ class Readers:
 
         Raises:
             InputError: one says nothing, or the run has read no item texts.
-            GltaError: as `people`.
+            BusyError, GltaError: as `people`.
         """
         return self._wishes.scores(wishes)
 
@@ -81,7 +82,7 @@ class Readers:
         for stage, artefact in pipeline.reached():
             if stage not in ("prepare", SERVING) and made_of.get(stage, artefact.fingerprint) != artefact.fingerprint:
                 problem = "was trained again after it was opened"
-                raise GltaError(problem, location=f"run {self._run}", hint="open it anew")
+                raise BusyError(problem, location=f"run {self._run}", hint="ask again once it is opened anew")
         return pipeline
 
     @cached_property

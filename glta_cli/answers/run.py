@@ -17,9 +17,10 @@ from glta_cli.answers.published_run import PublishedRun
 from glta_cli.answers.question import Names, Options, Question, names_in, question_with
 from glta_cli.answers.readers import Readers
 from glta_cli.core.counts import counted
-from glta_cli.core.errors import GltaError
+from glta_cli.core.errors import GltaError, InputError
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import BLOCK
+from glta_cli.recipe.fused_terms import LINEAR
 from glta_cli.serving.choice import Choice
 from glta_cli.serving.chosen_items import ChosenItems, chosen_items
 from glta_cli.serving.diversity import Diversity
@@ -35,7 +36,17 @@ from glta_cli.serving.recommender import (
 )
 from glta_cli.serving.rows import row_called
 from glta_cli.serving.served_row import ServedRow
-from glta_cli.serving.similar import similar_items
+from glta_cli.serving.similar import (
+    COSINE,
+    GRAPH,
+    TEXT,
+    TEXTS_ROW,
+    Similar,
+    is_the_mean,
+    nearest,
+    similar_items,
+    why_nothing_is_like,
+)
 from glta_cli.workspace.artefact import Artefact
 
 if TYPE_CHECKING:
@@ -157,41 +168,85 @@ class Run(PublishedRun):
         self._warn_of(question, [answer])
         return frame_of(rows_of(answer), because=question.because)
 
-    def alike(self, item: str, k: int = 10, *, by: str | None = None) -> Answer:
+    def alike(self, item: str, k: int = 10, *, by: str | None = None, where: Names = ()) -> Answer:
         """The items most like one, with all that is to be said of them, as plain values.
 
         Args:
             item: its id or title.
             by: `graph` and `text`, cosines of vectors; `linear`, weights of the linear term; None takes the one the
                 served row is made of.
+            where: conditions on columns of the items in the list, as those of a `Question`.
 
         Returns:
             `{"item", "title", "run", "dataset", "by", "row", "score_is", "similar": [{"rank", "item", "title",
-            "score"}]}`; `row` is what the scores come from, `score_is` cosine or weight.
+            "score"}]}`; `row` is what the scores come from, `score_is` cosine or weight. With conditions also `among`,
+            how many items meet them; where nothing is like the item, or little is known of it, `remarks`, why.
 
         Raises:
-            InputError: the item is unknown, k is less than 1, or nothing of that kind is there.
+            InputError: the item is unknown, k is less than 1, nothing of that kind is there, or no item is left.
         """
         require_count(k)
-        asked = self.catalogue.position(item)
+        asked, chosen = self.catalogue.position(item), self.chosen(Question(where=names_in(where)))
         with reading(self.artefact):
-            found = similar_items(self.index, asked, k, by)
+            found = similar_items(self.index, asked, k, by, None if chosen is None else chosen.allowed)
+            remarks = self._remarks_on(asked, found, chosen)
+        return {**self.catalogue.shown(asked), **self._similar(found, chosen, remarks)}
+
+    def like_words(self, text: str, k: int = 10, *, where: Names = ()) -> Answer:
+        """The items whose texts are nearest to some words, as plain values: what a wish adds, without a person.
+
+        Returns:
+            As `alike`, with `text` in place of `item` and `title`. An item nothing is written about is not in the list.
+
+        Raises:
+            InputError: the text says nothing, k is less than 1, no item is left, or the run has read no item texts.
+        """
+        require_count(k)
+        chosen = self.chosen(Question(where=names_in(where)))
+        try:
+            scores = self.readers.likings([text])[0].copy()  # [I]
+        except InputError as error:
+            error.location = "text" if error.location == "wish" else error.location
+            raise
+        scores[scores == 0] = -np.inf
+        items = nearest(self.index, scores, k, None if chosen is None else chosen.allowed)
+        found = Similar(TEXT, COSINE, TEXTS_ROW, items, scores[items])
+        remarks = [] if len(items) else ["nothing is written about the items that are chosen"]
+        return {"text": text, **self._similar(found, chosen, remarks)}
+
+    def _similar(self, found: Similar, chosen: ChosenItems | None, remarks: Sequence[str]) -> dict[str, Any]:
+        """A list of items and what it is by."""
         return {
-            **self.catalogue.shown(asked),
             "run": self.name,
             "dataset": self.dataset,
             "by": found.way,
             "row": found.row,
             "score_is": found.measure,
+            **({} if chosen is None else {"among": chosen.count}),
+            **({"remarks": list(remarks)} if remarks else {}),
             "similar": [
                 {"rank": rank, **self.catalogue.shown(int(other)), "score": round(float(score), 4)}
                 for rank, (other, score) in enumerate(zip(found.items, found.scores, strict=True), start=1)
             ],
         }
 
-    def similar(self, item: str, k: int = 10, *, by: str | None = None) -> pl.DataFrame:
-        """The same: a frame of `rank`, `item`, `title` and `score`."""
-        return frame_of(self.alike(item, k, by=by)["similar"])
+    def _remarks_on(self, item: int, found: Similar, chosen: ChosenItems | None) -> list[str]:
+        """Why a list is empty: nothing is like the item, or nothing that is chosen; or why it means little."""
+        if len(found.items):
+            mean = found.way == GRAPH and is_the_mean(self.index, item)
+            return (
+                [f"nobody has met it, and no text says what it is: by {found.row} it is the mean item"] if mean else []
+            )
+        if chosen is not None and len(similar_items(self.index, item, 1, found.way).items):
+            return ["no other item that is chosen is like it"]
+        return [why_nothing_is_like(self.index, item) if found.way == LINEAR else "there is no other item"]
+
+    def similar(self, item: str, k: int = 10, *, by: str | None = None, where: Names = ()) -> pl.DataFrame:
+        """The same as `alike`: a frame of `rank`, `item`, `title` and `score`."""
+        found = self.alike(item, k, by=by, where=where)
+        for remark in found.get("remarks", ()):
+            warnings.warn(remark, stacklevel=2)
+        return frame_of(found["similar"])
 
     def chosen(self, question: Question) -> ChosenItems | None:
         """The items a question leaves; None for all. The last choice is kept: many questions come with the same.

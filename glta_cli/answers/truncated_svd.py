@@ -46,6 +46,16 @@ def truncated_svd(
     return images @ turned, basis @ turned
 
 
+def truncated_product(
+    left: NDArray[np.float32], right: NDArray[np.float32], rank: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """U·S and V of L Rᵀ ≈ U S Vᵀ, both float32 [I, rank], for factors [I, d], d above `rank`."""
+    (sources, first), (targets, second) = (np.linalg.qr(each) for each in (left, right))
+    turned, sizes, rotation = np.linalg.svd(first @ second.T)  # of [d, d]
+    found = sources @ (turned * sizes)[:, :rank], targets @ rotation[:rank].T
+    return found[0].astype(np.float32, copy=False), found[1].astype(np.float32, copy=False)
+
+
 def _orthonormal(columns: NDArray[np.float32]) -> NDArray[np.float32]:
     basis, _ = np.linalg.qr(columns)
     return basis.astype(np.float32, copy=False)

@@ -14,6 +14,7 @@ from glta_cli.commands.options import (
     SetOption,
     open_pipeline,
 )
+from glta_cli.commands.processes import ProcessesOption, run_as_processes
 from glta_cli.commands.stage import run_stage
 
 
@@ -24,6 +25,7 @@ def align(
     data_dir: DataDirOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    processes: ProcessesOption = None,
     dry_run: DryRunOption = False,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
@@ -35,5 +37,6 @@ def align(
 
     Example: glta align --recipe movielens-1m --set align.labels=item_order
     """
+    run_as_processes(None if dry_run else processes)
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
     run_stage("align", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then="finetune")

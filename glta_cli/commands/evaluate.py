@@ -21,6 +21,7 @@ from glta_cli.commands.options import (
     SetOption,
     open_pipeline,
 )
+from glta_cli.commands.processes import ProcessesOption, run_as_processes
 from glta_cli.commands.stage import say_next
 from glta_cli.core.errors import GltaError
 from glta_cli.core.terminal import say, show_json, show_table
@@ -69,6 +70,7 @@ def evaluate(
         Path | None,
         typer.Option("--report", metavar="FILE.html", help="Write the evaluation as one self-contained HTML page."),
     ] = None,
+    processes: ProcessesOption = None,
     refresh: RefreshOption = False,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
@@ -85,6 +87,7 @@ def evaluate(
 
     if report_path is not None:
         report_path = checked_report_path(report_path)
+    run_as_processes(processes)
     pipeline = open_pipeline(
         recipe, run, overrides, data_dir, seed, device, profile=profile, prefer_latest=True, refresh=refresh
     )

@@ -18,6 +18,7 @@ from glta_cli.commands.options import (
     SetOption,
     open_pipeline,
 )
+from glta_cli.commands.processes import ProcessesOption, run_as_processes
 from glta_cli.commands.stage import run_stage
 from glta_cli.stages.lineage import SERVING
 
@@ -29,6 +30,7 @@ def finetune(
     data_dir: DataDirOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    processes: ProcessesOption = None,
     dry_run: DryRunOption = False,
     refit: Annotated[
         bool,
@@ -50,6 +52,7 @@ def finetune(
     """
     if refit:
         overrides = [*(overrides or []), "finetune.refit=true"]
+    run_as_processes(None if dry_run else processes)
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
     stage = SERVING if pipeline.recipe.finetune.refit else "finetune"
     run_stage(stage, pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then="evaluate")

@@ -14,6 +14,7 @@ from glta_cli.commands.options import (
     SetOption,
     open_pipeline,
 )
+from glta_cli.commands.processes import ProcessesOption, run_as_processes
 from glta_cli.commands.stage import run_stage
 
 
@@ -24,6 +25,7 @@ def pretrain_graph(
     data_dir: DataDirOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    processes: ProcessesOption = None,
     dry_run: DryRunOption = False,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
@@ -35,6 +37,7 @@ def pretrain_graph(
 
     Example: glta pretrain-graph --recipe movielens-1m --set graph.loss=bpr
     """
+    run_as_processes(None if dry_run else processes)
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
     then = "align" if pipeline.recipe.finetune.enabled else "evaluate"
     run_stage("pretrain-graph", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then=then)

@@ -102,7 +102,11 @@ def recommend(
         ),
     ] = 0.0,
     because: Annotated[
-        bool, typer.Option("--because", help="Show which items of the history each recommendation comes from.")
+        bool,
+        typer.Option(
+            "--because",
+            help="Show which items of the history each recommendation comes from; by an encoder, as of somebody new.",
+        ),
     ] = False,
     deep: Annotated[
         bool,

@@ -80,6 +80,7 @@ class Many:
         return count
 
     def _say(self, run: Run, asked: AskedUsers, answered: Answered) -> None:
+        by_wish = self.question.wish is not None and self.question.wish_weight > 0
         if self.as_json:
             show_json(
                 {
@@ -89,7 +90,8 @@ class Many:
                     "users": answered.users,
                     "rows": answered.rows,
                     "without": answered.without,
-                    "by_popularity": answered.unknown,
+                    "by_popularity": 0 if by_wish else answered.unknown,
+                    "by_wish_alone": answered.unknown if by_wish else 0,
                     "unknown": asked.unknown,
                     "repeated": asked.repeated,
                     "answered_before": answered.kept,
@@ -101,7 +103,8 @@ class Many:
             say(f"[yellow]note[/]: nothing is left to recommend to {counted(answered.without, 'user')}")
         if answered.unknown:
             who = counted(answered.unknown, "user")
-            say(f"[yellow]note[/]: nothing is known of what {who} met: ranked by popularity")
+            ranked_by = "the wish alone" if by_wish else "popularity"
+            say(f"[yellow]note[/]: nothing is known of what {who} met: ranked by {ranked_by}")
         speed = answered.per_second
         rate = f", {speed:,.{0 if speed >= 10 else 1}f} users/s" if answered.users > answered.kept else ""
         many = f"{counted(answered.rows, 'row')} for {counted(answered.users, 'user')}"

@@ -17,7 +17,7 @@ INDENT: Final = " " * 6
 HEAD_LINES: Final = 2
 SAID: Final = (
     (EXACT, "taken apart exactly"),
-    (LEFT_OUT, "by what the score loses without the item"),
+    (LEFT_OUT, "by what the score loses without the item, as of somebody new"),
 )
 # Of what is not taken apart.
 SAID_OF = {POPULARITY: "the same for everyone", WISH: "what its words add, whoever asks"}

@@ -41,6 +41,8 @@ class EndedAtOnce:
 
 def end_words(number: int) -> None:
     """Say on stderr that a signal ends the process: past Python's buffers, which the signal may have interrupted."""
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes of a command the first one speaks
     try:
         os.write(2, WORDS[signal.Signals(number)])
     except OSError:

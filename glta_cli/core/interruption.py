@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from glta_cli.core.errors import InterruptedRunError, Terminated
 from glta_cli.core.terminal import takes_colours, takes_escapes
+from glta_cli.core.world import launched
 
 if TYPE_CHECKING:
     from socket import socket
@@ -188,7 +189,12 @@ class _Watch:
 
 
 def _write(line: str) -> None:
-    """One line on stderr, past Python's buffers, which the main thread may be in; bars make way for it."""
+    """One line on stderr, past Python's buffers, which the main thread may be in; bars make way for it.
+
+    Of the processes of a command the first one speaks for all.
+    """
+    if not launched().first:
+        return
     text = line.encode() + b"\n"
     tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
     if tqdm is not None and getattr(tqdm, "_instances", None):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.storage import as_os_error
@@ -20,6 +23,23 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
     """
     try:
         table.write_parquet(path)
+    except Exception as error:
+        raise as_os_error(error, path) or error from error
+
+
+def write_parts(path: Path, parts: Iterator[pl.DataFrame]) -> None:
+    """Write a table as Parquet, a part after the other: at no time is more than a few parts in memory.
+
+    Args:
+        parts: one at least; all with the columns of the first.
+
+    Raises:
+        OSError: it cannot be written; with the file's name.
+    """
+    first = next(parts)
+    table = register_io_source(lambda *_: chain([first], parts), schema=first.schema)
+    try:
+        table.sink_parquet(path, engine="streaming")
     except Exception as error:
         raise as_os_error(error, path) or error from error
 

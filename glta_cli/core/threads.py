@@ -85,7 +85,6 @@ def compute_with_free_processors(begun_with: int | None = None) -> Threads:
         begun_with: threads of the training that is now continued: their number can show in the last bits of a sum.
     """
     import torch
-    from threadpoolctl import threadpool_limits
 
     before = _in_use[-1] if _in_use and _in_use[-1].set_to == torch.get_num_threads() else None
     if threads_asked_for(os.environ) is not None:
@@ -97,12 +96,20 @@ def compute_with_free_processors(begun_with: int | None = None) -> Threads:
     else:
         threads = chosen_threads(before.threads.most if before else torch.get_num_threads())
     if threads_asked_for(os.environ) is None:
-        torch.set_num_threads(threads.count)
-        threadpool_limits(limits=threads.count, user_api="blas")
+        compute_with_threads(threads.count)
         if before is None or before.threads != threads:
             _say(threads)
     _in_use[:] = [_InUse(threads, torch.get_num_threads(), time.monotonic())]
     return threads
+
+
+def compute_with_threads(count: int) -> None:
+    """Have torch and BLAS compute with so many threads from here on, whatever else runs."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(count)
+    threadpool_limits(limits=count, user_api="blas")
 
 
 def threads_in_use() -> Threads | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.downloads import shown_url
 from glta_cli.core.errors import GltaError, InputError
-from glta_cli.core.parquet import write_table
+from glta_cli.core.parquet import write_parts, write_table
 from glta_cli.core.storage import require_room
 from glta_cli.data.account import account_of, examples_of, far_warnings, span_of
 from glta_cli.data.cleaning import CleanTable, clean
@@ -30,6 +31,7 @@ from glta_cli.data.repeated_items import repeat_warnings
 from glta_cli.data.splits import FEWEST_TO_SPLIT, split
 from glta_cli.data.time_order import order_warnings
 from glta_cli.data.unmet_items import unmet_items
+from glta_cli.data.user_blocks import BLOCK_ROWS
 from glta_cli.plugin import DatasetLoader, RawDataset
 from glta_cli.plugin.component import Component
 from glta_cli.plugin.interactions import Interactions
@@ -60,10 +62,10 @@ def write_dataset(
         )
     table = clean(interactions, min_rating=settings.min_rating, kcore=settings.kcore, keeps_unrated=raw.keeps_unrated)
     dropped = _merged(raw.dropped, table.dropped)
-    read = table.interactions.height + table.added_up + sum(dropped.values())
+    read = table.height + table.added_up + sum(dropped.values())
     with component.named():
         check_account(raw, read)
-    if table.interactions.is_empty():
+    if not table.height:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
         raise InputError(
             f"no interaction is left ({reasons or 'there was none'})",
@@ -78,23 +80,21 @@ def write_dataset(
     unmet = unmet_items(raw, table.item_ids, settings.kcore)
     item_ids = [*table.item_ids, *unmet]
 
-    require_room(folder, table.interactions.height * LEAST_BYTES_A_ROW)
-    if settings.split.in_time and "timestamp" not in table.interactions.columns:
+    require_room(folder, table.height * LEAST_BYTES_A_ROW)
+    if settings.split.in_time and "timestamp" not in table.columns:
         _refuse_empty_times(settings, raw)
     if settings.split.in_time:
-        warnings += order_warnings(table.interactions, table.item_ids)
-    rows = _of_table(table)
-    assigned = _split(settings, table, rows)
+        warnings += order_warnings(table)
     parts = parts_of(settings.split)
-    named = pl.Series("split", parts, dtype=pl.Enum(parts)).gather(assigned)
-    write_table(folder / INTERACTIONS_FILE, table.interactions.with_columns(named))
-    users = pl.DataFrame({"user": table.user_ids})
+    assigned, hidden = _divided(settings, table)
+    write_parts(folder / INTERACTIONS_FILE, _with_split(table, assigned, parts))
+    users = table.users_met.alias("user").to_frame()
     if settings.split.hides == "users":
-        users = users.with_columns(_hidden(hidden_users(rows, settings.split), len(users)))
+        users = users.with_columns(_hidden(hidden, len(users)))
     write_table(folder / USERS_FILE, users)
     items = _items(raw, item_ids)
     if settings.split.hides == "items":
-        items = items.with_columns(_hidden(hidden_items(rows, settings.split), len(items)))
+        items = items.with_columns(_hidden(hidden, len(items)))
     write_table(folder / ITEMS_FILE, items)
     columns = kept_columns(raw, item_ids)
     if columns.table.width:
@@ -113,7 +113,7 @@ def write_dataset(
         warnings.append(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
         )
-    user_count, catalogue, count = len(table.user_ids), len(item_ids), table.interactions.height
+    user_count, catalogue, count = len(users), len(item_ids), table.height
     account = partial(account_of, raw, read=read, kept=count, lost=sum(losses.values()), span=span)
     of_items = {"unmet": len(unmet), "without_text": items["text"].null_count(), "only_in_item_file": unknown}
     return {
@@ -154,13 +154,13 @@ def _weighing(raw: RawDataset, table: CleanTable) -> dict[str, Any]:
         told["added_up"] = table.added_up
     if raw.events:
         told["events"] = {event: asdict(rows) for event, rows in raw.events.items()}
-    if "weight" in table.interactions.columns:
-        weights = table.interactions["weight"].cast(pl.Float64)
+    if "weight" in table.columns:
+        weights = table.column("weight").cast(pl.Float64)
         told["weights"] = {"least": weights.min(), "mean": weights.mean(), "most": weights.max()}
     if table.weight_of_all != 1:
         told["weight_of_all"] = table.weight_of_all
-    if "seen" in table.interactions.columns:
-        told["seen"] = int(table.interactions["seen"].sum())
+    if "seen" in table.columns:
+        told["seen"] = int(table.column("seen").sum())
     return told
 
 
@@ -174,13 +174,27 @@ def _refuse_empty_times(settings: DatasetSettings, raw: RawDataset) -> None:
         )
 
 
-def _of_table(table: CleanTable) -> Interactions:
-    return Interactions.from_pairs(
-        table.interactions["user"].to_numpy(),
-        table.interactions["item"].to_numpy(),
-        user_count=len(table.user_ids),
-        item_count=len(table.item_ids),
+def _divided(settings: DatasetSettings, table: CleanTable) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """The part of each interaction [n], and that of each user or item, as `hides` says, which is hidden for one."""
+    interactions = Interactions(table.indptr, table.items.astype(np.int64), len(table.items_met))
+    timestamps = (
+        table.column("timestamp").to_numpy() if "timestamp" in table.columns and settings.split.in_time else None
     )
+    given = table.column("split").to_physical().to_numpy().astype(np.int8) if "split" in table.columns else None
+    assigned = split(interactions, settings.split, timestamps, given)
+    if settings.split.hides == "users":
+        return assigned, hidden_users(interactions, settings.split)
+    if settings.split.hides == "items":
+        return assigned, hidden_items(interactions, settings.split)
+    return assigned, np.empty(0, dtype=np.int8)
+
+
+def _with_split(table: CleanTable, assigned: NDArray[np.int8], names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The interactions, some at a time, with the name of the part of each."""
+    called, start = pl.Series("split", names, dtype=pl.Enum(names)), 0
+    for rows in table.parts(BLOCK_ROWS):
+        yield rows.with_columns(called.gather(assigned[start : start + rows.height]))
+        start += rows.height
 
 
 def _hidden(parts: np.ndarray, count: int) -> pl.Series:
@@ -191,18 +205,11 @@ def _hidden(parts: np.ndarray, count: int) -> pl.Series:
     return names.gather(every)
 
 
-def _split(settings: DatasetSettings, table: CleanTable, interactions: Interactions) -> np.ndarray:
-    rows = table.interactions
-    timestamps = rows["timestamp"].to_numpy() if "timestamp" in rows.columns else None
-    given = rows["split"].to_physical().to_numpy().astype(np.int8) if "split" in rows.columns else None
-    return split(interactions, settings.split, timestamps, given)
-
-
 def _split_warnings(table: CleanTable, sizes: Mapping[str, int]) -> list[str]:
     """What became of a given split that lacks a part."""
-    if "split" not in table.interactions.columns:
+    if "split" not in table.columns:
         return []
-    parts = set(table.interactions["split"].unique())
+    parts = set(table.column("split").unique())
     warnings = []
     if "valid" not in parts:
         warnings.append(

@@ -6,6 +6,7 @@ depend on how many items the users before it have.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from glta_cli.data.parts import TEST, TRAIN, VALID
 from glta_cli.data.sorting import stable_order
+from glta_cli.data.user_blocks import ranges_of_users
 from glta_cli.plugin.interactions import Interactions
 
 # Below this, a user cannot give validation and test one item each and still keep one to learn from.
@@ -31,10 +33,11 @@ def split_by_ratio(interactions: Interactions, validation: float, test: float, s
     least_test = 1 if test > 0 else 0
     tests = np.where(splits, np.clip(rounded(test, counts), least_test, counts - 1 - least_valid), 0)
     valids = np.clip(rounded(validation, counts), least_valid, np.maximum(counts - 1 - tests, 0)) * splits
-    rank = random_rank(interactions, seed, purpose=1)
     assigned = np.full(len(interactions), TRAIN, dtype=np.int8)
-    assigned[rank < (tests + valids)[interactions.users]] = VALID
-    assigned[rank < tests[interactions.users]] = TEST
+    for rows, users, rank in _ranked(interactions, seed, purpose=1):
+        part = assigned[rows]
+        part[rank < (tests + valids)[users]] = VALID
+        part[rank < tests[users]] = TEST
     return assigned
 
 
@@ -46,15 +49,27 @@ def rounded(share: float, counts: NDArray[np.int64] | int) -> NDArray[np.int64]:
 
 def random_rank(interactions: Interactions, seed: int, purpose: int) -> NDArray[np.int64]:
     """Each interaction's place in a random order of its user's, int64 [n]; another order for each purpose."""
-    users = interactions.users
-    position = np.arange(len(users), dtype=np.int64) - interactions.indptr[users]
+    ranks = np.empty(len(interactions), dtype=np.int64)
+    for rows, _, rank in _ranked(interactions, seed, purpose):
+        ranks[rows] = rank
+    return ranks
+
+
+def _ranked(
+    interactions: Interactions, seed: int, purpose: int
+) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.int64]]]:
+    """The same for some users after the other: their rows, the user of each of these and its place, both int64 [m]."""
     key = mixed(mixed(np.uint64(seed)) + np.uint64(purpose))
-    key = mixed(mixed(key + users.astype(np.uint64)) + position.astype(np.uint64))
-    rank = np.empty(len(users), dtype=np.int64)
-    # The keys of one user all differ, for a bijection made them from its positions: any sort of them will do.
-    order = np.argsort(key)
-    rank[order[stable_order(users[order])]] = position
-    return rank
+    for first, last in ranges_of_users(interactions.indptr):
+        bounds = interactions.indptr[first : last + 1]
+        users = np.repeat(np.arange(first, last, dtype=np.int64), np.diff(bounds))
+        position = np.arange(len(users), dtype=np.int64) + bounds[0] - interactions.indptr[users]
+        keys = mixed(mixed(key + users.astype(np.uint64)) + position.astype(np.uint64))
+        rank = np.empty(len(users), dtype=np.int64)
+        # The keys of one user all differ, for a bijection made them from its positions: any sort of them will do.
+        order = np.argsort(keys)
+        rank[order[stable_order(users[order])]] = position
+        yield slice(int(bounds[0]), int(bounds[-1])), users, rank
 
 
 def mixed(value: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:

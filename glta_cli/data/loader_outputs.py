@@ -33,7 +33,8 @@ def check_raw(raw: Any) -> None:
     _check_columns("interactions", raw.interactions, {"user", "item"}, INTERACTION_COLUMNS)
     schema = raw.interactions.collect_schema()
     for column in ("user", "item"):
-        _check_type("interactions", column, schema[column], schema[column] == pl.String, "strings")
+        texts = schema[column] == pl.String or isinstance(schema[column], pl.Categorical)
+        _check_type("interactions", column, schema[column], texts, "strings")
     if "rating" in schema:
         _check_type("interactions", "rating", schema["rating"], schema["rating"].is_numeric(), "numbers")
     if "timestamp" in schema:

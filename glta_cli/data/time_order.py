@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
+
+from glta_cli.data.clean_table import CleanTable
+from glta_cli.data.user_blocks import ranges_of_users
 
 # Fewer pairs of neighbours may all ascend by chance, or because a shop is young.
 FEWEST_PAIRS = 1000
 
 
-def order_warnings(interactions: pl.DataFrame, item_ids: list[str]) -> list[str]:
+def order_warnings(table: CleanTable) -> list[str]:
     """What is odd about the order in time that a split in time rests on.
 
     Some copies of a dataset keep each user's items sorted by id and have made their times up from that.
-
-    Args:
-        interactions: `user` and `item` by index; user after user, each user's in order of time.
-        item_ids: original ids, by index.
     """
-    users, items = interactions["user"].to_numpy(), interactions["item"].to_numpy()
-    same = users[1:] == users[:-1]
-    for places in _orders(item_ids):
-        steps = np.diff(places[items])[same]
-        if len(steps) >= FEWEST_PAIRS and (bool((steps > 0).all()) or bool((steps < 0).all())):
-            return [
-                "by their times every user's items stand in the order of their ids: such times say little of what came "
-                "first, and a split in time tests them; --set dataset.split.strategy=ratio does not look at times"
-            ]
+    pairs = table.height - int(np.count_nonzero(np.diff(table.indptr)))
+    if pairs < FEWEST_PAIRS:
+        return []
+    if any(_all_one_way(places, table) for places in _orders(table.item_ids)):
+        return [
+            "by their times every user's items stand in the order of their ids: such times say little of what came "
+            "first, and a split in time tests them; --set dataset.split.strategy=ratio does not look at times"
+        ]
     return []
+
+
+def _all_one_way(places: NDArray[np.int64], table: CleanTable) -> bool:
+    """Whether each user's items all stand in the order of these places, or all the other way round."""
+    up = down = True
+    for first, last in ranges_of_users(table.indptr):
+        start, stop = table.indptr[first], table.indptr[last]
+        steps = np.diff(places[table.items[start:stop]])
+        within = np.ones(len(steps), dtype=bool)
+        begins = table.indptr[first + 1 : last] - start
+        within[begins[(begins > 0) & (begins < stop - start)] - 1] = False
+        up, down = up and bool((steps[within] > 0).all()), down and bool((steps[within] < 0).all())
+        if not (up or down):
+            return False
+    return True
 
 
 def _orders(item_ids: list[str]) -> list[NDArray[np.int64]]:

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from glta_cli.data.codes import pieces
+
 # Seconds; a log with a longer silence has mistaken times on one of its sides.
 _LONGEST_SILENCE: Final = 5 * 31_557_600
 _BIN: Final = 31_557_600 // 4
@@ -41,30 +43,42 @@ def time_span(seconds: pl.Series, now: float) -> TimeSpan | None:
         seconds: integers since 1970, null where a row has no time [n].
         now: seconds since 1970.
     """
-    known = seconds.drop_nulls().to_numpy()
-    if not len(known) or known.max() < _FIRST_DATE:
+    latest = seconds.max()
+    if latest is None or latest < _FIRST_DATE:  # type: ignore[operator]
         return None
-    low, high = _together(known)
+    low, high = _together(seconds)
     # Clocks of shops run ahead, and a day's files may be stamped with its end.
     high = min(high, int(now) + _DAY) if low <= now else high
-    near = known[(known >= low) & (known <= high)]
-    if len(near) == len(known):
-        return TimeSpan(int(near.min()), int(near.max()))
-    rows = (~seconds.is_between(low, high).fill_null(True)).arg_true()
+    if low <= seconds.min() and latest <= high:  # type: ignore[operator]
+        return TimeSpan(int(seconds.min()), int(latest))  # type: ignore[arg-type]
+    is_near = seconds.is_between(low, high)
+    near = seconds.filter(is_near)
+    rows = (~is_near.fill_null(True)).arg_true()
     first_of_days = (seconds[rows] // _DAY).is_first_distinct()
-    return TimeSpan(int(near.min()), int(near.max()), len(rows), tuple(rows.filter(first_of_days).head(_SHOWN)))
+    shown = tuple(rows.filter(first_of_days).head(_SHOWN))
+    return TimeSpan(int(near.min()), int(near.max()), len(rows), shown)  # type: ignore[arg-type]
 
 
-def _together(seconds: NDArray[np.int64]) -> tuple[int, int]:
+def _together(seconds: pl.Series) -> tuple[int, int]:
     """The least and the greatest of the times around the median that no silence parts."""
-    counted = pl.Series("bin", seconds // _BIN).value_counts(name="count").sort("bin")
-    bins, counts = counted["bin"].to_numpy(), counted["count"].to_numpy()
+    bins, counts = _counted_bins(seconds)
     middle = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
     parted = np.flatnonzero(np.diff(bins) > _LONGEST_SILENCE // _BIN)
     before, after = parted[parted < middle], parted[parted >= middle]
     low = bins[before[-1] + 1] if len(before) else bins[0]
     high = bins[after[0]] if len(after) else bins[-1]
     return int(low) * _BIN, (int(high) + 1) * _BIN - 1
+
+
+def _counted_bins(seconds: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The quarters of a year in which there are times, ascending, and how many are in each."""
+    quarters, counts = [], []
+    for piece in pieces(len(seconds)):
+        in_piece = np.unique(seconds[piece].drop_nulls().to_numpy() // _BIN, return_counts=True)
+        quarters.append(in_piece[0])
+        counts.append(in_piece[1])
+    bins, place = np.unique(np.concatenate(quarters), return_inverse=True)
+    return bins, np.bincount(place, weights=np.concatenate(counts)).astype(np.int64)
 
 
 def day(seconds: int) -> str:

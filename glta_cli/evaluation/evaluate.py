@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from glta_cli.evaluation.cold_start import cold_start_report
 from glta_cli.evaluation.fitted_rows import FittedRow, model_rows
 from glta_cli.evaluation.listed_rows import compared_rows
 from glta_cli.evaluation.rows import Row
+from glta_cli.evaluation.shared_rows import measured_rows
 from glta_cli.evaluation.slices import Slice, slice_metrics, slices_of
 from glta_cli.evaluation.tuning import Tuned, tuned
 from glta_cli.plugin.interactions import Interactions
@@ -77,10 +79,13 @@ class RowResults:
     served: list[ServedRow] = field(default_factory=list)
     ranks_by: list[str | None] = field(default_factory=list)
 
-    def add(self, fitted: FittedRow, measured: Callable[[Scorer], Measured]) -> None:
-        """One more seed; what was learnt from an earlier one too is not ranked again."""
-        known = self.artefacts.index(fitted.artefact) if fitted.artefact in self.artefacts else None
-        self.measured.append(measured(fitted.score) if known is None else self.measured[known])
+    def known(self, fitted: FittedRow) -> Measured | None:
+        """What was measured of it already: what was learnt from an earlier seed too is not ranked again."""
+        return self.measured[self.artefacts.index(fitted.artefact)] if fitted.artefact in self.artefacts else None
+
+    def add(self, fitted: FittedRow, measured: Measured) -> None:
+        """One more seed."""
+        self.measured.append(measured)
         self.artefacts.append(fitted.artefact)
         self.seconds.append(fitted.seconds)
         self.peaks.append(fitted.peak)
@@ -138,7 +143,7 @@ def evaluate_run(
         where = f"run {pipeline.name} (dataset {prepared.name})"
         raise GltaError("no user has a test item", location=where, hint="prepare with a larger test share")
     chosen = [tuned(row, pipeline) if settings.tune else Tuned(row, []) for row in compared]
-    results = _results(pipeline, [each.row for each in chosen], test, parts, settings)
+    results = _results(pipeline, [each.row for each in chosen], settings)
     values = {name: row.values() for name, row in results.items()}
     variants = {name: own for each in chosen for name, own in each.row.counterparts().items() if name in results}
     # The shares stay out: `test` is the number of test interactions.
@@ -167,20 +172,12 @@ def evaluate_run(
     }
 
 
-def _results(
-    pipeline: Pipeline, rows: Sequence[Row], test: Interactions, parts: Sequence[Part], settings: EvaluateSettings
-) -> dict[str, RowResults]:
+def _results(pipeline: Pipeline, rows: Sequence[Row], settings: EvaluateSettings) -> dict[str, RowResults]:
     """Train and rank every row from every seed, the run's own rows last."""
-    prepared = pipeline.prepared()
-    slices, seen = slices_of(prepared.split("train"), test), prepared.masked_at_test()
-
-    def measured(score: Scorer) -> Measured:
-        found = measure(score, test, settings, slices, *seen)
-        of_parts = {part.name: part_metrics(score, part, seen) for part in parts}
-        blind = any(part.candidates is not None and not tells_apart(score, part) for part in parts[:1])
-        return replace(found, parts=of_parts, blind=blind)
-
     results: dict[str, RowResults] = {}
+    # By each process that ranks with this one; the split is the same for all seeds.
+    elsewhere = partial(measuring, settings=settings)
+    measured = elsewhere(pipeline)
     seeds = seeds_of(pipeline.recipe, settings)
     with progress_bar(
         len(seeds) * (len(rows) + 1),
@@ -193,7 +190,11 @@ def _results(
         for place, seed in enumerate(seeds):
             own = seeded(pipeline, seed)
             for make in [*(row.fitted for row in rows), model_rows]:
-                _add(results, make(own), place, measured)
+                found = make(own)
+                new = _new_rows(results, found, place)
+                figures = iter(measured_rows(make, found, new, measured, elsewhere, own))
+                for row in found:
+                    results[row.name].add(row, results[row.name].known(row) or next(figures))
                 bar.update(1)
     return _called_by_name(results)
 
@@ -211,15 +212,33 @@ def _called_by_name(results: dict[str, RowResults]) -> dict[str, RowResults]:
     return named
 
 
-def _add(
-    results: dict[str, RowResults], rows: Sequence[FittedRow], place: int, measured: Callable[[Scorer], Measured]
-) -> None:
-    """The rows of one seed, which has that place among the seeds."""
+def measuring(pipeline: Pipeline, settings: EvaluateSettings) -> Callable[[Scorer], Measured]:
+    """What measures the scores of a row on the test items of a run."""
+    prepared = pipeline.prepared()
+    test, parts, seen = prepared.split("test"), parts_of(prepared, "test"), prepared.masked_at_test()
+    slices = slices_of(prepared.split("train"), test)
+
+    def measured(score: Scorer) -> Measured:
+        found = measure(score, test, settings, slices, *seen)
+        of_parts = {part.name: part_metrics(score, part, seen) for part in parts}
+        blind = any(part.candidates is not None and not tells_apart(score, part) for part in parts[:1])
+        return replace(found, parts=of_parts, blind=blind)
+
+    return measured
+
+
+def _new_rows(results: dict[str, RowResults], rows: Sequence[FittedRow], place: int) -> list[int]:
+    """Of the rows of one seed, which has that place among the seeds, those that were not measured yet.
+
+    Raises:
+        GltaError: two rows have one name.
+    """
+    names = [fitted.name for fitted in rows]
     for fitted in rows:
         row = results.setdefault(fitted.name, RowResults(fitted.settings, fitted.chosen))
-        if len(row.measured) > place:
+        if len(row.measured) > place or names.count(fitted.name) > 1:
             raise GltaError(f"two rows are called '{fitted.name}'", hint="rename the variant")
-        row.add(fitted, measured)
+    return [number for number, fitted in enumerate(rows) if results[fitted.name].known(fitted) is None]
 
 
 def seeds_of(recipe: Recipe, settings: EvaluateSettings) -> range:

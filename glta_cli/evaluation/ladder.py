@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -99,7 +98,7 @@ def evaluate_ladder(pipeline: Pipeline, ladder: Ladder, settings: EvaluateSettin
             for step in ladder.steps:
                 fitted = _fitted(step, rows[step.name], base, own)
                 found = results.setdefault(step.name, RowResults(fitted.settings, fitted.chosen))
-                found.add(fitted, partial(_measured, own, settings))
+                found.add(fitted, found.known(fitted) or _measured(own, settings, fitted.score))
                 if step.added:
                     sums.setdefault(step.name, []).append(fitted.settings)
                 bar.update(1)

@@ -15,6 +15,7 @@ from glta_cli.plugin.identity import component_identity
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.selection import component_options, encoder_needs_text_vectors
 from glta_cli.recipe.variants import merged, variant_of
+from glta_cli.stages.baseline_memory import require_memory
 from glta_cli.stages.fitted_baselines import (
     FittedBaseline,
     MadeBaseline,
@@ -22,6 +23,7 @@ from glta_cli.stages.fitted_baselines import (
     needs_text_vectors,
     without_scoring_defaults,
 )
+from glta_cli.stages.stage import trained
 
 if TYPE_CHECKING:
     from glta_cli.recipe.schema import Recipe
@@ -94,6 +96,7 @@ class BaselineRow(TunableRow):
 
     def require(self, pipeline: Pipeline) -> None:
         require_texts(self.made, pipeline)
+        require_memory(self.made, pipeline.prepared(), pipeline.workspace)
 
     def fitted(self, pipeline: Pipeline) -> list[FittedRow]:
         return self.as_fitted(fitted_baseline(self.made, pipeline))
@@ -190,7 +193,7 @@ class EncoderRow(TunableRow):
         component = installed().find("encoder", recipe.graph.encoder)
         options = component_options(recipe, "encoder").model_dump(mode="json")
         reads = sibling.text_identity() if encoder_needs_text_vectors(recipe) else []
-        return [component_identity(component), recipe.graph.model_dump(mode="json"), options, *reads]
+        return [component_identity(component), trained(recipe.graph, exclude=None), options, *reads]
 
     def before_validation(self) -> EncoderRow:
         return replace(self, changes={**self.changes, "refit": False})

@@ -72,7 +72,7 @@ class _NextItemTask(EncoderTask):
         """Of values along the interactions those of a batch's items, [P]."""
         return torch.from_numpy(batch.rows(values)[held]).to(self.device)
 
-    def share(self, predicted: int) -> float:
+    def of_mean_batch(self, predicted: int) -> float:
         """How much of a mean batch one is that predicts so many items."""
         batches = -(-len(self.stretches) // self.settings.training.batch_size)
         return predicted * batches / float(self.stretches.lengths.sum())
@@ -93,6 +93,11 @@ class NextItemSoftmaxTask(_NextItemTask):
     def batches(self, epoch: int) -> Sequence[Stretches]:
         return self.dealt(self.generator(epoch))
 
+    def share(self, batch: Stretches, rank: int, size: int) -> tuple[Stretches | None, float]:
+        """Every `size`-th stretch; the loss weighs each by how many items it predicts, so that losses add up."""
+        own = batch.at(np.arange(rank, len(batch), size))
+        return (own, 1.0) if len(own) else (None, 0.0)
+
     def loss(self, batch: Stretches) -> Tensor:
         states, held = self.encoded(batch)  # [P, d]
         queries = F.normalize(states, dim=-1) / self.settings.temperature
@@ -101,7 +106,7 @@ class NextItemSoftmaxTask(_NextItemTask):
         positives = Positives(rows, self.along(batch, self.interactions.items, held), *weights)
         items = scaled_items(self.module.items(), self.settings)  # [I, d]
         loss = catalogue_softmax_loss(queries, items, positives, sample=self.settings.softmax_items, among=self.among)
-        return self.share(len(queries)) * loss
+        return self.of_mean_batch(len(queries)) * loss
 
 
 class NextItemBprTask(_NextItemTask):
@@ -120,10 +125,18 @@ class NextItemBprTask(_NextItemTask):
         negatives = self.sampler.draw(self.interactions.users, generator)
         return [(batch, negatives) for batch in self.dealt(generator)]
 
+    def share(
+        self, batch: tuple[Stretches, NDArray[np.int64]], rank: int, size: int
+    ) -> tuple[tuple[Stretches, NDArray[np.int64]] | None, float]:
+        """Every `size`-th stretch; the loss weighs each by how many items it predicts, so that losses add up."""
+        stretches, drawn = batch
+        own = stretches.at(np.arange(rank, len(stretches), size))
+        return ((own, drawn), 1.0) if len(own) else (None, 0.0)
+
     def loss(self, batch: tuple[Stretches, NDArray[np.int64]]) -> Tensor:
         stretches, drawn = batch
         states, held = self.encoded(stretches)  # [P, d]
         pair = torch.stack([self.along(stretches, each, held) for each in (self.interactions.items, drawn)])  # [2, P]
         weights = [] if self.weights is None else [self.along(stretches, self.weights, held)]
         loss = bpr_loss(states, *F.embedding(pair, self.module.items()), *weights)
-        return self.share(len(states)) * loss
+        return self.of_mean_batch(len(states)) * loss

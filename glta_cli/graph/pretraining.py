@@ -117,6 +117,12 @@ class SoftmaxTask(EncoderTask):
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra
 
+    def share(self, batch: NDArray[np.int64], rank: int, size: int) -> tuple[NDArray[np.int64] | None, float]:
+        """Every `size`-th user of a batch, counted by their items."""
+        own = batch[rank::size]
+        counts = self.interactions.counts
+        return (own if len(own) else None), float(counts[own].sum() / counts[batch].sum())
+
     def _pairs(self, batch: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """All items of users [B]: the place of their user in the batch, the items, and weights if any, [P] each."""
         counts = self.interactions.counts[batch]
@@ -146,6 +152,13 @@ class BprTask(EncoderTask):
         weights = self.interactions.relative_weights
         columns: list[NDArray[Any]] = [users, positives, negatives, *([] if weights is None else [weights[order]])]
         return [tuple(column[s : s + size] for column in columns) for s in starts]
+
+    def share(
+        self, batch: tuple[NDArray[Any], ...], rank: int, size: int
+    ) -> tuple[tuple[NDArray[Any], ...] | None, float]:
+        """Every `size`-th pair of a batch."""
+        own = tuple(column[rank::size] for column in batch)
+        return (own if len(own[0]) else None), len(own[0]) / len(batch[0])
 
     def loss(self, batch: tuple[NDArray[Any], ...]) -> Tensor:
         users, positives, negatives, *weights = (torch.from_numpy(part).to(self.device) for part in batch)

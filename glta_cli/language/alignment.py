@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.core.interruption import stop_if_asked
+from glta_cli.core.world import team
 from glta_cli.language.gllm import TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
@@ -111,6 +112,11 @@ class AlignmentTask:
         # Long prompts would otherwise always come last.
         return [groups[index] for index in generator.permutation(len(groups))]
 
+    def share(self, batch: list[AlignmentPrompt], rank: int, size: int) -> tuple[list[AlignmentPrompt] | None, float]:
+        """Every `size`-th prompt of a batch, counted by their item tokens."""
+        own = batch[rank::size]
+        return own or None, _tokens(own) / _tokens(batch)
+
     def loss(self, batch: list[AlignmentPrompt]) -> Tensor:
         return self._cross_entropy(*self._queries(batch))
 
@@ -123,14 +129,16 @@ class AlignmentTask:
 
     def validate(self) -> dict[str, float]:
         """Mean log-likelihood of the labels, and how often the label is first among the prompt's own items."""
-        losses, right, total = 0.0, 0, 0
+        losses, right, total = 0.0, 0.0, 0.0
+        us = team()
         with torch.no_grad():
-            for batch in self._grouped(self.validation):
+            for batch in self._grouped(self.validation)[us.rank :: us.size]:
                 stop_if_asked()
                 queries, labels = self._queries(batch)
                 losses += len(labels) * float(self._cross_entropy(queries, labels))
                 right += self._first_among_own(queries, batch)
                 total += len(labels)
+        losses, right, total = us.summed([losses, right, total])
         return {"log_likelihood": -losses / total, "accuracy_in_prompt": right / total}
 
     def _first_among_own(self, queries: Tensor, batch: list[AlignmentPrompt]) -> int:
@@ -161,3 +169,7 @@ class AlignmentTask:
         size = self.settings.training.batch_size
         ordered = sorted(prompts, key=lambda prompt: len(prompt.ids))
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _tokens(prompts: Sequence[AlignmentPrompt]) -> int:
+    return sum(len(prompt.labels) for prompt in prompts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any, assert_never
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.core.progress import progress_bar
+from glta_cli.core.world import team
 from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
 from glta_cli.language.batching import length_batches
 from glta_cli.language.examples import Example as Example
@@ -84,7 +86,9 @@ class FinetuningTask:
         assert isinstance(head, TiedHead)
         examples = self.examples.of_epoch(0)[: self.settings.warm_start_users]
         dimension = self.module.users.shape[1]
-        states, targets = [], []
+        us = team()
+        batches = list(self._written_batches(examples))
+        found: list[tuple[Tensor, Tensor]] = []
         shown = progress_bar(
             len(examples),
             "warm start",
@@ -93,18 +97,30 @@ class FinetuningTask:
             kept="the warm start begins again, the stages before it are kept",
         )
         with torch.no_grad(), shown as bar:
-            for batch, prompts in self._written_batches(examples):
+            for batch, prompts in batches[us.rank :: us.size]:
                 self._look_at(batch)
-                states.append(prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0])  # [B, h]
+                states = prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0]  # [B, h]
                 users = self.module.users[[example.user for example in batch]]  # [B, d]
                 texts = torch.stack([_mean_text(head.items[:, dimension:], example.context) for example in batch])
-                targets.append(torch.cat([users, texts], dim=1) / temperature)  # [B, D]
-                bar.update(len(batch))
+                found.append((states, torch.cat([users, texts], dim=1) / temperature))  # [B, D]
+                bar.update(len(batch) * us.size)
+        states, targets = self._of_all(found)
         # Neighbours in the sorted order resemble each other: shuffled, every tenth row is a fair sample.
         order = torch.from_numpy(np.random.default_rng(self.examples.seed).permutation(len(examples)))
-        hidden = torch.cat(states)[order]
+        hidden = states[order]
         head.standardize(hidden)
-        head.fit(hidden, torch.cat(targets)[order])
+        head.fit(hidden, targets[order])
+
+    def _of_all(self, own: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """States and targets of all batches in a row, of which each process that works on them has every so-manieth."""
+        us = team()
+        if us.size > 1:
+            device = self.module.device
+            each = us.gathered_objects([(states.cpu(), targets.cpu()) for states, targets in own])
+            dealt = [pair for batch in zip_longest(*each) for pair in batch if pair is not None]
+            own = [(states.to(device), targets.to(device)) for states, targets in dealt]
+        states, targets = zip(*own, strict=True)
+        return torch.cat(states), torch.cat(targets)
 
     def _written_batches(self, examples: list[Example]) -> Iterator[tuple[list[Example], list[NDArray[np.int64]]]]:
         """Examples of one fold and of similar length together, with their prompts."""
@@ -130,6 +146,15 @@ class FinetuningTask:
             groups += [own[start : start + size] for start in range(0, len(own), size)]
         order = np.random.default_rng((self.examples.seed, epoch, 2)).permutation(len(groups))
         return [groups[index] for index in order]
+
+    def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example] | None, float]:
+        """Every `size`-th example of a batch, counted by the targets its loss is a mean over."""
+        own = batch[rank::size]
+        return own or None, self._targets_in(own) / self._targets_in(batch)
+
+    def _targets_in(self, examples: list[Example]) -> int:
+        most = self.settings.positions if self.settings.loss == "positions" else sys.maxsize
+        return sum(min(len(example.targets), most) for example in examples)
 
     def loss(self, batch: list[Example]) -> Tensor:
         self._look_at(batch)

@@ -10,14 +10,19 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from glta_cli.core.files import fingerprint
 from glta_cli.core.progress import progress_bar
+from glta_cli.core.world import team
 from glta_cli.language.answers import alone, append_answers, read_answers, repaired_answers
 from glta_cli.language.chat import chat_text
 from glta_cli.language.prompts import TEXTS_AT_ONCE
+from glta_cli.language.shared_batches import answered
 from glta_cli.recipe.schema import InterestSettings, PromptSettings
 
 if TYPE_CHECKING:
@@ -109,13 +114,8 @@ def _answers(
 ) -> Mapping[str, str]:
     """The raw answer to each question, by key; what is missing is generated and stored batch by batch."""
     path = cache / f"{fingerprint(identity)}.jsonl"
-    stored = read_answers(path).answers
-    tell_found(len(questions.keys() & stored.keys()))
-    if questions.keys() <= stored.keys():
-        return stored
-    with alone(path):
-        stored = repaired_answers(path)
-        missing = [key for key in questions if key not in stored]
+    with ExitStack() as held:
+        stored, missing = _looked_up(path, questions, tell_found, held)
         if not missing:
             return stored
         model = load_model()
@@ -128,14 +128,41 @@ def _answers(
             step="this batch of prompts",
             kept="the words so far are kept",
         ) as bar:
-            for start in range(0, len(order), settings.batch_size):
-                rows = order[start : start + settings.batch_size]
-                generated = model.generate([texts[row] for row in rows], settings.new_tokens)
+            starts = range(0, len(order), settings.batch_size)
+            batches = [np.array(order[start : start + settings.batch_size]) for start in starts]
+            for rows, generated in answered(
+                batches, lambda rows: model.generate([texts[row] for row in rows], settings.new_tokens)
+            ):
                 new = {missing[row]: text for row, text in zip(rows, generated, strict=True)}
-                append_answers(path, new)
+                if team().first:
+                    append_answers(path, new)
                 stored |= new
                 bar.update(len(rows))
     return stored
+
+
+def _looked_up(
+    path: Path, questions: Mapping[str, Any], tell_found: Callable[[int], object], held: ExitStack
+) -> tuple[dict[str, str], list[str]]:
+    """The answers there are, and the questions that have none; where there are such, nobody else adds to the file now.
+
+    Of processes that work together the first one looks, and adds; the others read what it found.
+    """
+    us = team()
+    missing: list[str] = []
+    stored: dict[str, str] = {}
+    if us.first:
+        stored = read_answers(path).answers
+        tell_found(len(questions.keys() & stored.keys()))
+        if not questions.keys() <= stored.keys():
+            held.enter_context(alone(path))
+            stored = repaired_answers(path)
+            missing = [key for key in questions if key not in stored]
+    missing = us.broadcast(missing)
+    if not us.first:
+        stored = read_answers(path).answers
+    us.wait_for_all()
+    return stored, missing
 
 
 def _by_descriptions(prompts: Sequence[str], descriptions: Sequence[Sequence[str]]) -> list[int]:

@@ -20,6 +20,7 @@ from glta_cli.language.model_memory import (
     parameter_count,
     weight_bytes,
 )
+from glta_cli.language.whitening import most_directions
 from glta_cli.plugin.adapters import attach_adapters
 from glta_cli.plugin.architecture import choose_dtype, exit_after
 from glta_cli.plugin.registry import installed
@@ -163,8 +164,8 @@ def plan_table(plan: Plan, *, memory: bool = True) -> Table:
 def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimension: int) -> Plan:
     """Count parameters and estimate memory; the model is built on torch's meta device, weightless.
 
-    The counts are exact but for the tied head, whose item vectors are counted with all `text.dimensions`:
-    as if the items had texts, and enough of them.
+    The counts are exact but for the tied head, whose item vectors are counted with all directions that so many texts
+    leave of `text.dimensions`: as if the items had texts, and none were hidden.
 
     Args:
         users: U, or None before the dataset is prepared.
@@ -184,7 +185,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
 
     hidden: int = text.hidden_size
     user_projector = graph_dimension * hidden + hidden
-    item_projector = _token_columns(recipe, graph_dimension) * hidden + hidden
+    item_projector = _token_columns(recipe, items, graph_dimension) * hidden + hidden
     head = _head_parameters(recipe, items, hidden, graph_dimension)
     tables = _table_bytes(recipe, users, items, graph_dimension)
 
@@ -335,7 +336,7 @@ def _head_parameters(recipe: Recipe, items: int | None, hidden: int, graph_dimen
         return None
     if recipe.finetune.head == "linear":
         return hidden * items + items
-    columns = _item_columns(recipe, graph_dimension)
+    columns = _item_columns(recipe, items, graph_dimension)
     return hidden * columns + columns + items
 
 
@@ -343,19 +344,24 @@ def _table_bytes(recipe: Recipe, users: int | None, items: int | None, graph_dim
     if users is None or items is None:
         return None
     tied = recipe.finetune.head == "tied"
-    item_vectors = items * _item_columns(recipe, graph_dimension) if tied else 0
-    tables = users * graph_dimension + items * _token_columns(recipe, graph_dimension) + item_vectors
+    item_vectors = items * _item_columns(recipe, items, graph_dimension) if tied else 0
+    tables = users * graph_dimension + items * _token_columns(recipe, items, graph_dimension) + item_vectors
     return FLOAT32 * fold_count(recipe) * tables  # with folds, those of every encoder
 
 
-def _item_columns(recipe: Recipe, graph_dimension: int) -> int:
+def _item_columns(recipe: Recipe, items: int | None, graph_dimension: int) -> int:
     """D of the tied head's item vectors."""
-    return graph_dimension + (recipe.text.dimensions if recipe.text.vectors else 0)
+    return graph_dimension + (_text_columns(recipe, items) if recipe.text.vectors else 0)
 
 
-def _token_columns(recipe: Recipe, graph_dimension: int) -> int:
+def _token_columns(recipe: Recipe, items: int | None, graph_dimension: int) -> int:
     """Width of what item tokens are projected from."""
-    return graph_dimension + (recipe.text.dimensions if recipe.finetune.item_tokens == "graph+text" else 0)
+    return graph_dimension + (_text_columns(recipe, items) if recipe.finetune.item_tokens == "graph+text" else 0)
+
+
+def _text_columns(recipe: Recipe, items: int | None) -> int:
+    """D of the vectors of so many item texts; as of many where nobody knows how many there are."""
+    return recipe.text.dimensions if items is None else most_directions(recipe.text.dimensions, items)
 
 
 def _finetune_tokens(recipe: Recipe) -> int:

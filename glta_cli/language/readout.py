@@ -13,6 +13,7 @@ from torch import Tensor
 from glta_cli.language.batching import length_batches
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, node_token
+from glta_cli.language.shared_batches import computed
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import mask_seen
 from glta_cli.recipe.schema import FinetuneSettings, PromptSettings
@@ -132,16 +133,21 @@ def encode_users(
     # Placeholders, or the items chosen so far, follow the prompt.
     lengths = [len(prompt) + rows - 1 for prompt in written]
     result: NDArray[np.float32] | None = None
+
+    def queries_of(batch: NDArray[np.int64]) -> NDArray[np.float32]:
+        chosen = [written[index] for index in batch]
+        if autoregressive:
+            queries = _autoregressive_queries(model, prompts, chosen, history, users[batch], rows)
+        else:
+            queries = prompt_queries(model, prompts, chosen, rows)
+        found: NDArray[np.float32] = queries.float().cpu().numpy()
+        return found
+
     with torch.inference_mode():
-        for batch in length_batches(lengths, batch_size):
-            chosen = [written[index] for index in batch]
-            if autoregressive:
-                queries = _autoregressive_queries(model, prompts, chosen, history, users[batch], rows)
-            else:
-                queries = prompt_queries(model, prompts, chosen, rows)
+        for batch, found in computed(list(length_batches(lengths, batch_size)), queries_of):
             if result is None:
-                result = np.empty((len(users), *queries.shape[1:]), dtype=np.float32)
-            result[batch] = queries.float().cpu().numpy()
+                result = np.empty((len(users), *found.shape[1:]), dtype=np.float32)
+            result[batch] = found
             advance(len(batch))
     assert result is not None, "there is at least one user"
     return result

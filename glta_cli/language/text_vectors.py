@@ -20,8 +20,10 @@ from glta_cli.core.files import fingerprint, set_aside
 from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import require_room, storage_errors
 from glta_cli.core.tensors import check_seal, damaged, read_arrays, unsealed, write_sealed_tensors
+from glta_cli.core.world import team
 from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
+from glta_cli.language.shared_batches import computed
 from glta_cli.plugin import LanguageModel, SentenceEncoder
 from glta_cli.recipe.schema import TextSettings
 
@@ -58,9 +60,13 @@ def text_vectors(
     """
     path = cache / f"{fingerprint([ENCODING_FORM, identity, settings.tokens])}.safetensors"
     distinct = list(dict.fromkeys(texts))
-    known = read_vectors(path)
     keys = [hashlib.sha256(text.encode()).digest() for text in distinct]
-    missing = [row for row, key in enumerate(keys) if key not in known]
+    known = read_vectors(path) if team().first else {}
+    # Of processes that work together the first one looks, and writes.
+    missing = team().broadcast([row for row, key in enumerate(keys) if key not in known])
+    if not team().first:
+        known = read_vectors(path)
+    team().wait_for_all()  # until they have read what it is going to replace
     tell_found(len(distinct) - len(missing))
     if missing:
         # These texts first: what does not fit are vectors this run has no use for.
@@ -69,6 +75,8 @@ def text_vectors(
         due = time.monotonic() + SECONDS_BETWEEN_WRITES
 
         def write() -> None:
+            if not team().first:
+                return
             with storage_errors(cache):
                 write_vectors(path, new | stored)
 
@@ -147,12 +155,18 @@ def encode_texts(
     vectors = np.empty((len(prompts), encoder.hidden_size), dtype=np.float32)
     device = next(encoder.module.parameters()).device
     shown = progress_bar(len(prompts), *bar_called, step="this batch of texts", kept="the vectors so far are kept")
+
+    def vectors_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        padded, mask = pad_right([prompts[row] for row in rows])
+        batch = encoder.sentence_vectors(torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device))
+        found: NDArray[np.float32] = batch.float().cpu().numpy()
+        return found
+
     with torch.inference_mode(), shown as bar:
-        for rows in length_batches([len(prompt) for prompt in prompts], settings.batch_size):
-            padded, mask = pad_right([prompts[row] for row in rows])
-            batch = encoder.sentence_vectors(torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device))
-            vectors[rows] = batch.float().cpu().numpy()
-            keep(rows, vectors[rows])
+        batches = list(length_batches([len(prompt) for prompt in prompts], settings.batch_size))
+        for rows, found in computed(batches, vectors_of):
+            vectors[rows] = found
+            keep(rows, found)
             bar.update(len(rows))
     return vectors
 

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# Of every principal direction at equal variance so many texts at least: with as many directions as texts, any texts
+# come out equally far apart, whatever they say.
+TEXTS_A_DIRECTION = 4
+
+
+def most_directions(dimensions: int, texts: int) -> int:
+    """D at most, of a whitening found on so many texts: `dimensions`, or a quarter of the texts, and at least 1."""
+    return min(dimensions, max(1, texts // TEXTS_A_DIRECTION))
+
 
 @dataclass(frozen=True)
 class Whitening:

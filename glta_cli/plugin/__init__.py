@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from glta_cli.plugin.declarations import Kind as Kind
     from glta_cli.plugin.declarations import LoggerDeclaration as LoggerDeclaration
     from glta_cli.plugin.declarations import TunableDeclaration as TunableDeclaration
+    from glta_cli.plugin.descent import DescentPlan as DescentPlan
+    from glta_cli.plugin.descent import DescentTask as DescentTask
     from glta_cli.plugin.encoder import GraphEncoder as GraphEncoder
     from glta_cli.plugin.encoder import SequenceEncoder as SequenceEncoder
     from glta_cli.plugin.encoder import TextGraphEncoder as TextGraphEncoder
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from glta_cli.plugin.settings import LoraSettings as LoraSettings
     from glta_cli.plugin.settings import Settings as Settings
     from glta_cli.plugin.terms import LinearTerm as LinearTerm
+    from glta_cli.plugin.terms import LowRankTerm as LowRankTerm
     from glta_cli.plugin.terms import Term as Term
     from glta_cli.plugin.terms import VectorTerm as VectorTerm
 
@@ -148,6 +151,10 @@ _HOMES = {
         "LoggerDeclaration",
         "TunableDeclaration",
     ),
+    "glta_cli.plugin.descent": (
+        "DescentPlan",
+        "DescentTask",
+    ),
     "glta_cli.plugin.encoder": (
         "GraphEncoder",
         "SequenceEncoder",
@@ -187,6 +194,7 @@ _HOMES = {
     ),
     "glta_cli.plugin.terms": (
         "LinearTerm",
+        "LowRankTerm",
         "Term",
         "VectorTerm",
     ),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydantic import BaseModel
 
+    from glta_cli.plugin.descent import Descend
     from glta_cli.plugin.interactions import Interactions
     from glta_cli.plugin.scorer import Scorer
 
@@ -30,6 +31,8 @@ class BaselineData:
             unit length, float32 [I, D]; None but for baselines that ask for it.
         quality: validation NDCG@10 of a scorer that was given the training histories, to choose settings by while
             fitting; None where there is nothing to choose by.
+        descend: has a `DescentTask` trained by the loop that trains everything else, for what is learnt by gradient
+            descent; None where whoever fits offers no loop.
     """
 
     train: Interactions
@@ -39,6 +42,7 @@ class BaselineData:
     device: torch.device
     text_vectors: NDArray[np.float32] | None = None
     quality: Callable[[Scorer], float] | None = None
+    descend: Descend | None = None
 
 
 def chosen_settings(settings: BaseModel, learnt: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
@@ -84,6 +88,12 @@ class Baseline(Protocol):
     One that chooses settings itself, such as those a recipe leaves `auto`, asks `data.quality` how well a scorer ranks
     validation items, and leaves in what it learnt each number it chose, as an array of no dimensions of the setting's
     name: `glta evaluate` shows it. Where `quality` is None there is nothing to choose by, and it says what it takes.
+
+    One that learns by gradient descent describes a `DescentTask` and has `data.descend` train it: the steps, the bar,
+    the saved states and the choice of the epoch are glta's. The epoch that was chosen is a number like those above.
+
+    One whose fit may take more memory than a machine has gives the bytes in a method `bytes_to_fit(user_count,
+    item_count)`: glta refuses beforehand where they are not free, and names the row that its attribute `smaller` names.
 
     One that can be part of what a run answers from has a method `term(learnt, histories)`, which returns the same
     scores in a form an index can keep, a `LinearTerm` or a `VectorTerm`: an answer then needs neither the plugin nor

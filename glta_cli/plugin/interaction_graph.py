@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.data import HeteroData
 
+from glta_cli.plugin.adjacency import Edges, edges_of, polynomial, product, products
 from glta_cli.plugin.interactions import Interactions
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
 
 
 class InteractionGraph(nn.Module):
@@ -19,49 +22,76 @@ class InteractionGraph(nn.Module):
 
     Source: He et al., LightGCN, SIGIR 2020, equation 3.
 
+    Args:
+        folder: on whose disk the edges are kept and mapped from, so that they leave memory when it is needed for
+            something else; None keeps them in memory. What is computed of them is the same, bit for bit.
+
     Attributes:
         user_count: U.
         item_count: I.
         indptr, neighbours, weights: the rows of A: those of node n stand at `indptr[n]:indptr[n + 1]`; int32 [N],
             int32 [2E] and float32 [2E].
-        data: the same graph as torch-geometric's `HeteroData`, for encoders built on its layers, on the same device:
-            `data["user", "interacts", "item"].edge_index` is int64 [2, E] of user and item indices, and
-            `data["item", "rev_interacts", "user"].edge_index` its reverse.
     """
 
     indptr: Tensor
     neighbours: Tensor
     weights: Tensor
 
-    def __init__(self, interactions: Interactions) -> None:
+    def __init__(self, interactions: Interactions, folder: Path | None = None) -> None:
         super().__init__()
         self.user_count = interactions.user_count
         self.item_count = interactions.item_count
-        users = torch.from_numpy(interactions.users)  # [E]
-        items = torch.from_numpy(interactions.items.astype("int64"))  # [E]
-        self.data = _hetero_data(users, items, self.user_count, self.item_count)
-
-        source = torch.cat([users, items + self.user_count])  # [2E]
-        target = torch.cat([items + self.user_count, users])
-        degree = torch.bincount(source, minlength=self.node_count)  # [N]
-        order = torch.argsort(source, stable=True)
-        normaliser = degree.clamp(min=1).to(torch.float32).rsqrt()
-        indptr = F.pad(degree.cumsum(0), (1, 0))[:-1]  # where each node's neighbours start
+        edges = edges_of(interactions, folder)
         # The graph follows from the data, so none of it belongs to an encoder's saved state.
-        self.register_buffer("indptr", indptr.to(torch.int32), persistent=False)
-        self.register_buffer("neighbours", target[order].to(torch.int32), persistent=False)
-        weights = normaliser[source[order]] * normaliser[target[order]]
-        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("indptr", edges.indptr, persistent=False)
+        self.register_buffer("neighbours", edges.neighbours, persistent=False)
+        self.register_buffer("weights", edges.weights, persistent=False)
+        self._file = edges.file
+        self._data: HeteroData | None = None
 
     @property
     def node_count(self) -> int:
         return self.user_count + self.item_count
 
+    @property
+    def data(self) -> HeteroData:
+        """The same graph as torch-geometric's, for encoders built on its layers, on the same device.
+
+        `data["user", "interacts", "item"].edge_index` is int64 [2, E] of user and item indices, and
+        `data["item", "rev_interacts", "user"].edge_index` its reverse. It takes twice the memory of the graph
+        itself, so it is made for whoever asks first.
+        """
+        if self._data is None:
+            self._data = self._hetero_data()
+        return self._data
+
+    def _hetero_data(self) -> HeteroData:
+        from torch_geometric.data import HeteroData
+
+        edge_count = len(self.neighbours) // 2
+        degrees = self.degrees[: self.user_count]
+        nodes = torch.arange(self.user_count, device=degrees.device)
+        users = torch.repeat_interleave(nodes, degrees, output_size=edge_count)  # [E]
+        items = self.neighbours[:edge_count].long() - self.user_count
+        data = HeteroData()
+        data["user"].num_nodes = self.user_count
+        data["item"].num_nodes = self.item_count
+        data["user", "interacts", "item"].edge_index = torch.stack([users, items])  # [2, E]
+        data["item", "rev_interacts", "user"].edge_index = torch.stack([items, users])
+        return data
+
     def _apply(self, fn: Any, recurse: bool = True) -> InteractionGraph:
         # `data` is no module, so `.to(device)` would leave it behind.
-        self.data = self.data.apply(fn)
+        if self._data is not None:
+            self._data = self._data.apply(fn)
         super()._apply(fn, recurse)
         return self
+
+    @property
+    def degrees(self) -> Tensor:
+        """How many neighbours each node has, int32 [N]."""
+        ends = torch.cat([self.indptr[1:], self.indptr.new_tensor([len(self.neighbours)])])
+        return ends - self.indptr
 
     def propagate(self, nodes: Tensor, weights: Tensor | None = None) -> Tensor:
         """A·nodes: [N, d] -> [N, d], differentiable.
@@ -70,63 +100,59 @@ class InteractionGraph(nn.Module):
             weights: of the edges in place of the graph's own, such as some of them dropped; float32 [2E], the same
                 both ways. They get no gradient.
         """
-        product: Tensor = _Propagation.apply(nodes, self, self.weights if weights is None else weights)
-        return product
+        result: Tensor = _Propagation.apply(nodes, self._edges(weights))
+        return result
 
     def layer_mean(self, nodes: Tensor, layers: int) -> Tensor:
         """Mean of nodes, A·nodes, ..., A^layers·nodes: [N, d] -> [N, d], differentiable.
 
         Source: LightGCN, equation 4 with uniform layer weights.
         """
-        mean: Tensor = _LayerMean.apply(nodes, self, layers)
+        mean: Tensor = _LayerMean.apply(nodes, self._edges(), layers, self.user_count)
         return mean
+
+    def to_users(self, items: Tensor) -> Tensor:
+        """What A makes of items for users: R·items, R the block [U, I] of A; [I, k] -> [U, k], without a gradient."""
+        return self._side(items, 0, self.user_count, first_column=self.user_count)
+
+    def to_items(self, users: Tensor) -> Tensor:
+        """What A makes of users for items: Rᵀ·users, R the block [U, I] of A; [U, k] -> [I, k], without a gradient."""
+        return self._side(users, self.user_count, self.node_count, first_column=0)
+
+    def _side(self, table: Tensor, start: int, end: int, *, first_column: int) -> Tensor:
+        result = table.new_empty(end - start, table.shape[1])
+        with torch.no_grad():
+            for rows, block in products(self._edges(), table, start, end, first_column=first_column):
+                result[rows.start - start : rows.stop - start] = block
+        return result
+
+    def _edges(self, weights: Tensor | None = None) -> Edges:
+        return Edges(self.indptr, self.neighbours, self.weights if weights is None else weights, self._file)
 
 
 class _Propagation(torch.autograd.Function):
     """A·nodes."""
 
     @staticmethod
-    def forward(ctx: Any, nodes: Tensor, graph: InteractionGraph, weights: Tensor) -> Tensor:
-        ctx.graph, ctx.weights = graph, weights
-        return _product(nodes, graph, weights)
+    def forward(ctx: Any, nodes: Tensor, edges: Edges) -> Tensor:
+        ctx.edges = edges
+        return product(edges, nodes)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         # A is symmetric: its transpose is itself. The backward pass torch has for a bag is many times slower.
-        return _product(gradients[0].contiguous(), ctx.graph, ctx.weights), None, None
+        return product(ctx.edges, gradients[0].contiguous()), None
 
 
 class _LayerMean(torch.autograd.Function):
     """The polynomial of A behind `layer_mean`."""
 
     @staticmethod
-    def forward(ctx: Any, nodes: Tensor, graph: InteractionGraph, layers: int) -> Tensor:
-        ctx.graph, ctx.layers = graph, layers
-        return _polynomial(nodes, graph, layers)
+    def forward(ctx: Any, nodes: Tensor, edges: Edges, layers: int, user_count: int) -> Tensor:
+        ctx.edges, ctx.layers, ctx.user_count = edges, layers, user_count
+        return polynomial(edges, nodes, layers, user_count)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         # A polynomial of a symmetric matrix is symmetric: the backward pass is the forward pass of the gradient.
-        return _polynomial(gradients[0].contiguous(), ctx.graph, ctx.layers), None, None
-
-
-def _polynomial(nodes: Tensor, graph: InteractionGraph, layers: int) -> Tensor:
-    """By Horner's rule, as a running mean: M_l = (x + l · A M_{l-1}) / (l + 1), M_0 = x."""
-    mean = nodes
-    for layer in range(1, layers + 1):
-        # In place: an interpolation is cheap, a fresh [N, d] from the operating system is not.
-        mean = _product(mean, graph, graph.weights).lerp_(nodes, 1 / (layer + 1))
-    return mean
-
-
-def _product(nodes: Tensor, graph: InteractionGraph, weights: Tensor) -> Tensor:
-    return F.embedding_bag(graph.neighbours, nodes, graph.indptr, mode="sum", per_sample_weights=weights)
-
-
-def _hetero_data(users: Tensor, items: Tensor, user_count: int, item_count: int) -> HeteroData:
-    data = HeteroData()
-    data["user"].num_nodes = user_count
-    data["item"].num_nodes = item_count
-    data["user", "interacts", "item"].edge_index = torch.stack([users, items])  # [2, E]
-    data["item", "rev_interacts", "user"].edge_index = torch.stack([items, users])
-    return data
+        return polynomial(ctx.edges, gradients[0].contiguous(), ctx.layers, ctx.user_count), None, None, None

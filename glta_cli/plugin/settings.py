@@ -54,7 +54,12 @@ class BackboneSettings(Settings):
         "so gradients may underflow",
     )
     device_map: str | None = Field(None, description="accelerate's placement over several devices, such as auto")
-    quantization: Literal["none", "8bit", "4bit"] = Field("none", description="through bitsandbytes, GPU only")
+    quantization: Literal["none", "8bit", "4bit"] = Field("none", description="through bitsandbytes; 4bit is NF4")
+    shard: bool | Literal["auto"] = Field(
+        False,
+        description="with several processes each holds a part of every layer's weights, gathered a layer at a time "
+        "(FSDP2); auto: where the weights would fill a device",
+    )
     gradient_checkpointing: bool = Field(False, description="recompute activations to save memory")
     lora: LoraSettings | None = Field(None, description="adapters to train in stage 3; null keeps the model frozen")
     options: dict[str, Any] = Field({}, description="the backbone's own settings")

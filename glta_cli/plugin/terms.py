@@ -25,6 +25,25 @@ class LinearTerm:
 
 
 @dataclass(frozen=True, eq=False)
+class LowRankTerm:
+    """Scores are a user's history times item-item weights of low rank: score[u] = X[u] (L R^T - diag(o)).
+
+    What a `LinearTerm` is, in memory of items times d instead of pairs of items.
+
+    Attributes:
+        sources: L, what an item of a history says, float32 [I, d].
+        targets: R, what is said of an item, float32 [I, d]; the same array as `sources` where both are one.
+        own: o, float32 [I]: with <L[i], R[i]> an item says nothing of itself.
+        recency: r; in X an item weighs r^n of what the interaction does, n the newer items of the same user.
+    """
+
+    sources: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    own: NDArray[np.float32]
+    recency: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
 class VectorTerm:
     """Scores are inner products: score[u] = items users[u] + bias.
 
@@ -39,4 +58,4 @@ class VectorTerm:
     bias: NDArray[np.float32] | None = None
 
 
-Term = LinearTerm | VectorTerm
+Term = LinearTerm | LowRankTerm | VectorTerm

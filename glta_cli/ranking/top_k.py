@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.progress import progress_bar
+from glta_cli.core.world import team
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 
@@ -91,19 +92,22 @@ def rank_users(
 ) -> NDArray[np.int64]:
     """The k best unseen items of each user: [n] -> [n, min(k, I)]; [0, k] of no users, who are not scored.
 
-    Where that lasts, a bar below the one of what they are ranked for counts them.
+    Where that lasts, a bar below the one of what they are ranked for counts them. Processes that work together rank a
+    part of the users each, in the same batches, and get the lists of all.
 
     Raises:
         InterruptedRunError: SIGINT or SIGTERM arrived; what was ranked is lost.
     """
     if len(users) == 0:
         return np.empty((0, k), dtype=np.int64)
-    ranked = []
+    us = team()
+    own = users[us.share(len(users), batch_size)]
+    ranked = [np.empty((0, k), dtype=np.int64)] if len(own) == 0 else []
     with progress_bar(len(users), description, "users", within_another=True, step="this batch of users") as bar:
-        for start in range(0, len(users), batch_size):
-            batch = users[start : start + batch_size]
+        for start in range(0, len(own), batch_size):
+            batch = own[start : start + batch_size]
             scores = score(batch)
             mask_seen(scores, batch, *seen)
             ranked.append(top_k(scores, k))
-            bar.update(len(batch))
-    return np.concatenate(ranked)
+            bar.update(len(batch) * us.size)
+    return us.joined(np.concatenate(ranked))

@@ -100,6 +100,10 @@ class TrainingSettings(Settings):
     decay: Literal["none", "cosine"] = Field("none", description="of the learning rate, to zero at the last epoch")
     weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW)")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm")
+    moments: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="what the optimizer keeps of each number it trains: two of this width; bfloat16 halves them",
+    )
     validate_every: int = Field(1, ge=1, le=MOST_COUNT, description="epochs between validations")
     patience: int = Field(5, ge=1, le=MOST_COUNT, description="validations without a better metric before stopping")
     checkpoint_seconds: float = Field(120.0, ge=0, description="least time between two saved states")
@@ -177,7 +181,9 @@ class TextSettings(Settings):
         "pretrained", description="of whichever reads item texts; random is the control: the same reader, untrained"
     )
     tokens: int = Field(48, ge=4, le=MOST_COUNT, description="an item's text is cut to this many tokens")
-    dimensions: int = Field(256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening")
+    dimensions: int = Field(
+        256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening, a quarter of the texts at most"
+    )
     batch_size: int = Field(
         16, ge=1, le=MOST_COUNT, description="longest texts a forward pass; of shorter ones as many tokens"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -64,11 +64,13 @@ class Ranked:
         items: int64 [n], the best first; fewer than asked for where no more are left.
         scores: float32 [n].
         by_popularity: whether the row had the same score for every item, and popularity ranked in its place.
+        by_liking: whether the row had, and what counts beside it ranked alone.
     """
 
     items: NDArray[np.int64]
     scores: NDArray[np.float32]
     by_popularity: bool = False
+    by_liking: bool = False
 
 
 def best_of(
@@ -89,6 +91,7 @@ def best_of(
             rank by the order of the catalogue; None leaves such a row as it is.
     """
     scores = score(users)  # [B, I]
+    untold = [] if choice.liking is None else _scored_alike(scores)
     if choice.liking is not None:
         weights = np.tile(np.array([1, choice.liking_weight], dtype=np.float32), (len(users), 1))  # [B, 2]
         scores = fuse_terms([scores, np.broadcast_to(choice.liking, scores.shape)], weights)
@@ -102,7 +105,7 @@ def best_of(
     ranked = top_k(scores, k if diversity is None else candidates_for(k))  # [B, k], or more to choose from
     kept = np.take_along_axis(scores, ranked, axis=1)
     best = [
-        Ranked(items[found], values[found], place in unknown)
+        Ranked(items[found], values[found], place in unknown, place in untold and place not in unknown)
         for place, (items, values, found) in enumerate(zip(ranked, kept, kept > -np.inf, strict=True))
     ]
     return best if diversity is None else [_diverse(each, k, diversity) for each in best]
@@ -120,4 +123,4 @@ def _scored_alike(scores: NDArray[np.float32]) -> list[int]:
 
 def _diverse(best: Ranked, k: int, diversity: Diversity) -> Ranked:
     places = diversity.places(best.items, best.scores, k)
-    return Ranked(best.items[places], best.scores[places], best.by_popularity)
+    return replace(best, items=best.items[places], scores=best.scores[places])

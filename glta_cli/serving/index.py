@@ -22,7 +22,7 @@ from glta_cli.recipe.fused_terms import ENCODER, ENCODER_AND_LANGUAGE, LANGUAGE,
 from glta_cli.serving.diversity import Audiences, vector_similarities
 from glta_cli.serving.language_scores import LanguageScores as LanguageScores
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
-from glta_cli.serving.linear_term import ItemWeights, item_weights, linear_scorer
+from glta_cli.serving.linear_term import AnyWeights, item_weights, linear_scorer
 from glta_cli.serving.mapped_tensors import tensors_in
 from glta_cli.serving.served_row import POPULARITY, ServedRow, served_row
 from glta_cli.serving.string_column import StringColumn
@@ -202,7 +202,7 @@ class Index:
             return tensors["graph_users"][:, None], tensors["graph_items"], None
         return tensors["rows"], tensors["items"], tensors["bias"]
 
-    def item_weights(self) -> tuple[ItemWeights, float]:
+    def item_weights(self) -> tuple[AnyWeights, float]:
         """The linear term's weights, and what each newer item makes an older one weigh.
 
         Raises:
@@ -211,7 +211,7 @@ class Index:
         return self._item_weights
 
     @cached_property
-    def _item_weights(self) -> tuple[ItemWeights, float]:
+    def _item_weights(self) -> tuple[AnyWeights, float]:
         # Once for all that is asked of this index: of a copied folder every byte is hashed.
         path = self.artefact.mapped_file(LINEAR_FILE)
         weights, items = item_weights(path), self.history.item_count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from glta_cli.core.tensors import damaged, write_tensors
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
-from glta_cli.plugin.terms import LinearTerm
+from glta_cli.plugin.terms import LinearTerm, LowRankTerm
+from glta_cli.serving.item_factors import ItemFactors
 from glta_cli.serving.mapped_tensors import tensors_in
 from glta_cli.workspace.artefact import Artefact
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 LINEAR: Final = "linear.safetensors"
 """Of the stage that chooses the linear term, and of an index it takes part in. It holds `weights`, float32 [I, I]; or
-the rows of a sparse matrix: `indptr` int64 [I + 1], `columns` int32 or int64 [n], `values` float32 [n]."""
+the rows of a sparse matrix: `indptr` int64 [I + 1], `columns` int32 or int64 [n], `values` float32 [n]; or those of low
+rank: `sources` float32 [I, d], `own` float32 [I] and, where they differ from the sources, `targets` float32 [I, d]."""
 
-DENSE, SPARSE = {"weights"}, {"indptr", "columns", "values"}
+DENSE, SPARSE, LOW_RANK = {"weights"}, {"indptr", "columns", "values"}, {"sources", "own"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class ItemWeights:
         assert self.indptr is not None
         return len(self.indptr) - 1
 
-    @property
+    @cached_property
     def matrix(self) -> NDArray[np.float32] | csr_array:
         """B for many users at once; scipy is imported where it is sparse."""
         if self.dense is not None:
@@ -58,6 +60,11 @@ class ItemWeights:
         indptr, columns, values = self._rows
         shape = (self.item_count, self.item_count)
         return csr_array((values, columns.astype(np.int64, copy=False), indptr), shape=shape)
+
+    def scores(self, histories: csr_array) -> NDArray[np.float32]:
+        """Rows of histories [B, I] times B: [B, I]."""
+        scores = histories @ self.matrix
+        return scores if isinstance(scores, np.ndarray) else scores.toarray()
 
     def weighted_sum(self, items: NDArray[np.int64], shares: NDArray[np.float32]) -> NDArray[np.float32]:
         """The rows of some items [n], each times its share [n], added up: [I].
@@ -89,7 +96,10 @@ class ItemWeights:
         return self.indptr, self.columns, self.values
 
 
-def item_weights(path: Path) -> ItemWeights:
+AnyWeights = ItemWeights | ItemFactors
+
+
+def item_weights(path: Path) -> AnyWeights:
     """The weights of a file, mapped into memory; raises `GltaError` where it is damaged."""
     tensors = tensors_in(path)
     if tensors.keys() >= DENSE:
@@ -97,6 +107,8 @@ def item_weights(path: Path) -> ItemWeights:
         if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
             raise damaged(path, f"item-item weights of shape {list(weights.shape)}")
         return ItemWeights(dense=weights)
+    if tensors.keys() >= LOW_RANK:
+        return _item_factors(path, tensors)
     if not tensors.keys() >= SPARSE:
         raise damaged(path, "neither item-item weights nor the rows of such")
     found = ItemWeights(None, tensors["indptr"], tensors["columns"], tensors["values"])
@@ -105,21 +117,46 @@ def item_weights(path: Path) -> ItemWeights:
     return found
 
 
-def read_linear_term(artefact: Artefact) -> LinearTerm:
+def _item_factors(path: Path, tensors: dict[str, NDArray[Any]]) -> ItemFactors:
+    sources, own = tensors["sources"], tensors["own"]
+    targets = tensors.get("targets", sources)
+    if sources.ndim != 2 or targets.shape != sources.shape or own.shape != sources.shape[:1]:
+        shapes = " and ".join(str(list(each.shape)) for each in (sources, targets, own))
+        raise damaged(path, f"item-item weights of low rank of shapes {shapes}")
+    return ItemFactors(sources, targets, own)
+
+
+def read_linear_term(artefact: Artefact) -> LinearTerm | LowRankTerm:
     """The linear term an artefact holds, mapped into memory: of stage `fit-linear`, or of an index.
 
     Raises:
         GltaError: the file is missing, damaged, or was changed after it was published.
     """
-    return LinearTerm(item_weights(artefact.mapped_file(LINEAR)).matrix, float(artefact.details["recency"]))
+    weights, recency = item_weights(artefact.mapped_file(LINEAR)), float(artefact.details["recency"])
+    if isinstance(weights, ItemFactors):
+        return LowRankTerm(weights.sources, weights.targets, weights.own, recency)
+    return LinearTerm(weights.matrix, recency)
 
 
-def write_linear_term(folder: Path, term: LinearTerm) -> None:
+def weights_of(term: LinearTerm | LowRankTerm) -> AnyWeights:
+    """The weights of a term, as those that lie in a file."""
+    if isinstance(term, LowRankTerm):
+        return ItemFactors(term.sources, term.targets, term.own)
+    weights = term.weights
+    if isinstance(weights, np.ndarray):
+        return ItemWeights(weights)
+    return ItemWeights(None, weights.indptr, weights.indices, weights.data)
+
+
+def write_linear_term(folder: Path, term: LinearTerm | LowRankTerm) -> None:
     """Write the weights of a term into a folder; its recency is the manifest's to keep.
 
     Raises:
         OSError: it cannot be written.
     """
+    if isinstance(term, LowRankTerm):
+        write_tensors(folder / LINEAR, _tensors_of_factors(term))
+        return
     weights: Any = term.weights
     if isinstance(weights, np.ndarray):
         tensors = {"weights": np.ascontiguousarray(weights, dtype=np.float32)}
@@ -133,12 +170,20 @@ def write_linear_term(folder: Path, term: LinearTerm) -> None:
     write_tensors(folder / LINEAR, tensors)
 
 
-def linear_scorer(weights: ItemWeights, recency: float, histories: Interactions) -> Scorer:
+def _tensors_of_factors(term: LowRankTerm) -> dict[str, NDArray[Any]]:
+    parts = {"sources": term.sources, "own": term.own}
+    if term.targets is not term.sources:
+        parts["targets"] = term.targets
+    return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in parts.items()}
+
+
+def linear_scorer(weights: AnyWeights, recency: float, histories: Interactions) -> Scorer:
     """Scores of each user's history times B: users [B] -> [B, I].
 
-    One user's are added up by numpy alone; those of a block are the product of a sparse matrix with B.
+    One user's are added up by numpy alone; those of a block are the product of a sparse matrix with B, or with its
+    factors.
     """
-    matrices = cache(lambda: (history_matrix(histories, recency), weights.matrix))
+    met_by_all = cache(lambda: history_matrix(histories, recency))
 
     def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
         if len(users) == 1:
@@ -147,9 +192,7 @@ def linear_scorer(weights: ItemWeights, recency: float, histories: Interactions)
             weight = None if histories.weights is None else histories.weights[part]
             newer = np.arange(len(items) - 1, -1, -1, dtype=np.float32)
             return weights.weighted_sum(items, _shares(weight, newer, recency))[None]
-        met, matrix = matrices()
-        scores = met[users] @ matrix
-        return scores if isinstance(scores, np.ndarray) else scores.toarray()
+        return weights.scores(met_by_all()[users])
 
     return score
 

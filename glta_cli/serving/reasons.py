@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.serving.fusion import mean_and_deviation
-from glta_cli.serving.linear_term import ItemWeights
+from glta_cli.serving.item_factors import ItemFactors
+from glta_cli.serving.linear_term import AnyWeights
 
 Contributions = NDArray[np.float32]
 """What each of H items of a history does to each of K scores, [H, K]; what pulls a score down is negative."""
@@ -26,7 +27,11 @@ Contributions = NDArray[np.float32]
 EXACT: Final = "exact"
 """The parts of a term add up to its score."""
 LEFT_OUT: Final = "left out"
-"""Each part is what the score loses without that item."""
+"""Each part is what the score loses without that item: the score of somebody new who met the same.
+
+A user's own vector was trained, and nothing trains it again without one item; the vector that follows from a history
+is there for any. What it does not account for of a user's score is in the rest.
+"""
 WHOLE: Final = "whole"
 """The term is not taken apart."""
 WISH: Final = "wish"
@@ -150,7 +155,7 @@ def standardised(shares: Sequence[Share], scores: Sequence[NDArray[np.float32]])
 
 
 def linear_contributions(
-    weights: ItemWeights, items: NDArray[np.int64], shares: NDArray[np.float32], targets: NDArray[np.int64]
+    weights: AnyWeights, items: NDArray[np.int64], shares: NDArray[np.float32], targets: NDArray[np.int64]
 ) -> Contributions:
     """share_h·B[h, i] for each item h of a history and each target i: they add up to the linear scores.
 
@@ -159,6 +164,8 @@ def linear_contributions(
         shares: what each counts for, [H], as `linear_term.shares_in` has them.
         targets: [K], each once.
     """
+    if isinstance(weights, ItemFactors):
+        return weights.contributions(items, shares, targets)
     if weights.dense is not None:
         found: Contributions = weights.dense[items[:, None], targets] * shares[:, None]
         return found

@@ -59,7 +59,8 @@ def recommend(artefact: Artefact, user: str, k: int, asked: AskedRun | None = No
         `{"user", "row", "terms": {row: share}, "answered_by", "history": [{"item", "title"}], "recommendations":
         [{"rank", "item", "title", "score"}]}`; `row` is what validation found best, `terms` those it is made of with
         their shares for this user, `answered_by` the same in words; the history's latest item first, at most ten.
-        Where the row has the same score for every item, popularity ranks in its place, and `remarks` says so.
+        Where the row has the same score for every item, popularity ranks in its place, or a wish alone, and `remarks`
+        says so.
 
     Raises:
         InputError: the user is unknown, or k is less than 1.
@@ -194,11 +195,13 @@ def _answer(
         return {"item": index.item_ids[item], "title": index.titles[item]}
 
     by = _by(row, found)
+    # Of somebody without a history it is what was asked for.
+    wished_alone = found.by_liking and len(met) > 0
     return {
         "row": by.name,
         "terms": by.of_length(length),
         "answered_by": by.sentence(),
-        **({"remarks": [_unknown(index, row, met)]} if found.by_popularity else {}),
+        **({"remarks": [_unknown(index, row, met, found)]} if found.by_popularity or wished_alone else {}),
         "history": [shown(item) for item in met[::-1][:RECENT_ITEMS]],
         "recommendations": [
             {
@@ -212,13 +215,14 @@ def _answer(
     }
 
 
-def _unknown(index: Index, row: ServedRow, met: NDArray[np.int64]) -> str:
+def _unknown(index: Index, row: ServedRow, met: NDArray[np.int64], found: Ranked) -> str:
     """What is said where a row has the same score for every item."""
     ids = [visible(index.item_ids[item]) for item in dict.fromkeys(met[::-1].tolist())]
     named = ", ".join(ids[:NAMED_UNKNOWN])
     more = f" and {counted(len(ids) - NAMED_UNKNOWN, 'other item')}" if len(ids) > NAMED_UNKNOWN else ""
     what = f"{agreeing(len(ids), 'item', 'items')} {named}{more}" if ids else "this person"
-    return f"nothing is known to {row.name} of {what}: ranked by popularity"
+    ranked_by = "popularity" if found.by_popularity else "the wish alone"
+    return f"nothing is known to {row.name} of {what}: ranked by {ranked_by}"
 
 
 def position_of(index: Index, user: str, asked: AskedRun | None = None) -> int:

@@ -24,6 +24,9 @@ WAY_OF_TERM: Final = {ENCODER: GRAPH, LANGUAGE: TEXT, LINEAR: LINEAR}
 COSINE: Final = "cosine"
 WEIGHT: Final = "weight"
 
+TEXTS_ROW: Final = "item texts"
+"""What the scores of the way by text come from."""
+
 TEXTS_STAGE: Final = "encode-items"
 TEXT_VECTORS: Final = "vectors.safetensors"
 """Of that stage, with the tensor `vectors`, float32 [I, D]; `stages/` writes it, which is below this package."""
@@ -48,7 +51,9 @@ class Similar:
     scores: NDArray[np.float32]
 
 
-def similar_items(index: Index, item: int, k: int, way: str | None = None) -> Similar:
+def similar_items(
+    index: Index, item: int, k: int, way: str | None = None, allowed: NDArray[np.bool_] | None = None
+) -> Similar:
     """The k items most like an item, but for itself and what is in nobody's answers.
 
     By vectors that is the largest cosine. By the linear term B it is the largest weight B[item, j]: what having met the
@@ -57,6 +62,7 @@ def similar_items(index: Index, item: int, k: int, way: str | None = None) -> Si
     Args:
         item: its position.
         way: graph, text or linear; None takes `usual_way`.
+        allowed: which items may stand in the list, [I]; None for all.
 
     Raises:
         InputError: there is no such way, the index has nothing of the kind, or nothing of this item.
@@ -65,12 +71,52 @@ def similar_items(index: Index, item: int, k: int, way: str | None = None) -> Si
     chosen = usual_way(index) if way is None else _checked(index, way)
     scores, row = _scores(index, item, chosen)
     scores[item] = -np.inf
-    scores[index.delisted] = -np.inf
     if chosen == LINEAR:
         scores[scores <= 0] = -np.inf
-    best = top_k(scores[None], k)[0]
-    best = best[np.isfinite(scores[best])]
+    best = nearest(index, scores, k, allowed)
     return Similar(chosen, WEIGHT if chosen == LINEAR else COSINE, row, best, scores[best])
+
+
+def nearest(
+    index: Index, scores: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """The k items of the highest scores [I], which may be minus infinity for none; int64 [n]. Writes to the scores."""
+    scores[index.delisted] = -np.inf
+    if allowed is not None:
+        scores[~allowed] = -np.inf
+    best = top_k(scores[None], k)[0]
+    return best[np.isfinite(scores[best])]
+
+
+def why_nothing_is_like(index: Index, item: int) -> str:
+    """Of an item that the linear term has no weight of above zero: that it has none, why, and what else knows of it."""
+    why = "" if index.popularity()[item] else ", which nobody has met"
+    others = _ways_that_know(index, item)
+    hint = f"it can be asked by {' or '.join(others)}" if others else "nothing else the run holds knows of it either"
+    return f"{index.row.rows[LINEAR]} has no weight above zero of {_named(index, item)}{why}: {hint}"
+
+
+def is_the_mean(index: Index, item: int) -> bool:
+    """Whether the encoder's vector of an item is the mean of the others': nobody met it, and no text foretells it."""
+    return not index.popularity()[item] and TEXTS_STAGE not in index.artefact.manifest["inputs"]
+
+
+def _ways_that_know(index: Index, item: int, *, but: str = LINEAR) -> list[str]:
+    """By which other ways items are like this one."""
+    return [way for way in ways_held(index) if way != but and _knows(index, item, way)]
+
+
+def _knows(index: Index, item: int, way: str) -> bool:
+    """Whether something is known of an item in one way: a weight above zero, or a vector of its own."""
+    if way == LINEAR:
+        weights, _ = index.item_weights()
+        own = weights.weighted_sum(np.array([item]), np.ones(1, dtype=np.float32))
+        own[item] = 0
+        return bool((own > 0).any())
+    if way == GRAPH:
+        return not is_the_mean(index, item) and bool(index.graph_vectors()[1][:, item].any())
+    texts = _texts(index)
+    return texts is not None and item < len(texts) and bool(texts[item].any())
 
 
 def usual_way(index: Index) -> str:
@@ -106,12 +152,26 @@ def _checked(index: Index, way: str) -> str:
         return way
     if not held:
         raise _nothing(index)
-    what = {GRAPH: "vectors of the graph", TEXT: "vectors of item texts", LINEAR: "linear term"}[way]
-    raise InputError(
-        f"the run holds no {what}",
-        location="by",
-        hint=f"it can be asked by {' or '.join(held)}",
-    )
+    asked_by = f"it can be asked by {' or '.join(held)}"
+    if way != TEXT:
+        what = "vectors of the graph" if way == GRAPH else "linear term"
+        raise InputError(f"the run holds no {what}", location="by", hint=asked_by)
+    raise no_texts(index, asked_by)
+
+
+def no_texts(index: Index, instead: str) -> InputError:
+    """The error of a run without vectors of item texts: whether there are texts, and what to do.
+
+    Args:
+        instead: what can be asked of it as it is.
+    """
+    prepared = Artefact(index.artefact.parent("prepare"))
+    there = (prepared.path / MANIFEST).is_file() and prepared.manifest["details"].get("has_text")
+    if there:
+        problem, hint = "this run reads no item texts", "--set text.backbone=minilm has them read, in a run of its own"
+    else:
+        problem, hint = "nothing is written about the items of this run", "name a file of items with their texts"
+    return InputError(problem, location="by", hint=f"{instead}; {hint}")
 
 
 def _nothing(index: Index) -> InputError:
@@ -128,7 +188,7 @@ def _scores(index: Index, item: int, way: str) -> tuple[NDArray[np.float32], str
         own = weights.weighted_sum(np.array([item]), np.ones(1, dtype=np.float32))
         return own, index.row.rows[LINEAR]
     if way == GRAPH:
-        return _cosines(index.graph_vectors()[1], item, _named(index, item), "of the graph"), index.encoder
+        return _cosines(index, index.graph_vectors()[1], item, way), index.encoder
     texts = _texts(index)
     assert texts is not None
     count = len(index.item_ids)
@@ -139,15 +199,18 @@ def _scores(index: Index, item: int, way: str) -> tuple[NDArray[np.float32], str
             hint="glta update --train reads it; by graph or linear it is known",
         )
     scores = np.full(count, -np.inf, dtype=np.float32)
-    scores[: len(texts)] = _cosines(texts.T, item, _named(index, item), "of its text")
-    return scores, "item texts"
+    scores[: len(texts)] = _cosines(index, texts.T, item, way)
+    return scores, TEXTS_ROW
 
 
-def _cosines(columns: NDArray[np.float32], item: int, name: str, of_what: str) -> NDArray[np.float32]:
+def _cosines(index: Index, columns: NDArray[np.float32], item: int, way: str) -> NDArray[np.float32]:
     """Cosines of one column of [D, I] with all of them: [I]; of a column of zeros 0."""
     lengths = np.sqrt(np.einsum("di,di->i", columns, columns))  # [I]
     if not lengths[item]:
-        raise InputError(f"its vector {of_what} is zero: nothing is known of it", location=name)
+        problem = f"its vector {'of the graph' if way == GRAPH else 'of its text'} is zero: nothing is known of it"
+        others = _ways_that_know(index, item, but=way)
+        hint = f"it can be asked by {' or '.join(others)}" if others else None
+        raise InputError(problem, location=_named(index, item), hint=hint)
     products: NDArray[np.float32] = columns[:, item] @ columns  # [I]
     return np.divide(products, lengths * lengths[item], out=np.zeros_like(products), where=lengths > 0)
 

@@ -15,7 +15,7 @@ from glta_cli.recipe.selection import tokens_take_texts
 from glta_cli.recipe.text_switches import asks_for
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
-from glta_cli.stages.stage import TIMING, ModelStage, dealt_texts, details_of
+from glta_cli.stages.stage import ModelStage, dealt_texts, details_of, trained
 from glta_cli.stages.texts import require_text
 from glta_cli.stages.warm_start import earlier, start_model
 from glta_cli.training.loop import train
@@ -26,6 +26,7 @@ class Align(ModelStage):
 
     name = "align"
     inputs = ("prepare", "pretrain-graph", "encode-items")
+    shared = True
     shortening = ("align.most_items", "align.description_tokens")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
@@ -44,7 +45,7 @@ class Align(ModelStage):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
-            "align": recipe.align.model_dump(mode="json", exclude=TIMING),
+            "align": trained(recipe.align),
             "backbone": frozen_backbone_settings(recipe),
             "prompts": {"system": recipe.prompts.system, "alignment": recipe.prompts.alignment},
             "head": recipe.finetune.head,

@@ -14,6 +14,9 @@ from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options
 
+# Settings that say where weights and activations lie, and change nothing that is computed.
+MEMORY_ALONE = ("gradient_checkpointing", "device_map", "shard")
+
 
 def backbone_of(recipe: Recipe) -> Backbone:
     """The recipe's backbone, constructed but not loaded."""
@@ -24,7 +27,7 @@ def backbone_of(recipe: Recipe) -> Backbone:
 
 def frozen_backbone_settings(recipe: Recipe) -> dict[str, Any]:
     """The backbone without its adapters, which only stage 3 trains, and without what only saves memory."""
-    settings = recipe.backbone.model_dump(mode="json", exclude={"lora", "gradient_checkpointing", "device_map"})
+    settings = recipe.backbone.model_dump(mode="json", exclude={"lora", *MEMORY_ALONE})
     return settings | {"plugin": component_identity(installed().find("backbone", recipe.backbone.name))}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.core.errors import GltaError
-from glta_cli.plugin import LinearTerm, Term, VectorTerm
+from glta_cli.plugin import LinearTerm, LowRankTerm, Term, VectorTerm
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 
@@ -103,13 +103,19 @@ def _term_problem(term: Any, users: int, items: int) -> str | None:
         shapes: dict[str, tuple[Any, tuple[int, ...]]] = {"weights": (term.weights, (items, items))}
         if not 0 < term.recency <= 1:
             return f"its recency is {term.recency}, not above 0 and at most 1"
+    elif isinstance(term, LowRankTerm):
+        size = int(np.shape(term.targets)[-1]) if np.ndim(term.targets) else 0
+        shapes = {"sources": (term.sources, (items, size)), "targets": (term.targets, (items, size))}
+        shapes["own"] = (term.own, (items,))
+        if not 0 < term.recency <= 1:
+            return f"its recency is {term.recency}, not above 0 and at most 1"
     elif isinstance(term, VectorTerm):
         size = int(np.shape(term.items)[-1]) if np.ndim(term.items) else 0
         shapes = {"users": (term.users, (users, size)), "items": (term.items, (items, size))}
         if term.bias is not None:
             shapes["bias"] = (term.bias, (items,))
     else:
-        return f"it is a {type(term).__name__}, not a LinearTerm or a VectorTerm"
+        return f"it is a {type(term).__name__}, not a LinearTerm, a LowRankTerm or a VectorTerm"
     for part, (array, shape) in shapes.items():
         found = tuple(getattr(array, "shape", ()))
         if found != shape:

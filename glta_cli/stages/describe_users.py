@@ -25,6 +25,7 @@ class DescribeUsers(Stage):
 
     name = "describe-users"
     inputs = ("prepare", "pretrain-graph")
+    shared = True
     writes_words = True
     selects = False
     shortening = ("interests.items", "interests.description_tokens", "interests.new_tokens")

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glta_cli.core.counts import counted
 from glta_cli.core.tensors import read_arrays, write_tensors
+from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.prompt_lengths import longest_text
 from glta_cli.language.text_vectors import text_vectors
-from glta_cli.language.whitening import Whitening
+from glta_cli.language.whitening import Whitening, most_directions
 from glta_cli.recipe.schema import GraphSettings, Recipe
 from glta_cli.recipe.selection import (
     encoder_needs_text_vectors,
@@ -37,6 +39,7 @@ class EncodeItems(Stage):
 
     name = "encode-items"
     inputs = ("prepare",)
+    shared = True
     selects = False
     shortening = ("text.tokens",)
 
@@ -69,6 +72,11 @@ class EncodeItems(Stage):
             **dealt_texts(recipe),
         }
 
+    def settings_on(self, recipe: Recipe, prepared: PreparedDataset) -> dict[str, Any]:
+        """With the directions that a small catalogue leaves; what was published of larger ones stays found."""
+        settings, most = self.settings(recipe), most_directions(recipe.text.dimensions, texts_to_learn(prepared))
+        return settings if most == recipe.text.dimensions else {**settings, "directions": most}
+
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
         return longest_text(tokenizer, lambda: prepared.texts, recipe.text.tokens, most)
 
@@ -86,8 +94,23 @@ class EncodeItems(Stage):
 
 def own_whitening(context: StageContext, plain: NDArray[np.float32]) -> Whitening:
     """Found on the vectors of all item texts, [I, h], but those of items that are hidden from what is learnt."""
+    dimensions, texts = context.recipe.text.dimensions, texts_to_learn(context.prepared)
+    most = most_directions(dimensions, texts)
+    if most < min(dimensions, plain.shape[1]):
+        kept = counted(most, "principal direction is", "principal directions are")
+        say(f"  of {counted(texts, 'item text')} {kept} kept (text.dimensions={dimensions})")
+    return Whitening.of(_of_learnt(context, plain), most)
+
+
+def _of_learnt(context: StageContext, plain: NDArray[np.float32]) -> NDArray[np.float32]:
     learnt = context.prepared.items_to_learn
-    return Whitening.of(plain if learnt is None else plain[learnt], context.recipe.text.dimensions)
+    return plain if learnt is None else plain[learnt]
+
+
+def texts_to_learn(prepared: PreparedDataset) -> int:
+    """How many item texts a whitening is found on."""
+    learnt = prepared.items_to_learn
+    return prepared.item_count if learnt is None else len(learnt)
 
 
 def plain_text_vectors(
@@ -116,8 +139,10 @@ def whitening_now(context: StageContext) -> Whitening:
     artefact = context.artefacts["encode-items"]
     if artefact.has(WHITENING):
         return published_whitening(artefact)
-    before = plain_text_vectors(context, context.texts)
-    return own_whitening(context, before).turned_to(before, context.text_vectors())
+    before, published = plain_text_vectors(context, context.texts), context.text_vectors()
+    # As many directions as were kept then, however small the catalogue.
+    found = Whitening.of(_of_learnt(context, before), published.shape[1])
+    return found.turned_to(before, published)
 
 
 def published_whitening(artefact: Artefact) -> Whitening:

@@ -18,7 +18,7 @@ from glta_cli.language.prompt_lengths import longest_user_prompt
 from glta_cli.recipe.schema import FinetuneSettings, Recipe
 from glta_cli.stages.backbone import frozen_backbone_settings
 from glta_cli.stages.context import MODEL, StageContext
-from glta_cli.stages.stage import TIMING, ModelStage, details_of
+from glta_cli.stages.stage import TIMING, ModelStage, details_of, trained
 from glta_cli.stages.warm_start import earlier, start_model
 from glta_cli.training.loop import train, trainable
 
@@ -32,6 +32,7 @@ class Finetune(ModelStage):
 
     name = "finetune"
     inputs = ("prepare", "pretrain-graph", "encode-items", "align", "describe-users")
+    shared = True
     shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
@@ -51,7 +52,7 @@ class Finetune(ModelStage):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # Readout and fusion are decided at inference, and a refit comes after it; the trained model is the same.
         decided_elsewhere = {"enabled": True, "readout": True, "fusion": True, "refit": True, **TIMING}
-        settings = recipe.finetune.model_dump(mode="json", exclude=decided_elsewhere)
+        settings = trained(recipe.finetune, decided_elsewhere)
         for name in CAME_LATER:
             # What was published before there was a choice stays found.
             if settings[name] == FinetuneSettings.model_fields[name].default:

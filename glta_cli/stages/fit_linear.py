@@ -13,11 +13,11 @@ from glta_cli.core.errors import InputError
 from glta_cli.core.files import fingerprint
 from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.plugin import LinearTerm, Term
+from glta_cli.plugin import LinearTerm, LowRankTerm, Term
 from glta_cli.ranking.selection import SELECTION_METRIC, quality_of
 from glta_cli.recipe.fused_terms import linear_names
 from glta_cli.recipe.schema import Recipe
-from glta_cli.serving.linear_term import write_linear_term
+from glta_cli.serving.linear_term import weights_of, write_linear_term
 from glta_cli.serving.term_scores import term_scorer
 from glta_cli.stages.baseline_checks import checked_term
 from glta_cli.stages.context import StageContext
@@ -31,7 +31,7 @@ from glta_cli.stages.fitted_baselines import (
     made_baseline,
     needs_text_vectors,
 )
-from glta_cli.stages.kept_weights import FLOAT, MOST_BYTES, kept_a_row, with_largest
+from glta_cli.stages.kept_weights import FLOAT, MOST_BYTES, as_kept
 from glta_cli.stages.linear_rows import (
     TERMS,
     candidates_of,
@@ -80,7 +80,7 @@ class FitLinear(Stage):
 
     def run(self, context: StageContext, state_folder: Path, folder: Path) -> dict[str, Any]:
         if context.selected is not None:
-            return _fitted_again(context, context.selected[self.name], folder)
+            return _fitted_again(context, context.selected[self.name], state_folder, folder)
         prepared = context.prepared
         rows = tried_rows(context.recipe, prepared.item_count, has_text=prepared.has_text)
         if rows.left_out:
@@ -119,13 +119,13 @@ def fitting_ground(context: StageContext) -> FittingGround:
     )
 
 
-def linear_term(term: Term, name: str) -> LinearTerm:
+def linear_term(term: Term, name: str) -> LinearTerm | LowRankTerm:
     """The term, where it is a linear one.
 
     Raises:
         InputError: it is made of vectors of users, which new interactions would leave behind.
     """
-    if isinstance(term, LinearTerm):
+    if isinstance(term, LinearTerm | LowRankTerm):
         return term
     raise InputError(
         f"the baseline '{name}' ranks by a vector of each user, not by item-item weights that any history can be "
@@ -157,40 +157,40 @@ def _trial(made: MadeBaseline, ground: FittingGround) -> Trial:
     return Trial(fitted.validation_score, fitted.artefact, fitted.was_there, seconds, fitted.chosen)
 
 
-def _as_kept(term: LinearTerm, context: StageContext, figure: float) -> tuple[LinearTerm, dict[str, Any]]:
+def _as_kept(
+    term: LinearTerm | LowRankTerm, context: StageContext, figure: float
+) -> tuple[LinearTerm | LowRankTerm, dict[str, Any]]:
     """The term as it is stored, and what that comes to on validation.
 
     Args:
         figure: NDCG@10 of the whole term.
     """
-    kept = kept_a_row(term)
+    stored, kept = as_kept(term)
     if kept is None:
         return term, {SELECTION_METRIC: figure}
-    stored = with_largest(term, kept)
     quality, known = quality_of(context.prepared), context.prepared.histories_at_validation()
     assert quality is not None, "a row was chosen on validation"
     return stored, {SELECTION_METRIC: quality(term_scorer(stored, known)), "kept": kept, WHOLE: figure}
 
 
-def _row_details(made: MadeBaseline, chosen: dict[str, Any], term: LinearTerm) -> dict[str, Any]:
+def _row_details(made: MadeBaseline, chosen: dict[str, Any], term: LinearTerm | LowRankTerm) -> dict[str, Any]:
     """Which row it is, by the settings it was fitted with and all others."""
     return {
         "row": made.name,
         "options": fitting_settings(made) | chosen,
         "settings": made.settings.model_dump(mode="json") | chosen,
         "recency": term.recency,
-        "items": term.weights.shape[0],
+        "items": weights_of(term).item_count,
     }
 
 
-def _fitted_again(context: StageContext, selected: Artefact, folder: Path) -> dict[str, Any]:
+def _fitted_again(context: StageContext, selected: Artefact, state_folder: Path, folder: Path) -> dict[str, Any]:
     """The row that was selected, with the settings it had, fitted on everything known."""
     made = made_baseline(selected.details["row"], selected.details["settings"])
     ground = fitting_ground(context)
-    learnt = learnt_now(made, ground, ground.vectors() if needs_text_vectors(made) else None)
+    learnt = learnt_now(made, ground, ground.vectors() if needs_text_vectors(made) else None, state_folder)
     baseline: Any = made.component.build(made.settings)
     term = linear_term(checked_term(baseline.term(learnt, context.train), made.name, context.train), made.name)
-    kept = kept_a_row(term)
-    stored = term if kept is None else with_largest(term, kept)
+    stored, kept = as_kept(term)
     write_linear_term(folder, stored)
     return {**_row_details(made, {}, stored), **({} if kept is None else {"kept": kept})}

@@ -31,6 +31,7 @@ from glta_cli.ranking.selection import quality_while_fitted
 from glta_cli.recipe.positioned_yaml import Key
 from glta_cli.recipe.selection import own_settings
 from glta_cli.stages.baseline_checks import checked_arrays, checked_scorer, checked_term
+from glta_cli.stages.baseline_descent import descent, epoch_quality
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
 
@@ -142,7 +143,7 @@ def fitted_on(made: MadeBaseline, ground: FittingGround) -> FittedBaseline:
         return workspace.publish(
             STAGE,
             identity,
-            partial(_fit, made, ground, vectors),
+            partial(_fit, made, ground, vectors, workspace.root / "states" / f"{STAGE}-{identity}"),
             settings=depends,
             inputs=inputs,
             seed=ground.seed,
@@ -197,14 +198,21 @@ def _learnt(artefact: Artefact) -> dict[str, NDArray[Any]]:
     return read_arrays(artefact.file(LEARNT), *artefact.details["arrays"])
 
 
-def _fit(made: MadeBaseline, ground: FittingGround, vectors: Artefact | None, folder: Path) -> dict[str, Any]:
-    arrays = learnt_now(made, ground, vectors)
+def _fit(
+    made: MadeBaseline, ground: FittingGround, vectors: Artefact | None, state_folder: Path, folder: Path
+) -> dict[str, Any]:
+    arrays = learnt_now(made, ground, vectors, state_folder)
     write_tensors(folder / LEARNT, arrays)
     return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}
 
 
-def learnt_now(made: MadeBaseline, ground: FittingGround, vectors: Artefact | None) -> dict[str, NDArray[Any]]:
+def learnt_now(
+    made: MadeBaseline, ground: FittingGround, vectors: Artefact | None, state_folder: Path
+) -> dict[str, NDArray[Any]]:
     """What a baseline learns, checked; nothing is published.
+
+    Args:
+        state_folder: where one that is trained step by step saves its states.
 
     Raises:
         GltaError: it is not named arrays.
@@ -218,6 +226,7 @@ def learnt_now(made: MadeBaseline, ground: FittingGround, vectors: Artefact | No
         device=ground.device,
         text_vectors=None if vectors is None else _read_vectors(vectors),
         quality=quality_while_fitted(prepared),
+        descend=descent(made.name, epoch_quality(prepared, ground.seed if uses_seed(made) else 0), state_folder),
     )
     # What solves for all items at once cannot be cut short.
     with stops_after(f"the fit of {made.name}", kept=f"{made.name} is fitted again, what was fitted before is kept"):

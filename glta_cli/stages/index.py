@@ -42,6 +42,7 @@ class BuildIndex(ModelStage):
         "finetune",
         FIT_LINEAR,
     )
+    shared = True
     shortening = ("finetune.context_items", "interests.new_tokens", "finetune.positions")
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:

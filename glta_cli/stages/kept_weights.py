@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from glta_cli.plugin import LinearTerm
+from glta_cli.plugin import LinearTerm, LowRankTerm
 
 # Of float32, 10,000 items: as much as an index of a hundred thousand users, read at 2 GB a second in a fifth of one.
 MOST_BYTES: Final = 400_000_000
@@ -18,6 +18,14 @@ FLOAT: Final = 4
 ENTRY: Final = 8
 # Rows that are sorted at once.
 BLOCK: Final = 256
+
+
+def as_kept(term: LinearTerm | LowRankTerm) -> tuple[LinearTerm | LowRankTerm, int | None]:
+    """A term as it is stored, and how many weights of each item that holds; None where all, as of low rank."""
+    kept = kept_a_row(term) if isinstance(term, LinearTerm) else None
+    if kept is None or not isinstance(term, LinearTerm):
+        return term, None
+    return with_largest(term, kept), kept
 
 
 def kept_a_row(term: LinearTerm) -> int | None:

@@ -15,6 +15,7 @@ from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import linear_names
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_needs_text_vectors, reads_text, require_reader, text_reader
+from glta_cli.stages.baseline_memory import bytes_to_fit
 from glta_cli.stages.fitted_baselines import (
     MadeBaseline,
     made_baseline,
@@ -30,7 +31,9 @@ SOLVED: Final = ("ease", "ease-text", "l3ae", "add-ease")
 # In a catalogue of more than so many items these are made of one solution, which is kept while they follow one another.
 SOLVED_TOGETHER: Final = ("ease", "l3ae", "add-ease")
 TOGETHER_BEYOND: Final = 10_000
-# What takes their place where they do not fit: its memory grows with the items, not with their pairs.
+# What takes their place where they do not fit: EASE at low rank, whose memory grows with the items, not their pairs.
+LOW_RANK: Final = "elsa"
+# What does where there is nothing that is solved for, or that does not fit either.
 SPARSE: Final = "item-knn"
 # While they are fitted: a Gram matrix of double precision, whose solution the next of them may find, and the weights.
 # Where they are read again while it is kept, their file is mapped too: 4 bytes more that the system takes back at will.
@@ -69,6 +72,9 @@ def possible_names(recipe: Recipe) -> tuple[str, ...]:
 def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
     """The rows to try for a catalogue of so many items.
 
+    What takes the place of others is none of `possible_names`: it is chosen by size alone, and what was published
+    before it could be is found again.
+
     Raises:
         GltaError: a row that is named needs more memory than there is.
     """
@@ -82,7 +88,7 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
                 f"{refused[0]} takes {_gigabytes(bytes_needed)} GB while it is fitted to "
                 f"{counted(item_count, 'item')}, of which {_gigabytes(free)} GB are free",
                 location=TERMS,
-                hint=f"leave it to the tool: --set {TERMS}=auto, or prepare with a larger kcore",
+                hint=f"name {_in_their_place(item_count, free)} in its place, or leave it to --set {TERMS}=auto",
             )
         return TriedRows(_those_together_first(names, item_count))
     solved = tuple(
@@ -92,7 +98,16 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
         return TriedRows(_those_together_first(solved, item_count) or (SPARSE,), _unread(recipe) if has_text else "")
     why = f"take {_gigabytes(bytes_needed)} GB while fitted to {counted(item_count, 'item')}, and "
     why += f"{_gigabytes(free)} GB are free" if short else f"hours beyond {MOST_SOLVED:,}"
-    return TriedRows((SPARSE,), f"{' and '.join(solved)} {why}: {SPARSE} in their place")
+    name = _in_their_place(item_count, free)
+    return TriedRows((name,), f"{' and '.join(solved)} {why}: {name} in their place")
+
+
+def _in_their_place(item_count: int, free: int | None) -> str:
+    """What is fitted to a catalogue in place of rows that do not fit."""
+    if not _is_installed(LOW_RANK):
+        return SPARSE
+    needed = bytes_to_fit(made_baseline(LOW_RANK, {}), 0, item_count)
+    return SPARSE if needed is not None and free is not None and needed > free else LOW_RANK
 
 
 def times_solved(names: Sequence[str], item_count: int) -> int:

@@ -1,7 +1,7 @@
 """What a recipe leaves to the machine: how deep the language model is run, and whether it writes words.
 
 Without a GPU a pass through all layers for every user, and words written about each, are hours on data for which four
-layers and no words are minutes; their rankings lie close together (recipes/README.md).
+layers and no words are minutes; their rankings lie close together (recipes/results/).
 """
 
 from __future__ import annotations

@@ -114,10 +114,8 @@ class Pipeline:
         lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
         self._tell_what_lacks_texts(lineage, prepared)
-        loaded = {
-            each.loading(self.recipe).backbone.name for each in wanted if "backbone" in each.settings(self.recipe)
-        }
-        for name in sorted(loaded):
+        loading = [each for each in wanted if "backbone" in each.settings(self.recipe)]
+        for name in sorted({each.loading(self.recipe).backbone.name for each in loading}):
             # One that cannot be imported is said before the stages that do without it have run for hours.
             installed().find("backbone", name).target()
         reading = [each for each in self._unpublished(wanted) if "backbone" in each.settings(self.recipe)]
@@ -224,7 +222,10 @@ class Pipeline:
     def text_identity(self) -> list[Any]:
         """Plain values that change with whatever the vectors of item texts depend on, but for the dataset."""
         [found] = [each for each in self._later_stages() if each.name == "encode-items"]
-        return [found.settings(self.recipe), self._weights(found.loading(self.recipe))]
+        made = self._artefacts.get(found.name)
+        settings = found.settings_on(self.recipe, self.prepared()) if made is None else dict(made.manifest["settings"])
+        settings.pop("warm_start_from", None)
+        return [settings, self._weights(found.loading(self.recipe))]
 
     def sibling(self, name: str, recipe: Recipe) -> Pipeline:
         """Another recipe on this run's prepared dataset, to be compared with it.
@@ -237,11 +238,14 @@ class Pipeline:
         self.prepared()
         other = Pipeline(self.name, recipe.model_copy(update={"loggers": {}}), self.workspace, device=self.device)
         other.named_after = (*self.named_after, name)
-        other.recorded = False
-        other._texts_told = True
-        other._artefacts["prepare"] = self._artefacts["prepare"]
+        other.take({"prepare": self._artefacts["prepare"]})
         other._weights_of_backbone = self._weights_of_backbone
         return other
+
+    def take(self, artefacts: Mapping[str, Artefact]) -> None:
+        """Go on from what another pipeline has, by stage, as no run of the workspace."""
+        self._artefacts.update(artefacts)
+        self.recorded, self._texts_told = False, True
 
     @nothing_on_stdout()
     def prepared(self) -> PreparedDataset:
@@ -318,6 +322,7 @@ class Pipeline:
 
         from glta_cli.core.terminal import say
         from glta_cli.stages.schedule import stage_begun
+        from glta_cli.stages.together import run_stage
 
         label = escape(f" ({', '.join(self.named_after)})") if self.named_after else ""
         fingerprints = {name: artefact.fingerprint for name, artefact in self._artefacts.items()}
@@ -335,7 +340,7 @@ class Pipeline:
                 return self.workspace.publish(
                     stage.name,
                     identity,
-                    partial(stage.run, context, states),
+                    partial(run_stage, stage, context, states),
                     settings=settings,
                     inputs={**inputs, **({"backbone": weights} if weights else {})},
                     seed=self.recipe.seed,
@@ -362,7 +367,7 @@ class Pipeline:
         Args:
             fingerprints: of the stages before it.
         """
-        settings = stage.settings(self.recipe)
+        settings = stage.settings_on(self.recipe, self.prepared())
         inputs = {name: fingerprints[name] for name in stage.reads(self.recipe) if name in fingerprints}
         weights = self._weights(stage.loading(self.recipe)) if "backbone" in settings else None
         start = self.starts.get(stage.name)

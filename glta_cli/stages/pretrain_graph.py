@@ -12,6 +12,7 @@ from torch import nn
 
 from glta_cli.core.tensors import read_tensors, write_tensors
 from glta_cli.core.terminal import say
+from glta_cli.core.world import team
 from glta_cli.data.splits import holdout_targets, latest_targets
 from glta_cli.graph.pretraining import Embeddings, PretrainedEncoder, pretrain
 from glta_cli.plugin.identity import component_identity
@@ -41,7 +42,7 @@ from glta_cli.stages.dependence import Dependence
 from glta_cli.stages.fold_encoders import drawn_folds, write_folds
 from glta_cli.stages.known_at_test import known_at_test
 from glta_cli.stages.propagation import encoder_on, parameters_of, propagated
-from glta_cli.stages.stage import FLOAT, TIMING, Stage, details_of, refit_details
+from glta_cli.stages.stage import FLOAT, Stage, details_of, refit_details, trained
 from glta_cli.stages.warm_start import Earlier, earlier, start_at, targets_kept
 from glta_cli.workspace.artefact import Artefact
 
@@ -56,6 +57,7 @@ class PretrainGraph(Stage):
 
     name = "pretrain-graph"
     inputs = ("prepare",)
+    shared = True
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         # An encoder without texts must not be trained again for another language model.
@@ -72,7 +74,7 @@ class PretrainGraph(Stage):
         return [] if recipe.finetune.enabled else [self._settings(recipe, recipe.graph.alignment_holdout)]
 
     def _settings(self, recipe: Recipe, targets: float) -> dict[str, Any]:
-        graph = recipe.graph.model_dump(mode="json", exclude=TIMING) | {"alignment_holdout": targets}
+        graph = trained(recipe.graph) | {"alignment_holdout": targets}
         if not recipe.graph.refit:
             # What was published before there was a choice stays found.
             del graph["refit"]
@@ -150,7 +152,10 @@ class PretrainGraph(Stage):
         alone = recipe.model_copy(update={"finetune": recipe.finetune.model_copy(update={"enabled": False})})
         inputs = {name: context.artefacts[name].fingerprint for name in self.reads(alone) if name in context.artefacts}
         made = Dependence(self, alone, self.settings(alone), inputs, None, None)
-        artefact = context.workspace.published(self.name, made.found_in(context.workspace)[0])
+        found = made.found_in(context.workspace)[0]
+        # Another command may publish it just now: the processes of this one all have it, or none.
+        there = team().broadcast(context.workspace.published(self.name, found) is not None)
+        artefact = context.workspace.published(self.name, found) if there else None
         return artefact if artefact is not None and artefact.has(FULL_PARAMETERS) else None
 
     def _without_targets(

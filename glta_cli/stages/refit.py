@@ -30,6 +30,7 @@ class Refit(Stage):
         self.name = refit_name(stage.name)
         self.inputs = self._of_refit(stage.inputs)
         self.writes_words = stage.writes_words
+        self.shared = stage.shared
         self.shortening = stage.shortening
 
     def _of_refit(self, inputs: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.recipe.schema import Recipe
+from glta_cli.plugin.settings import Settings
+from glta_cli.recipe.schema import Recipe, TrainingSettings
 from glta_cli.recipe.selection import model_takes_texts
 from glta_cli.stages.context import StageContext
 from glta_cli.training.loop import TrainingProgress
@@ -17,6 +18,18 @@ FLOAT = 4  # bytes of a float32
 
 # How often a state is saved does not change what is trained.
 TIMING: Any = {"training": {"checkpoint_seconds"}}
+# Settings of `training` that there were not yet when stages were published, which stay found.
+TRAINING_CAME_LATER = ("moments",)
+
+
+def trained(section: Settings, exclude: Any = TIMING) -> dict[str, Any]:
+    """The settings of a section with `training`, as a fingerprint has them: what came later only where it is chosen."""
+    settings = section.model_dump(mode="json", exclude=exclude)
+    training = settings["training"]
+    for name in TRAINING_CAME_LATER:
+        if training[name] == TrainingSettings.model_fields[name].default:
+            del training[name]
+    return settings
 
 
 class Stage(ABC):
@@ -27,6 +40,7 @@ class Stage(ABC):
         inputs: the stages whose artefacts it reads, whatever the recipe.
         writes_words: whether the language model has to write.
         selects: whether it chooses an epoch on validation, which a refit takes over.
+        shared: whether all processes of a command run it, each with its share of the work; else the first one does.
         shortening: keys of the recipe with which its prompts get shorter.
     """
 
@@ -34,6 +48,7 @@ class Stage(ABC):
     inputs: tuple[str, ...]
     writes_words: bool = False
     selects: ClassVar[bool] = True
+    shared: bool = False
     shortening: tuple[str, ...] = ()
 
     def needed(self, recipe: Recipe, prepared: PreparedDataset) -> bool:
@@ -54,6 +69,10 @@ class Stage(ABC):
     @abstractmethod
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """The part of the recipe the result depends on."""
+
+    def settings_on(self, recipe: Recipe, prepared: PreparedDataset) -> dict[str, Any]:
+        """Those settings, with what the size of the data makes of them: what the result is published under."""
+        return self.settings(recipe)
 
     def settings_of_more(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Settings under which more than this recipe needs was published, which serves it as well."""

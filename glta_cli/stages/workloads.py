@@ -12,6 +12,7 @@ import numpy as np
 from glta_cli.data.prepared import SplitName
 from glta_cli.graph.pretraining_work import PER_LOGIT, next_item_operations, training_operations
 from glta_cli.language.model_work import ModelWork, mean_tokens, model_work, word_tokens
+from glta_cli.language.whitening import most_directions
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.fused_terms import ENCODER_AND_LANGUAGE, LANGUAGE, terms_of
@@ -86,8 +87,9 @@ class Counted:
     @property
     def columns(self) -> int:
         """D of the head's item vectors, at most."""
-        texts = self.recipe.text.dimensions if head_takes_texts(self.recipe) and self.prepared.has_text else 0
-        return encoder_dimension(self.recipe) + texts
+        texts = most_directions(self.recipe.text.dimensions, self.prepared.item_count)
+        with_texts = head_takes_texts(self.recipe) and self.prepared.has_text
+        return encoder_dimension(self.recipe) + (texts if with_texts else 0)
 
     @property
     def user_prompt_tokens(self) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from safetensors.numpy import load, save
 
 from glta_cli.core.errors import GltaError
 from glta_cli.plugin import BaselineData, BaselineDeclaration, chosen_settings
+from glta_cli.plugin.descent import Descend, DescentPlan, DescentTask
 from glta_cli.plugin.grids import combinations
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
@@ -22,6 +25,7 @@ from glta_cli.ranking.selection import validation_quality
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.serving.term_scores import term_scorer
 from glta_cli.stages.baseline_checks import checked_arrays, checked_term, score_problem
+from glta_cli.stages.baseline_descent import descent
 from glta_cli.testing.contract import Contract, declared
 from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split, draw_text_vectors
 
@@ -98,7 +102,18 @@ class _Subject:
             device=torch.device("cpu"),
             text_vectors=draw_text_vectors(3, train.item_count) if asks else None,
             quality=validation_quality(train, validation),
+            descend=_descent(validation_quality(train, validation)),
         )
+
+
+def _descent(quality: Callable[[Scorer], float] | None) -> Descend:
+    """The loop of a fit, whose saved states nobody goes on with."""
+
+    def descend(task: DescentTask, plan: DescentPlan) -> int:
+        with TemporaryDirectory(prefix="glta-") as folder:
+            return descent("the baseline", quality, Path(folder))(task, plan)
+
+    return descend
 
 
 def _learnt(subject: _Subject) -> tuple[Any, Mapping[str, NDArray[Any]]]:
@@ -238,7 +253,7 @@ def _fold_in_promises(contract: Contract, subject: _Subject) -> None:
 def _term_promises(contract: Contract, subject: _Subject) -> None:
     baseline, learnt = _learnt(subject)
     data = subject.data()
-    with contract.promise("term(learnt, histories) is a LinearTerm or a VectorTerm that gives the scorer's scores"):
+    with contract.promise("term(learnt, histories) is a term of the API that gives the scorer's scores"):
         # Of other histories than those it was fitted on too, as an index has them.
         for histories in (data.train, data.validation):
             known = learnt
@@ -290,19 +305,24 @@ def _check_ranking(score: Scorer, data: BaselineData) -> None:
 
 
 def _given_promises(contract: Contract, subject: _Subject) -> None:
-    train, validation = subject.data().train, subject.data().validation
+    validation = subject.data().validation
     half = validation.users < USERS // 2
     some = Interactions.from_pairs(
         validation.users[half], validation.items[half], user_count=USERS, item_count=validation.item_count
     )
     none = Interactions.from_pairs([], [], user_count=USERS, item_count=validation.item_count)
     with contract.promise("fit works where many users have nothing to validate on"):
-        subject.made().fit(replace(subject.data(), validation=some, quality=validation_quality(train, some)))
+        subject.made().fit(_validated_by(subject.data(), some))
     with contract.promise("without any validation interaction fit works, or says by a GltaError what it needs"):
-        _fit_or_say(subject, replace(subject.data(), validation=none, quality=None))
+        _fit_or_say(subject, _validated_by(subject.data(), none))
     with contract.promise("without item texts fit works, or says by a GltaError that it needs them"):
         if not getattr(subject.target, "needs_text_vectors", False):  # glta evaluate refuses for it
             _fit_or_say(subject, replace(subject.data(), texts=None))
+
+
+def _validated_by(data: BaselineData, validation: Interactions) -> BaselineData:
+    quality = validation_quality(data.train, validation)
+    return replace(data, validation=validation, quality=quality, descend=_descent(quality))
 
 
 def _fit_or_say(subject: _Subject, data: BaselineData) -> None:

@@ -208,8 +208,13 @@ def _reading_promises(contract: Contract, loader: DatasetLoader, files: Mapping[
             assert again.items.collect().equals(items), "the items differ"
         assert again.dropped == raw.dropped, f"dropped: {raw.dropped}, then {again.dropped}"
         assert again.warnings == raw.warnings, f"warnings: {raw.warnings}, then {again.warnings}"
+    rows = rows.with_columns(rows[name].cast(pl.String) for name in rows.columns if _is_categorical(rows.schema[name]))
     # Parsed once for all that follows.
     return replace(raw, interactions=rows.lazy(), items=None if items is None else items.lazy())
+
+
+def _is_categorical(kind: pl.DataType) -> bool:
+    return isinstance(kind, pl.Categorical)
 
 
 def _interaction_promises(contract: Contract, raw: RawDataset) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import math
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -20,10 +21,15 @@ from glta_cli.core.errors import GltaError, InterruptedRunError
 from glta_cli.core.interruption import CONTINUE, asked_to_stop
 from glta_cli.core.progress import progress_bar
 from glta_cli.core.storage import require_room
+from glta_cli.core.streamed_tensors import Kept
 from glta_cli.core.terminal import say
+from glta_cli.core.world import team
 from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.training.best import best_of, kept
+from glta_cli.training.data_parallel import DataParallel
 from glta_cli.training.devices import pick_device as pick_device
 from glta_cli.training.generators import random_states, set_random_states
+from glta_cli.training.optimizers import adamw
 from glta_cli.training.progress import TrainingProgress
 from glta_cli.training.states import newest_state, write_state
 
@@ -81,7 +87,8 @@ def train(
     none, and leaves the module as the last one left it. Where it stopped early, or nothing was gained on `start`, as
     epoch 0 is called, a line on stderr says so.
 
-    A state saved in `state_folder` is continued; the result equals that of an uninterrupted run bit for bit.
+    A state saved in `state_folder` is continued; the result equals that of an uninterrupted run bit for bit. Processes
+    that work together share every batch (`data_parallel.py`); the first one saves, and any number of them continues.
 
     Raises:
         GltaError: the loss is not finite.
@@ -152,16 +159,19 @@ class _Loop:
             raise GltaError("nothing to train: no parameter requires a gradient")
         device = next(iter(self.parameters.values())).device
         self.accelerator = Accelerator(cpu=device.type == "cpu")
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = adamw(
             self.parameters.values(),
-            lr=settings.learning_rate,
+            learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            fused=True,
+            moments=settings.moments,
         )
-        self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self.progress = TrainingProgress()
+        self.team = team()
+        self.parallel: DataParallel | None = None
         self.steps_an_epoch = len(task.batches(0))
-        require_room(state_folder, self.bytes_of_state())
+        if self.team.first:
+            require_room(state_folder, self.bytes_of_state())
+        self.best = best_of(self.parameters, state_folder)
         self.last_loss = math.nan  # of the step before, for the progress bar
         self.started = time.monotonic()
         self.saved = time.monotonic()
@@ -181,22 +191,28 @@ class _Loop:
         self.task.module.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.learning_rate_factor()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.task.loss(batch)
-        value = float(loss.detach())
+        loss, value = self.parallel.loss(batch) if self.parallel else self.loss(batch)
         if not math.isfinite(value):
             raise GltaError(
                 f"the loss is {value} at step {self.progress.step}",
                 hint="lower training.learning_rate or set clip_norm",
             )
-        self.accelerator.backward(loss)
+        with self.team.working():
+            self.accelerator.backward(loss)
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
         self.optimizer.step()
+        # At once: a validation, and the next loss until it is known, have room where the gradients were.
+        self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         self.progress.step_in_epoch += 1
         self.progress.loss_sum += value
         self.last_loss = value
+
+    def loss(self, batch: Any) -> tuple[Tensor, float]:
+        """The loss of a batch to take the gradient of, and its value."""
+        loss = self.task.loss(batch)
+        return loss, float(loss.detach())
 
     def learning_rate_factor(self) -> float:
         """Linear warm-up, then constant or half a cosine down to zero."""
@@ -236,11 +252,11 @@ class _Loop:
         self.task.module.eval()
         try:
             with torch.no_grad():
-                return self.task.validate()
-        except InterruptedRunError:
+                # What selects an epoch is the same everywhere, to the last bit.
+                return self.team.broadcast(self.task.validate())
+        except InterruptedRunError as stopped:
             set_random_states(generators)
-            self.stop_when_asked()
-            raise
+            self.stop(signal.Signals(stopped.signal_number))
 
     def select(self, metrics: dict[str, float]) -> None:
         if metrics[self.task.metric] > self.progress.best_metric:
@@ -252,7 +268,7 @@ class _Loop:
 
     def keep_current(self) -> None:
         self.progress.best_epoch = self.progress.epoch
-        self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.best.keep(self.parameters)
 
     def figures(self) -> str:
         return self.progress.figures(self.last_loss, self.task.metric)
@@ -266,32 +282,39 @@ class _Loop:
     def restore_best(self) -> None:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(self.best[name])
+                parameter.copy_(self.best.read(name))
         self.task.module.eval()
         self.progress.seconds += time.monotonic() - self.started
 
     # ----------------------------------------------------------------------------------------- saved states
 
     def stop_when_asked(self) -> None:
-        received = asked_to_stop()
-        if received is not None:
-            self.save()
-            raise InterruptedRunError(
-                f"stopped by {received.name} after step {self.progress.step}; state saved",
-                signal_number=received,
-                hint=CONTINUE,
-            )
+        """Stop where any of the processes was asked to, all of them after the same step."""
+        number = self.team.largest(asked_to_stop() or 0)
+        if number:
+            self.stop(signal.Signals(number))
+
+    def stop(self, received: signal.Signals) -> NoReturn:
+        self.save()
+        raise InterruptedRunError(
+            f"stopped by {received.name} after step {self.progress.step}; state saved",
+            signal_number=received,
+            hint=CONTINUE,
+        )
 
     def save_when_due(self) -> None:
         if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:
             self.save()
 
     def save(self) -> None:
-        """Save parameters, their best, Adam's moments, the generators and the progress."""
-        tensors = random_states()
+        """Save parameters, their best, Adam's moments, the generators and the progress; the first process does."""
+        if not self.team.first:
+            return
+        tensors: dict[str, Tensor | Kept] = {**random_states()}
+        best = kept(self.best, self.parameters)
         for name, parameter in self.parameters.items():
             tensors[f"current.{name}"] = parameter.detach()
-            tensors[f"best.{name}"] = self.best[name]
+            tensors[f"best.{name}"] = best[name]
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{key}.{name}"] = value
         seconds = self.progress.seconds + time.monotonic() - self.started
@@ -300,16 +323,28 @@ class _Loop:
         self.saved, self.saved_step = time.monotonic(), self.progress.step
 
     def resume(self, description: str) -> None:
-        """Continue from the newest saved state that is whole, where there is one."""
-        loaded = newest_state(self.state_folder, self._read)
-        if loaded is None:
-            return
+        """Continue from the newest saved state that is whole, where there is one, with all processes there are now."""
+        # The first one reads before the others: what is damaged is set aside once.
+        found = newest_state(self.state_folder, self._read) if self.team.first else None
+        step = self.team.broadcast(None if found is None else found.progress.step)
+        if step is not None:
+            self._continue_from(found or newest_state(self.state_folder, self._read), step, description)
+        if self.team.size > 1:
+            self.parallel = DataParallel(self.task, self.parameters, self.team)
+
+    def _continue_from(self, loaded: _LoadedState | None, step: int, description: str) -> None:
+        if loaded is None or loaded.progress.step != step:
+            raise GltaError(
+                f"the state saved after step {step} is not seen by every process",
+                location=str(self.state_folder),
+                hint="all machines need the same data folder: --data-dir, on a disk they share",
+            )
         self.progress = loaded.progress
         self.saved_step = loaded.progress.step
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(loaded.tensors[f"current.{name}"])
-                self.best[name] = loaded.tensors[f"best.{name}"].to(parameter.device)
+        self.best.put({name: loaded.tensors[f"best.{name}"] for name in self.parameters})
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": loaded.moments, "param_groups": groups})
         set_random_states(loaded.tensors)

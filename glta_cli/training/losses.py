@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -85,15 +85,49 @@ def catalogue_softmax_loss(
         excluded = None if excluded is None else _placed(excluded, place)
     if sample is not None and sample < len(items):
         return _sampled_softmax_loss(queries, items, positives, bias, excluded, sample)
-    loss: Tensor = _CatalogueCrossEntropy.apply(queries, items, bias, positives, excluded)
+    return streamed_cross_entropy(queries, items, bias, positives, excluded)
+
+
+class Shards(Protocol):
+    """Several devices, each with a part of the catalogue, that work on the same rows at the same time.
+
+    Attributes:
+        widest: items of the largest part, by which all of them cut the rows into the same chunks.
+    """
+
+    widest: int
+
+    def maxima(self, values: Tensor) -> Tensor:
+        """The largest over all parts, element by element."""
+        ...
+
+    def sums(self, values: Tensor) -> Tensor:
+        """The sum over all parts, element by element."""
+        ...
+
+
+def streamed_cross_entropy(
+    queries: Tensor,
+    items: Tensor,
+    bias: Tensor | None,
+    positives: Positives,
+    excluded: Positives | None,
+    shards: Shards | None = None,
+) -> Tensor:
+    """The mean cross-entropy of `catalogue_softmax_loss`, items and pairs being those of the whole catalogue.
+
+    Args:
+        shards: where the catalogue is split: `items` and `bias` are this part's, `positives` all there are, with -1 for
+            the items of other parts, and `excluded` this part's. The loss is that of all parts; the gradient towards
+            the items is whole too, that towards the queries the share of this part's items, to be added up.
+    """
+    loss: Tensor = _CatalogueCrossEntropy.apply(queries, items, bias, positives, excluded, shards)
     return loss
 
 
 def _placed(pairs: Positives, place: Tensor) -> Positives:
     """The pairs by the places of their items [I]; those of an item that has none, -1, are left out."""
-    found = place[pairs.items]
-    kept = found >= 0
-    return Positives(pairs.rows[kept], found[kept], None if pairs.weights is None else pairs.weights[kept])
+    return _held(Positives(pairs.rows, place[pairs.items], pairs.weights))
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):
@@ -105,13 +139,21 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     With p = softmax(z), w the positives' weights, n[b] their sum over row b and P the number of all:
     ∂loss/∂z[b, j] = (n[b] p[b, j] - w[b, j]) / P.
 
+    With the catalogue in several parts, the largest logit and the sum of exponentials of a row are those of all parts.
+
     Source: Hsu et al., Liger Kernel, arXiv 2410.10989 (a fused linear cross-entropy takes its gradients in the
     forward pass).
     """
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, items: Tensor, bias: Tensor | None, positives: Positives, excluded: Positives | None
+        ctx: Any,
+        queries: Tensor,
+        items: Tensor,
+        bias: Tensor | None,
+        positives: Positives,
+        excluded: Positives | None,
+        shards: Shards | None,
     ) -> Tensor:
         ctx.dtypes = [None if given is None else given.dtype for given in (queries, items, bias)]
         # Exponentials and their sums need float32, whatever the inputs are.
@@ -123,7 +165,7 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
             for given, needed in zip((queries, items, bias), ctx.needs_input_grad, strict=False)
         )
 
-        size = max(1, CHUNK_LOGITS // max(1, len(items)))
+        size = max(1, CHUNK_LOGITS // max(1, len(items) if shards is None else shards.widest))
         buffer = items.new_empty(min(size, len(queries)), len(items))
         total = items.new_zeros(())
         nothing = Positives(*(positives.rows[:0],) * 2)
@@ -135,19 +177,20 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
             if bias is not None:
                 z += bias
             z.index_put_((gone.rows, gone.items), z.new_tensor(-math.inf))
-            scores = z[found.rows, found.items]
-            largest = z.amax(1)  # [C]
+            own = found if shards is None else _held(found)  # positives whose logits stand in z, [P of the chunk]
+            scores = z[own.rows, own.items]
+            largest = z.amax(1) if shards is None else shards.maxima(_largest(z))  # [C]
             z.sub_(largest[:, None]).exp_()
-            sums = z.sum(1)  # [C]
-            terms = (largest + sums.log())[found.rows] - scores  # [P of the chunk]
-            total += (terms if found.weights is None else terms * found.weights).sum()
+            sums = z.sum(1) if shards is None else shards.sums(z.sum(1))  # [C]
+            terms = (largest + sums.log())[own.rows] - scores
+            total += (terms if own.weights is None else terms * own.weights).sum()
 
             # What follows turns z into ∂loss/∂z, but for a factor of each row that is cheaper to put elsewhere.
             counts = torch.bincount(found.rows, found.weights, minlength=rows)  # n [C]
             factor = counts / (sums * len(positives.rows))
-            share = (sums / counts)[found.rows]
-            share = share if found.weights is None else share * found.weights
-            z.index_put_((found.rows, found.items), -share, accumulate=True)
+            share = (sums / counts)[own.rows]
+            share = share if own.weights is None else share * own.weights
+            z.index_put_((own.rows, own.items), -share, accumulate=True)
             if to_queries is not None:
                 torch.mm(z, items, out=to_queries[part]).mul_(factor[:, None])
             if to_items is not None:
@@ -155,7 +198,7 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
             if to_bias is not None:
                 to_bias.addmv_(z.T, factor)
         ctx.save_for_backward(to_queries, to_items, to_bias)
-        return total / len(positives.rows)
+        return (total if shards is None else shards.sums(total)) / len(positives.rows)
 
     @staticmethod
     @once_differentiable
@@ -164,7 +207,18 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
             None if saved is None else (saved * gradients[0]).to(dtype)
             for saved, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
-        return *shares, None, None
+        return *shares, None, None, None
+
+
+def _held(pairs: Positives) -> Positives:
+    """The pairs whose item is one of this part."""
+    kept = pairs.items >= 0
+    return Positives(pairs.rows[kept], pairs.items[kept], None if pairs.weights is None else pairs.weights[kept])
+
+
+def _largest(z: Tensor) -> Tensor:
+    """The largest logit of each row [C, I] -> [C]; of a part without an item none is larger than any."""
+    return z.amax(1) if z.shape[1] else z.new_full((len(z),), -math.inf)
 
 
 def _chunks(pairs: Positives, row_count: int, size: int) -> Iterator[Positives]:

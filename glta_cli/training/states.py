@@ -7,33 +7,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.torch import save
 from torch import Tensor
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import set_aside
 from glta_cli.core.storage import storage_errors
+from glta_cli.core.streamed_tensors import Kept, bytes_of, stream_sealed_tensors
 from glta_cli.core.temporary import temporary_beside
-from glta_cli.core.tensors import check_seal, header_of, read_tensors, unsealed, write_sealed_tensors
+from glta_cli.core.tensors import check_seal, header_of, read_tensors
 
 STATE, PREVIOUS = "state.safetensors", "previous.safetensors"
 
 Loaded = TypeVar("Loaded")
 
 
-def write_state(folder: Path, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
-    """Save a state; the one saved before stays beside it until the next.
+def write_state(folder: Path, tensors: Mapping[str, Tensor | Kept], progress: Mapping[str, Any]) -> None:
+    """Save a state, a tensor at a time; the one saved before stays beside it until the next.
 
     Raises:
         GltaError: the disk is full or broken; the state saved before is still there.
     """
-    content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     path = folder / STATE
-    with storage_errors(folder, sum(tensor.nbytes for tensor in content.values())):
+    with storage_errors(folder, bytes_of(tensors)):
         folder.mkdir(parents=True, exist_ok=True)
         written = temporary_beside(path)
         try:
-            write_sealed_tensors(written, save(content, metadata=unsealed(progress=json.dumps(progress))))
+            stream_sealed_tensors(written, tensors, progress=json.dumps(progress))
             if path.is_file():
                 # Killed after this, the training goes on from the one before, which costs it no more than its steps.
                 path.replace(folder / PREVIOUS)

@@ -148,6 +148,8 @@ class SimilarItems(ShownItem):
     by: str = Field(description="`graph`, `text` or `linear`.")
     row: str = Field(description="The row the scores come from.")
     score_is: str = Field(description="What a score is: a cosine or a weight.")
+    among: int | None = Field(default=None, description="How many items meet the conditions, where there are some.")
+    remarks: list[str] = Field(default=[], description="Sentences: why nothing is like it, and what else can be asked.")
     similar: list[RankedItem]
 
 
@@ -169,6 +171,9 @@ class Served(BaseModel):
     newest: str | None = Field(description="The day of the newest of them.")
     trained: int | None = Field(description="On how many of them the parameters were trained.")
     evaluation: list[dict[str, Any]] = Field(description="How good each row is; empty where nobody measured it.")
+    not_served: str | None = Field(
+        default=None, description="Why a sum of terms whose validation figure is better does not answer."
+    )
 
 
 class State(BaseModel):

@@ -25,4 +25,5 @@ def described(run: Run) -> dict[str, Any]:
         "answered_by": run.index.row.sentence(),
         **run.known,
         "evaluation": run.measured(),
+        "not_served": run.not_served,
     }

@@ -48,6 +48,15 @@ class LiveRun:
         """The run as of the last look."""
         return self._current
 
+    @property
+    def renewed(self) -> bool:
+        """Whether the run's file was written after the last look: something newer may be published than what answers.
+
+        False of what was looked at and cannot be opened, for then nothing takes its place soon.
+        """
+        stamp = self._stamp()
+        return stamp is not None and stamp not in (self._seen, self._told)
+
     async def follow(self, seconds: float = POLL_SECONDS) -> None:
         """Look for a newly published index every so often, without end."""
         while True:

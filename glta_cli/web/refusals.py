@@ -112,9 +112,13 @@ def _part(location: str) -> str:
     return location.lstrip("-").replace("-", "_") if location.startswith("-") else location
 
 
-def answer_to(error: GltaError, root: Path) -> Response:
+def answer_to(error: GltaError, root: Path, *, renewed: bool = False) -> Response:
     """404 for a user or an item there is not, 422 for what else is wrong with a request, 503 and 500 for what is not
     the caller's doing.
+
+    Args:
+        renewed: whether the run was published anew and what answers is about to be replaced, of which parts may be
+            gone: whoever asks again is answered.
     """
     errors = error.errors if isinstance(error, InputErrors) else [error]
     problems = [problem_of(each, root) for each in errors]
@@ -122,6 +126,8 @@ def answer_to(error: GltaError, root: Path) -> Response:
         return response(404 if problems[0].where in NOT_FOUND else 422, problems)
     if isinstance(error, BusyError):
         return response(503, problems, {"retry-after": str(RETRY_SECONDS)})
+    if renewed:
+        return response_to(busy("the run was published anew, and its index is being opened", "run"))
     _log(str(error))
     return response(500, problems)
 
@@ -172,7 +178,7 @@ def answer_about_errors(app: FastAPI, root: Path, known: Sequence[str]) -> None:
 
     @app.exception_handler(GltaError)
     async def _told(request: Request, error: GltaError) -> Response:
-        return answer_to(error, root)
+        return answer_to(error, root, renewed=request.app.state.service.live.renewed)
 
     @app.exception_handler(RequestValidationError)
     async def _shape(request: Request, error: RequestValidationError) -> Response:

@@ -15,13 +15,14 @@ from glta_cli.web.asked import (
     Asked,
     Choosing,
     FoundItems,
+    Id,
     Recommendations,
     Served,
     SimilarItems,
     State,
 )
 from glta_cli.web.described import described
-from glta_cli.web.limits import LONGEST_ID, MOST_ITEMS
+from glta_cli.web.limits import LONGEST_ID, MOST_CONDITIONS, MOST_ITEMS
 from glta_cli.web.measures import CONTENT_TYPE
 from glta_cli.web.refusals import Refusal
 from glta_cli.web.service import Service
@@ -54,7 +55,7 @@ def _may_be(*statuses: int) -> dict[int | str, dict[str, Any]]:
         408: "The request did not come in time.",
         413: "The request is too long.",
         422: "Something about the request is wrong; the body says what.",
-        503: "There is too much to do; Retry-After says when to ask again.",
+        503: "There is too much to do, or a new index is being opened; Retry-After says when to ask again.",
     }
     return {status: {"model": Refusal, "description": words[status]} for status in statuses}
 
@@ -112,9 +113,13 @@ async def similar(
     item: ItemId,
     k: Wanted = 10,
     by: Annotated[str | None, Query(max_length=LONGEST_ID, description="`graph`, `text` or `linear`.")] = None,
+    where: Annotated[
+        list[Id],
+        Query(max_length=MOST_CONDITIONS, description="Conditions on the items listed; all have to hold."),
+    ] = [],  # noqa: B006 (FastAPI copies it)
 ) -> Response:
     """The items most like one, by its id or title, never itself."""
-    return as_json(await service.from_run(lambda run: run.alike(item, k, by=by)))
+    return as_json(await service.from_run(lambda run: run.alike(item, k, by=by, where=where)))
 
 
 @answering.get("/items", summary="Items by their words", response_model=FoundItems)

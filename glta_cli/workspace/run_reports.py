@@ -118,10 +118,16 @@ def served_in_words(details: Mapping[str, Any]) -> list[str] | None:
     terms = " + ".join(str(details["terms"][term]) for term in details["served_terms"])
     found = details["validation"]
     lines = [f"{terms}, the best of {len(found)} on validation" if found else terms]
-    best, checked = details["ndcg@10"], details["cross_checked"]
-    if found and len(details["served_terms"]) == 1 and max(found.values()) > best:
-        lines.append(f"no sum of terms: {checked:.4f} on users that its weights were not chosen by")
-    return lines
+    why = why_no_sum(details)
+    return lines if why is None else [*lines, why]
+
+
+def why_no_sum(details: Mapping[str, Any]) -> str | None:
+    """Why an index answers from one term although a sum looked better, by its manifest; None where none did."""
+    found, checked = details.get("validation"), details.get("cross_checked")
+    if not found or checked is None or len(details["served_terms"]) > 1 or max(found.values()) <= details["ndcg@10"]:
+        return None
+    return f"no sum of terms: {checked:.4f} on users that its weights were not chosen by"
 
 
 def _threads(artefact: Artefact | None) -> str | None:

@@ -47,6 +47,8 @@ def found_once(model: CausalLanguageModel, kind: str, find: Callable[[CausalLang
     Raises:
         GltaError: no way gives a prompt the states it has alone.
     """
+    if model.sharded:
+        return find(model)  # by all processes together, of which none may know it from before
     path = cache_root() / "batching" / f"{_key(model, kind)}.json"
     with suppress(GltaError, OSError, KeyError, TypeError, ValueError):
         if path.is_file():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from glta_backbones.continuation import continue_greedily, keeps_all_tokens
 from glta_backbones.generation import stop_tokens
 from glta_backbones.model_limits import headless, require_causal, require_known, require_vocabulary, where
 from glta_backbones.prefix import ContextCache, PassEnded, Prefix
-from glta_backbones.transformer import load_transformer, quiet_transformers
-from glta_cli.plugin import BackboneSettings, InputError, attach_adapters
+from glta_backbones.sharding import share_layers, shares_weights
+from glta_backbones.transformer import load_transformer, meta_twin, quiet_transformers
+from glta_cli.plugin import BackboneSettings, InputError, attach_adapters, choose_dtype, exit_after
 
 
 class CausalLanguageModel:
@@ -32,9 +35,10 @@ class CausalLanguageModel:
         model: a `transformers.PreTrainedModel` with a language-model head.
         tokenizer: its tokenizer; a missing padding token becomes the end token.
         settings: adapters and gradient checkpointing.
+        sharded: the weights of the layers are shared among processes, which run each pass together.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, settings: BackboneSettings) -> None:
+    def __init__(self, model: Any, tokenizer: Any, settings: BackboneSettings, *, sharded: bool = False) -> None:
         self.config = model.config
         self.title: str = model.config.name_or_path or model.config.model_type
         self.tokenizer = tokenizer
@@ -59,9 +63,11 @@ class CausalLanguageModel:
         # How prompts go through the model; `load_causal_lm` tries out what keeps them apart.
         self.way = Way.SHARED
         self._way_of_words: Way | None = None
+        self.sharded = sharded
         # A layer that is run again in the backward pass would append to the keys and values a second time, and a
-        # sliding window or a recurrent state cannot be continued from plain keys and values.
-        self.shares: bool = not settings.gradient_checkpointing and keeps_all_tokens(model.config)
+        # sliding window or a recurrent state cannot be continued from plain keys and values. Of shared weights every
+        # process asks as often as every other: once for each batch, whatever its prompts have in common.
+        self.shares: bool = not settings.gradient_checkpointing and not sharded and keeps_all_tokens(model.config)
 
         model.requires_grad_(False)
         # Adapters are injected into `model` in place, so `_body` and `_causal` run through them too.
@@ -282,16 +288,40 @@ def load_causal_lm(
         full_depth: ignore the early exit.
 
     Raises:
-        InputError: an early exit deeper than the model; quantisation that cannot be had here.
+        InputError: an early exit deeper than the model; quantisation, or weights shared among processes, that cannot
+            be had here.
         GltaError: the folder holds no usable checkpoint, or one of a model that is not causal.
     """
     require_causal(config)
-    model = load_transformer(AutoModelForCausalLM, config, folder, settings, device, full_depth=full_depth)
+    sharded = shares_weights(settings, device, partial(_weight_bytes, config, settings, device, full_depth=full_depth))
+    if sharded:
+        # Each process keeps a part of every layer, on its device: the whole is read beside it, in `device`'s dtype.
+        dtype = str(choose_dtype(settings.dtype, device)).removeprefix("torch.")
+        settings = settings.model_copy(update={"dtype": dtype})
+    place = torch.device("cpu") if sharded else device
+    model = load_transformer(AutoModelForCausalLM, config, folder, settings, place, full_depth=full_depth)
     with quiet_transformers():
-        language_model = CausalLanguageModel(model, tokenizer, settings)
+        language_model = CausalLanguageModel(model, tokenizer, settings, sharded=sharded)
+        if sharded:
+            share_layers(model, device)
         require_numbers(language_model)
         language_model.way = found_once(language_model, "states", way_of_states)
+    if sharded and language_model.way is Way.APART:
+        raise InputError(
+            "padding changes this model's states, so that processes would run it unequally often",
+            location="backbone.shard",
+            hint="--set backbone.shard=false, or a model of another family, such as llama or qwen2",
+        )
     return language_model
+
+
+def _weight_bytes(config: Any, settings: BackboneSettings, device: torch.device, *, full_depth: bool) -> int:
+    """Of the model as it is loaded, counted without memory for it."""
+    config = copy.deepcopy(config)
+    if settings.layers is not None and not full_depth:
+        exit_after(config, settings.layers)
+    twin = meta_twin(config, choose_dtype(settings.dtype, device), AutoModelForCausalLM)
+    return sum(each.numel() * each.element_size() for each in twin.parameters())
 
 
 def _checkpoint_gradients(model: Any) -> None:

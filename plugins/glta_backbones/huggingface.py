@@ -15,6 +15,7 @@ from glta_backbones.byte_tokenizer import byte_tokenizer
 from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm
 from glta_backbones.hub import fetch
 from glta_backbones.model_limits import headless, require_causal, require_positions, require_vocabulary
+from glta_backbones.quantization import require_packer
 from glta_backbones.refusals import foreign_code, reason
 from glta_backbones.settings import HuggingFaceOptions
 from glta_backbones.transformer import Fit, checkpoint_fit, meta_twin, quiet_transformers
@@ -84,8 +85,10 @@ class HuggingFace:
         """As far as configuration, tokenizer and the headers of the weights tell.
 
         Raises:
-            GltaError: no causal model, weights of another model, or prompts longer than its positions.
+            GltaError: no causal model, weights of another model or that cannot be packed, or prompts longer than its
+                positions.
         """
+        require_packer(self.settings)
         config = self.architecture()
         require_causal(config)
         if self.settings.weights != "random":

@@ -13,7 +13,7 @@ from glta_backbones.tensor_names import difference, head_names, listed
 from glta_backbones.weight_files import Shapes
 from glta_cli.plugin import GltaError
 
-HINT = "fetch the weights as they were trained; backbone.quantization packs them on a GPU"
+HINT = "fetch the weights as they were trained; backbone.quantization packs them"
 
 
 def require_known_packing(config: Any, folder: Path) -> None:

@@ -46,7 +46,7 @@ def memory_error(error: BaseException, where: str) -> GltaError:
         f"memory ran out while the model was loaded: {reason(error)}",
         location=where,
         hint="load less: backbone.layers=8 (an early exit), backbone.dtype=bfloat16 (half the bytes), "
-        "backbone.quantization=4bit on a GPU, or a smaller model; `--dry-run` says how much is needed",
+        "backbone.quantization=4bit (an eighth of float32), or a smaller model; `--dry-run` says how much is needed",
     )
 
 

@@ -180,7 +180,7 @@ def require_real_numbers(dtypes: dict[str, str], found: Difference, shapes: Shap
             f"no usable checkpoint: {len(wrong)} of its weights are no floating-point numbers: {listed(wrong)}",
             location=str(folder),
             hint="they were quantised, and no quantization_config in config.json says how: fetch the weights as they"
-            " were trained; backbone.quantization packs them on a GPU",
+            " were trained; backbone.quantization packs them",
         )
 
 

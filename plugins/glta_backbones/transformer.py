@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from glta_backbones.generation import GENERATION, require_stops
 from glta_backbones.packed_weights import require_known_packing, require_packed_weights, without_packing
+from glta_backbones.quantization import packing
 from glta_backbones.refusals import errors_told, foreign_code, reason, say_once
 from glta_backbones.tensor_names import (
     Difference,
@@ -54,7 +54,7 @@ def load_transformer(
     if settings.layers is not None and not full_depth:
         exit_after(config, settings.layers)
     dtype = choose_dtype(settings.dtype, device)
-    quantization = _quantization(settings, device, dtype)
+    quantization = packing(settings, device, dtype)
     with quiet_transformers():
         if folder is None:
             with drawable(config):
@@ -116,7 +116,7 @@ def _pretrained(
     device: torch.device,
     family: Any,
 ) -> Any:
-    # Quantised weights are packed while they are loaded, which has to happen on the GPU itself.
+    # Quantised weights are packed while they are loaded, which has to happen where they stay.
     placement = device_map if device_map or quantization is None else {"": device}
     arguments: dict[str, Any] = {
         "config": config,
@@ -235,28 +235,6 @@ def _unwrapped(folder: Path, fit: Fit, family: Any, arguments: dict[str, Any]) -
     if (folder / GENERATION).is_file():
         model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
     return model, info
-
-
-def _quantization(settings: BackboneSettings, device: torch.device, dtype: torch.dtype) -> Any:
-    if settings.quantization == "none":
-        return None
-    problem, hint = None, None
-    if settings.weights == "random":
-        problem, hint = "random weights cannot be quantised", "leave out backbone.quantization"
-    elif device.type != "cuda":
-        problem, hint = f"needs a GPU, not {device.type}", "leave out backbone.quantization, or run on a GPU"
-    elif find_spec("bitsandbytes") is None:
-        problem, hint = "needs bitsandbytes, which is not installed", "pip install 'glta[quantization]'"
-    if problem:
-        raise InputError(problem, location="backbone.quantization", hint=hint)
-    if settings.quantization == "8bit":
-        return transformers.BitsAndBytesConfig(load_in_8bit=True)
-    return transformers.BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
 
 
 def _without_dropout(config: Any) -> Any:

@@ -71,6 +71,15 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         time_grid=RECENCY,
     )
     yield BaselineDeclaration(
+        name="elsa",
+        summary="ELSA: EASE at low rank, for large catalogues (Vančura et al., RecSys 2022)",
+        target="glta_baselines.elsa:Elsa",
+        config="glta_baselines.settings:ElsaSettings",
+        asks_for=(),
+        grid={"factors": [128, 256, 512], "learning_rate": [0.01, 0.02, 0.05]},
+        time_grid=RECENCY,
+    )
+    yield BaselineDeclaration(
         name="ials",
         summary="matrix factors by weighted alternating least squares (Hu et al., ICDM 2008)",
         target="glta_baselines.ials:Ials",

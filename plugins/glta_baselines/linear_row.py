@@ -23,6 +23,7 @@ REGULARIZATION = "regularization"
 USUAL_RATIO = 4.0
 # A catalogue of more items is solved for a few times only, for each time is minutes.
 LARGE_CATALOGUE = 10_000
+BYTES_A_PAIR = 12
 MOST_OF_A_LARGE_ONE = 3  # values beside the first
 
 
@@ -43,6 +44,7 @@ class LinearRow:
     uses_seed = False
     scoring_settings = SCORING_SETTINGS
     uses_weights = True
+    smaller = "elsa"
 
     name: ClassVar[str]
     regularization_unchosen: ClassVar[float]
@@ -52,6 +54,10 @@ class LinearRow:
 
     def __init__(self, settings: BaseModel | None) -> None:
         self.settings: Any = settings
+
+    def bytes_to_fit(self, user_count: int, item_count: int) -> int:
+        """Of memory: a Gram matrix of double precision, and the weights."""
+        return BYTES_A_PAIR * item_count**2
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
         """`weights`, B, float32 [I, I], and each number that was chosen by the name of its setting."""

@@ -8,6 +8,7 @@ from glta_cli.plugin import Settings
 
 # A number, or the one that ranks validation items best, which is chosen while the baseline is fitted.
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)] | Literal["auto"]
+Epochs = Annotated[int, Field(ge=0, le=1_000_000)] | Literal["auto"]
 Positive = Annotated[float, Field(gt=0)] | Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)] | Literal["auto"]
 Share = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
@@ -88,6 +89,19 @@ class EaseSettings(Settings):
     """EASE."""
 
     regularization: Positive = REGULARIZATION
+    recency: float = RECENCY
+
+
+class ElsaSettings(Settings):
+    """ELSA."""
+
+    factors: int = Field(256, ge=1, le=65_536, description="d, of each item; the weights are of that rank")
+    scaled: bool = Field(True, description="s, a scale of each item's scores, is learnt too; false: 1, as in the paper")
+    epochs: Epochs = Field("auto", description="passes over the users; auto chooses them on validation, up to 40")
+    batch_size: int = Field(
+        1024, ge=1, le=2**31 - 1, description="users a step, whose cost is that of the items times factors²"
+    )
+    learning_rate: float = Field(0.02, gt=0, description="of Adam")
     recency: float = RECENCY
 
 

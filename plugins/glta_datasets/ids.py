@@ -11,10 +11,13 @@ import math
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import orjson
 import polars as pl
+
+from glta_datasets.categories import each_kind
 
 # All that Unicode calls white space, with the control characters Python strips and the byte order mark, which stands
 # where files were joined. Polars and Python strip different ones by themselves.
@@ -51,6 +54,8 @@ def ids_of(values: pl.Series, *, stripped: bool = False) -> pl.Series:
         TypeError: the column holds lists, records or bytes that are no text.
     """
     kind = values.dtype
+    if isinstance(kind, pl.Categorical):
+        return each_kind(values, partial(ids_of, stripped=stripped))
     if kind == pl.String:
         bare = stripped or not may_have(values, BLANKS)
         return _without_point(values if bare else values.str.strip_chars(BLANKS))

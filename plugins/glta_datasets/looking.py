@@ -158,7 +158,8 @@ def require_known_items(raw: RawDataset, files: Mapping[str, Path]) -> None:
     if raw.items is None:
         return
     described = raw.items.select("item").collect()["item"]
-    bought = raw.interactions.select("item").collect()["item"].drop_nulls()
+    met = raw.interactions.select(pl.col("item").unique(maintain_order=True)).collect()["item"]
+    bought = met.cast(pl.String).drop_nulls()
     if len(bought) and len(described) and not bought.is_in(described.implode()).any():
         raise InputError(
             f"describes no item of the log: '{described[0]}' is one here, '{bought[0]}' one there",

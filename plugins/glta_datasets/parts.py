@@ -67,20 +67,37 @@ def interaction_files(files: Mapping[str, Path]) -> list[Path]:
 
 
 def joined(paths: Sequence[Path], tables: Sequence[Records]) -> Records:
-    """The rows of all parts, one part after the other; their columns are named by role already.
+    """The rows of all parts, one part after the other; their columns are named by role already, and taken from them.
 
     Raises:
         InputError: a column cannot be both what one part and what another has in it.
     """
-    if len(tables) == 1:
-        return tables[0]
+    losses = tables[0].losses
+    place_of = tables[0].place_of
+    if len(tables) > 1:
+        losses, place_of = _losses(paths, tables), _place_of(paths, tables)
+    columns = []
+    for name in tables[0].frame.columns:
+        columns.append(_column(name, paths, tables).rechunk())
+        for table in tables:
+            # Taken apart, so that no column but the one that is being joined is in memory twice.
+            table.frame = table.frame.drop(name)
+    return Records(
+        pl.DataFrame(columns),
+        losses,
+        place_of,
+        stripped=all(table.stripped for table in tables),
+        nested=tables[0].nested if len(tables) == 1 else {},
+    )
+
+
+def _losses(paths: Sequence[Path], tables: Sequence[Records]) -> Losses:
     losses = Losses()
     for path, table in zip(paths, tables, strict=True):
         for reason, count in table.losses.counts.items():
             example = table.losses.examples.get(reason)
             losses.add(reason, count, None if example is None else _of_part(example, path))
-    frame = pl.DataFrame([_column(name, paths, tables) for name in tables[0].frame.columns])
-    return Records(frame, losses, _place_of(paths, tables), stripped=all(table.stripped for table in tables))
+    return losses
 
 
 def require_same_columns(
@@ -117,14 +134,17 @@ def _in_order(paths: Iterable[Path]) -> list[Path]:
 def _column(name: str, paths: Sequence[Path], tables: Sequence[Records]) -> pl.Series:
     """One column; text where it is text in one part and numbers in another."""
     pieces = [table.frame[name] for table in tables]
-    kinds = {piece.dtype for piece in pieces if piece.dtype != pl.Null}
+    kinds = {kind for table in tables if (kind := table.kinds.get(name, table.frame.schema[name])) != pl.Null}
     if len(kinds) < 2:
-        kind = next(iter(kinds), pl.Null())
+        kind = next((piece.dtype for piece in pieces if piece.dtype != pl.Null), pl.Null())
         return pl.concat([piece.cast(kind) for piece in pieces])
     if all(kind.is_integer() for kind in kinds) and pl.UInt64 not in kinds:
-        return pl.concat([piece.cast(pl.Int64) for piece in pieces])
+        common = next((piece.dtype for piece in pieces if isinstance(piece.dtype, pl.Categorical)), pl.Int64)
+        return pl.concat([piece.cast(common) for piece in pieces])
     try:
-        return pl.concat([ids_of(piece) for piece in pieces])
+        texts = [ids_of(piece) for piece in pieces]
+        alike = len({text.dtype for text in texts}) == 1
+        return pl.concat(texts if alike else [text.cast(pl.String) for text in texts])
     except TypeError as error:
         other = next(number for number, piece in enumerate(pieces) if piece.dtype != pieces[0].dtype)
         raise InputError(

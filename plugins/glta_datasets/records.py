@@ -76,6 +76,7 @@ class Records:
         columns: the file's own, with what they are taken for, where the frame was made of some of them.
         nested: for columns that hold lists or objects as text, where they do: such a text is no id.
         lists: of these the columns of lists of single values alone, as lists of texts.
+        kinds: what columns that became categories are in the file.
     """
 
     frame: pl.DataFrame
@@ -86,6 +87,7 @@ class Records:
     lists: Mapping[str, pl.Series] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[SeenColumn, ...] = ()
+    kinds: Mapping[str, pl.DataType] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -102,7 +104,8 @@ class Records:
         """One column a role, of those that are found; one column may have several."""
         found = [self.frame[column].alias(role) for role, column in names.items() if column is not None]
         nested = {role: self.nested[name] for role, name in names.items() if name is not None and name in self.nested}
-        return replace(self, frame=pl.DataFrame(found), nested=nested)
+        kinds = {role: self.kinds[name] for role, name in names.items() if name is not None and name in self.kinds}
+        return replace(self, frame=pl.DataFrame(found), nested=nested, kinds=kinds)
 
     def without_nested(self, *columns: str) -> Records:
         """Null in place of lists and objects."""

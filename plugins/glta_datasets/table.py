@@ -10,12 +10,13 @@ from typing import Final
 
 import polars as pl
 
-from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenColumn, SeenFile, counted
+from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenColumn, SeenFile
+from glta_datasets.categories import categories, with_categories
 from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import sign_seen, table_ratings
 from glta_datasets.events import is_event_column, needs_events, weighed
-from glta_datasets.ids import BLANKS, may_have
+from glta_datasets.ids import BLANKS
 from glta_datasets.joined_times import date_and_time, joined_name, with_joined_times
 from glta_datasets.looking import (
     common_encoding,
@@ -25,7 +26,9 @@ from glta_datasets.looking import (
     roles_in_log,
     roles_of_items,
 )
-from glta_datasets.numbers import LETTERS_OF_NO_VALUE, no_value, with_numbers
+from glta_datasets.numbers import with_numbers
+from glta_datasets.odd_ids import odd_ids
+from glta_datasets.opened_tables import OpenedTable
 from glta_datasets.parts import (
     by_role,
     files_by_pattern,
@@ -40,7 +43,7 @@ from glta_datasets.roles import INTERACTION_ROLES
 from glta_datasets.seen_files import seen_file
 from glta_datasets.settings import TableSettings
 from glta_datasets.table_columns import column_of, require_columns, shadowed
-from glta_datasets.table_files import SUFFIXES, read_table, rounded_ids, table_in
+from glta_datasets.table_files import SUFFIXES, open_table, read_table, rounded_ids, table_in
 from glta_datasets.table_items import read_items
 from glta_datasets.unnamed_times import unnamed_times
 
@@ -50,11 +53,6 @@ PART_NAMES: Final = {
     **dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid"),
     **dict.fromkeys(("test", "testing", "te", "eval", "evaluation"), "test"),
 }
-
-# A whole number as programs write it that take it for a float.
-_POINTED: Final = r"^-?[0-9]+\.0$"
-# What a spreadsheet makes of a number with many digits, of which it shows the first.
-_ROUNDED: Final = r"^[0-9](?:[.,][0-9]+E\+?|E\+)[0-9]{1,2}$"
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,8 @@ class Table:
         place = place_of_all(paths)
         log = self._numbered(paths, place)
         rows = _with_parts(_unrated(log.records.frame), place, named=self.options.split)
-        rows = with_ids(rows, place, stripped=log.records.stripped)
-        raw = raw_dataset(rows, log.records.losses, log.warnings + _odd_ids(rows))
+        rows = with_categories(with_ids(rows, place, stripped=log.records.stripped), "user", "item")
+        raw = raw_dataset(rows, log.records.losses, log.warnings + odd_ids(rows))
         raw.files = (log.seen,)
         raw.events = log.events
         # Asked for a few rows that were lost: what the file says is not kept in memory for that.
@@ -195,37 +193,52 @@ class Table:
         columns: list[dict[str, str | None]] = []
         warnings: list[str] = []
         seen: list[SeenFile] = []
+        ids = {"user": categories(), "item": categories()}
         for path in paths:
-            records = self._log_table(path)
-            times = self._joined_times(records)
+            opened = self._opened(path)
+            first = opened.first
+            times = self._joined_times(first)
             if times is not None:
-                records = with_joined_times(records, times)
-            names = {role: self._column(records, path, role, times) for role in INTERACTION_ROLES}
-            if not records.read and len(paths) == 1:
+                first = with_joined_times(first, times)
+            names = {role: self._column(first, path, role, times) for role in INTERACTION_ROLES}
+            if not first.read and len(paths) == 1:
                 raise _without_rows(path)
             if paths[0] == path:
                 needed = ("user", "item", *(["event"] if needs_events(self.options) else []))
-                require_columns(records, path, names, needed, header=self.options.header)
-            elif names != columns[0] and self.options.header and looks_like_data(records.frame.columns):
-                raise without_header(records.frame.columns, str(path), numbered="header")
+                require_columns(first, path, names, needed, header=self.options.header)
+            elif names != columns[0] and self.options.header and looks_like_data(first.frame.columns):
+                raise without_header(first.frame.columns, str(path), numbered="header")
             else:
                 require_same_columns(path, self._settled(names), paths[0], self._settled(columns[0]))
-            warnings += [told for role in ("user", "item") for told in rounded_ids(records.frame, str(names[role]))]
-            warnings += [told for told in shadowed(records, names) if told not in warnings]
+            records = _taken(opened, names, times, ids)
+            for role in ("user", "item"):
+                warnings += rounded_ids(records.frame[role], names[role])
+            warnings += [told for told in shadowed(first, names) if told not in warnings]
             columns.append(names)
-            if not seen or (not seen[0].rows and records.read):
-                seen = [self._seen(path, records, names, times, len(paths))]
-            tables.append(records.renamed_by_role(names).without_nested("user", "item"))
+            if not seen or (not seen[0].rows and first.read):
+                seen = [self._seen(path, first, names, times, len(paths))]
+            tables.append(records)
         if not all("event" in table.frame.columns for table in tables):
             tables = [replace(table, frame=table.frame.drop("event", strict=False)) for table in tables]
         records = joined(paths, tables)
         if not records.read:
             raise _without_rows(paths[0])
+        records = replace(records, frame=with_categories(records.frame, "user", "item"))
         return Log(records, replace(seen[0], rows=records.read), warnings)
 
     def _settled(self, names: Mapping[str, str | None]) -> dict[str, str | None]:
         """The columns in which all parts of a log have to agree: of events only where the options speak of them."""
         return {role: column for role, column in names.items() if role != "event" or needs_events(self.options)}
+
+    def _opened(self, path: Path) -> OpenedTable:
+        options = self.options
+        return open_table(
+            path,
+            separator=options.separator,
+            encoding=options.encoding,
+            named=options.format,
+            header=options.header,
+        )
 
     def _log_table(self, path: Path) -> Records:
         options = self.options
@@ -295,6 +308,23 @@ def _named(file: SeenFile, role: str) -> str | None:
     return next((column.name for column in file.columns if column.role == role), None)
 
 
+def _taken(
+    opened: OpenedTable, names: Mapping[str, str | None], times: Sequence[str] | None, ids: Mapping[str, pl.DataType]
+) -> Records:
+    """All rows of a file, in columns called by their roles.
+
+    Args:
+        times: columns that together are the time.
+        ids: the categories that ids of all files become.
+    """
+    found = [name for name in names.values() if name is not None]
+    kinds = {name: kind for role, kind in ids.items() if (name := names[role]) is not None and found.count(name) == 1}
+    records = opened.columns({*found, *(times or ())}, kinds)
+    if times is not None:
+        records = with_joined_times(records, times)
+    return records.renamed_by_role(names).without_nested("user", "item")
+
+
 def _without_role(column: SeenColumn, role: str) -> SeenColumn:
     return replace(column, role=None) if column.role == role else column
 
@@ -305,7 +335,8 @@ def _without_rows(path: Path) -> InputError:
 
 def _unrated(rows: pl.DataFrame) -> pl.DataFrame:
     """Null where a rating is written as `nan`: its row is an interaction that nobody rated."""
-    return rows.with_columns(pl.col("rating").fill_nan(None)) if "rating" in rows.columns else rows
+    written_so = "rating" in rows.columns and rows["rating"].is_nan().any()
+    return rows.with_columns(pl.col("rating").fill_nan(None)) if written_so else rows
 
 
 def _with_parts(rows: pl.DataFrame, place: str, *, named: str | None) -> pl.DataFrame:
@@ -325,32 +356,3 @@ def _with_parts(rows: pl.DataFrame, place: str, *, named: str | None) -> pl.Data
         location=place,
         hint="the parts are train, valid and test",
     )
-
-
-def _odd_ids(rows: pl.DataFrame) -> list[str]:
-    """A sentence where an id is what programs write for none, and where one number is written as two ids."""
-    told = []
-    for name in ("user", "item"):
-        pointed = rows[name].filter(rows[name].str.ends_with(".0")).unique(maintain_order=True)
-        pointed = pointed.filter(pointed.str.contains(_POINTED))
-        both = pointed.filter(pointed.str.strip_suffix(".0").is_in(rows[name].unique().implode()))
-        if len(both):
-            plain = both[0].partition(".")[0]
-            ids = counted(len(both), f"{name} id is", f"{name} ids are")
-            told.append(f"{ids} written in two ways, such as '{plain}' and '{both[0]}': taken as two")
-        if may_have(rows[name], "E"):
-            rounded = rows[name].filter(rows[name].str.contains(_ROUNDED)).unique(maintain_order=True)
-            if len(rounded):
-                ids = counted(len(rounded), f"{name} id has", f"{name} ids have")
-                told.append(
-                    f"{ids} lost digits, as in a spreadsheet, such as {rounded[0]}: several may have become one; "
-                    "export the column as text"
-                )
-        if not may_have(rows[name], LETTERS_OF_NO_VALUE):
-            continue
-        odd = rows.filter(no_value(pl.col(name)) & (pl.col(name) != ""))
-        if odd.height:
-            value = f"'{odd[name][0]}'"
-            rows_have = counted(odd.height, f"row has {value} for its", f"rows have {value} for their")
-            told.append(f"{rows_have} {name}: it is taken as an id")
-    return told

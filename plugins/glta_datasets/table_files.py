@@ -18,6 +18,7 @@ from glta_datasets.encodings import as_utf8, marked_encoding
 from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes, with_line_feeds
 from glta_datasets.ids import EXACT_FLOATS, exact_json, id_of
 from glta_datasets.json_lines import UNPARSABLE, Record, places_of, records_of
+from glta_datasets.opened_tables import OpenedTable, open_parquet, read_whole
 from glta_datasets.packing import PACKED_SUFFIXES, only_member
 from glta_datasets.parquet import read_parquet
 from glta_datasets.records import MOST_SHOWN, UNREADABLE, Losses, Records
@@ -72,6 +73,22 @@ def read_table(
             return _delimited(path, usual, separator, encoding, header=header)
 
 
+def open_table(
+    path: Path,
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    named: str | None = None,
+    header: bool = True,
+) -> OpenedTable:
+    """The same file before all of it is read; raises as `read_table` does, if not now, then when its rows are read."""
+    kind = table_format(path) if named is None else _FORMATS[named]
+    opened = open_parquet(path, {"format": "parquet"}) if kind == "parquet" and header else None
+    if opened is not None:
+        return opened
+    return read_whole(read_table(path, separator=separator, encoding=encoding, named=named, header=header))
+
+
 def table_format(path: Path) -> str:
     """`json`, `parquet`, or the usual separator of a delimited format; raises `InputError` for an unknown ending."""
     name = path.name.lower()
@@ -105,13 +122,13 @@ def table_in(folder: Path, stem: str) -> Path | None:
     return next((named[stem + ending] for ending in endings if stem + ending in named), None)
 
 
-def rounded_ids(frame: pl.DataFrame, column: str) -> list[str]:
+def rounded_ids(values: pl.Series, column: str | None) -> list[str]:
     """The warning where ids are floats too large to be told apart."""
-    kind = frame.schema[column]
+    kind = values.dtype
     if not kind.is_float():
         return []
     limit = EXACT_FLOATS if kind == pl.Float64 else 2**24
-    count = int((frame[column].alias("id").abs() >= limit).fill_null(False).sum())
+    count = int((values.abs() >= limit).fill_null(False).sum())
     floats = counted(count, f"id of column {column} is a float", f"ids of column {column} are floats")
     return [f"{floats} beyond {limit:,}: neighbours may have become one; store text"] if count else []
 

@@ -109,8 +109,7 @@ class SASRecText(SASRec):
         """`text_vectors` are float32 [I, D]."""
         super().__init__(graph, settings)
         nn.init.zeros_(self.item_vectors)
-        edges = graph.data["user", "interacts", "item"].edge_index[1]
-        met = torch.bincount(edges, minlength=graph.item_count) > 0
+        met = graph.degrees[graph.user_count :] > 0
         self.register_buffer("met", met[:, None], persistent=False)  # [I, 1]
         self.register_buffer("texts", text_vectors, persistent=False)
         self.projection = nn.Linear(text_vectors.shape[1], settings.dimension, bias=False)

@@ -32,18 +32,10 @@ def singular_vectors(graph: InteractionGraph, rank: int) -> SingularVectors:
 
     Source: Halko, Martinsson and Tropp, Finding structure with randomness, SIAM Review 2011, algorithms 4.4, 5.1.
     """
-    users, items = graph.user_count, graph.item_count
-    columns = min(rank + OVERSAMPLING, users, items)
-
-    def to_users(vectors: Tensor) -> Tensor:
-        return graph.propagate(torch.cat([vectors.new_zeros(users, columns), vectors]))[:users]
-
-    def to_items(vectors: Tensor) -> Tensor:
-        return graph.propagate(torch.cat([vectors, vectors.new_zeros(items, columns)]))[users:]
-
-    basis = torch.linalg.qr(torch.randn(items, columns, device=graph.weights.device))[0]
+    columns = min(rank + OVERSAMPLING, graph.user_count, graph.item_count)
+    basis = torch.linalg.qr(torch.randn(graph.item_count, columns, device=graph.weights.device))[0]
     for _ in range(PASSES):
-        basis = torch.linalg.qr(to_items(to_users(basis)))[0]
-    left, values, right = torch.linalg.svd(to_users(basis), full_matrices=False)
+        basis = torch.linalg.qr(graph.to_items(graph.to_users(basis)))[0]
+    left, values, right = torch.linalg.svd(graph.to_users(basis), full_matrices=False)
     kept = int((values[:rank] > NEGLIGIBLE * values[:1]).sum())
     return SingularVectors(left[:, :kept], values[:kept], (basis @ right.T)[:, :kept])

@@ -90,9 +90,8 @@ def user_texts(graph: InteractionGraph, text_vectors: Tensor) -> Tensor:
 
 def user_means(graph: InteractionGraph, items: Tensor) -> Tensor:
     """For each user, the mean over the items it has an edge to, of [I, d]: [U, d], differentiable."""
-    ends = torch.cat([graph.indptr[1:], graph.indptr.new_tensor([len(graph.neighbours)])])
     # A divides by the roots of both degrees; a mean, by the whole of the user's and by none of the item's.
-    roots = (ends - graph.indptr).clamp(min=1).sqrt()[:, None]  # [N, 1]
+    roots = graph.degrees.clamp(min=1).sqrt()[:, None]  # [N, 1]
     scaled = items * roots[graph.user_count :]
     nodes = torch.cat([scaled.new_zeros(graph.user_count, items.shape[1]), scaled])
     return graph.propagate(nodes)[: graph.user_count] / roots[: graph.user_count]

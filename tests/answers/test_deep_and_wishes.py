@@ -79,8 +79,9 @@ def test_the_help_names_the_weight_a_wish_has() -> None:
 
 
 def test_a_wish_needs_nobody(run: Run) -> None:
-    answer = run.answer(Question(wish="Garden book 23", wish_weight=8.0))
-    assert (answer["user"], answer["history"], titles(answer)[0]) == (None, [], "Garden book 23")
+    # Unlike 23, to which the tiny reader finds 32 all but the same: it is none of another book's digits turned round.
+    answer = run.answer(Question(wish="Garden book 27", wish_weight=8.0))
+    assert (answer["user"], answer["history"], titles(answer)[0]) == (None, [], "Garden book 27")
 
 
 def test_wishes_of_several_people_are_read_together(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

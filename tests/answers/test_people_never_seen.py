@@ -1,8 +1,8 @@
 """How well people are served whom no training saw, beside the same people trained on, on real data.
 
-`make unseen` prints the table of recipes/README.md. It trains the recipe amazon-scientific twice, half an hour, but for
-what a folder named by GLTA_DATA_DIR holds already: once with everybody, once with a tenth of the people left out of the
-log. Those are then asked for by their training histories, and their test items are looked for.
+`make unseen` prints the table of recipes/results/PARTS.md. It trains the recipe amazon-scientific twice, half an
+hour, but for what a folder named by GLTA_DATA_DIR holds already: once with everybody, once with a tenth of the people
+left out of the log. Those are then asked for by their training histories, and their test items are looked for.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from glta_cli.serving.recommender import answers_of_guests, answers_of_users
 from glta_cli.serving.rows import rows_held
 
 FUSED = ("finetune.enabled=false", "fusion.terms=[ease, encoder]")
-SAID = {"exact": "taken apart exactly", "left out": "by what the score loses without the item"}
+SAID = {"exact": "taken apart exactly", "left out": "by what the score loses without the item, as of somebody new"}
 TERMS = {"ease": "exact", "lightgcn": "left out", "popularity": "whole"}
 
 

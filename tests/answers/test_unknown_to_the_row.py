@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 import glta_cli
 from glta_cli.answers.kept_parts import KeptPart
 from glta_cli.answers.question import Question
+from glta_cli.answers.readers import Readers
 from glta_cli.answers.run import Run
 from glta_cli.main import app
 from glta_cli.plugin.interactions import Interactions
@@ -82,6 +84,43 @@ def test_the_count_of_a_part_is_kept_with_it() -> None:
     for part in (KeptPart(3, 128, 1280, 2, 0x1C291CA3, 7), KeptPart(3, 128, 1280, 2, 0x12345678)):
         assert KeptPart.of(Path(part.name)) == part
     assert KeptPart(0, 1024, 10240, 0, 0x1C291CA3).name == "000000.1024.10240.0.1c291ca3"
+
+
+# ------------------------------------------------------------------------------------------------ beside a wish
+
+
+@pytest.fixture
+def nearer(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every wish is near to the items in this order: a run that knows nothing of some items reads no texts itself."""
+    ids = run.index.item_ids.tolist()
+    likings = np.linspace(1, -1, len(ids), dtype=np.float32)
+    monkeypatch.setattr(Readers, "likings", lambda _, wishes: np.tile(likings, (len(wishes), 1)))
+    return ids
+
+
+@pytest.mark.parametrize("question", [Question("lone"), Question(history=("unmet",))], ids=["user", "new"])
+def test_where_the_wish_alone_ranks_it_is_said(run: Run, nearer: list[str], question: Question) -> None:
+    answer = run.answer(replace(question, wish="a lamp", k=4))
+    item = "only" if question.user else "unmet"
+    assert answer["remarks"] == [f"nothing is known to ease of item {item}: ranked by the wish alone"]
+    assert [each["item"] for each in answer["recommendations"]] == [each for each in nearer if each != item][:4]
+    assert answer["row"] == "ease"
+    # Whoever names nobody has asked for that; of whom something is known both count; a wish of no weight is none.
+    assert "remarks" not in run.answer(Question(wish="a lamp"))
+    assert "remarks" not in run.answer(Question(history=("unmet", "i3"), wish="a lamp"))
+    [remark] = run.answer(replace(question, wish="a lamp", wish_weight=0.0))["remarks"]
+    assert remark.endswith("ranked by popularity")
+
+
+def test_many_who_are_ranked_by_a_wish_alone_are_counted(
+    run: Run, nearer: list[str], toy_root: Path, tmp_path: Path
+) -> None:
+    asked = ["recommend", "--run", "unknown", "--data-dir", str(toy_root), "--users", "all", "--wish", "a lamp"]
+    asked += ["-o", str(tmp_path / "all.jsonl"), "--processes", "1"]
+    found = json.loads(CliRunner().invoke(app, [*asked, "--json"], catch_exceptions=False).stdout)
+    assert (found["by_popularity"], found["by_wish_alone"]) == (0, 1)
+    said = CliRunner().invoke(app, asked, catch_exceptions=False).stderr
+    assert "note: nothing is known of what 1 user met: ranked by the wish alone" in " ".join(said.split())
 
 
 def test_only_rows_that_are_alike_everywhere_are_replaced() -> None:

@@ -1,7 +1,7 @@
 """Whether a wish helps, on real data: the item somebody went for, told in words that the index has not read.
 
-`make wishes` prints the table of recipes/README.md. It trains the recipe amazon-scientific first, a quarter of an hour,
-unless GLTA_DATA_DIR names a folder where that was done.
+`make wishes` prints the table of recipes/results/PARTS.md. It trains the recipe amazon-scientific first, a quarter of
+an hour, unless GLTA_DATA_DIR names a folder where that was done.
 """
 
 from __future__ import annotations

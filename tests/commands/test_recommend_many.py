@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -317,3 +319,32 @@ def test_a_full_disk_and_a_read_only_one(toy_index: None, toy_root: Path, tmp_pa
     assert "internal" not in full + read_only
     assert (tmp_path / "codes").read_text().split() == ["1", "0", "1"]
     assert (tmp_path / "files").read_text().split() == ["o.jsonl"]
+
+
+def test_in_one_terminal_no_bar_stands_between_the_lines(toy_index: None, toy_root: Path, tmp_path: Path) -> None:
+    def shown(*, stdout_is_terminal: bool) -> tuple[str, str]:
+        """What a terminal shows, and the lines in a file."""
+        terminal, end = pty.openpty()
+        termios.tcsetwinsize(end, (24, 80))
+        words = [sys.executable, "-m", "glta_cli", "recommend", "--run", "toy", "--data-dir", str(toy_root)]
+        words += ["--users", "all", "-o", "-", "--format", "jsonl", "-k", "1"]
+        with (tmp_path / "lines").open("w") as file:
+            environment = {**os.environ, "TERM": "xterm-256color"}
+            process = subprocess.Popen(words, stdout=end if stdout_is_terminal else file, stderr=end, env=environment)
+            os.close(end)
+            found = b""
+            while True:
+                try:
+                    found += os.read(terminal, 65536)
+                except OSError:  # its other end is closed
+                    break
+            assert process.wait() == 0
+            os.close(terminal)
+        return found.decode(), (tmp_path / "lines").read_text()
+
+    in_terminal, _ = shown(stdout_is_terminal=True)
+    beside, lines = shown(stdout_is_terminal=False)
+    assert [line for line in in_terminal.splitlines() if line.startswith("{")] == lines.splitlines()
+    bar = "60/60 users"
+    assert bar in beside
+    assert bar not in in_terminal

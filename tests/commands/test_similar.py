@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+import glta_cli
 from glta_cli.core.errors import InputError
 from glta_cli.main import app
 from glta_cli.serving.index import Index
@@ -125,6 +127,112 @@ def test_by_texts_it_is_the_cosine_of_their_vectors(
     expected = cosines_with(vectors, names_of(pipeline), "i30")
     assert {entry["item"]: entry["score"] for entry in answer["similar"]} == pytest.approx(expected, abs=1e-4)
     assert answer["row"] == "item texts"
+
+
+# ----------------------------------------------------------------- of what nobody met, by words, and among some
+
+
+@pytest.fixture(scope="module")
+def shop(run_toy: Any, toy_root: Path, toy_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The toy log with `only`, met by one who met nothing else, and `unmet`, an item nobody met, and kinds of items.
+
+    The run `shop` reads texts, `unread` does not, and `bare` has none.
+    """
+    folder = tmp_path_factory.mktemp("similar") / "table"
+    shutil.copytree(toy_table, folder)
+    items = (folder / "items.csv").read_text().splitlines()
+    kinds = ["kind", *("film" if "film" in line else "book" for line in items[1:])]
+    lines = [f"{line},{kind}" for line, kind in zip(items, kinds, strict=True)]
+    lines += ["unmet,Garden book 99,book", "only,Garden book 98,book"]
+    with (folder / "interactions.csv").open("a") as file:
+        file.write("lone,only,1700000000\n")
+    (folder / "items.csv").write_text("\n".join(lines) + "\n")
+    read = (f"dataset.source={folder}", "fusion.terms=[ease,encoder,llm]")
+    run_toy(*read, stage="serving-index", name="shop")
+    run_toy(read[0], *ENCODER_AND_EASE, stage="serving-index", name="unread")
+    bare = tmp_path_factory.mktemp("bare")
+    shutil.copy(toy_table / "interactions.csv", bare)
+    run_toy(f"dataset.source={bare}", *ENCODER_AND_EASE, stage="serving-index", name="bare")
+
+    def ask(*words: str, run: str = "shop") -> Any:
+        arguments = ["similar", "--run", run, "--data-dir", str(toy_root), *words]
+        return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+    return ask
+
+
+def test_of_an_item_without_weights_it_is_said_why_and_what_knows_it(shop: Any) -> None:
+    shown = shop("only", "--by", "linear", run="unread")
+    assert shown.stdout.endswith("\nnothing is\n")
+    assert "ease has no weight above zero of item only: it can be asked by graph" in " ".join(shown.stderr.split())
+    assert len(json.loads(shop("only", "--by", "graph", "--json", run="unread").stdout)["similar"]) == 10
+    answer = json.loads(shop("unmet", "--by", "linear", "--json", run="unread").stdout)
+    nobody = "ease has no weight above zero of item unmet, which nobody has met: nothing else the run holds knows of it"
+    assert (answer["similar"], answer["remarks"]) == ([], [f"{nobody} either"])
+    assert "remarks" not in json.loads(shop("i3", "--by", "linear", "--json").stdout)
+
+
+def test_of_an_item_nobody_met_the_graph_knows_what_its_text_says_or_says_that_it_knows_nothing(shop: Any) -> None:
+    assert "remarks" not in json.loads(shop("unmet", "--by", "graph", "--json").stdout)
+    [remark] = json.loads(shop("unmet", "--by", "graph", "--json", run="unread").stdout)["remarks"]
+    assert remark == "nobody has met it, and no text says what it is: by lightgcn it is the mean item"
+
+
+def test_a_run_without_texts_says_what_would_have_them(shop: Any, ask: Callable[..., Any]) -> None:
+    with pytest.raises(InputError) as bare:
+        shop("i3", "--by", "text", run="bare")
+    assert str(bare.value).startswith(
+        "--by: nothing is written about the items of this run\n  hint: it can be asked by "
+    )
+    with pytest.raises(InputError) as unread:
+        ask("i3", "--by", "text")
+    assert str(unread.value).startswith("--by: this run reads no item texts\n")
+    assert "text.backbone=minilm" in str(unread.value)
+
+
+def test_words_find_the_items_whose_texts_are_nearest(shop: Any, toy_root: Path) -> None:
+    shown = shop("--text", "Garden book 27", "-k", "3")
+    assert shown.stdout.startswith("like 'Garden book 27', by run shop (dataset table)\n")
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    found = json.loads(shop("--text", "Garden book 27", "-k", "3", "--json").stdout)
+    assert (found["text"], found["by"], found["score_is"]) == ("Garden book 27", "text", "cosine")
+    assert found["similar"][0] == {"rank": 1, "item": "i27", "title": "Garden book 27", "score": 1.0}
+    wished = glta_cli.load("shop", toy_root).recommend_for([], k=3, wish="Garden book 27")
+    assert [each["item"] for each in found["similar"]] == wished["item"].to_list()
+
+
+def test_conditions_leave_items_out_of_the_list_alone(shop: Any) -> None:
+    every = json.loads(shop("i3", "-k", "41", "--by", "text", "--json").stdout)["similar"]
+    books = json.loads(shop("i3", "-k", "41", "--by", "text", "--where", "kind=book", "--json").stdout)
+    assert [each["item"] for each in books["similar"]] == [e["item"] for e in every if "book" in e["title"]]
+    assert books["among"] == len(books["similar"]) == 22
+    by_words = json.loads(shop("--text", "Garden book 27", "--where", "kind=film", "--json").stdout)["similar"]
+    assert all("film" in each["title"] for each in by_words)
+    assert "among the 22 items that are chosen" in shop("i3", "--where", "kind=book").stdout
+    with pytest.raises(InputError) as caught:
+        shop("i3", "--where", "kind=lamp")
+    assert str(caught.value).startswith("--where: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "ITEM: nothing is named that items are to be like"),
+        (["i3", "--text", "a lamp"], "--text: items are asked for like an item already"),
+        (["--text", "a lamp", "--by", "graph"], "--by: words are no part of 'graph'"),
+        (["--text", " "], "--text: says nothing"),
+    ],
+)
+def test_either_an_item_or_words_are_asked_for(shop: Any, words: list[str], problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        shop(*words)
+    assert str(caught.value).startswith(problem)
+
+
+def test_words_need_a_run_that_reads_texts(ask: Callable[..., Any]) -> None:
+    with pytest.raises(InputError) as caught:
+        ask("--text", "a lamp")
+    assert str(caught.value).startswith("--text: this run reads no item texts")
 
 
 def test_asking_imports_nothing_heavy_but_numpy(pipeline: Pipeline, toy_root: Path) -> None:

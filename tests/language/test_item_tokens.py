@@ -20,7 +20,7 @@ from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
 WITH_TEXT = "finetune.item_tokens=graph+text"
-DIMENSION, TEXTS, USERS, ITEMS = 16, 16, 60, 40
+DIMENSION, TEXTS, USERS, ITEMS = 16, 10, 60, 40
 
 
 def item_tokens(context: Any, embeddings: Any = None) -> torch.Tensor:
@@ -68,7 +68,7 @@ def test_it_is_trained_planned_and_read_out_with_stage_2_and_without(
         assert each["item_projector.linear.weight"].shape[1] == DIMENSION + TEXTS
         assert each["user_projector.linear.weight"].shape[1] == DIMENSION
     planned = plan(pipeline.recipe, users=USERS, items=ITEMS, graph_dimension=DIMENSION)
-    # The toy's texts have fewer directions than `text.dimensions` allows, and the plan takes all.
+    # As many directions as a quarter of the toy's texts, in the vectors and in the plan.
     width = load_file(pipeline.ensure("encode-items").file("vectors.safetensors"))["vectors"].shape[1]
     assert width == TEXTS
     assert planned.stages[-1].trainable == pipeline.ensure("finetune").details["trainable_parameters"]

@@ -188,4 +188,4 @@ def test_there_are_as_many_folds_as_make_each_as_large_as_the_holdout(
 ) -> None:
     recipe = tiny_recipe(IN_FOLDS, f"graph.alignment_holdout={holdout}")
     assert fold_count(recipe) == folds
-    assert plan(recipe, users=60, items=40, graph_dimension=16).stages[-1].tables == folds * 4 * (100 * 16 + 40 * 32)
+    assert plan(recipe, users=60, items=40, graph_dimension=16).stages[-1].tables == folds * 4 * (100 * 16 + 40 * 26)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from glta_cli.language.whitening import Whitening, whiten
+from glta_cli.language.whitening import Whitening, most_directions, whiten
 
 
 def test_later_texts_are_whitened_as_the_earlier_ones_were() -> None:
@@ -26,3 +27,27 @@ def test_a_whitening_that_came_out_turned_is_turned_back() -> None:
     assert not np.allclose(turned.apply(later), published.apply(later), atol=0.1)
     found = turned.turned_to(vectors, published.apply(vectors))
     assert_allclose(found.apply(later), published.apply(later), atol=1e-5)
+
+
+@pytest.mark.parametrize("items", [120, 300])
+def test_a_small_catalogue_keeps_what_its_texts_have_in_common(items: int) -> None:
+    """Of a shop's twelve kinds of goods, most of an item's nearest are of its own kind."""
+    generator = np.random.default_rng(2)
+    kinds = np.arange(items) % 12
+    centres = generator.normal(size=(12, 384))
+    vectors = (5 + 0.6 * centres[kinds] + generator.normal(size=(items, 384))).astype(np.float32)
+
+    def of_own_kind(white: np.ndarray) -> float:
+        alike = white @ white.T
+        np.fill_diagonal(alike, -np.inf)
+        nearest = np.argsort(-alike, axis=1)[:, :5]
+        return float((kinds[nearest] == kinds[:, None]).mean())
+
+    kept = of_own_kind(whiten(vectors, most_directions(256, items)))
+    assert kept > 0.5
+    # By chance it is one in twelve.
+    assert kept > 2 * of_own_kind(whiten(vectors, 256))
+
+
+def test_as_many_directions_as_asked_for_are_kept_of_enough_texts() -> None:
+    assert [most_directions(256, texts) for texts in (1, 7, 40, 1023, 1024, 1574)] == [1, 1, 10, 255, 256, 256]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glta_cli.plugin import BaselineData, Interactions, LinearTerm, VectorTerm
+from glta_cli.plugin import BaselineData, Interactions, LinearTerm, LowRankTerm, VectorTerm
 from glta_cli.plugin.registry import installed
 from glta_cli.serving.term_scores import term_scorer
+from glta_cli.stages.baseline_descent import descent
 
 USERS, ITEMS = 12, 9
 FORMS: dict[str, type[Any]] = {
@@ -21,11 +24,16 @@ FORMS: dict[str, type[Any]] = {
     "l3ae": LinearTerm,
     "add-ease": LinearTerm,
     "item-knn": LinearTerm,
+    "elsa": LowRankTerm,
     "text-only": VectorTerm,
     "ials": VectorTerm,
     "popularity": VectorTerm,
 }
-OPTIONS: dict[str, dict[str, Any]] = {"ials": {"dimension": 3, "iterations": 2}, "item-knn": {"neighbours": 3}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ials": {"dimension": 3, "iterations": 2},
+    "item-knn": {"neighbours": 3},
+    "elsa": {"factors": 3, "epochs": 1},
+}
 
 
 def drawn(generator: np.random.Generator, *, weighted: bool) -> Interactions:
@@ -57,7 +65,10 @@ def test_a_term_gives_the_scores_of_its_baseline(name: str, seed: int, weighted:
     for setting in {"text_weight", "pull", "text_share"} & config.model_fields.keys():
         options[setting] = 0.6
     baseline = component.build(config(**options))
-    learnt = baseline.fit(BaselineData(train, none, None, seed, torch.device("cpu"), text_vectors=texts))
+    with TemporaryDirectory() as states:
+        descend = descent(name, None, Path(states))
+        data = BaselineData(train, none, None, seed, torch.device("cpu"), text_vectors=texts, descend=descend)
+        learnt = baseline.fit(data)
     for histories in (train, later):
         known = baseline.fold_in(learnt, train, histories) if hasattr(baseline, "fold_in") else learnt
         term = baseline.term(known, histories)

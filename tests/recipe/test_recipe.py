@@ -30,7 +30,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, own_settings
 from glta_cli.recipe.validation import validated
 
-SHIPPED = 12
+SHIPPED = 16
 
 
 @pytest.fixture

@@ -315,7 +315,7 @@ def test_without_text_vectors_the_head_knows_items_by_their_embeddings_alone(
     assert "encode-items" not in without.artefacts
     embeddings = without.embeddings(serving=True)
     assert_array_equal(without.item_vectors(embeddings), embeddings.items)
-    assert with_texts.item_vectors(embeddings).shape == (ITEMS, 32)
+    assert with_texts.item_vectors(embeddings).shape == (ITEMS, 26)
     found = load_file(without.artefacts["finetune"].file("model.safetensors"))
     assert found["head.project.weight"].shape == (16, 32)
     needs = plan(without.recipe, users=USERS, items=ITEMS, graph_dimension=16)
@@ -335,7 +335,7 @@ def test_vectors_made_for_the_encoder_alone_are_none_of_the_head_s(run_toy: Call
         load_file(run.ensure("finetune").file("model.safetensors"))["head.project.weight"].shape[0]
         for run in (with_texts, without)
     ]
-    assert columns == [32, 16]
+    assert columns == [26, 16]
 
 
 # ------------------------------------------------------------------------------------------- no language model

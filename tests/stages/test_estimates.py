@@ -215,7 +215,7 @@ def test_nothing_is_learnt_of_a_language_model_from_an_index_it_takes_no_part_in
 def test_nothing_is_learnt_from_vectors_that_were_there(tiny_recipe, tmp_path) -> None:
     first = Pipeline("first", tiny_recipe(), Workspace(tmp_path), device="cpu")
     details = first.ensure("encode-items").details
-    assert details == {"items": 40, "dimensions": 16}
+    assert details == {"items": 40, "dimensions": 10}
     rate = learnt_rate(first, "encode-items")
     assert rate is not None
     # Another split of the same items: their texts are read already.

@@ -17,12 +17,13 @@ from glta_baselines.settings import EaseSettings
 from glta_cli.core.errors import GltaError, InputError
 from glta_cli.evaluation.baselines import fitted_baseline, made_baseline
 from glta_cli.evaluation.listed_rows import compared_rows
-from glta_cli.plugin import BaselineData, LinearTerm
+from glta_cli.plugin import BaselineData, LinearTerm, LowRankTerm
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.registry import installed
 from glta_cli.ranking.selection import validation_quality
 from glta_cli.recipe.schema import Recipe
-from glta_cli.serving.linear_term import read_linear_term
+from glta_cli.serving.index import Index
+from glta_cli.serving.linear_term import history_matrix, read_linear_term
 from glta_cli.serving.term_scores import term_scorer
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.artefact import Artefact
@@ -55,7 +56,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return solved
 
 
-def quality_of(term: LinearTerm, pipeline: Pipeline) -> float:
+def quality_of(term: LinearTerm | LowRankTerm, pipeline: Pipeline) -> float:
     train, validation = (pipeline.prepared().split(part) for part in ("train", "valid"))
     quality = validation_quality(train, validation)
     assert quality is not None
@@ -260,28 +261,30 @@ def test_a_term_that_is_none_names_its_baseline(
 
 
 @pytest.mark.parametrize(
-    ("changed", "why"),
+    ("changed", "why", "place"),
     [
-        ({"available_memory": lambda: 10_000}, "take 0.0 GB while fitted to 40 items, and 0.0 GB are free"),
-        ({"MOST_SOLVED": 39}, "and hours beyond 39"),
+        # 19 kB of weights for pairs of items, 410 kB of factors, which pay in larger catalogues.
+        ({"available_memory": lambda: 10_000}, "take 0.0 GB while fitted to 40 items, and 0.0 GB are free", "item-knn"),
+        ({"MOST_SOLVED": 39}, "and hours beyond 39", "elsa"),
     ],
 )
-def test_where_ease_does_not_fit_the_nearest_items_take_its_place(
+def test_where_ease_does_not_fit_a_row_that_does_takes_its_place(
     pipeline_of: Callable[..., Pipeline],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     fits: list[str],
     changed: dict[str, Any],
     why: str,
+    place: str,
 ) -> None:
     for name, value in changed.items():
         monkeypatch.setattr(f"glta_cli.stages.linear_rows.{name}", value)
     artefact = pipeline_of().ensure("fit-linear")
-    assert rows_tried(artefact) == ["item-knn"]
+    assert rows_tried(artefact) == [place]
     assert fits == []
     told = " ".join(capsys.readouterr().err.split())
     assert why in told
-    assert artefact.details["left_out"].endswith("item-knn in their place")
+    assert artefact.details["left_out"].endswith(f"{place} in their place")
     # Found again, where there may be more memory by now, it is not silent.
     pipeline_of().ensure("fit-linear")
     found_again = " ".join(capsys.readouterr().err.split())
@@ -327,7 +330,28 @@ def test_a_named_row_without_enough_memory_is_refused(
     with pytest.raises(GltaError, match=r"ease takes 0.0 GB while it is fitted to 40 items") as told:
         pipeline_of("fusion.terms=[ease,encoder]").ensure("fit-linear")
     assert told.value.location == "fusion.terms"
+    assert "name item-knn in its place" in str(told.value.hint)
     assert fits == []
+
+
+def test_the_linear_term_of_a_large_catalogue_is_served_as_two_factors(
+    pipeline_of: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_cli.stages.linear_rows.MOST_SOLVED", 39)
+    pipeline = pipeline_of("fusion.terms=auto")
+    artefact = pipeline.ensure("fit-linear")
+    assert artefact.details["row"] == "elsa"
+    assert artefact.details["settings"]["epochs"] > 0
+    term = read_linear_term(artefact)
+    assert isinstance(term, LowRankTerm)
+    assert term.sources.shape == (40, 256)
+    assert quality_of(term, pipeline) == pytest.approx(artefact.details["ndcg@10"], abs=1e-9)
+    index = Index(pipeline.ensure("serving-index"))
+    users = np.arange(index.linear_histories.user_count)
+    whole = index.linear_scorer()(users)
+    met = history_matrix(index.linear_histories, 1.0).toarray()
+    weights = term.sources @ term.targets.T - np.diag(term.own)
+    np.testing.assert_allclose(whole, met @ weights, atol=1e-4)
 
 
 def test_of_a_large_catalogue_the_largest_weights_are_stored_and_what_that_costs_is_told(
@@ -371,6 +395,18 @@ def test_a_refit_fits_the_same_row_with_the_same_settings_to_everything_known(
     expected = ease_of(prepared.history(), chosen.details["options"])
     np.testing.assert_allclose(read_linear_term(artefact).weights, expected, rtol=1e-5, atol=1e-7)
     assert not np.allclose(read_linear_term(chosen).weights, expected)
+
+
+def test_a_refit_takes_the_epochs_that_were_chosen(pipeline_of: Callable[..., Pipeline]) -> None:
+    pipeline = pipeline_of("fusion.terms=[elsa,encoder,llm]", "finetune.refit=true")
+    chosen = pipeline.ensure("fit-linear").details
+    artefact = pipeline.ensure("refit-fit-linear")
+    assert artefact.details["options"] == chosen["options"]
+    assert artefact.details["options"]["epochs"] > 0
+    term = read_linear_term(artefact)
+    assert isinstance(term, LowRankTerm)
+    met = np.bincount(pipeline.prepared().history().items, minlength=40) > 0
+    np.testing.assert_array_equal(term.sources.any(axis=1), met)
 
 
 def ease_of(interactions: Interactions, options: dict[str, Any]) -> np.ndarray:

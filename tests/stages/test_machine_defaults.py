@@ -92,7 +92,7 @@ def test_a_recipe_that_stops_after_the_encoder_is_what_it_was(fit) -> None:
 
 def test_shipped_recipes_are_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     names = list(shipped_recipes())
-    assert len(names) == 12
+    assert len(names) == 16
     for name in names:
         loaded = load_recipe(name)
         found = []

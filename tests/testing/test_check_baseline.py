@@ -69,6 +69,8 @@ def breaches(target: Callable[..., Any], texts: Any = TEXTS) -> list[str]:
         ("l3ae", {"regularization": 2.0, "pull": 1.5, "text_regularization": 0.5}),
         ("add-ease", None),
         ("add-ease", {"regularization": 2.0, "text_share": 0.3}),
+        ("elsa", {"factors": 4, "epochs": 2}),
+        ("elsa", {"factors": 4}),
         ("ials", None),
         ("ials", {"dimension": 3, "alpha": 0.5, "regularization": 0.1, "iterations": 2}),
     ],

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+
+from glta_cli.answers.question import Question
+from glta_cli.answers.run import Run
+from glta_cli.core.errors import GltaError
+from glta_cli.recipe.files import recipe_from
+from glta_cli.stages.lineage import SERVING
+from glta_cli.stages.pipeline import Pipeline
+from glta_cli.web.app import create_app
+from glta_cli.web.limits import Limits
+from glta_cli.web.live_run import LiveRun
+from glta_cli.web.measures import Measures
+from glta_cli.web.service import Service
+from glta_cli.web.starting import LOCAL_NAMES, live_run
+from glta_cli.workspace.workspace import Workspace
 
 ASK = "/v1/recommendations"
 USER = "/v1/users/u7/recommendations"
@@ -101,3 +118,63 @@ def test_what_nobody_foresaw_is_told_without_its_traceback(client: TestClient, m
     answer = client.get(USER)
     assert error_of(answer, 500)["what"] == "the service failed"
     assert "secret" not in answer.text
+
+
+# ------------------------------------------------------------------------- between a training and its new index
+
+
+@pytest.fixture
+def trained_again(
+    run_toy: Callable[..., Any], toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TestClient]:
+    """A service whose run is trained again after it was opened, and whose new index is not taken up."""
+    settings = ("finetune.training.epochs=1", "fusion.terms=[encoder, llm]")
+    first = run_toy(*settings, stage=SERVING, name="again")
+    root = tmp_path / "workspace"
+    shutil.copytree(toy_root / "stages", root / "stages")
+    shutil.copytree(toy_root / "runs", root / "runs")
+
+    async def never(self: LiveRun) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(LiveRun, "follow", never)
+    measures = Measures()
+    live = live_run("again", root, measures)
+    app = create_app(Service(live, Limits(), measures), root, Limits(), None, LOCAL_NAMES)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        other = recipe_from(first.recipe.model_dump(mode="json"), ["seed=7"])
+        Pipeline("again", other, Workspace(root), device="cpu").ensure(SERVING)
+        yield client
+
+
+def test_whoever_comes_between_a_training_and_its_index_is_told_when_to_ask_again(trained_again: TestClient) -> None:
+    assert trained_again.get(USER).status_code == 200
+    answer = trained_again.post(ASK, json={"user": "u7", "wish": "a lamp"})
+    error = error_of(answer, 503)
+    assert answer.headers["retry-after"] == "1"
+    assert error["what"] == "was trained again after it was opened"
+
+
+def test_what_is_gone_with_the_old_index_is_no_failure_while_the_new_one_is_opened(
+    trained_again: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: Run, question: Question) -> None:
+        raise GltaError("is missing", location="vectors.safetensors")
+
+    monkeypatch.setattr(Run, "_require_known", gone)
+    answer = trained_again.get(USER)
+    error = error_of(answer, 503)
+    assert (error["where"], answer.headers["retry-after"]) == ("run", "1")
+    assert error["what"] == "the run was published anew, and its index is being opened"
+
+
+def test_what_is_broken_while_nothing_new_is_there_is_a_failure(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: Run, question: Question) -> None:
+        raise GltaError("is missing", location="vectors.safetensors")
+
+    live = client.app.state.service.live  # type: ignore[attr-defined]
+    monkeypatch.setattr(live, "_seen", live._stamp())
+    monkeypatch.setattr(Run, "_require_known", gone)
+    assert error_of(client.get(USER), 500)["what"] == "is missing"

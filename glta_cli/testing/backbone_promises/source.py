@@ -31,7 +31,7 @@ class Source:
 
 
 def devices_of(settings: BackboneSettings) -> list[torch.device]:
-    """The CPU and, where there is one, a GPU; quantised weights are tried on nothing but the GPU."""
+    """The CPU and, where there is one, a GPU; quantised weights are tried on the GPU alone."""
     gpu = [torch.device("cuda")] if torch.cuda.is_available() else []
     needs_gpu = settings.quantization != "none"
     return gpu if gpu and needs_gpu else [torch.device("cpu"), *gpu]

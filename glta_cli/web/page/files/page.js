@@ -116,7 +116,7 @@ async function item(name) {
       $("item-id").textContent = answer.item;
       $("similar-by").textContent = answer.row ? `By ${answer.score_is ?? "score"} of ${answer.row}.` : "";
       $("similar").replaceChildren(...ranking(answer.similar));
-      if (!answer.similar.length) $("similar").append(make("li", {}, "nothing is like it"));
+      if (!answer.similar.length) $("similar").append(make("li", {}, (answer.remarks ?? ["nothing is like it"]).join("; ")));
       $("item-title").focus();
     };
   });
@@ -147,6 +147,7 @@ function evaluation() {
   $("evaluation-note").textContent = !rows.length ? "Nobody measured this run: glta evaluate does."
     : rows[0].on === "test" ? "On test items, over the whole catalogue, by the last glta evaluate."
       : "On validation items, by which the served row was chosen; glta evaluate measures the test.";
+  if (run.not_served) $("evaluation-note").textContent += ` ${run.rows[0]} answers; ${run.not_served}.`;
   $("figures").replaceChildren(...(rows.length ? figures(rows, run.rows[0]) : []));
 }
 

@@ -1,0 +1,173 @@
+"""ELSA: EASE's item-item weights as a product of low rank, learnt by gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from glta_baselines.histories import SCORING_SETTINGS, histories_of
+from glta_baselines.settings import ElsaSettings
+from glta_cli.plugin import BaselineData, DescentPlan, GltaError, Interactions, LowRankTerm, Scorer
+
+# Passes at most where validation selects one; it has stopped gaining long before.
+MOST_EPOCHS = 40
+# Passes where there is nothing to select one by.
+EPOCHS_UNCHOSEN = 8
+SEED = 0
+# Of [I, d] in a step: the rows and A, the gradients of both, Adam's two moments, the rows of the best epoch, and what
+# stands between them for a while.
+MATRICES = 10
+# Under the root of a length, which has no slope at zero.
+TINY = 1e-9
+
+
+class Elsa:
+    """score[u] = X[u] (A A^T - I) diag(s), A [I, d] with rows of unit length, s [I] positive, X the histories [U, I].
+
+    A and s are what brings the prediction nearest to the history it is made of: Adam minimises the mean over users of
+    1 - cos(x, p), p = x (A A^T - I) diag(s). A row of A has unit length, so no item predicts itself, as in EASE; unlike
+    EASE's, the memory grows with the items, not with their pairs. The paper has s = 1, `scaled=false` here: then
+    nothing says how popular an item is, and in sparse data that is much of what is to be known.
+
+    All is drawn and learnt in the same order whatever the seed, and so fitted once for all of them, as the rows are
+    whose place it takes.
+
+    Source: Vančura et al., Scalable Linear Shallow Autoencoder for Collaborative Filtering, RecSys 2022, equation 5,
+    where |x/|x| - p/|p||² = 2 (1 - cos(x, p)) is minimised.
+    """
+
+    uses_seed = False
+    scoring_settings = SCORING_SETTINGS
+    uses_weights = True
+
+    def __init__(self, settings: ElsaSettings) -> None:
+        self.settings = settings
+
+    def bytes_to_fit(self, user_count: int, item_count: int) -> int:
+        """Of memory: so many matrices of items times factors, in single precision."""
+        return MATRICES * 4 * item_count * self.settings.factors
+
+    def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
+        """`factors`, A, float32 [I, d], zeros for items nobody met; `scale`, s, float32 [I]; `epochs` where chosen."""
+        if data.descend is None:
+            raise GltaError("elsa is trained step by step, and whoever fits it here offers no training loop")
+        task = ElsaTask(data, self.settings)
+        epochs = self.settings.epochs
+        if epochs == "auto":
+            most = EPOCHS_UNCHOSEN if data.quality is None else MOST_EPOCHS
+            plan = DescentPlan(most, self.settings.learning_rate, selected=data.quality is not None)
+        else:
+            plan = DescentPlan(epochs, self.settings.learning_rate, selected=False)
+        taken = data.descend(task, plan) if len(task.users) else 0
+        chosen = {"epochs": np.array(taken)} if epochs == "auto" else {}
+        return {**task.learnt(), **chosen}
+
+    def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
+        return low_rank_scorer(learnt["factors"], learnt["scale"], histories_of(train, self.settings.recency))
+
+    def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> LowRankTerm:
+        factors, scale = learnt["factors"], learnt["scale"]
+        targets = factors * scale[:, None] if self.settings.scaled else factors
+        own = np.einsum("id,id->i", factors, targets)
+        return LowRankTerm(factors, targets, own, self.settings.recency)
+
+
+class Factors(nn.Module):
+    """A, the rows of a matrix at unit length, and s, by which the scores of items are multiplied.
+
+    The rows of items nobody met stay zeros.
+    """
+
+    def __init__(self, start: Tensor, *, scaled: bool) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(start)  # [I, d]
+        self.log_scale = nn.Parameter(torch.zeros(len(start), device=start.device), requires_grad=scaled)  # [I]
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """A [I, d] and s [I]."""
+        return F.normalize(self.rows, dim=-1), self.log_scale.exp()
+
+
+class ElsaTask:
+    """The cosine of each history and its prediction, without a prediction of the whole catalogue.
+
+    With h = x A and y = h A^T at the items of x, p is (y - x) s there and s h A^T elsewhere, so that
+    <x, p> = Σ x s (y - x) and |p|² = h G h^T + Σ s² (x² - 2 x y), G = (sA)^T (sA), sums over the items of x. A step
+    takes I d² operations whatever the batch, and of the items only those of the batch's histories are looked up.
+    """
+
+    def __init__(self, data: BaselineData, settings: ElsaSettings) -> None:
+        self.histories = histories_of(data.train)  # [U, I]
+        self.histories.sum_duplicates()
+        self.users = np.flatnonzero(np.diff(self.histories.indptr) > 1)  # of one item nothing else can be predicted
+        self.batch_size, self.device = settings.batch_size, data.device
+        self.module = Factors(self._start(settings.factors).to(data.device), scaled=settings.scaled)
+
+    def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
+        """Batches of user indices, [B] each."""
+        users = np.random.default_rng((SEED, epoch)).permutation(self.users)
+        return [users[start : start + self.batch_size] for start in range(0, len(users), self.batch_size)]
+
+    def loss(self, batch: NDArray[np.int64]) -> Tensor:
+        factors, scale = self.module()  # A [I, d], s [I]
+        own = self.histories[batch]  # x [B, I], n entries
+        items, starts, rows = (torch.from_numpy(each).to(self.device) for each in _places(own))  # [n], [B + 1], [n]
+        x = torch.from_numpy(own.data).to(self.device)  # [n]
+        sums = F.embedding_bag(  # h [B, d]
+            items, factors, starts, mode="sum", per_sample_weights=x, include_last_offset=True
+        )
+        products = (F.embedding(rows, sums) * F.embedding(items, factors)).sum(-1)  # y [n]
+        scales = scale[items]  # [n]
+
+        def of_users(terms: Tensor) -> Tensor:
+            return terms.new_zeros(len(batch)).index_add(0, rows, terms)  # [n] -> [B]
+
+        scaled = factors * scale[:, None]
+        lengths = (sums @ (scaled.T @ scaled) * sums).sum(-1) + of_users(scales.square() * x * (x - 2 * products))
+        cosines = of_users(x * scales * (products - x)) / (of_users(x * x) * lengths.clamp_min(TINY)).sqrt()
+        return (1 - cosines).mean()
+
+    def learnt(self) -> dict[str, NDArray[np.float32]]:
+        """`factors`, A, [I, d], and `scale`, s, [I], as they are now."""
+        with torch.no_grad():
+            factors, scale = self.module()
+        return {"factors": factors.cpu().numpy(), "scale": scale.cpu().numpy()}
+
+    def scorer(self) -> Scorer:
+        return low_rank_scorer(**self.learnt(), histories=self.histories)
+
+    def _start(self, size: int) -> Tensor:
+        """Directions at random, [I, d]; zeros for items nobody met, which no gradient moves."""
+        generator = torch.Generator().manual_seed(SEED)
+        start = torch.randn(self.histories.shape[1], size, generator=generator) / size**0.5
+        met = np.bincount(self.histories.indices, minlength=self.histories.shape[1]) > 0
+        start[torch.from_numpy(~met)] = 0
+        return start
+
+
+def low_rank_scorer(factors: NDArray[np.float32], scale: NDArray[np.float32], histories: csr_array) -> Scorer:
+    """Histories [U, I] times (A A^T - diag(|A[i]|²)) diag(s), for factors A [I, d] and a scale s [I]."""
+    columns = (factors * scale[:, None]).T
+    own = np.einsum("id,di->i", factors, columns)
+
+    def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
+        met = histories[users]  # [B, I]
+        scores: NDArray[np.float32] = (met @ factors) @ columns
+        rows = np.repeat(np.arange(len(users)), np.diff(met.indptr))
+        np.subtract.at(scores, (rows, met.indices), met.data * own[met.indices])
+        return scores
+
+    return score
+
+
+def _places(histories: csr_array) -> tuple[NDArray[np.int64], ...]:
+    """Of histories [B, I] the items [n], where each row starts [B + 1], and the row of each item [n]."""
+    starts = histories.indptr.astype(np.int64)
+    return histories.indices.astype(np.int64), starts, np.repeat(np.arange(len(starts) - 1), np.diff(starts))

@@ -1,0 +1,38 @@
+"""A baseline too large for the machine is refused before anything is trained, with the name of one that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from glta_cli.core.errors import GltaError
+from glta_cli.evaluation.listed_rows import compared_rows, require_rows
+from glta_cli.stages.pipeline import Pipeline
+
+GIGABYTE = 1_000_000_000
+
+
+def test_a_row_that_does_not_fit_is_refused_beforehand_and_another_named(
+    run_toy: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = run_toy("finetune.enabled=false", stage="pretrain-graph", name="memory")
+    monkeypatch.setattr("glta_cli.data.prepared.PreparedDataset.item_count", 40_000)
+    monkeypatch.setattr("glta_cli.stages.baseline_memory.available_memory", lambda: 8 * GIGABYTE)
+    rows = compared_rows({"popularity": {}, "elsa": {}, "ease": {}}, pipeline.recipe)
+    with pytest.raises(GltaError) as told:
+        require_rows(rows, pipeline, tune=False)
+    assert told.value.problem == "ease takes 19.2 GB while it is fitted to 40,000 items, and 8.0 GB are free"
+    assert told.value.hint == "elsa in its place takes 0.4 GB"
+
+
+def test_one_that_was_fitted_is_found_however_little_is_free(
+    run_toy: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = run_toy("finetune.enabled=false", stage="pretrain-graph", name="memory")
+    monkeypatch.setattr("glta_cli.stages.baseline_memory.available_memory", lambda: 1)
+    rows = compared_rows({"ease": {"regularization": 77}}, pipeline.recipe)
+    with pytest.raises(GltaError, match=r"ease takes 0\.0 GB"):
+        require_rows(rows, pipeline, tune=False)
+    rows[0].fitted(pipeline)
+    require_rows(rows, pipeline, tune=False)
