@@ -276,7 +276,8 @@ class Pipeline:
         from glta_cli.core.terminal import show_table
         from glta_cli.training.profiling import profiled
 
-        return profiled(stage, self.workspace.root / "profiles" / self.name, partial(show_table, on_stderr=True))
+        folder, show = self.workspace.root / "profiles" / self.name, partial(show_table, on_stderr=True)
+        return profiled(stage, folder, show, self._schedule)
 
     @cached_property
     def loggers(self) -> Loggers:
@@ -334,9 +335,7 @@ class Pipeline:
             states = self.workspace.root / "states" / f"{stage.name}-{identity}"
             context = self.context()
             begun = stage_begun(stage.name, self._schedule, self.named_after, states)
-            with begun as work, self.profiled(stage.name) as profile:
-                if profile is not None and self._schedule is not None:
-                    profile.estimated = self._schedule.memory(stage.name)
+            with begun as work, self.profiled(stage.name):
                 return self.workspace.publish(
                     stage.name,
                     identity,

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from glta_cli.core.bars import Bar
 from glta_cli.core.files import write_json
@@ -187,9 +187,19 @@ class WatchedBar(Bar):
             self.begun = None
 
 
+class Foretold(Protocol):
+    """What was said of the stages of a run before they ran."""
+
+    def memory(self, stage: str) -> int:
+        """Bytes the stage was estimated to have at most; 0 where nothing says."""
+        ...
+
+
 @contextmanager
-def profiled(stage: str, folder: Path, show: Callable[[RenderableType], None]) -> Iterator[StageProfile]:
-    """Measure the stage inside, write its profile into `folder` and `show` it as tables.
+def profiled(
+    stage: str, folder: Path, show: Callable[[RenderableType], None], foretold: Foretold | None = None
+) -> Iterator[StageProfile]:
+    """Measure the stage inside, write its profile into `folder` and `show` it as tables, beside what was `foretold`.
 
     A stage that finds itself up to date sets `nothing_ran`; what was written when it ran is then left alone.
     """
@@ -197,6 +207,8 @@ def profiled(stage: str, folder: Path, show: Callable[[RenderableType], None]) -
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     profile = StageProfile(stage, folder)
+    # Before the count begins: what estimates import is none of the stage's.
+    profile.estimated = 0 if foretold is None else foretold.memory(stage)
     profile.begin()
     try:
         with bars_made_by(partial(WatchedBar, profile)):
