@@ -18,25 +18,27 @@ MEBIBYTE: Final = 1 << 20
 GIBIBYTE: Final = 1 << 30
 
 
-def memory_estimates(stages: Sequence[str], pipeline: Pipeline, prepared: PreparedDataset) -> list[MemoryEstimate]:
-    """What each of the stages takes at most in one process, those that are up to date among them."""
+def memory_estimates(
+    stages: Sequence[str], pipeline: Pipeline, prepared: PreparedDataset, processes: int
+) -> list[MemoryEstimate]:
+    """What each of the stages takes at most in one of so many processes, those that are up to date among them."""
     from glta_cli.stages.memory_estimates import MemoryEstimator
     from glta_cli.training.devices import pick_device
 
-    estimator = MemoryEstimator(pipeline.recipe, prepared, pick_device(pipeline.device))
+    estimator = MemoryEstimator(pipeline.recipe, prepared, pick_device(pipeline.device), processes=processes)
     found = (estimator.of(stage) for stage in stages)
     return [each for each in found if each is not None]
 
 
-def memory_values(estimates: Sequence[MemoryEstimate], seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Plain values for `--json`; bytes as integers."""
+def memory_values(estimates: Sequence[MemoryEstimate], seconds: Mapping[str, float], processes: int) -> dict[str, Any]:
+    """Plain values for `--json`; bytes as integers, of one of the processes."""
     from glta_cli.core.process_memory import available_memory
 
     stages = {each.stage: {**each.as_dict(), "estimated_seconds": seconds.get(each.stage)} for each in estimates}
-    return {"available": available_memory(), "stages": stages}
+    return {"available": available_memory(), "processes": processes, "stages": stages}
 
 
-def memory_table(run: str, estimates: Sequence[MemoryEstimate], seconds: Mapping[str, float]) -> Table:
+def memory_table(run: str, estimates: Sequence[MemoryEstimate], seconds: Mapping[str, float], processes: int) -> Table:
     """A stage a row, two where another than the CPU computes: where, how much at most, what that is made of."""
     from rich import box
     from rich.markup import escape
@@ -48,9 +50,10 @@ def memory_table(run: str, estimates: Sequence[MemoryEstimate], seconds: Mapping
 
     left = available_memory()
     free = "" if left is None else f"; {shown_bytes(left)} are free here"
+    whose = "of one process" if processes == 1 else f"of each of {processes} processes"
     table = Table(
         title=escape(f"memory of run {run}"),
-        caption=f"at most, of one process{free}; process: Python and its libraries",
+        caption=f"at most, {whose}{free}; process: Python and its libraries",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import torch
+from torch import nn
+
+from glta_cli.core.process_memory import machine_memory
 from glta_cli.language.memory_plan import architecture_of
 from glta_cli.language.model_memory import (
     FLOAT32,
@@ -25,12 +30,14 @@ from glta_cli.ranking.top_k import BLOCK
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import generates, reads_text, text_reader, tokens_take_texts
-from glta_cli.stages.memory_moments import SAVED, TRAINED, Moment, Parts, Sizes, moment
+from glta_cli.stages.memory_moments import TRAINED, Moment, Parts, Sizes, moment
 from glta_cli.stages.workloads import MARKS
 
 DOUBLE = 8
 # Arrays of scores [BLOCK, I] at once: as they come, in order, and what finds the best of them; two more a term fused.
 RANKED, FUSED = 3, 2
+# Of a device's memory, beyond which processes share the weights where that is left to the machine.
+ROOM_FOR_WEIGHTS = 0.6
 # Of a text's tokens, in Python's lists.
 LISTED = 8
 # Of vectors [n, h] in float32: while texts are read, one and a copy to keep; while they are written, those, one in
@@ -89,11 +96,36 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
         model = attach_adapters(model, settings.lora)
     kept = activation_bytes(model, settings, dtype)
     adapted = parameter_count(model) - plain
-    if sizes.sharded:
-        weights = -(-weights // sizes.processes)
+    if shares_weights(sizes, recipe, weights):
+        layers = weights - _embedded_bytes(model)
+        # Two layers are whole at a time: the one that computes, and the next, which is gathered meanwhile.
+        gathered = 2 * layers // max(1, text.num_hidden_layers)
+        weights += -(-layers // sizes.processes) + gathered - layers
     return LoadedModel(
         text.hidden_size, text.num_hidden_layers, text.vocab_size, weights, adapted, read, kept, attended, written
     )
+
+
+def shares_weights(sizes: Sizes, recipe: Recipe, weights: int) -> bool:
+    """Whether each process holds a part of every layer alone, as `backbone.shard` says."""
+    settings = recipe.backbone
+    if sizes.processes == 1 or settings.device_map is not None or settings.quantization != "none":
+        return False
+    if settings.shard != "auto":
+        return settings.shard
+    if sizes.device.type == "cuda":
+        there = int(torch.cuda.get_device_properties(sizes.device).total_memory)
+    else:
+        there = (machine_memory() or 0) // sizes.processes
+    return weights > ROOM_FOR_WEIGHTS * there
+
+
+def _embedded_bytes(model: Any) -> int:
+    """Bytes of embeddings and output head, which lie outside the layers; shared ones once."""
+    outside = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    head = model.get_output_embeddings()
+    tensors = {module.weight for module in (*outside, *([] if head is None else [head]))}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 # --------------------------------------------------------------------------------------------------- the stages
@@ -104,7 +136,7 @@ def encoded_items(sizes: Sizes) -> Iterator[Moment]:
     recipe = text_reader(sizes.recipe)
     model = loaded_model(sizes, recipe)
     mean, longest = sizes.text_tokens(recipe.text.tokens, model.vocabulary)
-    read = min(sizes.share(recipe.text.batch_size), sizes.items) * longest * model.read
+    read = min(recipe.text.batch_size, sizes.items) * longest * model.read
     vectors = FLOAT32 * sizes.items * model.hidden
     beside = {"data": sizes.data + sizes.texts + sizes.items * LISTED * mean}
     yield moment({**beside, "vectors": READ_VECTORS * vectors}, weights=model.weights, activations=read)
@@ -140,7 +172,6 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
         trained=trained,
         logits=logit_bytes(batch * shown, sizes.items),
     )
-    yield moment(beside, **held, trained=_saved(sizes, model, trained))
 
 
 def finetuned(sizes: Sizes) -> Iterator[Moment]:
@@ -171,7 +202,7 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
         {**beside, "ranking": RANKED * FLOAT32 * BLOCK * sizes.items},
         weights=model.weights,
         catalogue=sizes.node_tables,
-        trained=_saved(sizes, model, trained),
+        trained=_ready(sizes, model, trained),
     )
 
 
@@ -259,7 +290,7 @@ def _training(
 def _reading(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> Moment:
     """A batch of users read without gradients, whose longest prompts show all they may."""
     recipe = sizes.recipe
-    prompts = min(sizes.share(recipe.evaluate.batch_size), sizes.users)
+    prompts = min(recipe.evaluate.batch_size, sizes.users)
     tokens = _user_tokens(sizes, sizes.shown(1.0, prompts))
     before = _start_tokens(sizes, recipe.prompts.recommendation, model)
     return moment(
@@ -287,11 +318,8 @@ def _regression(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -
 def _ready(sizes: Sizes, model: LoadedModel, trained: int) -> int:
     """Bytes of what is trained and, of projectors and head, of what is not."""
     all_there = _user_projector(sizes, model) + _item_projector(sizes, model) + _head(sizes, model) + model.parameters
-    return TRAINED * trained + FLOAT32 * max(0, all_there - trained)
-
-
-def _saved(sizes: Sizes, model: LoadedModel, trained: int) -> int:
-    return _ready(sizes, model, trained) + SAVED * trained
+    moments = sizes.recipe.finetune.training.moments
+    return (TRAINED + 2 * (4 if moments == "float32" else 2)) * trained + FLOAT32 * max(0, all_there - trained)
 
 
 def _user_tokens(sizes: Sizes, shown: int) -> float:

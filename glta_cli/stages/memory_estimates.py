@@ -69,7 +69,6 @@ class MemoryEstimator:
     Args:
         device: what computes.
         processes: that share the work.
-        sharded: whether they divide frozen weights among them.
     """
 
     def __init__(
@@ -79,9 +78,8 @@ class MemoryEstimator:
         device: torch.device,
         *,
         processes: int = 1,
-        sharded: bool = False,
     ) -> None:
-        self._sizes = Sizes(recipe, prepared, device, processes=processes, sharded=sharded)
+        self._sizes = Sizes(recipe, prepared, device, processes=processes)
 
     def of(self, stage: str) -> MemoryEstimate | None:
         """The most a stage has; None where nothing says what that is, as of an architecture that says too little."""

@@ -18,10 +18,8 @@ from glta_cli.recipe.selection import encoder_dimension, head_takes_texts, reads
 from glta_cli.recipe.target_folds import fold_count
 from glta_cli.stages.workloads import Counted, CountedData
 
-# Of each trained number: itself, its gradient, Adam's two moments, and the best there was.
-TRAINED: Final = 5 * FLOAT32
-# While a state is saved: the number, its best and the moments once more, as the bytes of the file.
-SAVED: Final = 4 * FLOAT32
+# Of each trained number: itself, its gradient, the best there was; and Adam's two moments.
+TRAINED: Final = 3 * FLOAT32
 # A Python string beside its characters, and an object that says where it lies.
 STRING: Final = 60
 # A vocabulary of no more entries is that of a tokenizer of bytes.
@@ -48,8 +46,7 @@ class Sizes(Counted):
 
     Args:
         device: what computes.
-        processes: among which batches are divided; each has all the rest.
-        sharded: whether they divide frozen weights too.
+        processes: that train together, each on its share of a batch; what is read, each reads in whole batches.
     """
 
     def __init__(
@@ -59,15 +56,13 @@ class Sizes(Counted):
         device: torch.device,
         *,
         processes: int = 1,
-        sharded: bool = False,
     ) -> None:
         super().__init__(recipe, prepared)
         self.device = device
         self.processes = processes
-        self.sharded = sharded
 
     def share(self, batch: int) -> int:
-        """Of a batch, what one process computes."""
+        """Of a batch that is trained on, what one process computes."""
         return math.ceil(batch / self.processes)
 
     @property

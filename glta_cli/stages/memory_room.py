@@ -10,6 +10,7 @@ import torch
 from glta_cli.core.errors import GltaError
 from glta_cli.core.process_memory import available_memory, machine_memory
 from glta_cli.core.terminal import say
+from glta_cli.core.world import World
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimate, MemoryEstimator
 from glta_cli.stages.workloads import AGAIN, CountedData
@@ -21,6 +22,7 @@ MOST_TOLD: Final = 2
 # What a setting has to save, at least, to be worth naming.
 LESS: Final = 0.95
 
+ALONE: Final = World()
 Change = Callable[[Recipe], Any]
 
 
@@ -72,24 +74,24 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
 }
 
 
-def tell_of_room(stage: str, recipe: Recipe, prepared: CountedData, device: torch.device, **shared: Any) -> None:
+def tell_of_room(stage: str, recipe: Recipe, prepared: CountedData, device: torch.device, world: World = ALONE) -> None:
     """Warn where a stage is estimated to take more memory than is free, and say what would lower it.
 
     Args:
-        shared: among how many processes it is divided, as `MemoryEstimator` takes it.
+        world: the processes among which it is divided, of which those of this machine share its memory.
 
     Raises:
         GltaError: weights and what is trained alone are more than the machine has at all.
     """
-    estimate = MemoryEstimator(recipe, prepared, device, **shared).of(stage)
+    estimate = MemoryEstimator(recipe, prepared, device, processes=world.size).of(stage)
     if estimate is None:
         return
     for place in estimate.places:
-        needed, free, there = _needed(estimate, place), _free(place, device), _there(place, device)
+        needed, free, there = _needed(estimate, place, world), _free(place, device), _there(place, device)
         if free is None or needed <= free:
             continue
-        lower = _lower(stage, recipe, prepared, device, place, free, needed, shared)
-        certain = sum(estimate.places[place].get(part, 0) for part in CERTAIN)
+        lower = _lower(stage, recipe, prepared, device, place, free, needed, world)
+        certain = sum(estimate.places[place].get(part, 0) for part in CERTAIN) * needed // estimate.own(place)
         where = "" if place == HOST else f" on the {device.type} device"
         if there is not None and certain > there:
             raise GltaError(
@@ -110,7 +112,7 @@ def _lower(
     place: str,
     most: int,
     needed: int,
-    shared: Mapping[str, Any],
+    world: World,
 ) -> list[str]:
     """Settings under which the stage takes less: first those that make it fit into `most` bytes, in their order."""
     found = []
@@ -118,16 +120,16 @@ def _lower(
         value = change(recipe)
         if value is None:
             continue
-        other = MemoryEstimator(_with(recipe, key.split("."), value), prepared, device, **shared).of(stage)
-        if other is not None and _needed(other, place) < LESS * needed:
-            size = _needed(other, place)
+        other = MemoryEstimator(_with(recipe, key.split("."), value), prepared, device, processes=world.size).of(stage)
+        size = needed if other is None else _needed(other, place, world)
+        if size < LESS * needed:
             found.append((size > most, f"--set {key}={_written(value)} takes about {shown(size)}"))
     return [told for _, told in sorted(found, key=lambda each: each[0])]
 
 
-def _needed(estimate: MemoryEstimate, place: str) -> int:
-    """Beside what the process has already."""
-    return estimate.own(place)
+def _needed(estimate: MemoryEstimate, place: str, world: World) -> int:
+    """Beside what the processes of this machine have already; each has a GPU of its own."""
+    return estimate.own(place) * (world.local_size if place == HOST else 1)
 
 
 def _free(place: str, device: torch.device) -> int | None:

@@ -14,6 +14,7 @@ from glta_cli.core.bars import bars_watched_by
 from glta_cli.core.durations import shown_duration
 from glta_cli.core.terminal import say
 from glta_cli.core.threads import compute_with_free_processors
+from glta_cli.core.world import launched
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.estimates import SMALL, Estimate, Estimator
@@ -82,12 +83,14 @@ class Schedule:
             GltaError: it cannot, whatever else is given up.
         """
         estimator = self._estimator
-        tell_of_room(stage, estimator.recipe, estimator.prepared, estimator.device)
+        tell_of_room(stage, estimator.recipe, estimator.prepared, estimator.device, launched())
 
     def memory(self, stage: str) -> int:
         """Bytes a stage is estimated to have at most where it computes; 0 where nothing says."""
         estimator = self._estimator
-        found = MemoryEstimator(estimator.recipe, estimator.prepared, estimator.device).of(stage)
+        found = MemoryEstimator(estimator.recipe, estimator.prepared, estimator.device, processes=launched().size).of(
+            stage
+        )
         return 0 if found is None else found.total(DEVICE if DEVICE in found.places else HOST)
 
     def watched(self, stage: str) -> AbstractContextManager[object]:

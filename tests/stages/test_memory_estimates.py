@@ -64,8 +64,8 @@ def recipe_of(**sections: Any) -> Recipe:
     return recipe_from({"dataset": {"name": "table", "source": "none"}, "backbone": backbone, **sections})
 
 
-def estimate(stage: str, data: Any = None, *, processes: int = 1, sharded: bool = False, **sections: Any) -> Any:
-    estimator = MemoryEstimator(recipe_of(**sections), data or Made(), CPU, processes=processes, sharded=sharded)
+def estimate(stage: str, data: Any = None, *, processes: int = 1, **sections: Any) -> Any:
+    estimator = MemoryEstimator(recipe_of(**sections), data or Made(), CPU, processes=processes)
     found = estimator.of(stage)
     assert found is not None
     return found
@@ -134,8 +134,9 @@ def test_processes_share_batches_and_where_asked_frozen_weights() -> None:
     one, two = (estimate("finetune", processes=count).places["host"] for count in (1, 2))
     assert two["activations"] < 0.7 * one["activations"]
     assert two["weights"] == one["weights"]
-    sharded = estimate("finetune", processes=2, sharded=True).places["host"]
-    assert sharded["weights"] == pytest.approx(one["weights"] / 2, abs=2)
+    four = estimate("finetune", processes=4, backbone={"shard": True}).places["host"]
+    # A quarter of six layers, and two that are gathered while they compute.
+    assert four["weights"] == pytest.approx(one["weights"] * (1 / 4 + 2 / 6), rel=0.02)
 
 
 def test_what_will_not_fit_is_told_with_what_lowers_it(
