@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import text_reader
@@ -80,6 +81,11 @@ class Estimator:
         self.device = device
         self._counted = Counted(recipe, prepared)
         self._parts: dict[str, tuple[Part, ...]] = {}
+
+    @property
+    def train(self) -> Interactions:
+        """The training interactions, which are counted."""
+        return self._counted.train
 
     def of(self, stage: str) -> Estimate | None:
         """About how long a stage takes; None where nothing says how much it computes.

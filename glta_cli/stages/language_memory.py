@@ -214,7 +214,7 @@ def indexed(sizes: Sizes) -> Iterator[Moment]:
     linear = FLOAT32 * sizes.items**2 if LINEAR in terms else 0
     fused = RANKED + FUSED * len(terms)
     tables = FLOAT32 * ((sizes.users + sizes.items) * sizes.dimension + sizes.items * sizes.columns)
-    beside: Parts = {"data": sizes.data + sizes.texts, "user rows": 2 * queries}
+    beside: Parts = {"data": sizes.data, "user rows": 2 * queries}
     if LANGUAGE in terms:
         yield _reading(sizes, loaded_model(sizes, sizes.recipe, adapters=True), beside, 0)
     yield moment(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 
 from glta_cli.core.process_memory import resident_memory
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.graph_memory import fitted_linear, pretrained_graph
 from glta_cli.stages.language_memory import aligned, described_users, encoded_items, finetuned, indexed, served
@@ -69,6 +70,7 @@ class MemoryEstimator:
     Args:
         device: what computes.
         processes: that share the work.
+        train: the training interactions, where they are there already.
     """
 
     def __init__(
@@ -78,8 +80,9 @@ class MemoryEstimator:
         device: torch.device,
         *,
         processes: int = 1,
+        train: Interactions | None = None,
     ) -> None:
-        self._sizes = Sizes(recipe, prepared, device, processes=processes)
+        self._sizes = Sizes(recipe, prepared, device, processes=processes, train=train)
 
     def of(self, stage: str) -> MemoryEstimate | None:
         """The most a stage has; None where nothing says what that is, as of an architecture that says too little."""

@@ -13,6 +13,7 @@ import torch
 
 from glta_cli.language.model_memory import FLOAT32, INT64
 from glta_cli.language.model_work import CHARACTERS_PER_TOKEN
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import encoder_dimension, head_takes_texts, reads_text, tokens_take_texts
 from glta_cli.recipe.target_folds import fold_count
@@ -56,8 +57,9 @@ class Sizes(Counted):
         device: torch.device,
         *,
         processes: int = 1,
+        train: Interactions | None = None,
     ) -> None:
-        super().__init__(recipe, prepared)
+        super().__init__(recipe, prepared, train)
         self.device = device
         self.processes = processes
 
@@ -81,7 +83,7 @@ class Sizes(Counted):
     @cached_property
     def data(self) -> int:
         """Bytes of the interactions, the ids and, where they are read, the texts, as every stage holds them."""
-        pairs = sum(len(self.prepared.split(part)) for part in ("train", "valid"))
+        pairs = len(self.train) + len(self.prepared.split("valid"))
         interactions = 3 * INT64 * pairs + 4 * INT64 * self.users
         return interactions + STRING * (self.users + 2 * self.items)
 

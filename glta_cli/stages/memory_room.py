@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
+from rich.markup import escape
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.process_memory import available_memory, machine_memory
 from glta_cli.core.terminal import say
 from glta_cli.core.world import World
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimate, MemoryEstimator
 from glta_cli.stages.workloads import AGAIN, CountedData
@@ -74,23 +76,39 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
 }
 
 
-def tell_of_room(stage: str, recipe: Recipe, prepared: CountedData, device: torch.device, world: World = ALONE) -> None:
+def tell_of_room(
+    stage: str,
+    recipe: Recipe,
+    prepared: CountedData,
+    device: torch.device,
+    world: World = ALONE,
+    train: Interactions | None = None,
+) -> None:
     """Warn where a stage is estimated to take more memory than is free, and say what would lower it.
 
     Args:
         world: the processes among which it is divided, of which those of this machine share its memory.
+        train: the training interactions, where they are there already.
 
     Raises:
         GltaError: weights and what is trained alone are more than the machine has at all.
     """
-    estimate = MemoryEstimator(recipe, prepared, device, processes=world.size).of(stage)
-    if estimate is None:
-        return
-    for place in estimate.places:
+
+    def estimated(changed: Recipe) -> MemoryEstimate | None:
+        return MemoryEstimator(changed, prepared, device, processes=world.size, train=train).of(stage)
+
+    estimate = estimated(recipe)
+    for place in () if estimate is None else estimate.places:
+        assert estimate is not None
         needed, free, there = _needed(estimate, place, world), _free(place, device), _there(place, device)
         if free is None or needed <= free:
             continue
-        lower = _lower(stage, recipe, prepared, device, place, free, needed, world)
+
+        def takes(changed: Recipe, place: str = place, otherwise: int = needed) -> int:
+            found = estimated(changed)
+            return otherwise if found is None else _needed(found, place, world)
+
+        lower = _lower(stage, recipe, takes, free, needed)
         certain = sum(estimate.places[place].get(part, 0) for part in CERTAIN) * needed // estimate.own(place)
         where = "" if place == HOST else f" on the {device.type} device"
         if there is not None and certain > there:
@@ -101,27 +119,17 @@ def tell_of_room(stage: str, recipe: Recipe, prepared: CountedData, device: torc
             )
         say(f"  [yellow]warning[/]: {stage} takes about {shown(needed)}{where}, and {shown(free)} are free")
         for each in lower[:MOST_TOLD]:
-            say(f"    {each}")
+            say(f"    {escape(each)}")
 
 
-def _lower(
-    stage: str,
-    recipe: Recipe,
-    prepared: CountedData,
-    device: torch.device,
-    place: str,
-    most: int,
-    needed: int,
-    world: World,
-) -> list[str]:
+def _lower(stage: str, recipe: Recipe, takes: Callable[[Recipe], int], most: int, needed: int) -> list[str]:
     """Settings under which the stage takes less: first those that make it fit into `most` bytes, in their order."""
     found = []
     for key, change in LOWER.get(stage.removeprefix(AGAIN), ()):
         value = change(recipe)
         if value is None:
             continue
-        other = MemoryEstimator(_with(recipe, key.split("."), value), prepared, device, processes=world.size).of(stage)
-        size = needed if other is None else _needed(other, place, world)
+        size = takes(_with(recipe, key.split("."), value))
         if size < LESS * needed:
             found.append((size > most, f"--set {key}={_written(value)} takes about {shown(size)}"))
     return [told for _, told in sorted(found, key=lambda each: each[0])]

@@ -82,15 +82,14 @@ class Schedule:
         Raises:
             GltaError: it cannot, whatever else is given up.
         """
-        estimator = self._estimator
-        tell_of_room(stage, estimator.recipe, estimator.prepared, estimator.device, launched())
+        known = self._estimator
+        tell_of_room(stage, known.recipe, known.prepared, known.device, launched(), known.train)
 
     def memory(self, stage: str) -> int:
         """Bytes a stage is estimated to have at most where it computes; 0 where nothing says."""
-        estimator = self._estimator
-        found = MemoryEstimator(estimator.recipe, estimator.prepared, estimator.device, processes=launched().size).of(
-            stage
-        )
+        known, count = self._estimator, launched().size
+        estimator = MemoryEstimator(known.recipe, known.prepared, known.device, processes=count, train=known.train)
+        found = estimator.of(stage)
         return 0 if found is None else found.total(DEVICE if DEVICE in found.places else HOST)
 
     def watched(self, stage: str) -> AbstractContextManager[object]:
