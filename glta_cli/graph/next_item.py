@@ -106,7 +106,8 @@ class NextItemSoftmaxTask(_NextItemTask):
         rows = torch.arange(len(queries), device=self.device)
         positives = Positives(rows, self.along(batch, self.interactions.items, held), *weights)
         items = scaled_items(self.module.items(), self.settings)  # [I, d]
-        loss = catalogue_softmax_loss(queries, items, positives, sample=self.settings.softmax_items, among=self.among)
+        sample = self.settings.softmax_items
+        loss = catalogue_softmax_loss(queries, items, positives, sample=sample, draws=self.draws, among=self.among)
         return self.of_mean_batch(len(queries)) * loss
 
 

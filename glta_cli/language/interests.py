@@ -21,6 +21,7 @@ from glta_cli.core.progress import progress_bar
 from glta_cli.core.world import team, working_alone
 from glta_cli.language.answers import alone, append_answers, read_answers, repaired_answers
 from glta_cli.language.chat import chat_text
+from glta_cli.language.prompts import TEXTS_AT_ONCE
 from glta_cli.language.shared_batches import answered
 from glta_cli.recipe.schema import InterestSettings, PromptSettings
 
@@ -198,10 +199,12 @@ def _prompt_texts(
 
 def cut_texts(tokenizer: Any, texts: Sequence[str], tokens: int) -> list[str]:
     """Each text on one line, cut to its first `tokens` tokens, without special tokens written out in it."""
-    lines = [" ".join(text.split()) for text in texts]
-    encoded = tokenizer(lines, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    # Left in, a title that contains <|im_end|> would end the user's message.
-    cut = tokenizer.batch_decode([ids[:tokens] for ids in encoded], skip_special_tokens=True)
+    cut: list[str] = []
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        lines = [" ".join(text.split()) for text in texts[start : start + TEXTS_AT_ONCE]]
+        encoded = tokenizer(lines, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        # Left in, a title that contains <|im_end|> would end the user's message.
+        cut += tokenizer.batch_decode([ids[:tokens] for ids in encoded], skip_special_tokens=True)
     return [text.replace("\ufffd", "").strip() for text in cut]
 
 

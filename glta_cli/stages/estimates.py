@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import text_reader
@@ -75,10 +76,16 @@ class Estimator:
 
     def __init__(self, recipe: Recipe, prepared: CountedData, workspace: Workspace, device: torch.device) -> None:
         self.recipe = recipe
+        self.prepared = prepared
         self.workspace = workspace
         self.device = device
         self._counted = Counted(recipe, prepared)
         self._parts: dict[str, tuple[Part, ...]] = {}
+
+    @property
+    def train(self) -> Interactions:
+        """The training interactions, which are counted."""
+        return self._counted.train
 
     def of(self, stage: str) -> Estimate | None:
         """About how long a stage takes; None where nothing says how much it computes.

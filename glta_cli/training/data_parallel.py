@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from glta_cli.core.world import Team
 from glta_cli.training.generators import random_states, set_random_states
+from glta_cli.training.sharded_rows import ShardedRows
 
 
 @runtime_checkable
@@ -29,6 +30,8 @@ class SharedTask(Protocol):
         Of a loss that is a mean over positives that is the part's share of them. Where there is none left, as of a
         batch smaller than `size`, the part is a thing that another process has too, and counts for 0: weights that are
         shared among processes want all of them to run the model.
+
+        Where a task has an attribute `sharded_rows`, each process has rows of its own of some parameters.
         """
         ...
 
@@ -51,15 +54,22 @@ class DataParallel:
     def __init__(self, task: Any, parameters: dict[str, nn.Parameter], team: Team) -> None:
         self.task = task
         self.team = team
+        losses = _Losses(task)
         with team.working(), warnings.catch_warnings():
             # The new name of `broadcast_buffers` means another thing, and 2.8 has only the old one.
             warnings.simplefilter("ignore", FutureWarning)
-            for parameter in parameters.values():
-                dist.broadcast(parameter.detach(), src=0)
+            rows: ShardedRows | None = getattr(task, "sharded_rows", None)
+            own = frozenset() if rows is None else rows.names
+            for name, parameter in parameters.items():
+                if name not in own:
+                    dist.broadcast(parameter.detach(), src=0)
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+                losses, [f"trained.{name}" for name in own]
+            )
             # Frozen weights and buffers are everywhere what the recipe says: they need not be sent about. What a batch
             # does not touch, such as the projector of tokens it has none of, has no gradient to wait for.
             self.module = DistributedDataParallel(
-                _Losses(task),
+                losses,
                 broadcast_buffers=False,
                 init_sync=False,
                 find_unused_parameters=True,
