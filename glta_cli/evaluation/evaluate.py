@@ -190,11 +190,7 @@ def _results(pipeline: Pipeline, rows: Sequence[Row], settings: EvaluateSettings
         for place, seed in enumerate(seeds):
             own = seeded(pipeline, seed)
             for make in [*(row.fitted for row in rows), model_rows]:
-                found = make(own)
-                new = _new_rows(results, found, place)
-                figures = iter(measured_rows(make, found, new, measured, elsewhere, own))
-                for row in found:
-                    results[row.name].add(row, results[row.name].known(row) or next(figures))
+                _add(results, make, own, place, measured, elsewhere)
                 bar.update(1)
     return _called_by_name(results)
 
@@ -225,6 +221,21 @@ def measuring(pipeline: Pipeline, settings: EvaluateSettings) -> Callable[[Score
         return replace(found, parts=of_parts, blind=blind)
 
     return measured
+
+
+def _add(
+    results: dict[str, RowResults],
+    make: Callable[[Pipeline], list[FittedRow]],
+    pipeline: Pipeline,
+    place: int,
+    measured: Callable[[Scorer], Measured],
+    elsewhere: Callable[[Pipeline], Callable[[Scorer], Measured]],
+) -> None:
+    """The rows of one seed; with this call their scores are let go."""
+    found = make(pipeline)
+    figures = iter(measured_rows(make, found, _new_rows(results, found, place), measured, elsewhere, pipeline))
+    for row in found:
+        results[row.name].add(row, results[row.name].known(row) or next(figures))
 
 
 def _new_rows(results: dict[str, RowResults], rows: Sequence[FittedRow], place: int) -> list[int]:
