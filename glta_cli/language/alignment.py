@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.core.interruption import stop_if_asked
+from glta_cli.core.world import team
 from glta_cli.language.gllm import TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
-from glta_cli.language.shared_batches import dealt_among, passed_together
+from glta_cli.language.shared_batches import rounds
 from glta_cli.recipe.schema import AlignSettings, PromptSettings
+from glta_cli.training.data_parallel import dealt
 from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
 
@@ -112,14 +114,10 @@ class AlignmentTask:
         # Long prompts would otherwise always come last.
         return [groups[index] for index in generator.permutation(len(groups))]
 
-    def share(self, batch: list[AlignmentPrompt], rank: int, size: int) -> tuple[list[AlignmentPrompt] | None, float]:
-        """Every `size`-th prompt of a batch, counted by their item tokens.
-
-        Where all processes have to run the model, one that has no prompt left runs another's, which counts for nothing.
-        """
-        own = batch[rank::size]
-        counts_for = _tokens(own) / _tokens(batch)
-        return own or (batch[:1] if passed_together(self.module.language_model) else None), counts_for
+    def share(self, batch: list[AlignmentPrompt], rank: int, size: int) -> tuple[list[AlignmentPrompt], float]:
+        """Every `size`-th prompt of a batch, counted by their item tokens."""
+        part, counts_for = dealt(len(batch), rank, size)
+        return batch[part], counts_for * _tokens(batch[part]) / _tokens(batch)
 
     def loss(self, batch: list[AlignmentPrompt]) -> Tensor:
         return self._cross_entropy(*self._queries(batch))
@@ -134,15 +132,16 @@ class AlignmentTask:
     def validate(self) -> dict[str, float]:
         """Mean log-likelihood of the labels, and how often the label is first among the prompt's own items."""
         losses, right, total = 0.0, 0.0, 0.0
-        us = dealt_among(self.module.language_model)
+        batches = self._grouped(self.validation)
         with torch.no_grad():
-            for batch in self._grouped(self.validation)[us.rank :: us.size]:
+            for place, counts_for in rounds(len(batches)):
                 stop_if_asked()
+                batch = batches[place]
                 queries, labels = self._queries(batch)
-                losses += len(labels) * float(self._cross_entropy(queries, labels))
-                right += self._first_among_own(queries, batch)
-                total += len(labels)
-        losses, right, total = us.summed([losses, right, total])
+                losses += counts_for * len(labels) * float(self._cross_entropy(queries, labels))
+                right += counts_for * self._first_among_own(queries, batch)
+                total += counts_for * len(labels)
+        losses, right, total = team().summed([losses, right, total])
         return {"log_likelihood": -losses / total, "accuracy_in_prompt": right / total}
 
     def _first_among_own(self, queries: Tensor, batch: list[AlignmentPrompt]) -> int:

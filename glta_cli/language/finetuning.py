@@ -22,11 +22,12 @@ from glta_cli.language.gllm import LinearHead, TiedHead, log_popularity, scoring
 from glta_cli.language.model import GraphLanguageModel, NodeTables
 from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries, prompt_states
 from glta_cli.language.sharded_head import ShardedHead
-from glta_cli.language.shared_batches import dealt_among, passed_together
+from glta_cli.language.shared_batches import rounds
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import FinetuneSettings
+from glta_cli.training.data_parallel import dealt
 from glta_cli.training.losses import Positives, catalogue_softmax_loss
 from glta_cli.training.sharded_rows import ShardedRows
 
@@ -90,7 +91,7 @@ class FinetuningTask:
         assert isinstance(head, TiedHead)
         examples = self.examples.of_epoch(0)[: self.settings.warm_start_users]
         dimension = self.module.users.shape[1]
-        us = dealt_among(self.module.language_model)
+        us = team()
         batches = list(self._written_batches(examples))
         found: list[tuple[Tensor, Tensor]] = []
         shown = progress_bar(
@@ -101,12 +102,14 @@ class FinetuningTask:
             kept="the warm start begins again, the stages before it are kept",
         )
         with torch.no_grad(), shown as bar:
-            for batch, prompts in batches[us.rank :: us.size]:
+            for place, counts_for in rounds(len(batches)):
+                batch, prompts = batches[place]
                 self._look_at(batch)
                 states = prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0]  # [B, h]
                 users = self.module.users[[example.user for example in batch]]  # [B, d]
                 texts = torch.stack([_mean_text(head.items[:, dimension:], example.context) for example in batch])
-                found.append((states, torch.cat([users, texts], dim=1) / temperature))  # [B, D]
+                if counts_for:
+                    found.append((states, torch.cat([users, texts], dim=1) / temperature))  # [B, D]
                 bar.update(len(batch) * us.size)
         states, targets = self._of_all(found)
         # Neighbours in the sorted order resemble each other: shuffled, every tenth row is a fair sample.
@@ -117,7 +120,7 @@ class FinetuningTask:
 
     def _of_all(self, own: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """States and targets of all batches in a row, of which each process that works on them has every so-manieth."""
-        us = dealt_among(self.module.language_model)
+        us = team()
         if us.size > 1:
             device = self.module.device
             each = us.gathered_objects([(states.cpu(), targets.cpu()) for states, targets in own])
@@ -151,17 +154,16 @@ class FinetuningTask:
         order = np.random.default_rng((self.examples.seed, epoch, 2)).permutation(len(groups))
         return [groups[index] for index in order]
 
-    def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example] | None, float]:
+    def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example], float]:
         """Every `size`-th example of a batch, counted by the targets its loss is a mean over.
 
-        Where all processes have to run the model, or to score their items, one that has no example left takes part with
-        another's, which counts for nothing. The loss of a head in parts is that of all examples already.
+        The loss of a head in parts is that of all examples already.
         """
-        own = batch[rank::size]
+        part, own = dealt(len(batch), rank, size)
+        examples = batch[part]
         if self.sharded_head is not None:
-            return own or Idle(batch[:1]), 1 / size
-        counts_for = self._targets_in(own) / self._targets_in(batch)
-        return own or (Idle(batch[:1]) if passed_together(self.module.language_model) else None), counts_for
+            return examples if own else Idle(examples), 1 / size
+        return examples, own * self._targets_in(examples) / self._targets_in(batch)
 
     def shard_head(self) -> None:
         """Leave this process the rows of its items of the linear head alone, until `join_head`."""

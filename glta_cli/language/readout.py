@@ -13,7 +13,7 @@ from torch import Tensor
 from glta_cli.language.batching import length_batches
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, node_token
-from glta_cli.language.shared_batches import computed, passed_together
+from glta_cli.language.shared_batches import computed
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.top_k import mask_seen
 from glta_cli.recipe.schema import FinetuneSettings, PromptSettings
@@ -144,8 +144,7 @@ def encode_users(
         return found
 
     with torch.inference_mode():
-        together = passed_together(model.language_model)
-        for batch, found in computed(list(length_batches(lengths, batch_size)), queries_of, together=together):
+        for batch, found in computed(list(length_batches(lengths, batch_size)), queries_of):
             if result is None:
                 result = np.empty((len(users), *found.shape[1:]), dtype=np.float32)
             result[batch] = found

@@ -23,7 +23,7 @@ from glta_cli.core.tensors import check_seal, damaged, read_arrays, unsealed, wr
 from glta_cli.core.world import team
 from glta_cli.language.batching import length_batches
 from glta_cli.language.prompts import encode_cut, pad_right
-from glta_cli.language.shared_batches import computed, passed_together
+from glta_cli.language.shared_batches import computed
 from glta_cli.plugin import LanguageModel, SentenceEncoder
 from glta_cli.recipe.schema import TextSettings
 
@@ -164,7 +164,7 @@ def encode_texts(
 
     with torch.inference_mode(), shown as bar:
         batches = list(length_batches([len(prompt) for prompt in prompts], settings.batch_size))
-        for rows, found in computed(batches, vectors_of, together=passed_together(model)):
+        for rows, found in computed(batches, vectors_of):
             vectors[rows] = found
             keep(rows, found)
             bar.update(len(rows))
