@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 from safetensors.numpy import load_file
 
+from glta_cli.core.files import fingerprint
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages import encode_items
 from glta_cli.stages.context import VECTORS, WHITENING
@@ -50,6 +51,10 @@ def test_only_a_small_catalogue_is_encoded_anew(pipeline: Callable[..., Pipeline
     assert stage.settings_on(enough.recipe, enough.prepared()) == stage.settings(enough.recipe)
     assert few.ensure("encode-items").manifest["settings"]["directions"] == 10
     assert "directions" not in enough.ensure("encode-items").manifest["settings"]
+    # By which what a linear row learnt of them is found: alike before and after they are there.
+    for run in (few, enough):
+        fresh = Pipeline("other", run.recipe, run.workspace, device="cpu")
+        assert fingerprint(fresh.text_identity()) == fingerprint(run.text_identity())
 
 
 def test_what_was_published_with_all_directions_takes_later_texts_as_it_took_its_own(
