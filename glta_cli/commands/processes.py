@@ -40,4 +40,4 @@ def run_as_processes(count: int | None) -> None:
         return
     from glta_cli.core.launching import run_in_processes
 
-    raise typer.Exit(run_in_processes(count, sys.argv[1:]))
+    raise SystemExit(run_in_processes(count, sys.argv[1:]))

@@ -90,13 +90,13 @@ class RowsOrder:
         return self.run.device
 
     def carry_out(self) -> None:
-        ready = self._made()
+        ready = self.made()
         if all(team().gathered_objects(ready is not None)) and ready is not None:
             measured, scorers = ready
             for score in scorers:
                 measured(score)
 
-    def _made(self) -> tuple[Callable[[Scorer], Any], list[Scorer]] | None:
+    def made(self) -> tuple[Callable[[Scorer], Any], list[Scorer]] | None:
         """What measures, and the scores to measure; None where they cannot be made here."""
         try:
             pipeline = self.run.pipeline()

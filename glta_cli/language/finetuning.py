@@ -110,7 +110,7 @@ class FinetuningTask:
                 texts = torch.stack([_mean_text(head.items[:, dimension:], example.context) for example in batch])
                 if counts_for:
                     found.append((states, torch.cat([users, texts], dim=1) / temperature))  # [B, D]
-                bar.update(len(batch) * us.size)
+                bar.update(min(len(batch) * us.size, len(examples) - int(bar.n)))
         states, targets = self._of_all(found)
         # Neighbours in the sorted order resemble each other: shuffled, every tenth row is a fair sample.
         order = torch.from_numpy(np.random.default_rng(self.examples.seed).permutation(len(examples)))

@@ -126,7 +126,7 @@ def rank_users(
                 scores = score(batch)
                 mask_seen(scores, batch, *seen)
                 ranked.append(top_k(scores, k))
-            bar.update(len(batch) * us.size)
+            bar.update(min(len(batch) * us.size, len(users) - int(bar.n)))
     return us.joined(np.concatenate(ranked))
 
 

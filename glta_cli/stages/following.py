@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -64,23 +63,17 @@ def _stopped(company: Company, number: int, problem: str) -> int:
 
 def _failed(company: Company, error: BaseException, stderr: TextIO) -> int:
     told = _told(error)
-    _let_go(error)
     company.meeting.leave_word(told)
+    noticed = company.notices_who_leaves
     company.leave()
+    if noticed:
+        return 0  # it is the first one's failure as soon as it looks for this one
     if not _first_says_so(company.meeting):
         company.meeting.leave_word({**told, "told": True})
-        shown = GltaError(told["problem"], location=f"{company.meeting.world}", hint=told["hint"])
+        where = f"{company.meeting.world}" + (f": {told['location']}" if told["location"] else "")
+        shown = GltaError(told["problem"], location=where, hint=told["hint"])
         print(shown, file=stderr)
     return 1
-
-
-def _let_go(error: BaseException) -> None:
-    """Forget what was being computed: what refers to a group, as a module does, keeps its connections open."""
-    behind: BaseException | None = error
-    while behind is not None:
-        traceback.clear_frames(behind.__traceback__)
-        behind = behind.__context__
-    gc.collect()
 
 
 def _first_says_so(meeting: Meeting) -> bool:

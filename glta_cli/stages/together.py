@@ -60,6 +60,11 @@ class Company:
     def size(self) -> int:
         return self.meeting.world.size
 
+    @property
+    def notices_who_leaves(self) -> bool:
+        """Whether they are connected so that a process that ends is missed at once, as gloo does and NCCL does not."""
+        return self._group is not None and self._group.by_device is self._group.by_processor
+
     @contextmanager
     def ordered(self, order: Order) -> Iterator[None]:
         """Inside, the first process does itself what it has the others do."""

@@ -258,6 +258,8 @@ class _Loop:
                 return self.team.broadcast(self.task.validate())
         except InterruptedRunError as stopped:
             set_random_states(generators)
+            if self.rows.names:
+                raise  # the others are elsewhere in the validation, and give none of their rows: the last state counts
             self.stop(signal.Signals(stopped.signal_number))
 
     def select(self, metrics: dict[str, float]) -> None:

@@ -76,10 +76,11 @@ def test_stopped_by_a_signal_to_any_one_and_continued_by_one_two_and_three(
 
     uninterrupted = glta("align", whole, "--set", EPOCHS)
     assert uninterrupted.returncode == 0, uninterrupted.stderr
-    for processes in ("1", "2", "3"):
+    # The language model whole in each, and its layers shared among them.
+    for processes, shard in (("1", "false"), ("2", "false"), ("3", "true")):
         again = tmp_path / processes
         shutil.copytree(root, again)
-        done = glta("align", again, "--set", EPOCHS, "--processes", processes)
+        done = glta("align", again, "--set", EPOCHS, "--processes", processes, "--set", f"backbone.shard={shard}")
         assert done.returncode == 0, done.stderr
         assert f"continuing after step {step}" in done.stderr
         assert_same(whole, again, "align")
@@ -102,3 +103,37 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named_once(
         "process 2 of 2 was ended by SIGKILL\n  hint: where memory is short, fewer --processes take less\n"
     )
     assert "Traceback" not in told
+
+
+FAILING = """
+import os
+
+if os.environ.get("RANK") == "1":
+    from glta_cli.core.errors import GltaError
+    from glta_cli.language.alignment import AlignmentTask
+
+    def loss(task, batch):
+        raise GltaError("it does not fit", location="memory", hint="take less")
+
+    AlignmentTask.loss = loss
+"""
+
+
+def test_what_fails_in_another_process_is_told_once_by_the_first(
+    shared_recipe: Path, up_to: Callable[..., Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    root = up_to("align", "describe-users", "finetune", "index")
+    (tmp_path / "sitecustomize.py").write_text(FAILING)
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [environment.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "glta_cli", "align", "--recipe", str(shared_recipe), "--data-dir", str(root)]
+    done = subprocess.run(
+        [*command, "--device", "cpu", "--processes", "2"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**environment, "PYTHONPATH": paths},
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("does not fit") == 1
+    assert done.stderr.endswith("process 2 of 2: memory: it does not fit\n  hint: take less\n")
+    assert not (root / "stages" / "align").exists() or not list((root / "stages" / "align").iterdir())

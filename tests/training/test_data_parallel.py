@@ -45,7 +45,7 @@ def assert_shares_add_up(task: Any, batch: Any, size: int) -> None:
 
 
 @pytest.mark.parametrize("weighed", [False, True])
-@pytest.mark.parametrize("size", [2, 3, 40])
+@pytest.mark.parametrize("size", [2, 17])
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_shares_of_interactions_add_up(
     random_interactions: Callable[..., Interactions], kind: type, size: int, weighed: bool
@@ -62,7 +62,7 @@ def test_shares_of_interactions_add_up(
 
 
 @pytest.mark.parametrize("loss", ["first", "positions"])
-@pytest.mark.parametrize("size", [2, 3, 40])
+@pytest.mark.parametrize("size", [2, 17])
 def test_shares_of_prompts_add_up(toy_context: Callable[..., StageContext], size: int, loss: str) -> None:
     context = toy_context(f"finetune.loss={loss}", stage="pretrain-graph", name=f"shares-{loss}")
     settings = context.recipe
