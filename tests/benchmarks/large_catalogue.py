@@ -157,7 +157,7 @@ def elsa_fit(items: int) -> Callable[[], Any]:
     from glta_baselines.settings import ElsaSettings
 
     from glta_cli.plugin import BaselineData
-    from glta_cli.stages.baseline_descent import descent
+    from glta_cli.stages.baseline_descent import Descent
 
     torch.set_num_threads(1)
     log = interactions(items)
@@ -165,7 +165,7 @@ def elsa_fit(items: int) -> Callable[[], Any]:
 
     def fit() -> None:
         with TemporaryDirectory(prefix="glta-") as states:
-            descend = descent("elsa", None, Path(states))
+            descend = Descent("elsa", None, Path(states))
             elsa.fit(BaselineData(log, log, None, 0, torch.device("cpu"), descend=descend))
 
     return fit
