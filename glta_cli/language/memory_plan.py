@@ -29,8 +29,8 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, generates, reads_text, text_reader
 from glta_cli.recipe.target_folds import fold_count
 
-# Adam keeps two moments; with the weight itself and its gradient that makes four float32 values.
-TRAINED = 4 * FLOAT32
+# Adam keeps two moments beside the weight itself and its gradient, which are float32.
+BYTES_TRAINED = {"float32": 4 * FLOAT32, "bfloat16": 3 * FLOAT32}
 CHARACTERS_PER_TOKEN = 3
 
 
@@ -103,8 +103,12 @@ class Plan:
         spread = stage.weights + stage.activations
         return math.ceil(spread / self.devices) + stage.total - spread
 
-    def rows(self) -> Iterator[tuple[str, str]]:
-        """Label and formatted value, in the order they are read."""
+    def rows(self, *, memory: bool = True) -> Iterator[tuple[str, str]]:
+        """Label and formatted value, in the order they are read.
+
+        Args:
+            memory: with what is known of it before the data are; without it where every stage's is told.
+        """
         yield "backbone", f"{self.backbone}, {self.layers} layers, {self.dtype}"
         for name, count in self.parameters.items():
             yield f"parameters: {name}", "unknown until prepared" if count is None else f"{count:,}"
@@ -115,6 +119,8 @@ class Plan:
         for stage in self.stages:
             yield f"{stage.stage}: trainable parameters", f"{stage.trainable:,}"
             yield f"{stage.stage}: batch", f"{stage.batch_size} prompts of up to {stage.prompt_tokens} tokens"
+            if not memory:
+                continue
             for part in ("weights", "trained", "activations", "tables", "logits"):
                 yield f"{stage.stage}: {part}", _gibibytes(getattr(stage, part))
             label = f"{stage.stage}: memory per device"
@@ -141,13 +147,14 @@ class Plan:
         }
 
 
-def plan_table(plan: Plan) -> Table:
-    """The plan as a table of two columns, the assumptions below it."""
-    table = Table(title="Plan", caption="\n".join(plan.assumptions))
+def plan_table(plan: Plan, *, memory: bool = True) -> Table:
+    """The plan as a table of two columns, and below it what its `memory` takes for granted."""
+    table = Table(title="Plan", caption="\n".join(plan.assumptions) if memory else None)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right")
-    for label, value in plan.rows():
-        table.add_row(label, value, end_section=label.endswith(("total", "per device")))
+    ends = ("total", "per device") if memory else ("total", "batch")
+    for label, value in plan.rows(memory=memory):
+        table.add_row(label, value, end_section=label.endswith(ends))
     return table
 
 
@@ -195,6 +202,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         activations: int,
         logits: int | None,
     ) -> StageMemory:
+        moments = (align if stage == "align" else finetune).training.moments
         return StageMemory(
             stage=stage,
             batch_size=batch_size,
@@ -202,7 +210,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             trainable=trainable,
             weights=language.weights,
             # A projector this stage leaves as it is lies there too, as weights alone.
-            trained=TRAINED * trainable + FLOAT32 * (loaded - trainable),
+            trained=BYTES_TRAINED[moments] * trainable + FLOAT32 * (loaded - trainable),
             activations=batch_size * activations,
             tables=tables,
             logits=logits,
@@ -252,7 +260,8 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         text_backbone=_text_backbone(recipe, dtype),
         stages=tuple(stages),
         assumptions=(
-            "Trained parameters, their gradients and Adam's two moments are float32: 16 bytes each.",
+            "Trained parameters and their gradients are float32, Adam's two moments as training.moments says: together "
+            "16 bytes each, or 12 with bfloat16.",
             f"A prompt's words are taken for one token per {CHARACTERS_PER_TOKEN} characters.",
             "Not counted: the allocator's reserve and temporary buffers, about a tenth; the GPU's context.",
         ),

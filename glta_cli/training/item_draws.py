@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Items a sum over the catalogue is estimated from.
+
+    Attributes:
+        items: distinct, int64 [S].
+        correction: what is added to their logits, so that the sum of exponentials is the catalogue's in expectation:
+            one number, or float32 [S].
+    """
+
+    items: Tensor
+    correction: Tensor | float
+
+
+def draw_items(count: int, catalogue: int, draws: ItemDraws | None, device: torch.device) -> Drawn:
+    """So many of the items of a catalogue: by these draws or, without any, uniformly and none of them twice."""
+    if draws is not None:
+        return draws.draw(count, device)
+    items = torch.randperm(catalogue, device=device)[:count]
+    return Drawn(items, math.log(catalogue / len(items)))
 
 
 class ItemDraws:
@@ -25,15 +48,14 @@ class ItemDraws:
         self.cumulative = weights.cumsum(0) / weights.sum()  # [I]
         self.log_q = (weights / weights.sum()).log()  # [I]
 
-    def draw(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def draw(self, count: int, device: torch.device) -> Drawn:
         """So many draws, by torch's generator of the CPU.
 
         Returns:
-            The items that were drawn, ascending, each once, int64 [S]; and log(m / (count q)), m the times each was
-            drawn, float32 [S]: with exp z times that, the sum over the draws is the catalogue's in expectation.
+            The items that were drawn, ascending; corrected by log(m / (count q)), m the times each was drawn.
         """
         points = torch.rand(count, dtype=torch.float64)
         places = torch.searchsorted(self.cumulative, points, right=True).clamp_max(len(self.log_q) - 1)
         items, times = torch.unique(places, return_counts=True)
         logs = times.double().log() - math.log(count) - self.log_q[items]
-        return items.to(device), logs.float().to(device)
+        return Drawn(items.to(device), logs.float().to(device))
