@@ -115,7 +115,7 @@ def _looked_at(
     rows = F.embedding(wanted, items)
 
     def placed(pairs: Positives) -> Positives:
-        places = torch.searchsorted(wanted, pairs.items).clamp_max(len(wanted) - 1)
+        places = torch.searchsorted(wanted, pairs.items.contiguous()).clamp_max(len(wanted) - 1)
         kept = wanted[places] == pairs.items
         return Positives(pairs.rows[kept], places[kept], None if pairs.weights is None else pairs.weights[kept])
 
