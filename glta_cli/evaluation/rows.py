@@ -239,7 +239,7 @@ class VariantRow(Row):
 def _encoder_content(recipe: Recipe) -> list[Any]:
     """Plain values that change with whatever an encoder is, but for the seed and the texts."""
     options = component_options(recipe, "encoder").model_dump(mode="json")
-    return [recipe.graph.model_dump(mode="json", exclude={"options"}), options]
+    return [trained(recipe.graph, exclude={"options"}), options]
 
 
 def _free(candidates: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from glta_cli.core.interruption import stops_after
+from glta_cli.graph.edges import folder_of_edges
 from glta_cli.graph.embeddings import Embeddings as Embeddings
 from glta_cli.graph.embeddings import embeddings_of as embeddings_of
 from glta_cli.graph.embeddings import scaled_items
@@ -22,11 +23,14 @@ from glta_cli.graph.encoder_task import EncoderTask
 from glta_cli.graph.encoder_task import validation_users as validation_users
 from glta_cli.graph.histories import reads_histories
 from glta_cli.graph.negatives import NegativeSampler
+from glta_cli.graph.neighbours import require_sampling
 from glta_cli.graph.next_item import NextItemBprTask, NextItemSoftmaxTask
+from glta_cli.graph.sampled_losses import BprOnSamples, SoftmaxOnSamples
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.selection import SELECTION_METRIC as SELECTION_METRIC
 from glta_cli.recipe.schema import GraphSettings
+from glta_cli.training.data_parallel import dealt
 from glta_cli.training.loop import TrainingProgress, train
 from glta_cli.training.losses import Positives, bpr_loss, catalogue_softmax_loss
 
@@ -68,7 +72,10 @@ def pretrain(
     torch.manual_seed(seed)
     # One that follows from the graph alone is computed here, which cannot be cut short.
     with stops_after("this step", kept="the encoder starts again, the stages before it are kept"):
-        encoder = make_encoder(InteractionGraph(graph_interactions)).to(device)
+        folder = folder_of_edges(settings, len(graph_interactions), state_folder, device)
+        encoder = make_encoder(InteractionGraph(graph_interactions, folder)).to(device)
+    if settings.neighbours is not None:
+        require_sampling(encoder, settings.encoder, settings.neighbours)
     task = _task_type(encoder, settings)(encoder, settings, graph_interactions, seen, validation, seed, catalogue)
     progress = train(
         task, settings.training, state_folder=state_folder, description=description, fixed_epochs=fixed_epochs
@@ -80,6 +87,8 @@ def _task_type(
     encoder: nn.Module, settings: GraphSettings
 ) -> type[SoftmaxTask | BprTask | NextItemSoftmaxTask | NextItemBprTask]:
     in_order = reads_histories(encoder)
+    if settings.neighbours is not None:
+        return SampledSoftmaxTask if settings.loss == "softmax" else SampledBprTask
     match settings.loss:
         case "softmax":
             return NextItemSoftmaxTask if in_order else SoftmaxTask
@@ -106,24 +115,25 @@ class SoftmaxTask(EncoderTask):
         chosen = torch.from_numpy(batch).to(self.device)
         users = F.normalize(F.embedding(chosen, user_vectors), dim=-1)  # [B, d]
         items = scaled_items(item_vectors, self.settings)
-        positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self._pairs(batch)))  # [P] each
+        positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self.pairs(batch)))  # [P] each
         loss = catalogue_softmax_loss(
             users / self.settings.temperature,
             items,
             positives,
             sample=self.settings.softmax_items,
+            draws=self.draws,
             among=self.among,
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra
 
-    def share(self, batch: NDArray[np.int64], rank: int, size: int) -> tuple[NDArray[np.int64] | None, float]:
+    def share(self, batch: NDArray[np.int64], rank: int, size: int) -> tuple[NDArray[np.int64], float]:
         """Every `size`-th user of a batch, counted by their items."""
-        own = batch[rank::size]
+        part, counts_for = dealt(len(batch), rank, size)
         counts = self.interactions.counts
-        return (own if len(own) else None), float(counts[own].sum() / counts[batch].sum())
+        return batch[part], counts_for * float(counts[batch[part]].sum() / counts[batch].sum())
 
-    def _pairs(self, batch: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+    def pairs(self, batch: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """All items of users [B]: the place of their user in the batch, the items, and weights if any, [P] each."""
         counts = self.interactions.counts[batch]
         rows = np.repeat(np.arange(len(batch)), counts)
@@ -153,12 +163,11 @@ class BprTask(EncoderTask):
         columns: list[NDArray[Any]] = [users, positives, negatives, *([] if weights is None else [weights[order]])]
         return [tuple(column[s : s + size] for column in columns) for s in starts]
 
-    def share(
-        self, batch: tuple[NDArray[Any], ...], rank: int, size: int
-    ) -> tuple[tuple[NDArray[Any], ...] | None, float]:
+    def share(self, batch: tuple[NDArray[Any], ...], rank: int, size: int) -> tuple[tuple[NDArray[Any], ...], float]:
         """Every `size`-th pair of a batch."""
-        own = tuple(column[rank::size] for column in batch)
-        return (own if len(own[0]) else None), len(own[0]) / len(batch[0])
+        part, counts_for = dealt(len(batch[0]), rank, size)
+        own = tuple(column[part] for column in batch)
+        return own, counts_for * len(own[0]) / len(batch[0])
 
     def loss(self, batch: tuple[NDArray[Any], ...]) -> Tensor:
         users, positives, negatives, *weights = (torch.from_numpy(part).to(self.device) for part in batch)
@@ -167,3 +176,11 @@ class BprTask(EncoderTask):
         loss = bpr_loss(F.embedding(users, user_vectors), *F.embedding(items, item_vectors), *weights)
         extra: Tensor = self.module.extra_loss(users, items)
         return loss + extra
+
+
+class SampledSoftmaxTask(SoftmaxOnSamples, SoftmaxTask):
+    """The same on samples of the graph."""
+
+
+class SampledBprTask(BprOnSamples, BprTask):
+    """The same on samples of the graph."""

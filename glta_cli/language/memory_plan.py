@@ -29,8 +29,8 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, generates, reads_text, text_reader
 from glta_cli.recipe.target_folds import fold_count
 
-# Adam keeps two moments; with the weight itself and its gradient that makes four float32 values.
-TRAINED = 4 * FLOAT32
+# Adam keeps two moments beside the weight itself and its gradient, which are float32.
+BYTES_TRAINED = {"float32": 4 * FLOAT32, "bfloat16": 3 * FLOAT32}
 CHARACTERS_PER_TOKEN = 3
 
 
@@ -202,6 +202,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         activations: int,
         logits: int | None,
     ) -> StageMemory:
+        moments = (align if stage == "align" else finetune).training.moments
         return StageMemory(
             stage=stage,
             batch_size=batch_size,
@@ -209,7 +210,7 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
             trainable=trainable,
             weights=language.weights,
             # A projector this stage leaves as it is lies there too, as weights alone.
-            trained=TRAINED * trainable + FLOAT32 * (loaded - trainable),
+            trained=BYTES_TRAINED[moments] * trainable + FLOAT32 * (loaded - trainable),
             activations=batch_size * activations,
             tables=tables,
             logits=logits,
@@ -259,7 +260,8 @@ def plan(recipe: Recipe, *, users: int | None, items: int | None, graph_dimensio
         text_backbone=_text_backbone(recipe, dtype),
         stages=tuple(stages),
         assumptions=(
-            "Trained parameters, their gradients and Adam's two moments are float32: 16 bytes each.",
+            "Trained parameters and their gradients are float32, Adam's two moments as training.moments says: together "
+            "16 bytes each, or 12 with bfloat16.",
             f"A prompt's words are taken for one token per {CHARACTERS_PER_TOKEN} characters.",
             "Not counted: the allocator's reserve and temporary buffers, about a tenth; the GPU's context.",
         ),

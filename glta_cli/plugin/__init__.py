@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from glta_cli.plugin.descent import DescentPlan as DescentPlan
     from glta_cli.plugin.descent import DescentTask as DescentTask
     from glta_cli.plugin.encoder import GraphEncoder as GraphEncoder
+    from glta_cli.plugin.encoder import SampledGraphEncoder as SampledGraphEncoder
     from glta_cli.plugin.encoder import SequenceEncoder as SequenceEncoder
     from glta_cli.plugin.encoder import TextGraphEncoder as TextGraphEncoder
     from glta_cli.plugin.encoder import TextSequenceEncoder as TextSequenceEncoder
@@ -77,6 +78,9 @@ if TYPE_CHECKING:
     from glta_cli.plugin.interactions import Interactions as Interactions
     from glta_cli.plugin.logger import StageEnd as StageEnd
     from glta_cli.plugin.logger import StageLogger as StageLogger
+    from glta_cli.plugin.node_sample import NodeSample as NodeSample
+    from glta_cli.plugin.processes import processes_started as processes_started
+    from glta_cli.plugin.processes import processes_together as processes_together
     from glta_cli.plugin.scorer import Scorer as Scorer
     from glta_cli.plugin.scorer import product_scorer as product_scorer
     from glta_cli.plugin.seen_file import SeenColumn as SeenColumn
@@ -157,6 +161,7 @@ _HOMES = {
     ),
     "glta_cli.plugin.encoder": (
         "GraphEncoder",
+        "SampledGraphEncoder",
         "SequenceEncoder",
         "TextGraphEncoder",
         "TextSequenceEncoder",
@@ -179,6 +184,11 @@ _HOMES = {
         "StageEnd",
         "StageLogger",
     ),
+    "glta_cli.plugin.processes": (
+        "processes_started",
+        "processes_together",
+    ),
+    "glta_cli.plugin.node_sample": ("NodeSample",),
     "glta_cli.plugin.scorer": (
         "Scorer",
         "product_scorer",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glta_cli.plugin.interaction_graph import InteractionGraph
+    from glta_cli.plugin.node_sample import NodeSample
 
 
 class GraphEncoder(Protocol):
@@ -51,6 +52,55 @@ class GraphEncoder(Protocol):
 
     def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
         """A scalar added to the loss of a batch of user indices [B] and item indices [B] or [2, B]."""
+        ...
+
+
+class SampledGraphEncoder(GraphEncoder, Protocol):
+    """A graph encoder that can be trained on samples of its graph (`graph.neighbours`): it has these two methods too.
+
+    It keeps the graph as its attribute `graph`. A training step then asks `of_sample` for the nodes of its batch in
+    place of `forward`, which validation and what is published go on to ask; `extra_loss` must not need the latter.
+
+    Example:
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+
+        from glta_cli.plugin import Settings
+
+        class OneHopSettings(Settings):
+            dimension: int = 64
+
+        class OneHop(nn.Module):
+            def __init__(self, graph, settings):
+                super().__init__()
+                self.graph = graph
+                self.nodes = nn.Parameter(0.1 * torch.randn(graph.node_count, settings.dimension))
+
+            def forward(self):  # -> [U, d], [I, d]
+                return self.graph.propagate(self.nodes).split([self.graph.user_count, self.graph.item_count])
+
+            def sampled_hops(self):
+                return 1
+
+            def of_sample(self, sample):  # -> [wanted, d]
+                return sample.propagate(F.embedding(sample.nodes, self.nodes))[: sample.wanted]
+
+            def extra_loss(self, users, items):
+                return self.nodes.new_zeros(())
+    """
+
+    graph: InteractionGraph
+
+    def sampled_hops(self) -> int | None:
+        """How often it propagates: as many numbers `graph.neighbours` has. None where it takes no samples after all."""
+        ...
+
+    def of_sample(self, sample: NodeSample) -> Tensor:
+        """Return the embeddings of the wanted nodes of a sample: [wanted, d], float32.
+
+        They are the rows of `forward()` where the sample holds every neighbour.
+        """
         ...
 
 

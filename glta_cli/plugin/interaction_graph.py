@@ -121,6 +121,8 @@ class InteractionGraph(nn.Module):
 
     def _side(self, table: Tensor, start: int, end: int, *, first_column: int) -> Tensor:
         result = table.new_empty(end - start, table.shape[1])
+        # What LAPACK gives lies column by column, which would be added up in another order, and slowly.
+        table = table.contiguous()
         with torch.no_grad():
             for rows, block in products(self._edges(), table, start, end, first_column=first_column):
                 result[rows.start - start : rows.stop - start] = block

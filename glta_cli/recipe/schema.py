@@ -124,6 +124,21 @@ class GraphSettings(Settings):
     softmax_items: int | None = Field(
         None, ge=2, le=MOST_COUNT, description="items sampled for the softmax; null scores the whole catalogue"
     )
+    softmax_sampling: Literal["uniform", "popularity"] = Field(
+        "uniform", description="how they are drawn: all alike, or as often as they stand in the training interactions"
+    )
+    neighbours: tuple[Annotated[int, Field(ge=-1, le=MOST_COUNT)], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="neighbours sampled of each node, by hop, for graphs too large to be propagated whole in every "
+        "step; -1 takes all of a hop, null the whole graph",
+    )
+    edges: Literal["auto", "memory", "disk"] = Field(
+        "auto",
+        description="where a graph's edges lie: in memory, or on the disk, mapped from there; auto: on the disk where "
+        "they would take an eighth of the memory that is free",
+    )
     alignment_holdout: float = Field(
         0.2,
         ge=0,
@@ -238,6 +253,11 @@ class FinetuneSettings(Settings):
         ge=2,
         le=MOST_COUNT,
         description="largest catalogue scored whole; beyond it items are sampled, with logQ correction",
+    )
+    shard_catalogue: bool = Field(
+        False,
+        description="with several processes each holds the rows of some items of the linear head, with their gradients "
+        "and moments; the loss stays exact",
     )
     user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
     shuffled_users: bool = Field(

@@ -183,9 +183,10 @@ class Estimator:
 
 
 def _in_part(manifest: Mapping[str, Any]) -> bool:
-    """Whether an earlier go at the stage did part of what its operations count, and its time does not."""
+    """Whether an earlier go at the stage or other processes did part of what its operations count, not of its time."""
     details = manifest.get("details")
-    return bool(manifest["work"].get("resumed") or (isinstance(details, dict) and details.get("done_before")))
+    elsewhere = isinstance(details, dict) and (details.get("done_before") or details.get("processes"))
+    return bool(manifest["work"].get("resumed") or elsewhere)
 
 
 def _read_nobody_out(manifest: Mapping[str, Any]) -> bool:

@@ -105,11 +105,12 @@ class Pipeline:
         """
         from glta_cli.core.errors import GltaError
         from glta_cli.plugin.registry import installed
+        from glta_cli.stages.texts import require_texts_of
 
         self.require(stage)
         prepared = self.prepared()
         if any(each.name == stage and not each.needed(self.recipe, prepared) for each in self._later_stages()):
-            self._require_texts_of(stage, prepared)
+            require_texts_of(stage, self._later_stages(), self.recipe, prepared)
             raise GltaError(f"this recipe leaves out {stage}", location=self.name, hint=GO_ON)
         lineage = lineage_of(stage, self.recipe)
         wanted = [each for each in self._later_stages() if each.name in lineage and each.needed(self.recipe, prepared)]
@@ -124,15 +125,6 @@ class Pipeline:
 
             check_backbones(reading, self.recipe, prepared)
         return wanted
-
-    def _require_texts_of(self, stage: str, prepared: PreparedDataset) -> None:
-        """Raise `InputError` where a stage that was asked for by name lacks nothing but item texts."""
-        from glta_cli.stages.texts import left_out_without_texts
-
-        if left_out_without_texts(self.recipe, {stage}):
-            for each in self._later_stages():
-                if each.name == stage:
-                    each.require_texts(prepared)
 
     def _tell_what_lacks_texts(self, stages: set[str], prepared: PreparedDataset) -> None:
         """One line, once, on what the recipe would have and drops out where nothing is written about the items."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+
+from pydantic.fields import FieldInfo
 
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.plugin.settings import Settings
@@ -18,18 +20,26 @@ FLOAT = 4  # bytes of a float32
 
 # How often a state is saved does not change what is trained.
 TIMING: Any = {"training": {"checkpoint_seconds"}}
-# Settings of `training` that there were not yet when stages were published, which stay found.
-TRAINING_CAME_LATER = ("moments",)
+# Wherever edges lie, the sums over them are the same.
+PLACES = ("edges",)
+# Settings that there were not yet when stages were published, which stay found.
+CAME_LATER, TRAINING_CAME_LATER = ("neighbours",), ("moments",)
 
 
 def trained(section: Settings, exclude: Any = TIMING) -> dict[str, Any]:
     """The settings of a section with `training`, as a fingerprint has them: what came later only where it is chosen."""
     settings = section.model_dump(mode="json", exclude=exclude)
-    training = settings["training"]
-    for name in TRAINING_CAME_LATER:
-        if training[name] == TrainingSettings.model_fields[name].default:
-            del training[name]
-    return settings
+    training = TrainingSettings.model_fields
+    return {
+        name: _chosen(value, training, TRAINING_CAME_LATER) if name == "training" else value
+        for name, value in _chosen(settings, type(section).model_fields, CAME_LATER).items()
+        if name not in PLACES
+    }
+
+
+def _chosen(settings: dict[str, Any], fields: Mapping[str, FieldInfo], came_later: Sequence[str]) -> dict[str, Any]:
+    """Settings without those that came later and have their default."""
+    return {name: value for name, value in settings.items() if name not in came_later or value != fields[name].default}
 
 
 class Stage(ABC):

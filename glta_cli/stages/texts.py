@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from typing import Any
 
 from glta_cli.core.errors import InputError
 from glta_cli.data.prepared import PreparedDataset
@@ -30,3 +31,11 @@ def require_text(prepared: PreparedDataset, needing: str, switch: str) -> None:
             f"{prepared.name} was prepared without item texts, which {needing} needs",
             hint=f"prepare it again with its metadata file beside the interactions, or leave it out: --set {switch}",
         )
+
+
+def require_texts_of(stage: str, stages: Sequence[Any], recipe: Recipe, prepared: PreparedDataset) -> None:
+    """Raise `InputError` where a stage that was asked for by name, one of `stages`, lacks nothing but item texts."""
+    if left_out_without_texts(recipe, {stage}):
+        for each in stages:
+            if each.name == stage:
+                each.require_texts(prepared)

@@ -12,6 +12,7 @@ from glta_cli.testing.contract import Contract, declared
 from glta_cli.testing.encoder_promises.devices import device_promises
 from glta_cli.testing.encoder_promises.extra_loss import extra_loss_promises
 from glta_cli.testing.encoder_promises.outputs import made_promises, output_promises
+from glta_cli.testing.encoder_promises.samples import sample_promises
 from glta_cli.testing.encoder_promises.sequences import sequence_promises
 from glta_cli.testing.encoder_promises.state import state_promises
 from glta_cli.testing.encoder_promises.training import training_promises
@@ -50,6 +51,7 @@ def encoder_promises(contract: Contract, target: Callable[..., Any], settings: B
         else:
             output_promises(contract, encoders)
             extra_loss_promises(contract, encoders)
+            sample_promises(contract, encoders)
         state_promises(contract, encoders)
         device_promises(contract, encoders)
         training_promises(contract, encoders)

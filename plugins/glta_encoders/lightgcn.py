@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glta_cli.plugin import InteractionGraph
+from glta_cli.plugin import InteractionGraph, NodeSample
 from glta_encoders.settings import LightGCNSettings
 from glta_encoders.spectral import singular_vectors
 
@@ -41,6 +41,15 @@ class LightGCN(nn.Module):
             [self.graph.user_count, self.graph.item_count]
         )
         return users, items
+
+    def sampled_hops(self) -> int | None:
+        """How often a sample of the graph is propagated."""
+        return self.settings.layers
+
+    def of_sample(self, sample: NodeSample) -> Tensor:
+        """E of the wanted nodes of a sample: [wanted, d]."""
+        found = sample.layer_mean(F.embedding(sample.nodes, self.embeddings), self.settings.layers)
+        return found[: sample.wanted]
 
     def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
         """λ/2 · (|E_0[users]|² + |E_0[items]|²) / B, over the batch only: LightGCN's regulariser.

@@ -48,6 +48,10 @@ class RLMRecGen(LightGCN):
             return super().forward()
         return self.with_masked(self.drawn_mask())
 
+    def sampled_hops(self) -> int | None:
+        """None: nodes of the whole graph are masked."""
+        return None
+
     def drawn_mask(self) -> Tensor:
         """A share of all nodes, at random, one at least: [M]."""
         count = max(1, round(self.gen_settings.masked * self.graph.node_count))

@@ -70,6 +70,10 @@ class TextContrasted(nn.Module):
         self.embedded = embedded
         return embedded
 
+    def sampled_hops(self) -> int | None:
+        """None: the contrast is with what the whole graph says of a node."""
+        return None
+
     def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
         """The loss without texts and the contrast with them, of users [B] and items [B] or [2, B]."""
         contrast: Tensor = self.texts(self.embedded or self.forward(), users, items)

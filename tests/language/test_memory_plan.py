@@ -225,3 +225,13 @@ def test_the_backbone_of_item_texts_is_counted_apart() -> None:
     assert after.as_dict()["text_backbone"] == {"name": "minilm", "parameters": 22_713_216}
     assert ("text.backbone", "minilm, 22,713,216 parameters, for encode-items alone") in list(after.rows())
     assert after.total_parameters == before.total_parameters
+
+
+def test_moments_of_half_the_width_take_four_bytes_less_a_trained_number() -> None:
+    half = {"training": {"moments": "bfloat16"}}
+    before, now = (
+        plan(tiny_recipe(**sections), users=10, items=20, graph_dimension=8).stages
+        for sections in ({}, {"align": half, "finetune": half})
+    )
+    for one, other in zip(before, now, strict=True):
+        assert one.trained - other.trained == 4 * one.trainable

@@ -81,6 +81,8 @@ def test_one_product_in_blocks_gives_the_sums_of_one_call(large: Interactions) -
     assert torch.equal(graph.propagate(nodes), expected)
     assert torch.equal(graph.to_users(nodes[graph.user_count :]), expected[: graph.user_count])
     assert torch.equal(graph.to_items(nodes[: graph.user_count]), expected[graph.user_count :])
+    by_column = nodes[graph.user_count :].T.contiguous().T
+    assert torch.equal(graph.to_users(by_column), expected[: graph.user_count])
 
 
 def test_edges_on_a_disk_are_the_same_and_leave_no_file(large: Interactions, tmp_path: Path) -> None:
