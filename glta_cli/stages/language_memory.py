@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -58,6 +58,7 @@ class LoadedModel:
         parameters: of adapters.
         read, kept, attended, written: a token, as `read_bytes`, `activation_bytes`, `attended_bytes` and
             `written_bytes` count them.
+        rows: of the catalogue that the head has here.
     """
 
     hidden: int
@@ -69,6 +70,7 @@ class LoadedModel:
     kept: int
     attended: int
     written: int
+    rows: int
 
     @property
     def continued(self) -> int:
@@ -92,7 +94,7 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
     text = config.get_text_config()
     if not reads_text(recipe):
         token = FLOAT32 * text.hidden_size
-        return LoadedModel(text.hidden_size, 0, 0, 0, 0, token, token, token, token)
+        return LoadedModel(text.hidden_size, 0, 0, 0, 0, token, token, token, token, sizes.items)
     if settings.layers is not None and not whole:
         exit_after(config, settings.layers)
     dtype = choose_dtype(settings.dtype, sizes.device)
@@ -113,7 +115,16 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
         gathered = 2 * layers // max(1, text.num_hidden_layers)
         weights += -(-layers // sizes.processes) + gathered - layers
     return LoadedModel(
-        text.hidden_size, text.num_hidden_layers, text.vocab_size, weights, adapted, read, kept, attended, written
+        text.hidden_size,
+        text.num_hidden_layers,
+        text.vocab_size,
+        weights,
+        adapted,
+        read,
+        kept,
+        attended,
+        written,
+        sizes.items,
     )
 
 
@@ -203,6 +214,8 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
     """Users are read for the warm start and for validation, and trained on in smaller batches."""
     recipe, settings = sizes.recipe, sizes.recipe.finetune
     model = loaded_model(sizes, recipe, adapters=True)
+    if settings.shard_catalogue:
+        model = replace(model, rows=sizes.share(sizes.items))
     rows = settings.positions if settings.loss == "positions" else 1
     batch = min(sizes.share(settings.training.batch_size), sizes.users)
     hidden_share = recipe.graph.alignment_holdout or settings.target_share
@@ -224,7 +237,7 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
         whole=start + tokens + rows,
         keys_and_values=start * model.written + (start + tokens) * model.continued,
         trained=trained,
-        logits=logit_bytes(batch * rows, sizes.items, settings.softmax_items),
+        logits=logit_bytes(batch * rows, model.rows, settings.softmax_items),
     )
     yield moment(
         {**beside, "ranking": RANKED * FLOAT32 * BLOCK * sizes.items},
@@ -374,5 +387,5 @@ def _item_projector(sizes: Sizes, model: LoadedModel) -> int:
 
 def _head(sizes: Sizes, model: LoadedModel) -> int:
     if sizes.recipe.finetune.head == "linear":
-        return (model.hidden + 1) * sizes.items
+        return (model.hidden + 1) * model.rows
     return (model.hidden + 1) * sizes.columns + sizes.items
