@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from glta_cli.core.errors import GltaError
-from glta_cli.graph.embeddings import embeddings_of
+from glta_cli.graph.embeddings import embeddings_of, scaled_items
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.selection import SELECTION_METRIC
@@ -74,6 +74,10 @@ class EncoderTask:
             return None
         counts = np.bincount(self.interactions.items, minlength=self.interactions.item_count)
         return ItemDraws(counts if self.catalogue is None else counts[self.catalogue])
+
+    def scaled(self, items: Tensor) -> Tensor:
+        """Item vectors [n, d] as the softmax takes them."""
+        return scaled_items(items, self.settings)
 
     def generator(self, epoch: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, epoch))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glta_cli.core.errors import GltaError
-from glta_cli.graph.embeddings import scaled_items
 from glta_cli.graph.encoder_task import EncoderTask
 from glta_cli.graph.histories import Stretches, next_items
 from glta_cli.graph.negatives import NegativeSampler
@@ -105,9 +104,15 @@ class NextItemSoftmaxTask(_NextItemTask):
         weights = [] if self.weights is None else [self.along(batch, self.weights, held)]
         rows = torch.arange(len(queries), device=self.device)
         positives = Positives(rows, self.along(batch, self.interactions.items, held), *weights)
-        items = scaled_items(self.module.items(), self.settings)  # [I, d]
-        sample = self.settings.softmax_items
-        loss = catalogue_softmax_loss(queries, items, positives, sample=sample, draws=self.draws, among=self.among)
+        loss = catalogue_softmax_loss(
+            queries,
+            self.module.items(),
+            positives,
+            sample=self.settings.softmax_items,
+            draws=self.draws,
+            among=self.among,
+            scaled=self.scaled,
+        )
         return self.of_mean_batch(len(queries)) * loss
 
 

@@ -18,7 +18,6 @@ from glta_cli.core.interruption import stops_after
 from glta_cli.graph.edges import folder_of_edges
 from glta_cli.graph.embeddings import Embeddings as Embeddings
 from glta_cli.graph.embeddings import embeddings_of as embeddings_of
-from glta_cli.graph.embeddings import scaled_items
 from glta_cli.graph.encoder_task import EncoderTask
 from glta_cli.graph.encoder_task import validation_users as validation_users
 from glta_cli.graph.histories import reads_histories
@@ -114,15 +113,15 @@ class SoftmaxTask(EncoderTask):
         user_vectors, item_vectors = self.module()  # [U, d], [I, d]
         chosen = torch.from_numpy(batch).to(self.device)
         users = F.normalize(F.embedding(chosen, user_vectors), dim=-1)  # [B, d]
-        items = scaled_items(item_vectors, self.settings)
         positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self.pairs(batch)))  # [P] each
         loss = catalogue_softmax_loss(
             users / self.settings.temperature,
-            items,
+            item_vectors,
             positives,
             sample=self.settings.softmax_items,
             draws=self.draws,
             among=self.among,
+            scaled=self.scaled,
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra

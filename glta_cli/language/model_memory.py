@@ -51,12 +51,13 @@ def activation_bytes(model: nn.Module, settings: BackboneSettings, dtype: torch.
     With h the width of the states, a that of the queries, c of the keys and values together, m of the
     feed-forward layer, s bytes a value, a layer of a Llama with frozen weights keeps
 
-        2h·(4 + s)      both norms: their input in float32, its normalised form
+        2h·4            both norms: their input in float32
         (2a + c)·s      queries, keys, values, and what attention returns
         3m·s            gate, its activation, and the other factor
 
-    and with adapters the float32 input of every adapted layer and of its second factor. Without
-    checkpointing every layer keeps this; with it every layer keeps its input, and one at a time the rest.
+    and a pass back has 2m·s beside it: the gradients of both factors. With adapters it keeps the float32 input of every
+    adapted layer and of its second factor too. Without checkpointing every layer keeps this; with it every layer keeps
+    its input, and one at a time the rest.
     Attention is taken to be a fused kernel, which keeps no L × L matrix.
     """
     text: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
@@ -66,12 +67,12 @@ def activation_bytes(model: nn.Module, settings: BackboneSettings, dtype: torch.
     queries = heads * _head_width(text)
     keys_values = 2 * (getattr(text, "num_key_value_heads", None) or heads) * _head_width(text)
     feed_forward = getattr(text, "intermediate_size", None) or 4 * hidden
-    layer = 2 * hidden * (FLOAT32 + size) + (2 * queries + keys_values) * size + 3 * feed_forward * size
+    layer = 2 * hidden * FLOAT32 + (2 * queries + keys_values) * size + 3 * feed_forward * size
     layer += _adapter_activation_bytes(model) // depth
-    embeddings_and_norm = hidden * (2 * size + FLOAT32)
+    around = hidden * (2 * size + FLOAT32) + 2 * feed_forward * size
     if settings.gradient_checkpointing:
-        return depth * hidden * size + layer + embeddings_and_norm
-    return depth * layer + embeddings_and_norm
+        return depth * hidden * size + layer + around
+    return depth * layer + around
 
 
 def attended_bytes(model: nn.Module, dtype: torch.dtype) -> int:
@@ -108,15 +109,12 @@ def _adapter_activation_bytes(model: nn.Module) -> int:
 def read_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     """Bytes a pass without gradients has at once, per token of a batch: what one layer makes, whatever the depth.
 
-    With the letters of `activation_bytes`: s·(3m + 6h + 2a + c), the feed-forward layer at its widest beside the
-    states before, behind and inside the norm, in float32 there, and what attention has been given.
+    With the letters of `activation_bytes`: 3m·s + 3h·4, the feed-forward layer at its widest beside the states before,
+    inside and behind the norm.
     """
     text: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
-    hidden, heads, size = text.hidden_size, text.num_attention_heads, dtype.itemsize
-    queries = heads * _head_width(text)
-    keys_values = 2 * (getattr(text, "num_key_value_heads", None) or heads) * _head_width(text)
-    feed_forward = getattr(text, "intermediate_size", None) or 4 * hidden
-    return int(size * (3 * feed_forward + 4 * hidden + 2 * queries + keys_values) + 2 * FLOAT32 * hidden)
+    feed_forward = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    return int(3 * feed_forward * dtype.itemsize + 3 * text.hidden_size * FLOAT32)
 
 
 def written_bytes(model: nn.Module, dtype: torch.dtype) -> int:

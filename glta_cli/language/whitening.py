@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,23 @@ from numpy.typing import NDArray
 TEXTS_A_DIRECTION = 4
 
 
+def are_few(texts: int, dimensions: int) -> bool:
+    """Whether texts are too few for the variance along each of so many directions to be told from chance."""
+    return texts < TEXTS_A_DIRECTION * dimensions
+
+
 def most_directions(dimensions: int, texts: int) -> int:
-    """D at most, of a whitening found on so many texts: `dimensions`, or a quarter of the texts, and at least 1."""
-    return min(dimensions, max(1, texts // TEXTS_A_DIRECTION))
+    """D at most, of a whitening found on so many texts: `dimensions`, or one less than the texts, and at least 1."""
+    return min(dimensions, max(1, texts - 1))
+
+
+FULL: Final = 1.0
+HALF: Final = 0.5
+"""Of few texts: the weak directions, mostly chance, are not made as loud as those that say what texts are about.
+
+On All Beauty of 2023 (356 items, MiniLM) the mean reciprocal rank of an item by four words of its own text was .50 so,
+.38 at equal variance, and .45 at equal variance of a quarter as many directions as texts.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,15 +50,21 @@ class Whitening:
     directions: NDArray[np.float64]
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float32], dimensions: int) -> Whitening:
-        """The whitening of vectors [n, h]; D is `dimensions`, or the rank where that is smaller, and at least 1."""
+    def of(cls, vectors: NDArray[np.float32], dimensions: int, power: float = FULL) -> Whitening:
+        """The whitening of vectors [n, h]; D is `dimensions`, or the rank where that is smaller, and at least 1.
+
+        Args:
+            power: of its deviation, by which each direction is divided: `FULL` for equal variance, `HALF` for less of
+                it.
+        """
         mean = vectors.mean(axis=0, dtype=np.float64)
         centred = vectors.astype(np.float64) - mean
         variances, directions = np.linalg.eigh(centred.T @ centred / len(vectors))
         kept = [i for i in np.argsort(-variances)[:dimensions] if variances[i] > variances.max() * 1e-9]
         if not kept:
             return cls(mean, np.zeros((vectors.shape[1], 1)))
-        return cls(mean, directions[:, kept] / np.sqrt(variances[kept]))
+        deviations = np.sqrt(variances[kept])
+        return cls(mean, directions[:, kept] / (deviations if power == FULL else deviations**power))
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """[n, h] -> [n, D], of unit length, or zeros."""

@@ -18,7 +18,8 @@ class LanguageModel(Protocol):
 
     Projected graph tokens start at the root mean square of its own token embeddings. One that reads no text has none
     to compare with, and an attribute `token_rms`, positive, in their place. One whose tokenizer knows special tokens
-    beyond its embedding says by an attribute `vocabulary` how many ids, from 0, it has embeddings of.
+    beyond its embedding says by an attribute `vocabulary` how many ids, from 0, it has embeddings of. One whose weights
+    several processes hold together has a true attribute `sharded`: every process then runs it as often as every other.
 
     Example:
         import torch

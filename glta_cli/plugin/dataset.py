@@ -34,7 +34,8 @@ class RawDataset:
     """What a loader read.
 
     Attributes:
-        interactions: columns `user` and `item` (strings), optionally `rating` (float), `timestamp`
+        interactions: columns `user` and `item` (strings, or categories, as which an id takes four bytes a row),
+            optionally `rating` (float), `timestamp`
             (integer seconds) and, where the source comes divided, `split` (`train`, `valid` or `test`), which
             `dataset.split.strategy: given` keeps and every other strategy ignores; `weight` (number, positive: what the
             row counts for; the weights of several rows of one user with one item then add up, where without weights

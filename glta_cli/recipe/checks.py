@@ -71,11 +71,12 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         hint = "switch it off: " + " ".join(f"--set {key}={SWITCHED_OFF.get(key, 'false')}" for key in words)
         found.append(InputError(problem, location=place(("backbone", "name"), positions), hint=hint))
     if not _reads_text(recipe):
-        for key in ("layers", "lora"):
-            if getattr(recipe.backbone, key) is not None:
+        for key, without in {"layers": "null", "lora": "null", "shard": "false"}.items():
+            if getattr(recipe.backbone, key) not in (None, False, "auto"):
                 problem = f"backbone.{key}: {recipe.backbone.name} is no language model, so it has no layers"
                 location = place(("backbone", key), positions)
-                found.append(InputError(problem, location=location, hint=f"leave it out: --set backbone.{key}=null"))
+                hint = f"leave it out: --set backbone.{key}={without}"
+                found.append(InputError(problem, location=location, hint=hint))
     if recipe.text.options and recipe.text.backbone is None:
         problem = "text.options: there is no text.backbone whose settings they are"
         hint = "the language model's own stand in backbone.options"

@@ -197,7 +197,7 @@ class TextSettings(Settings):
     )
     tokens: int = Field(48, ge=4, le=MOST_COUNT, description="an item's text is cut to this many tokens")
     dimensions: int = Field(
-        256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening, a quarter of the texts at most"
+        256, ge=1, le=MOST_COUNT, description="principal directions kept by whitening, of few texts by half of it"
     )
     batch_size: int = Field(
         16, ge=1, le=MOST_COUNT, description="longest texts a forward pass; of shorter ones as many tokens"

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from glta_cli.core.files import fingerprint
+from glta_cli.core.world import launched
 from glta_cli.plugin import Backbone
 from glta_cli.plugin.architecture import choose_dtype
 from glta_cli.plugin.identity import component_identity
@@ -19,9 +20,15 @@ MEMORY_ALONE = ("gradient_checkpointing", "device_map", "shard")
 
 
 def backbone_of(recipe: Recipe) -> Backbone:
-    """The recipe's backbone, constructed but not loaded."""
-    component = installed().find("backbone", recipe.backbone.name)
-    backbone: Backbone = component.build(recipe.backbone.name, recipe.backbone, component_options(recipe, "backbone"))
+    """The recipe's backbone, constructed but not loaded.
+
+    One process alone, such as one that answers from what several trained, has nobody to share weights with.
+    """
+    settings = recipe.backbone
+    if settings.shard is True and launched().size == 1:
+        settings = settings.model_copy(update={"shard": False})
+    component = installed().find("backbone", settings.name)
+    backbone: Backbone = component.build(settings.name, settings, component_options(recipe, "backbone"))
     return backbone
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from glta_cli.core.errors import GltaError
 from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
-from glta_cli.plugin.descent import Descend, DescentPlan, DescentTask
+from glta_cli.plugin.descent import DescentPlan, DescentTask
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.selection import SELECTION_METRIC, quality_while_fitted, validation_quality
@@ -28,30 +27,43 @@ Quality = Callable[[Scorer], float]
 MOST_VALIDATED: Final = 10_000
 
 
-def descent(name: str, quality: Quality | None, state_folder: Path) -> Descend:
+class Descent:
     """What a baseline has its tasks trained by, one after the other.
 
-    Args:
-        name: of the baseline, for the bar.
-        quality: what an epoch is chosen by; None where there is nothing to choose by.
-        state_folder: where states are saved, those of each task in a folder of its own.
+    Attributes:
+        seconds: the trainings took, those before an interruption among them.
     """
-    numbers = count(1)
 
-    def descend(task: DescentTask, plan: DescentPlan) -> int:
-        judged = quality if plan.selected else None
-        if plan.selected and quality is None:
-            say(f"  {escape(name)}: no validation to choose the epoch by, so all {plan.epochs:,} are taken")
+    def __init__(self, name: str, quality: Quality | None, state_folder: Path) -> None:
+        """Of the baseline of that name.
+
+        Args:
+            quality: what an epoch is chosen by; None where there is nothing to choose by.
+            state_folder: where states are saved, those of each task in a folder of its own.
+        """
+        self.name, self.quality, self.state_folder = name, quality, state_folder
+        self.seconds = 0.0
+        self._tasks = 0
+
+    @property
+    def told(self) -> dict[str, float]:
+        """What a manifest says of the trainings; nothing where there was none."""
+        return {"training_seconds": round(self.seconds, 3)} if self._tasks else {}
+
+    def __call__(self, task: DescentTask, plan: DescentPlan) -> int:
+        judged = self.quality if plan.selected else None
+        if plan.selected and judged is None:
+            say(f"  {escape(self.name)}: no validation to choose the epoch by, so all {plan.epochs:,} are taken")
+        self._tasks += 1
         progress = train(
             _JudgedTask(task, judged),
-            _settings_of(plan, name),
-            state_folder=state_folder / f"descent-{next(numbers)}",
-            description=f"fit {name}",
+            _settings_of(plan, self.name),
+            state_folder=self.state_folder / f"descent-{self._tasks}",
+            description=f"fit {self.name}",
             fixed_epochs=plan.epochs if judged is None else None,
         )
+        self.seconds += progress.seconds
         return progress.best_epoch
-
-    return descend
 
 
 def epoch_quality(prepared: PreparedDataset, seed: int) -> Quality | None:

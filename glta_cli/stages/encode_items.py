@@ -16,7 +16,7 @@ from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.prompt_lengths import longest_text
 from glta_cli.language.text_vectors import text_vectors
-from glta_cli.language.whitening import Whitening, most_directions
+from glta_cli.language.whitening import HALF, Whitening, are_few
 from glta_cli.recipe.schema import GraphSettings, Recipe
 from glta_cli.recipe.selection import (
     encoder_needs_text_vectors,
@@ -73,9 +73,9 @@ class EncodeItems(Stage):
         }
 
     def settings_on(self, recipe: Recipe, prepared: PreparedDataset) -> dict[str, Any]:
-        """With the directions that a small catalogue leaves; what was published of larger ones stays found."""
-        settings, most = self.settings(recipe), most_directions(recipe.text.dimensions, texts_to_learn(prepared))
-        return settings if most == recipe.text.dimensions else {**settings, "directions": most}
+        """With how far the vectors of a small catalogue are whitened; what was published of larger ones stays found."""
+        settings, few = self.settings(recipe), are_few(texts_to_learn(prepared), recipe.text.dimensions)
+        return {**settings, "whitening": HALF} if few else settings
 
     def longest_prompt(self, recipe: Recipe, prepared: PreparedDataset, tokenizer: Any, most: int | None) -> int:
         return longest_text(tokenizer, lambda: prepared.texts, recipe.text.tokens, most)
@@ -95,11 +95,10 @@ class EncodeItems(Stage):
 def own_whitening(context: StageContext, plain: NDArray[np.float32]) -> Whitening:
     """Found on the vectors of all item texts, [I, h], but those of items that are hidden from what is learnt."""
     dimensions, texts = context.recipe.text.dimensions, texts_to_learn(context.prepared)
-    most = most_directions(dimensions, texts)
-    if most < min(dimensions, plain.shape[1]):
-        kept = counted(most, "principal direction is", "principal directions are")
-        say(f"  of {counted(texts, 'item text')} {kept} kept (text.dimensions={dimensions})")
-    return Whitening.of(_of_learnt(context, plain), most)
+    if not are_few(texts, dimensions):
+        return Whitening.of(_of_learnt(context, plain), dimensions)
+    say(f"  {counted(texts, 'item text')}, few for {counted(dimensions, 'direction')} (text.dimensions): half whitened")
+    return Whitening.of(_of_learnt(context, plain), dimensions, HALF)
 
 
 def _of_learnt(context: StageContext, plain: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from glta_cli.stages.fitted_baselines import (
     FittedBaseline,
     FittingGround,
     MadeBaseline,
+    descent_of,
     fitted_on,
     fitting_settings,
     learnt_now,
@@ -188,9 +189,10 @@ def _fitted_again(context: StageContext, selected: Artefact, state_folder: Path,
     """The row that was selected, with the settings it had, fitted on everything known."""
     made = made_baseline(selected.details["row"], selected.details["settings"])
     ground = fitting_ground(context)
-    learnt = learnt_now(made, ground, ground.vectors() if needs_text_vectors(made) else None, state_folder)
+    descend = descent_of(made, ground, state_folder)
+    learnt = learnt_now(made, ground, ground.vectors() if needs_text_vectors(made) else None, descend)
     baseline: Any = made.component.build(made.settings)
     term = linear_term(checked_term(baseline.term(learnt, context.train), made.name, context.train), made.name)
     stored, kept = as_kept(term)
     write_linear_term(folder, stored)
-    return {**_row_details(made, {}, stored), **({} if kept is None else {"kept": kept})}
+    return {**_row_details(made, {}, stored), **({} if kept is None else {"kept": kept}), **descend.told}

@@ -31,7 +31,7 @@ from glta_cli.ranking.selection import quality_while_fitted
 from glta_cli.recipe.positioned_yaml import Key
 from glta_cli.recipe.selection import own_settings
 from glta_cli.stages.baseline_checks import checked_arrays, checked_scorer, checked_term
-from glta_cli.stages.baseline_descent import descent, epoch_quality
+from glta_cli.stages.baseline_descent import Descent, epoch_quality
 from glta_cli.workspace.artefact import SCHEMA_VERSION, Artefact
 from glta_cli.workspace.workspace import Workspace
 
@@ -201,18 +201,25 @@ def _learnt(artefact: Artefact) -> dict[str, NDArray[Any]]:
 def _fit(
     made: MadeBaseline, ground: FittingGround, vectors: Artefact | None, state_folder: Path, folder: Path
 ) -> dict[str, Any]:
-    arrays = learnt_now(made, ground, vectors, state_folder)
+    descend = descent_of(made, ground, state_folder)
+    arrays = learnt_now(made, ground, vectors, descend)
     write_tensors(folder / LEARNT, arrays)
-    return {"baseline": made.name, "arrays": {key: list(array.shape) for key, array in arrays.items()}}
+    shapes = {key: list(array.shape) for key, array in arrays.items()}
+    return {"baseline": made.name, "arrays": shapes, **descend.told}
+
+
+def descent_of(made: MadeBaseline, ground: FittingGround, state_folder: Path) -> Descent:
+    """What trains a baseline step by step; states are saved in that folder."""
+    return Descent(made.name, epoch_quality(ground.prepared, ground.seed if uses_seed(made) else 0), state_folder)
 
 
 def learnt_now(
-    made: MadeBaseline, ground: FittingGround, vectors: Artefact | None, state_folder: Path
+    made: MadeBaseline, ground: FittingGround, vectors: Artefact | None, descend: Descent
 ) -> dict[str, NDArray[Any]]:
     """What a baseline learns, checked; nothing is published.
 
     Args:
-        state_folder: where one that is trained step by step saves its states.
+        descend: trains one that is trained step by step.
 
     Raises:
         GltaError: it is not named arrays.
@@ -226,7 +233,7 @@ def learnt_now(
         device=ground.device,
         text_vectors=None if vectors is None else _read_vectors(vectors),
         quality=quality_while_fitted(prepared),
-        descend=descent(made.name, epoch_quality(prepared, ground.seed if uses_seed(made) else 0), state_folder),
+        descend=descend,
     )
     # What solves for all items at once cannot be cut short.
     with stops_after(f"the fit of {made.name}", kept=f"{made.name} is fitted again, what was fitted before is kept"):

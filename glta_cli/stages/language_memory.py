@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,16 +31,18 @@ from glta_cli.ranking.top_k import BLOCK
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import generates, reads_text, text_reader, tokens_take_texts
-from glta_cli.stages.memory_moments import TRAINED, Moment, Parts, Sizes, moment
+from glta_cli.stages.memory_moments import TRAINED, Moment, Parts, Sizes, characters_of, moment
 from glta_cli.stages.workloads import MARKS
 
 DOUBLE = 8
-# Arrays of scores [BLOCK, I] at once: as they come, in order, and what finds the best of them; two more a term fused.
-RANKED, FUSED = 3, 2
+# Arrays of scores [BLOCK, I] at once: as they come, in order, and what finds the best of them; one more a term fused.
+RANKED = 3
 # Of a device's memory, beyond which processes share the weights where that is left to the machine.
 ROOM_FOR_WEIGHTS = 0.6
-# Of a text's tokens, in Python's lists.
-LISTED = 8
+# Where a wording is filled in.
+SLOT = re.compile(r"\{\w+\}")
+# Of a text's token, in lists and arrays; and of a text, the objects of its tokens, its vector and what that is kept by.
+LISTED, OBJECTS = 16, 300
 # Of vectors [n, h] in float32: while texts are read, one and a copy to keep; while they are written, those, one in
 # order, the bytes of the file and what was asked for; while they are whitened one, and two in float64.
 READ_VECTORS, WRITTEN_VECTORS, WHITENED_VECTORS = 2, 4, 5
@@ -55,6 +58,7 @@ class LoadedModel:
         parameters: of adapters.
         read, kept, attended, written: a token, as `read_bytes`, `activation_bytes`, `attended_bytes` and
             `written_bytes` count them.
+        rows: of the catalogue that the head has here.
     """
 
     hidden: int
@@ -66,6 +70,13 @@ class LoadedModel:
     kept: int
     attended: int
     written: int
+    rows: int
+
+    @property
+    def continued(self) -> int:
+        """Bytes of the keys and values of a token that a pass with gradients goes on after: joined with its own and,
+        where several heads of queries share them, a copy for each."""
+        return self.written + (self.attended if self.attended > self.written else 0)
 
 
 def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole: bool = False) -> LoadedModel:
@@ -83,7 +94,7 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
     text = config.get_text_config()
     if not reads_text(recipe):
         token = FLOAT32 * text.hidden_size
-        return LoadedModel(text.hidden_size, 0, 0, 0, 0, token, token, token, token)
+        return LoadedModel(text.hidden_size, 0, 0, 0, 0, token, token, token, token, sizes.items)
     if settings.layers is not None and not whole:
         exit_after(config, settings.layers)
     dtype = choose_dtype(settings.dtype, sizes.device)
@@ -96,13 +107,24 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
         model = attach_adapters(model, settings.lora)
     kept = activation_bytes(model, settings, dtype)
     adapted = parameter_count(model) - plain
+    if not whole and stays_mapped(sizes, recipe, config, dtype):
+        weights -= _embedded_bytes(model)
     if shares_weights(sizes, recipe, weights):
         layers = weights - _embedded_bytes(model)
         # Two layers are whole at a time: the one that computes, and the next, which is gathered meanwhile.
         gathered = 2 * layers // max(1, text.num_hidden_layers)
         weights += -(-layers // sizes.processes) + gathered - layers
     return LoadedModel(
-        text.hidden_size, text.num_hidden_layers, text.vocab_size, weights, adapted, read, kept, attended, written
+        text.hidden_size,
+        text.num_hidden_layers,
+        text.vocab_size,
+        weights,
+        adapted,
+        read,
+        kept,
+        attended,
+        written,
+        sizes.items,
     )
 
 
@@ -118,6 +140,18 @@ def shares_weights(sizes: Sizes, recipe: Recipe, weights: int) -> bool:
     else:
         there = (machine_memory() or 0) // sizes.processes
     return weights > ROOM_FOR_WEIGHTS * there
+
+
+def stays_mapped(sizes: Sizes, recipe: Recipe, config: Any, dtype: torch.dtype) -> bool:
+    """Whether weights are read from the file they are mapped from, in which no pass touches more than some embeddings.
+
+    So it is on a processor that computes in the dtype of the file.
+    """
+    return (
+        sizes.device.type == "cpu"
+        and recipe.backbone.weights == "pretrained"
+        and dtype == (config.dtype or torch.float32)
+    )
 
 
 def _embedded_bytes(model: Any) -> int:
@@ -138,7 +172,7 @@ def encoded_items(sizes: Sizes) -> Iterator[Moment]:
     mean, longest = sizes.text_tokens(recipe.text.tokens, model.vocabulary)
     read = min(recipe.text.batch_size, sizes.items) * longest * model.read
     vectors = FLOAT32 * sizes.items * model.hidden
-    beside = {"data": sizes.data + sizes.texts + sizes.items * LISTED * mean}
+    beside = {"data": sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)}
     yield moment({**beside, "vectors": READ_VECTORS * vectors}, weights=model.weights, activations=read)
     yield moment({**beside, "vectors": WRITTEN_VECTORS * vectors}, weights=model.weights)
     yield moment({**beside, "vectors": WHITENED_VECTORS * vectors + 3 * DOUBLE * model.hidden**2})
@@ -153,7 +187,7 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
     described = shown * (mean + 1)
     start = _start_tokens(sizes, recipe.prompts.alignment, model)
     trained = _item_projector(sizes, model) + _head(sizes, model)
-    beside = {"data": sizes.data + sizes.texts + sizes.items * LISTED * mean}
+    beside = {"data": sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)}
     held = {"weights": model.weights, "catalogue": sizes.node_tables}
     yield moment(
         beside,
@@ -168,7 +202,9 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
         beside,
         prompts=batch,
         tokens=shown,
-        before=described + start,
+        whole=start + described + shown,
+        # What was read is there beside what it is joined to.
+        keys_and_values=(described + start) * (model.written + model.continued),
         trained=trained,
         logits=logit_bytes(batch * shown, sizes.items),
     )
@@ -178,6 +214,8 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
     """Users are read for the warm start and for validation, and trained on in smaller batches."""
     recipe, settings = sizes.recipe, sizes.recipe.finetune
     model = loaded_model(sizes, recipe, adapters=True)
+    if settings.shard_catalogue:
+        model = replace(model, rows=sizes.share(sizes.items))
     rows = settings.positions if settings.loss == "positions" else 1
     batch = min(sizes.share(settings.training.batch_size), sizes.users)
     hidden_share = recipe.graph.alignment_holdout or settings.target_share
@@ -187,16 +225,19 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
     if settings.head == "tied" and rows == 1 and settings.warm_start_users:
         yield _regression(sizes, model, beside, trained)
     yield _reading(sizes, model, beside, trained)
+    start = _start_tokens(sizes, recipe.prompts.recommendation, model)
+    tokens = _user_tokens(sizes, sizes.shown(1 - hidden_share, batch), model)
     yield _training(
         sizes,
         model,
         beside,
         prompts=batch,
         # Of what stands before the first place that is asked for, the last layer gives keys and values alone.
-        tokens=_user_tokens(sizes, sizes.shown(1 - hidden_share, batch)) * (1 - 1 / max(1, model.depth)) + rows,
-        before=_start_tokens(sizes, recipe.prompts.recommendation, model),
+        tokens=tokens * (1 - 1 / max(1, model.depth)) + rows,
+        whole=start + tokens + rows,
+        keys_and_values=start * model.written + (start + tokens) * model.continued,
         trained=trained,
-        logits=logit_bytes(batch * rows, sizes.items, settings.softmax_items),
+        logits=logit_bytes(batch * rows, model.rows, settings.softmax_items),
     )
     yield moment(
         {**beside, "ranking": RANKED * FLOAT32 * BLOCK * sizes.items},
@@ -212,7 +253,7 @@ def indexed(sizes: Sizes) -> Iterator[Moment]:
     rows = 1 if settings.readout == "first" else settings.positions
     queries = FLOAT32 * sizes.users * rows * sizes.columns if LANGUAGE in terms else 0
     linear = FLOAT32 * sizes.items**2 if LINEAR in terms else 0
-    fused = RANKED + FUSED * len(terms)
+    fused = RANKED + len(terms)
     tables = FLOAT32 * ((sizes.users + sizes.items) * sizes.dimension + sizes.items * sizes.columns)
     beside: Parts = {"data": sizes.data, "user rows": 2 * queries}
     if LANGUAGE in terms:
@@ -263,26 +304,25 @@ def _training(
     *,
     prompts: int,
     tokens: float,
-    before: float,
+    whole: float,
+    keys_and_values: float,
     trained: int,
     logits: int,
 ) -> Moment:
-    """A step of so many prompts, each with `tokens` that a gradient flows into, behind others `before` them."""
-    if sizes.recipe.backbone.gradient_checkpointing:
-        # Nothing is shared: what stands before is run with every prompt, and again on the way back.
-        return moment(
-            beside,
-            weights=model.weights,
-            trained=_ready(sizes, model, trained),
-            activations=prompts * (tokens + before) * (model.kept + model.read),
-            catalogue=sizes.node_tables + logits,
-        )
+    """A step of so many prompts.
+
+    Args:
+        tokens: of each, into which a gradient flows.
+        whole: tokens of a prompt that is run as one, as all are where activations are computed again.
+        keys_and_values: bytes of those a prompt goes on after.
+    """
+    again = sizes.recipe.backbone.gradient_checkpointing
     return moment(
         beside,
         weights=model.weights,
         trained=_ready(sizes, model, trained),
-        activations=prompts * tokens * (model.kept + model.read),
-        keys_and_values=prompts * before * model.attended,
+        activations=prompts * (whole if again else tokens) * model.kept,
+        keys_and_values=0 if again else prompts * keys_and_values,
         catalogue=sizes.node_tables + logits,
     )
 
@@ -291,14 +331,14 @@ def _reading(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> M
     """A batch of users read without gradients, whose longest prompts show all they may."""
     recipe = sizes.recipe
     prompts = min(recipe.evaluate.batch_size, sizes.users)
-    tokens = _user_tokens(sizes, sizes.shown(1.0, prompts))
-    before = _start_tokens(sizes, recipe.prompts.recommendation, model)
+    tokens = _user_tokens(sizes, sizes.shown(1.0, prompts), model)
+    start = _start_tokens(sizes, recipe.prompts.recommendation, model)
     return moment(
         beside,
         weights=model.weights,
         trained=_ready(sizes, model, trained),
         activations=prompts * tokens * model.read,
-        keys_and_values=2 * prompts * (tokens + before) * model.written / max(1, model.depth),
+        keys_and_values=prompts * (tokens + start) * model.written,
         catalogue=sizes.node_tables,
     )
 
@@ -322,17 +362,18 @@ def _ready(sizes: Sizes, model: LoadedModel, trained: int) -> int:
     return (TRAINED + 2 * (4 if moments == "float32" else 2)) * trained + FLOAT32 * max(0, all_there - trained)
 
 
-def _user_tokens(sizes: Sizes, shown: int) -> float:
+def _user_tokens(sizes: Sizes, shown: int, model: LoadedModel) -> float:
     """Tokens of a user's prompt behind the start that all share."""
     interests = sizes.recipe.interests
     words = interests.new_tokens * (interests.profile + interests.prediction)
-    return 1 + MARKS + shown + words
+    said = sizes.recipe.prompts.recommendation.split("}", 1)[-1]
+    return 1 + MARKS + shown + words + len(SLOT.sub("", said)) / characters_of(model.vocabulary)
 
 
 def _start_tokens(sizes: Sizes, wording: str, model: LoadedModel) -> float:
     """Tokens that all prompts of a wording start with."""
-    first = wording.split("{", 1)[0]
-    return MARKS + word_tokens(sizes.recipe.prompts.system + first)
+    first = sizes.recipe.prompts.system + wording.split("{", 1)[0]
+    return MARKS + len(first) / characters_of(model.vocabulary)
 
 
 def _user_projector(sizes: Sizes, model: LoadedModel) -> int:
@@ -340,11 +381,11 @@ def _user_projector(sizes: Sizes, model: LoadedModel) -> int:
 
 
 def _item_projector(sizes: Sizes, model: LoadedModel) -> int:
-    texts = sizes.recipe.text.dimensions if tokens_take_texts(sizes.recipe) else 0
+    texts = sizes.text_columns if tokens_take_texts(sizes.recipe) else 0
     return (sizes.dimension + texts + 1) * model.hidden
 
 
 def _head(sizes: Sizes, model: LoadedModel) -> int:
     if sizes.recipe.finetune.head == "linear":
-        return (model.hidden + 1) * sizes.items
+        return (model.hidden + 1) * model.rows
     return (model.hidden + 1) * sizes.columns + sizes.items

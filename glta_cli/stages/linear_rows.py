@@ -114,6 +114,11 @@ def _in_their_place(item_count: int, free: int | None) -> tuple[str, ...]:
     return (LOW_RANK, SPARSE) if item_count <= MOST_SORTED else (LOW_RANK,)
 
 
+def low_rank_step(item_count: int) -> float:
+    """Operations of a step of the row of low rank: products of factors, there and back."""
+    return 3.0 * item_count * int(made_baseline(LOW_RANK, {}).settings.model_dump()["factors"]) ** 2
+
+
 def times_solved(names: Sequence[str], item_count: int) -> int:
     """How many of the rows are solved for by themselves; those that share a solution count as one."""
     solved = [name for name in names if name in SOLVED]

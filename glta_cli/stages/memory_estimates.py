@@ -21,7 +21,7 @@ PROCESS_BYTES: Final = 500 << 20
 # What the allocator of a CPU holds beside what is in use: freed tensors of sizes nothing else wants.
 HEAP: Final = 1.3
 # Parts that come and go within a step, which that is about.
-PASSING: Final = ("activations",)
+PASSING: Final = ("activations", "keys and values")
 
 MOMENTS: Mapping[str, Callable[[Sizes], Iterator[Moment]]] = {
     "encode-items": encoded_items,

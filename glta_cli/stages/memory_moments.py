@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from glta_cli.language.model_memory import FLOAT32, INT64
-from glta_cli.language.model_work import CHARACTERS_PER_TOKEN
+from glta_cli.language.model_work import CHARACTERS_PER_TOKEN, model_work
+from glta_cli.language.whitening import most_directions
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
-from glta_cli.recipe.selection import encoder_dimension, head_takes_texts, reads_text, tokens_take_texts
+from glta_cli.recipe.selection import encoder_dimension, head_takes_texts, reads_text, text_reader, tokens_take_texts
 from glta_cli.recipe.target_folds import fold_count
 from glta_cli.stages.workloads import Counted, CountedData
 
@@ -93,10 +94,21 @@ class Sizes(Counted):
         return sum(map(len, self.prepared.texts)) + STRING * self.items
 
     @cached_property
+    def text_columns(self) -> int:
+        """D of the vectors of item texts: no more than there are texts for, or numbers in a state of their reader."""
+        directions = most_directions(self.recipe.text.dimensions, self.items)
+        return min(directions, model_work(text_reader(self.recipe)).hidden)
+
+    @property
+    def columns(self) -> int:
+        """D of the head's item vectors."""
+        return self.dimension + (self.text_columns if head_takes_texts(self.recipe) and self.takes_texts else 0)
+
+    @cached_property
     def node_tables(self) -> int:
         """Bytes of what nodes are known by beside the language model, as it is loaded: twice, on their way into it."""
         tied = self.items * self.columns if self.recipe.finetune.head == "tied" else 0
-        texts = self.recipe.text.dimensions * self.items if self.takes_texts else 0
+        texts = self.text_columns * self.items if self.takes_texts else 0
         own = (self.users + self.items) * self.dimension
         return FLOAT32 * (fold_count(self.recipe) * (2 * own + tied) + texts)
 
@@ -115,10 +127,14 @@ class Sizes(Counted):
 
     def text_tokens(self, most: int, vocabulary: int) -> tuple[float, int]:
         """Tokens of a text cut to `most`, on average and at most."""
-        characters = 1 if vocabulary <= BYTES else CHARACTERS_PER_TOKEN
-        lengths = np.array([len(text) for text in self.prepared.texts], dtype=float) / characters
+        lengths = np.array([len(text) for text in self.prepared.texts], dtype=float) / characters_of(vocabulary)
         cut = np.minimum(most, 1 + lengths)
         return (float(cut.mean()), math.ceil(cut.max())) if len(cut) else (0.0, 0)
+
+
+def characters_of(vocabulary: int) -> float:
+    """Characters of a token, on average."""
+    return 1.0 if vocabulary <= BYTES else CHARACTERS_PER_TOKEN
 
 
 def moment(beside: Mapping[str, float], **computing: float) -> Moment:

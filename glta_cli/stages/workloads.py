@@ -20,7 +20,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, targets_share, text_reader
 from glta_cli.recipe.target_folds import fold_count
 from glta_cli.serving.fusion import MOST_USERS
-from glta_cli.stages.linear_rows import candidate_count, times_solved, tried_rows
+from glta_cli.stages.linear_rows import LOW_RANK, candidate_count, low_rank_step, times_solved, tried_rows
 from glta_cli.training.work import Part
 
 # What stands before the name of a stage that is run again on everything known, and computes as much.
@@ -42,6 +42,8 @@ WRITTEN_TOKEN = 2.5
 SOLVING = 2.0
 # Times a row is solved for that chooses its own numbers on validation, and once more with those.
 FITS_A_ROW = 6
+# Steps of weights of low rank: 64 a pass at most, and about so many passes until validation gains no more.
+LOW_RANK_STEPS = 64 * 8
 # Of an item that is scored by a history and ranked: rows of weights are read from memory, one for each item of it.
 PER_RANKED_ITEM = 400.0
 
@@ -160,7 +162,8 @@ def fitted_linear(counted: Counted) -> list[Part]:
     items, rows = prepared.item_count, tried_rows(counted.recipe, prepared.item_count, has_text=prepared.has_text)
     ranking = candidate_count(rows.names, in_time=in_time) * counted.validated * items * PER_RANKED_ITEM
     solved = times_solved(rows.names, items)
-    return [Part("fit linear rows", solved * FITS_A_ROW * SOLVING * float(items) ** 3 + ranking)]
+    learnt = LOW_RANK_STEPS * low_rank_step(items) if LOW_RANK in rows.names else 0.0
+    return [Part("fit linear rows", solved * FITS_A_ROW * SOLVING * float(items) ** 3 + learnt + ranking)]
 
 
 def aligned(counted: Counted) -> list[Part]:

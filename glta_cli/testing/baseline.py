@@ -25,7 +25,7 @@ from glta_cli.ranking.selection import validation_quality
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.serving.term_scores import term_scorer
 from glta_cli.stages.baseline_checks import checked_arrays, checked_term, score_problem
-from glta_cli.stages.baseline_descent import descent
+from glta_cli.stages.baseline_descent import Descent
 from glta_cli.testing.contract import Contract, declared
 from glta_cli.testing.drawn import ITEMS, LONELY_USER, USERS, draw_split, draw_text_vectors
 
@@ -111,7 +111,7 @@ def _descent(quality: Callable[[Scorer], float] | None) -> Descend:
 
     def descend(task: DescentTask, plan: DescentPlan) -> int:
         with TemporaryDirectory(prefix="glta-") as folder:
-            return descent("the baseline", quality, Path(folder))(task, plan)
+            return Descent("the baseline", quality, Path(folder))(task, plan)
 
     return descend
 

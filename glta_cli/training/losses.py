@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,6 +55,7 @@ def catalogue_softmax_loss(
     draws: ItemDraws | None = None,
     among: Tensor | None = None,
     drawn: Drawn | None = None,
+    scaled: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Cross-entropy of every positive against the catalogue, averaged over positives.
 
@@ -78,6 +79,8 @@ def catalogue_softmax_loss(
         draws: of the items that make up the catalogue, where they are not to be drawn uniformly.
         among: the items that make up the catalogue, ascending int64 [n], all positives among them; None for all.
         drawn: the sample, in place of one drawn here.
+        scaled: what is made of item vectors before they are multiplied, row by row, such as unit length; with a sample
+            only of the rows that are looked at, so that beside the gradient [I, D] a step takes no memory of all.
 
     Raises:
         ValueError: there is no positive to average over.
@@ -94,8 +97,35 @@ def catalogue_softmax_loss(
     if drawn is None and sample is not None and sample < len(items):
         drawn = draw_items(sample, len(items), draws, items.device)
     if drawn is not None and len(drawn.items) < len(items):
-        return _sampled_softmax_loss(queries, items, positives, bias, excluded, drawn)
+        return _sampled_softmax_loss(queries, *_looked_at(items, positives, bias, excluded, drawn, scaled))
+    items = items if scaled is None else scaled(items)
     return streamed_cross_entropy(queries, items, bias, positives, excluded)
+
+
+def _looked_at(
+    items: Tensor,
+    positives: Positives,
+    bias: Tensor | None,
+    excluded: Positives | None,
+    drawn: Drawn,
+    scaled: Callable[[Tensor], Tensor] | None,
+) -> tuple[Tensor, Positives, Tensor | None, Positives | None, Drawn]:
+    """The items of a sample and of the positives alone, [n, D], as a catalogue in which everything is placed."""
+    wanted = torch.unique(torch.cat([drawn.items, positives.items]))  # [n], ascending
+    rows = F.embedding(wanted, items)
+
+    def placed(pairs: Positives) -> Positives:
+        places = torch.searchsorted(wanted, pairs.items.contiguous()).clamp_max(len(wanted) - 1)
+        kept = wanted[places] == pairs.items
+        return Positives(pairs.rows[kept], places[kept], None if pairs.weights is None else pairs.weights[kept])
+
+    return (
+        rows if scaled is None else scaled(rows),
+        placed(positives),
+        None if bias is None else bias[wanted],
+        None if excluded is None else placed(excluded),
+        Drawn(torch.searchsorted(wanted, drawn.items), drawn.correction),
+    )
 
 
 class Shards(Protocol):

@@ -118,7 +118,7 @@ def _gathered(reader: _PiecesReader, wanted: Wanted) -> OpenedTable:
         number = bisect_right(starts, row) - 1
         return reader.place_of(number, row - starts[number])
 
-    rows = pl.concat(gathered.pieces)
+    rows = gathered.taken()
     kinds = {name: pl.String() for name in rows.columns if isinstance(rows.schema[name], pl.Categorical)}
     taken = Records(rows, losses, place_of, stripped=stripped, form=reader.dialect.form, kinds=kinds)
     first = Records(gathered.first_rows(), losses, place_of, stripped=stripped, form=reader.dialect.form)

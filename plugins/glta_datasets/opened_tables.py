@@ -47,10 +47,12 @@ class Wanted:
     Attributes:
         may_be: whether a column may be.
         ids: the categories that texts become which may be ids; None for a column of something else.
+        numbers: whether texts that are numbers, written as numbers are, may as well be such.
     """
 
     may_be: Callable[[str], bool]
     ids: Callable[[str], pl.DataType | None]
+    numbers: Callable[[str], bool]
 
 
 class Gathered:
@@ -71,11 +73,24 @@ class Gathered:
                 self.examples[column.name] = (
                     column.alias("value").to_frame().filter(_is_value(column.dtype)).head(1)["value"]
                 )
-        taken = [frame[name] for name in frame.columns if self.wanted.may_be(name)]
-        kinds = [self.wanted.ids(column.name) for column in taken]
-        columns = [column if kind is None else column.cast(kind) for column, kind in zip(taken, kinds, strict=True)]
+        columns = [self._kept(frame[name]) for name in frame.columns if self.wanted.may_be(name)]
         # A column that nobody takes, where nobody takes any: it keeps the number of rows.
         self.pieces.append(pl.DataFrame(columns or [frame[frame.columns[0]].is_null()]))
+
+    def _kept(self, column: pl.Series) -> pl.Series:
+        kind = self.wanted.ids(column.name)
+        if kind is not None:
+            return column.cast(kind)
+        return _as_numbers(column) if self.wanted.numbers(column.name) else column
+
+    def taken(self) -> pl.DataFrame:
+        """All rows of the columns that may be taken."""
+        columns = []
+        for name in self.pieces[0].columns:
+            parts = [piece[name] for piece in self.pieces]
+            alike = len({part.dtype for part in parts}) == 1
+            columns.append(pl.concat(parts if alike else [part.cast(pl.String) for part in parts]))
+        return pl.DataFrame(columns)
 
     def first_rows(self) -> pl.DataFrame:
         """The first rows of all columns, and behind them one with the first value of those that have none there."""
@@ -91,6 +106,15 @@ class Gathered:
     @property
     def rows(self) -> int:
         return sum(piece.height for piece in self.pieces)
+
+
+def _as_numbers(texts: pl.Series) -> pl.Series:
+    """Integers or floats in place of texts that are what these are written as; else the texts."""
+    for kind in (pl.Int64, pl.Float64):
+        numbers = texts.cast(kind, strict=False)
+        if numbers.null_count() == texts.null_count() and numbers.cast(pl.String).equals(texts):
+            return numbers
+    return texts
 
 
 def read_whole(records: Records) -> OpenedTable:

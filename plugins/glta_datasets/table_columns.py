@@ -118,11 +118,16 @@ def wanted_columns(options: TableSettings) -> Wanted:
         usual = any(plain_name(column) in COMMON_NAMES[role] for role in INTERACTION_ROLES)
         return usual or may_be_joined(column) or any(found_column(name, [column]) for name in every)
 
-    def ids(column: str) -> pl.DataType | None:
+    def roles_of(column: str) -> list[str]:
         chosen = [role for role, name in named.items() if isinstance(name, str) and found_column(name, [column])]
-        roles = chosen or [role for role in INTERACTION_ROLES if plain_name(column) in COMMON_NAMES[role]]
-        if not roles or not {"user", "item"}.issuperset(roles):
-            return None
-        return kinds.setdefault(column, categories())
+        return chosen or [role for role in INTERACTION_ROLES if plain_name(column) in COMMON_NAMES[role]]
 
-    return Wanted(may_be, ids)
+    def ids(column: str) -> pl.DataType | None:
+        roles = roles_of(column)
+        return kinds.setdefault(column, categories()) if roles and {"user", "item"}.issuperset(roles) else None
+
+    def numbers(column: str) -> bool:
+        roles = roles_of(column)
+        return options.decimal != "," and bool(roles) and {"rating", "timestamp"}.issuperset(roles)
+
+    return Wanted(may_be, ids, numbers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,10 @@ from glta_datasets.delimited_pieces import open_delimited
 from glta_datasets.dialects import Dialect, dialect_of, without_separator_line
 from glta_datasets.encodings import as_utf8, marked_encoding
 from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes, with_line_feeds
-from glta_datasets.ids import EXACT_FLOATS, exact_json, id_of
-from glta_datasets.json_lines import UNPARSABLE, Record, places_of, records_of
+from glta_datasets.ids import EXACT_FLOATS, exact_json
+from glta_datasets.json_columns import columns_of_records
+from glta_datasets.json_lines import UNPARSABLE, places_of, records_of
+from glta_datasets.json_pieces import open_json_lines
 from glta_datasets.opened_tables import PARQUET_MARK, OpenedTable, Wanted, open_parquet, read_whole
 from glta_datasets.packing import PACKED_SUFFIXES, only_member
 from glta_datasets.parquet import read_parquet
@@ -81,6 +82,8 @@ def open_table(
     opened = None
     if kind == "parquet":
         opened = open_parquet(path, {"format": "parquet"}) if header else None
+    elif kind == "json" and encoding is None and header:
+        opened = open_json_lines(path, wanted, {"format": "json", "encoding": "utf-8"})
     elif kind != "json" and encoding is None:
 
         def dialect(text: bytes, told: str | None) -> Dialect:
@@ -161,7 +164,7 @@ def _json_table(path: Path, encoding: str | None) -> Records:
         # Where no line can be read, the letters are a likelier reason than the records.
         as_utf8(read_bytes(path, if_empty=IF_EMPTY), str(path), nameable=True)
         raise
-    columns, nested, lists = _columns(records)
+    columns, nested, lists = columns_of_records(records)
     return Records(columns, losses, places_of(path, lines), nested=nested, lists=lists)
 
 
@@ -201,49 +204,5 @@ def _list_table(path: Path, listed: list[Any], losses: Losses) -> Records:
     if len(records) < len(listed):
         number, other = next((n, entry) for n, entry in enumerate(listed, 1) if not isinstance(entry, dict))
         losses.add(UNREADABLE, len(listed) - len(records), f"record {number:,}: '{str(other)[:MOST_SHOWN]}'")
-    columns, nested, lists = _columns(records)
+    columns, nested, lists = columns_of_records(records)
     return Records(columns, losses, lambda row: f"record {numbers[row]:,}", nested=nested, lists=lists)
-
-
-def _columns(records: Sequence[Record]) -> tuple[pl.DataFrame, dict[str, pl.Series], dict[str, pl.Series]]:
-    """Columns by their names, where one holds lists or objects, which become texts, and those of lists as lists."""
-    names: dict[str, None] = {}
-    for record in records:
-        if not record.keys() <= names.keys():
-            names |= dict.fromkeys(record)
-    columns: dict[str, pl.Series] = {}
-    nested: dict[str, pl.Series] = {}
-    lists: dict[str, pl.Series] = {}
-    for name in names:
-        values = [record.get(name) for record in records]
-        kinds = set(map(type, values)) - {type(None)}
-        if kinds & {list, dict}:
-            nested[name] = pl.Series([isinstance(value, list | dict) for value in values])
-            if kinds == {list}:
-                entries = [None if value is None else _flat(value) for value in values]
-                lists[name] = pl.Series(name, entries, dtype=pl.List(pl.String))
-            values = [", ".join(_flat(value)) if isinstance(value, list | dict) else value for value in values]
-            kinds = kinds - {list, dict} | {str}
-        columns[name] = _column(values, kinds)
-    return pl.DataFrame(columns), nested, lists
-
-
-def _column(values: list[Any], kinds: set[type]) -> pl.Series:
-    """One column: of strings where a field is a number here and a string there."""
-    for single, column in ((str, pl.String), (float, pl.Float64), (int, pl.Int64)):
-        if kinds == {single} and (single is not int or all(value is None or abs(value) < 1 << 63 for value in values)):
-            return pl.Series(values, dtype=column)
-    return pl.Series([id_of(value) for value in values], dtype=pl.String)
-
-
-def _flat(value: Any) -> list[str]:
-    """The single values of a list or an object, however deep they stand."""
-    texts: list[str] = []
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list | dict):
-            waiting += reversed(list(value.values()) if isinstance(value, dict) else value)
-        elif (text := id_of(value)) is not None and text:
-            texts.append(text)
-    return texts

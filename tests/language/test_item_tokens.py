@@ -68,7 +68,7 @@ def test_it_is_trained_planned_and_read_out_with_stage_2_and_without(
         assert each["item_projector.linear.weight"].shape[1] == DIMENSION + TEXTS
         assert each["user_projector.linear.weight"].shape[1] == DIMENSION
     planned = plan(pipeline.recipe, users=USERS, items=ITEMS, graph_dimension=DIMENSION)
-    # As many directions as a quarter of the toy's texts, in the vectors and in the plan.
+    # As many directions as `text.dimensions`, in the vectors and in the plan.
     width = load_file(pipeline.ensure("encode-items").file("vectors.safetensors"))["vectors"].shape[1]
     assert width == TEXTS
     assert planned.stages[-1].trainable == pipeline.ensure("finetune").details["trainable_parameters"]

@@ -46,7 +46,7 @@ def test_llama_2_7b_is_counted_to_the_last_parameter_without_weights() -> None:
     per_layer = 4 * (hidden + hidden) + 3 * (hidden + feed_forward)
     assert result.parameters["adapters"] == rank * layers * per_layer
     assert result.parameters["user projector"] == 64 * hidden + hidden
-    assert result.parameters["head"] == (hidden + 1) * (64 + 500 // 4) + 500
+    assert result.parameters["head"] == (hidden + 1) * (64 + recipe.text.dimensions) + 500
     assert result.stages[-1].weights == 2 * 6_738_415_616
 
 
@@ -74,7 +74,7 @@ def test_counts_are_those_of_the_loaded_model(adapted: bool) -> None:
     assert result.parameters["adapters"] == trainable
     assert result.parameters["language model"] == sum(p.numel() for p in parameters) - trainable
     align, finetune = result.stages
-    projector, head = 8 * 256 + 256, 257 * (8 + 20 // 4) + 20
+    projector, head = 8 * 256 + 256, 257 * (8 + 20 - 1) + 20
     assert finetune.trainable == projector + head + trainable
     assert align.trainable == projector + head
 

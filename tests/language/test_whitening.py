@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from glta_cli.language.whitening import Whitening, most_directions, whiten
+from glta_cli.language.whitening import HALF, Whitening, are_few, most_directions, whiten
 
 
 def test_later_texts_are_whitened_as_the_earlier_ones_were() -> None:
@@ -43,11 +43,12 @@ def test_a_small_catalogue_keeps_what_its_texts_have_in_common(items: int) -> No
         nearest = np.argsort(-alike, axis=1)[:, :5]
         return float((kinds[nearest] == kinds[:, None]).mean())
 
-    kept = of_own_kind(whiten(vectors, most_directions(256, items)))
-    assert kept > 0.5
+    kept = of_own_kind(Whitening.of(vectors, 256, HALF).apply(vectors))
+    assert kept > 0.7
     # By chance it is one in twelve.
     assert kept > 2 * of_own_kind(whiten(vectors, 256))
 
 
-def test_as_many_directions_as_asked_for_are_kept_of_enough_texts() -> None:
-    assert [most_directions(256, texts) for texts in (1, 7, 40, 1023, 1024, 1574)] == [1, 1, 10, 255, 256, 256]
+def test_texts_are_few_below_four_times_the_directions() -> None:
+    assert [are_few(texts, 256) for texts in (1, 1023, 1024, 1574)] == [True, True, False, False]
+    assert [most_directions(256, texts) for texts in (1, 2, 40, 256, 257)] == [1, 1, 39, 255, 256]

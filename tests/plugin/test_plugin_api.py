@@ -255,6 +255,8 @@ TOOLS = [
     "exit_after",
     "fingerprint",
     "out_of_memory",
+    "processes_started",
+    "processes_together",
     "product_scorer",
     "read_json",
     "remembered_sha256",

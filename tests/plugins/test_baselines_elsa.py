@@ -20,7 +20,7 @@ from glta_cli.evaluation.evaluate import evaluate_run
 from glta_cli.evaluation.listed_rows import compared_rows
 from glta_cli.plugin import BaselineData, GltaError, Interactions
 from glta_cli.ranking.selection import validation_quality
-from glta_cli.stages.baseline_descent import descent
+from glta_cli.stages.baseline_descent import Descent
 
 if TYPE_CHECKING:
     from glta_cli.stages.pipeline import Pipeline
@@ -42,7 +42,7 @@ def drawn(*, weighted: bool = False) -> tuple[Interactions, Interactions]:
 
 def data_of(train: Interactions, validation: Interactions, states: Path) -> BaselineData:
     quality = validation_quality(train, validation)
-    descend = descent("elsa", quality, states)
+    descend = Descent("elsa", quality, states)
     return BaselineData(train, validation, None, 0, torch.device("cpu"), quality=quality, descend=descend)
 
 
@@ -119,7 +119,10 @@ def test_a_fit_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch
     monkeypatch.setattr(ElsaTask, "loss", stopped_at_the_fifth)
     with pytest.raises(InterruptedRunError):
         Elsa(settings).fit(data_of(train, validation, tmp_path / "stopped"))
-    resumed = Elsa(settings).fit(data_of(train, validation, tmp_path / "stopped"))
+    data = data_of(train, validation, tmp_path / "stopped")
+    resumed = Elsa(settings).fit(data)
+    assert isinstance(data.descend, Descent)
+    assert data.descend.told["training_seconds"] > 0
     assert len(steps) == 12
     np.testing.assert_array_equal(resumed["factors"], whole["factors"])
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from glta_cli.plugin import BaselineData, Interactions, LinearTerm, LowRankTerm, VectorTerm
 from glta_cli.plugin.registry import installed
 from glta_cli.serving.term_scores import term_scorer
-from glta_cli.stages.baseline_descent import descent
+from glta_cli.stages.baseline_descent import Descent
 
 USERS, ITEMS = 12, 9
 FORMS: dict[str, type[Any]] = {
@@ -66,7 +66,7 @@ def test_a_term_gives_the_scores_of_its_baseline(name: str, seed: int, weighted:
         options[setting] = 0.6
     baseline = component.build(config(**options))
     with TemporaryDirectory() as states:
-        descend = descent(name, None, Path(states))
+        descend = Descent(name, None, Path(states))
         data = BaselineData(train, none, None, seed, torch.device("cpu"), text_vectors=texts, descend=descend)
         learnt = baseline.fit(data)
     for histories in (train, later):

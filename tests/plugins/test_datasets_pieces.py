@@ -1,13 +1,14 @@
-"""A large delimited file is read in pieces, and what is read and told is the same as if it were read at once."""
+"""A large file is read in pieces, and what is read and told is the same as if it were read at once."""
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-from glta_datasets import delimited_pieces
+from glta_datasets import delimited_pieces, json_pieces
 from glta_datasets.settings import TableSettings
 from glta_datasets.table import Table
 
@@ -111,3 +112,38 @@ def test_a_large_file_that_is_in_order_is_not_read_at_once(tmp_path, monkeypatch
     monkeypatch.setattr(delimited_pieces, "PIECE_BYTES", 200)
     monkeypatch.setattr("glta_datasets.table_files.read_bytes", lambda *_, **__: pytest.fail("read at once"))
     assert read(path) == whole
+
+
+JSON_RECORDS = {
+    "plain": {},
+    "a number as text": {70: {"item_id": "  i7 "}, 90: {"item_id": 12}},
+    "floats": {40: {"item_id": 7.0}, 41: {"item_id": 7.5}},
+    "huge numbers": {60: {"user_id": 2**70}},
+    "exact numbers": {60: {"user_id": 12345678901234567890123}},
+    "lists": {50: {"item_id": ["a", "b"], "tags": ["x", 1]}, 51: {"item_id": {"k": 3}}},
+    "a late field": {110: {"rating": "4,5", "colour": "blue"}},
+    "booleans": {30: {"item_id": True}},
+    "nothing": {20: {"item_id": None}, 21: {"user_id": "", "rating": "n/a"}},
+    "odd times": {33: {"time": "soon"}, 34: {"time": "2020-09-13"}},
+}
+
+
+@pytest.mark.parametrize("number_ids", [False, True])
+@pytest.mark.parametrize("odd", JSON_RECORDS)
+def test_batches_of_json_lines_come_to_the_same_as_the_whole(tmp_path, monkeypatch, odd, number_ids):
+    draw = random.Random(0)
+    lines = []
+    for number in range(120):
+        user, item = draw.randrange(30), draw.randrange(20)
+        ids = {"user_id": user, "item_id": item} if number_ids else {"user_id": f"u{user}", "item_id": f"i{item}"}
+        lines.append(json.dumps({**ids, "time": 1_600_000_000 + number, **JSON_RECORDS[odd].get(number, {})}))
+    lines.insert(80, "no record")
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(lines))
+    whole = read(path)
+
+    monkeypatch.setattr(json_pieces, "WHOLE_BYTES", 0)
+    monkeypatch.setattr("glta_datasets.table_files._json_table", lambda *_: pytest.fail("read at once"))
+    for size in (1, 16, 50):
+        monkeypatch.setattr(json_pieces, "BATCH_RECORDS", size)
+        assert read(path) == whole

@@ -139,6 +139,15 @@ def test_processes_share_batches_and_where_asked_frozen_weights() -> None:
     assert four["weights"] == pytest.approx(one["weights"] * (1 / 4 + 2 / 6), rel=0.02)
 
 
+def test_a_catalogue_that_is_dealt_out_is_trained_in_parts() -> None:
+    data, head = Made(item_count=20_000), {"head": "linear", "softmax_items": 20_000}
+    whole, part = (
+        estimate("finetune", data, processes=4, finetune=head | {"shard_catalogue": sharded}).places["host"]["trained"]
+        for sharded in (False, True)
+    )
+    assert part < 0.3 * whole
+
+
 def test_what_will_not_fit_is_told_with_what_lowers_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

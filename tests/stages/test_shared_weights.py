@@ -76,6 +76,14 @@ def test_one_process_is_refused_before_anything_is_trained(tiny_recipe: Callable
     assert {path.name for path in (tmp_path / "w" / "stages").iterdir()} <= {"prepare"}
 
 
+def test_one_process_answers_from_what_several_trained(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    trained = Pipeline("toy", tiny_recipe(), workspace, device="cpu").ensure("finetune")
+    answering = Pipeline("toy", tiny_recipe("backbone.shard=true"), workspace, device="cpu")
+    assert answering.ensure("finetune") == trained
+    assert answering.ensure("serving-index").details["users"] == 60
+
+
 def test_a_head_that_would_be_sampled_is_not_shared(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     settings = ("finetune.head=linear", "finetune.shard_catalogue=true", "finetune.softmax_items=39")
     with pytest.raises(InputError) as caught:
@@ -97,3 +105,8 @@ def test_where_the_rows_of_the_head_lie_trains_nothing_again(tiny_recipe: Callab
     )
     assert Finetune().settings(whole) == Finetune().settings(parts)
     assert "shard_catalogue" not in Finetune().settings(whole)["finetune"]
+
+
+def test_what_has_no_layers_has_none_to_share(tiny_recipe: Callable[..., Recipe]) -> None:
+    with pytest.raises(InputErrors, match=r"backbone\.shard: none is no language model, so it has no layers"):
+        tiny_recipe("backbone.name=none", "backbone.shard=true")

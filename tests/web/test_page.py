@@ -214,6 +214,21 @@ def test_the_table_of_the_evaluation_marks_the_served_row(visit: Callable[..., A
     assert texts(page, "tr.served th") == [f"{run['rows'][0]} (served)"]
 
 
+def test_what_the_service_says_of_a_sum_and_of_an_item_is_shown(visit: Callable[..., Any]) -> None:
+    page = visit()
+    run = page.server.get("/v1/run").json()
+    why, remark = "no sum of terms: 0.1000 on others", "ease has no weight above zero of it"
+    page.route("**/v1/run", lambda route: route.fulfill(json={**run, "not_served": why}))
+    item = page.server.get("/v1/items/i3/similar").json()
+    page.route("**/similar?*", lambda route: route.fulfill(json={**item, "similar": [], "remarks": [remark]}))
+    page.goto(f"{page.server.address}/#/evaluation")
+    page.reload()
+    page.get_by_text(f"{run['rows'][0]} answers; {why}.").wait_for()
+    page.goto(f"{page.server.address}/#/item/i3")
+    page.get_by_text(remark).wait_for()
+    assert texts(page, "#similar li") == [remark]
+
+
 def test_what_cannot_be_answered_is_said_with_what_to_do(visit: Callable[..., Any]) -> None:
     page = visit()
     ask_user(page, "u777")
