@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PEERS ?= .venv-peers
 PEERS_PYTHON ?= python3.11
 
-.PHONY: help quickstart test slow families unseen wishes storm properties lint bench clean
+.PHONY: help quickstart test slow families unseen wishes storm properties lint bench catalogues estimates clean
 
 help:
 	@echo "make quickstart   install, then ten films for user 42"
@@ -22,6 +22,8 @@ help:
 	@echo "make properties   readers of files and recipes, twenty thousand drawn examples each"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        every step timed beside its peer; some 20 minutes"
+	@echo "make catalogues   seconds and memory at 10,000 to 1,000,000 items; some 20 minutes"
+	@echo "make estimates    what --dry-run says of memory beside what stages take; some 20 minutes"
 	@echo "make clean        remove what make made; runs and datasets stay"
 
 quickstart: $(VENV)/.installed
@@ -53,8 +55,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+catalogues: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/large_catalogue.py
+
 bench: $(VENV)/.installed-bench $(PEERS)/.installed
 	$(BIN)/python tests/benchmarks/run.py --peers $(PEERS)/bin/python
+
+estimates: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/estimates.py
 
 clean:
 	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -40,4 +40,6 @@ def pretrain_graph(
     run_as_processes(None if dry_run else processes)
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
     then = "align" if pipeline.recipe.finetune.enabled else "evaluate"
-    run_stage("pretrain-graph", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then=then)
+    run_stage(
+        "pretrain-graph", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then=then, processes=processes
+    )

@@ -91,7 +91,7 @@ class Many:
                     "rows": answered.rows,
                     "without": answered.without,
                     "by_popularity": 0 if by_wish else answered.unknown,
-                    "by_wish_alone": answered.unknown if by_wish else 0,
+                    **({"by_wish_alone": answered.unknown} if by_wish else {}),
                     "unknown": asked.unknown,
                     "repeated": asked.repeated,
                     "answered_before": answered.kept,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glta_cli.core.printable import shell_word
 from glta_cli.core.terminal import say, show_json, show_table, show_text
+from glta_cli.core.world import launched
 from glta_cli.workspace.details import scalars
 
 if TYPE_CHECKING:
@@ -37,12 +38,23 @@ PURPOSES: Mapping[str, str] = {
 
 
 def run_stage(
-    stage: str, pipeline: Pipeline, *, data_dir: Path | None, dry_run: bool, as_json: bool, then: str
+    stage: str,
+    pipeline: Pipeline,
+    *,
+    data_dir: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    then: str,
+    processes: int | None = None,
 ) -> None:
-    """Run `stage` and whatever it lacks, show what it reported, and name the command that follows."""
+    """Run `stage` and whatever it lacks, show what it reported, and name the command that follows.
+
+    Args:
+        processes: that a dry run is asked about.
+    """
     pipeline.require(stage)
     if dry_run:
-        show_dry_run(stage, pipeline, as_json=as_json)
+        show_dry_run(stage, pipeline, as_json=as_json, processes=processes or launched().size)
         return
     artefact = pipeline.ensure(stage)
     if as_json:
@@ -102,10 +114,11 @@ def _shown(value: str | bool | int | float) -> str:
 # -------------------------------------------------------------------------------------- what a stage would do
 
 
-def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
+def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: int = 1) -> None:
     """The resolved recipe, the state of every stage up to `stage`, parameter counts and memory."""
     from rich.markup import escape
 
+    from glta_cli.commands.memory_table import memory_estimates, memory_table, memory_values
     from glta_cli.language.memory_plan import plan, plan_table
     from glta_cli.recipe.selection import encoder_dimension
 
@@ -117,6 +130,9 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
         needs = plan(pipeline.recipe, users=users, items=items, graph_dimension=encoder_dimension(pipeline.recipe))
     stages = stages_up_to(stage, pipeline)
     seconds = {} if prepared is None else estimated_seconds(stages, pipeline, prepared)
+    # After the times, for which the machine was measured in this process as it is before a stage.
+    named = _measured_stages(stage, pipeline)
+    memory = [] if prepared is None else memory_estimates(named, pipeline, prepared, processes)
     if as_json:
         show_json(
             {
@@ -129,17 +145,26 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool) -> None:
                 "users": users,
                 "items": items,
                 "plan": None if needs is None else needs.as_dict(),
+                "memory": memory_values(memory, seconds, processes),
             }
         )
         return
     show_text(recipe_yaml(pipeline.recipe).removesuffix("\n"))
     show_table(stage_table(pipeline.name, stages, seconds))
     if needs is not None:
-        show_table(plan_table(needs))
+        show_table(plan_table(needs, memory=not memory))
+    if memory:
+        show_table(memory_table(pipeline.name, memory, seconds, processes))
     if prepared is None:
         dataset = pipeline.recipe.dataset.name
         say(f"what depends on users and items, such as times, is known after [bold]glta prepare {escape(dataset)}[/]")
     say("dry run: nothing was run")
+
+
+def _measured_stages(stage: str, pipeline: Pipeline) -> list[str]:
+    """The stages whose memory is told: those up to `stage` and, where the language model is trained, the index."""
+    last = "index" if stage == "finetune" else stage
+    return [name for name, _ in stages_up_to(last, pipeline)]
 
 
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -44,17 +44,25 @@ def write_parts(path: Path, parts: Iterator[pl.DataFrame]) -> None:
         raise as_os_error(error, path) or error from error
 
 
-def read_table(path: Path, *columns: str) -> pl.DataFrame:
-    """All of a Parquet file; raises `GltaError` where it is damaged or lacks one of `columns`."""
+def read_table(path: Path, *columns: str, only: Collection[str] | None = None) -> pl.DataFrame:
+    """A Parquet file; raises `GltaError` where it is damaged or lacks one of `columns`.
+
+    Args:
+        only: the columns that are read, where the file has them; None reads all.
+    """
     try:
-        table = pl.read_parquet(path)
+        table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        present = table.collect_schema().names()
+        if only is not None:
+            table = table.select(name for name in present if name in only)
+        read = table.collect()
     # A panic of polars is none of Exception's.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise _damaged(path, str(error).partition("\n")[0]) from error
-    missing = [name for name in columns if name not in table.columns]
+    missing = [name for name in columns if name not in present]
     if missing:
         raise _damaged(path, f"without the column {', '.join(missing)}")
-    return table
+    return read
 
 
 def _damaged(path: Path, reason: str) -> GltaError:

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from glta_cli.core.errors import GltaError, InterruptedRunError
 from glta_cli.core.interruption import CONTINUE
+from glta_cli.core.terminal import say
 from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US, Content, Team, World
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 # The first one may prepare, fit and write for days while the others wait.
 PATIENCE: Final = timedelta(days=30)
 MEETING: Final = timedelta(minutes=30)
+LATE_SECONDS: Final = 20.0
 # How long a process that failed waits for the first one to say so before it does itself.
 GRACE_SECONDS: Final = 20.0
 # How long it may take until another one's reason is known once its connection broke.
@@ -50,6 +53,9 @@ class Meeting:
         import torch.distributed as dist
 
         self.world = world
+        late = threading.Timer(LATE_SECONDS, self._tell_of_waiting)
+        late.daemon = True
+        late.start()
         try:
             store, _, _ = next(iter(dist.rendezvous("env://", timeout=MEETING)))
         except (RuntimeError, ValueError, OSError) as error:
@@ -58,11 +64,19 @@ class Meeting:
                 location=f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}",
                 hint="MASTER_ADDR and MASTER_PORT lead to the first one; torchrun and accelerate launch set them",
             ) from error
+        finally:
+            late.cancel()
         self.store = store
         self.orders = 0
+        if os.environ.get(STARTED_BY_US):
+            _end_with(os.getppid())
         # No library shall start a group of its own, and no process of ours take itself for one of these.
         for name in (RANK, SIZE, LOCAL_RANK, LOCAL_SIZE, "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE"):
             os.environ.pop(name, None)
+
+    def _tell_of_waiting(self) -> None:
+        if self.world.first:
+            say(f"waiting for the other processes, {self.world.size - 1} of {self.world.size}, to come up")
 
     def give(self, order: Any) -> None:
         """Give the others their next order."""
@@ -242,6 +256,17 @@ class Group(Team):
         problem, location = reason["problem"], reason["location"]
         where = f"process {rank + 1} of {self.size}" + (f": {location}" if location else "")
         return GltaError(problem, location=where, hint=reason["hint"])
+
+
+def _end_with(parent: int) -> None:
+    """End, as by a signal, once the process that started all of them was killed and can pass none on."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _is_of_group(error: RuntimeError) -> bool:

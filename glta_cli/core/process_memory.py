@@ -47,6 +47,12 @@ def available_memory() -> int | None:
     return min((each for each in left if each is not None), default=None)
 
 
+def machine_memory() -> int | None:
+    """Bytes the machine has in all, in use or not, and swaps to disk; None where the system does not say."""
+    memory, swap = _field(MACHINE, "MemTotal"), _field(MACHINE, "SwapTotal")
+    return None if memory is None else memory + (swap or 0)
+
+
 def _left_in_container() -> int | None:
     try:
         limit, taken = (int((CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))

@@ -179,7 +179,7 @@ def _user_after_user(
     counts = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
     times = rows["timestamp"] if "timestamp" in rows.columns else None
     start = 0
-    for places in places_by_user(users, kept, numbers):
+    for places in places_by_user(users, kept, "order by user and time", numbers):
         if times is not None:
             places = places[stable_order(times.gather(pl.Series(places)).to_numpy())]
         indices = looked_up(numbers, users[places])

@@ -34,7 +34,7 @@ def split_by_ratio(interactions: Interactions, validation: float, test: float, s
     tests = np.where(splits, np.clip(rounded(test, counts), least_test, counts - 1 - least_valid), 0)
     valids = np.clip(rounded(validation, counts), least_valid, np.maximum(counts - 1 - tests, 0)) * splits
     assigned = np.full(len(interactions), TRAIN, dtype=np.int8)
-    for rows, users, rank in _ranked(interactions, seed, purpose=1):
+    for rows, users, rank in _ranked(interactions, seed, purpose=1, told="divide each user's"):
         part = assigned[rows]
         part[rank < (tests + valids)[users]] = VALID
         part[rank < tests[users]] = TEST
@@ -56,11 +56,11 @@ def random_rank(interactions: Interactions, seed: int, purpose: int) -> NDArray[
 
 
 def _ranked(
-    interactions: Interactions, seed: int, purpose: int
+    interactions: Interactions, seed: int, purpose: int, told: str | None = None
 ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.int64]]]:
     """The same for some users after the other: their rows, the user of each of these and its place, both int64 [m]."""
     key = mixed(mixed(np.uint64(seed)) + np.uint64(purpose))
-    for first, last in ranges_of_users(interactions.indptr):
+    for first, last in ranges_of_users(interactions.indptr, told):
         bounds = interactions.indptr[first : last + 1]
         users = np.repeat(np.arange(first, last, dtype=np.int64), np.diff(bounds))
         position = np.arange(len(users), dtype=np.int64) + bounds[0] - interactions.indptr[users]

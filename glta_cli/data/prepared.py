@@ -224,7 +224,7 @@ class PreparedDataset:
     @cached_property
     def newest(self) -> str | None:
         """The day of the newest interaction, ISO 8601 in UTC; None where there are no times."""
-        times = self._read(INTERACTIONS_FILE)
+        times = read_table(self.artefact.file(INTERACTIONS_FILE), only=("timestamp",))
         latest = times["timestamp"].drop_nulls().to_numpy() if "timestamp" in times.columns else np.empty(0)
         # NumPy knows days beyond the year 9999, which a damaged clock may give.
         return str(np.datetime64(int(latest.max()), "s").astype("datetime64[D]")) if len(latest) else None
@@ -277,7 +277,9 @@ class PreparedDataset:
 
     @cached_property
     def _table(self) -> pl.DataFrame:
-        return self._read(INTERACTIONS_FILE, "user", "item", "split")
+        """What stages ask of interactions: of a large log times and ratings take more than all of it."""
+        columns = ("user", "item", "split")
+        return read_table(self.artefact.file(INTERACTIONS_FILE), *columns, only=(*columns, "weight", "seen"))
 
     @cached_property
     def _items(self) -> pl.DataFrame:
@@ -288,8 +290,8 @@ class PreparedDataset:
 
     def _interactions(self, table: pl.DataFrame) -> Interactions:
         return Interactions.from_pairs(
-            table["user"].to_numpy().astype(np.int64),
-            table["item"].to_numpy().astype(np.int64),
+            table["user"].to_numpy(),
+            table["item"].to_numpy(),
             user_count=self.user_count,
             item_count=self.item_count,
             weights=table["weight"].to_numpy() if "weight" in table.columns else None,

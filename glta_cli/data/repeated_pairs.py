@@ -46,7 +46,7 @@ def once_each(rows: pl.DataFrame, users: Codes, items: Codes, complete: NDArray[
     weights = np.zeros(len(kept), dtype=np.float32) if "weight" in columns else None
     seen = np.zeros(len(kept), dtype=bool) if "seen" in columns else None
     repeated = elsewhere = 0
-    for places in places_by_user(users, complete):
+    for places in places_by_user(users, complete, "find what is there twice"):
         block = _Block.of(columns, users, items, places)
         twice = block.repeated()
         kept[places[twice]] = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.selection import SELECTION_METRIC
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import GraphSettings
+from glta_cli.training.item_draws import ItemDraws
 
 
 def validation_users(validation: Interactions) -> NDArray[np.int64]:
@@ -64,6 +66,14 @@ class EncoderTask:
     def among(self) -> Tensor | None:
         """The catalogue where the encoder is."""
         return None if self.catalogue is None else torch.from_numpy(self.catalogue).to(self.device)
+
+    @cached_property
+    def draws(self) -> ItemDraws | None:
+        """Of the catalogue, for a softmax over a sample; None where it is drawn uniformly."""
+        if self.settings.softmax_sampling == "uniform":
+            return None
+        counts = np.bincount(self.interactions.items, minlength=self.interactions.item_count)
+        return ItemDraws(counts if self.catalogue is None else counts[self.catalogue])
 
     def generator(self, epoch: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, epoch))

@@ -17,6 +17,7 @@ from glta_cli.graph.embeddings import scaled_items
 from glta_cli.graph.encoder_task import EncoderTask
 from glta_cli.graph.histories import Stretches, next_items
 from glta_cli.graph.negatives import NegativeSampler
+from glta_cli.training.data_parallel import dealt
 from glta_cli.training.losses import Positives, bpr_loss, catalogue_softmax_loss
 
 # Batches whose stretches are sorted by length before they are cut: less of a batch is padding.
@@ -93,10 +94,10 @@ class NextItemSoftmaxTask(_NextItemTask):
     def batches(self, epoch: int) -> Sequence[Stretches]:
         return self.dealt(self.generator(epoch))
 
-    def share(self, batch: Stretches, rank: int, size: int) -> tuple[Stretches | None, float]:
+    def share(self, batch: Stretches, rank: int, size: int) -> tuple[Stretches, float]:
         """Every `size`-th stretch; the loss weighs each by how many items it predicts, so that losses add up."""
-        own = batch.at(np.arange(rank, len(batch), size))
-        return (own, 1.0) if len(own) else (None, 0.0)
+        part, counts_for = dealt(len(batch), rank, size)
+        return batch.at(np.arange(len(batch))[part]), float(counts_for)
 
     def loss(self, batch: Stretches) -> Tensor:
         states, held = self.encoded(batch)  # [P, d]
@@ -105,7 +106,8 @@ class NextItemSoftmaxTask(_NextItemTask):
         rows = torch.arange(len(queries), device=self.device)
         positives = Positives(rows, self.along(batch, self.interactions.items, held), *weights)
         items = scaled_items(self.module.items(), self.settings)  # [I, d]
-        loss = catalogue_softmax_loss(queries, items, positives, sample=self.settings.softmax_items, among=self.among)
+        sample = self.settings.softmax_items
+        loss = catalogue_softmax_loss(queries, items, positives, sample=sample, draws=self.draws, among=self.among)
         return self.of_mean_batch(len(queries)) * loss
 
 
@@ -127,11 +129,11 @@ class NextItemBprTask(_NextItemTask):
 
     def share(
         self, batch: tuple[Stretches, NDArray[np.int64]], rank: int, size: int
-    ) -> tuple[tuple[Stretches, NDArray[np.int64]] | None, float]:
+    ) -> tuple[tuple[Stretches, NDArray[np.int64]], float]:
         """Every `size`-th stretch; the loss weighs each by how many items it predicts, so that losses add up."""
         stretches, drawn = batch
-        own = stretches.at(np.arange(rank, len(stretches), size))
-        return ((own, drawn), 1.0) if len(own) else (None, 0.0)
+        part, counts_for = dealt(len(stretches), rank, size)
+        return (stretches.at(np.arange(len(stretches))[part]), drawn), float(counts_for)
 
     def loss(self, batch: tuple[Stretches, NDArray[np.int64]]) -> Tensor:
         stretches, drawn = batch

@@ -30,6 +30,7 @@ from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.selection import SELECTION_METRIC as SELECTION_METRIC
 from glta_cli.recipe.schema import GraphSettings
+from glta_cli.training.data_parallel import dealt
 from glta_cli.training.loop import TrainingProgress, train
 from glta_cli.training.losses import Positives, bpr_loss, catalogue_softmax_loss
 
@@ -120,16 +121,17 @@ class SoftmaxTask(EncoderTask):
             items,
             positives,
             sample=self.settings.softmax_items,
+            draws=self.draws,
             among=self.among,
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra
 
-    def share(self, batch: NDArray[np.int64], rank: int, size: int) -> tuple[NDArray[np.int64] | None, float]:
+    def share(self, batch: NDArray[np.int64], rank: int, size: int) -> tuple[NDArray[np.int64], float]:
         """Every `size`-th user of a batch, counted by their items."""
-        own = batch[rank::size]
+        part, counts_for = dealt(len(batch), rank, size)
         counts = self.interactions.counts
-        return (own if len(own) else None), float(counts[own].sum() / counts[batch].sum())
+        return batch[part], counts_for * float(counts[batch[part]].sum() / counts[batch].sum())
 
     def pairs(self, batch: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """All items of users [B]: the place of their user in the batch, the items, and weights if any, [P] each."""
@@ -161,12 +163,11 @@ class BprTask(EncoderTask):
         columns: list[NDArray[Any]] = [users, positives, negatives, *([] if weights is None else [weights[order]])]
         return [tuple(column[s : s + size] for column in columns) for s in starts]
 
-    def share(
-        self, batch: tuple[NDArray[Any], ...], rank: int, size: int
-    ) -> tuple[tuple[NDArray[Any], ...] | None, float]:
+    def share(self, batch: tuple[NDArray[Any], ...], rank: int, size: int) -> tuple[tuple[NDArray[Any], ...], float]:
         """Every `size`-th pair of a batch."""
-        own = tuple(column[rank::size] for column in batch)
-        return (own if len(own[0]) else None), len(own[0]) / len(batch[0])
+        part, counts_for = dealt(len(batch[0]), rank, size)
+        own = tuple(column[part] for column in batch)
+        return own, counts_for * len(own[0]) / len(batch[0])
 
     def loss(self, batch: tuple[NDArray[Any], ...]) -> Tensor:
         users, positives, negatives, *weights = (torch.from_numpy(part).to(self.device) for part in batch)

@@ -15,6 +15,7 @@ from torch import Tensor
 from glta_cli.graph.embeddings import scaled_items
 from glta_cli.graph.encoder_task import EncoderTask
 from glta_cli.graph.neighbours import NeighbourSampler
+from glta_cli.training.item_draws import Drawn, draw_items
 from glta_cli.training.losses import Positives, bpr_loss, catalogue_softmax_loss
 
 
@@ -47,7 +48,7 @@ class SoftmaxOnSamples(OnSamples):
         chosen = torch.from_numpy(batch).to(self.device)  # [B]
         positives = Positives(*(torch.from_numpy(part).to(self.device) for part in self.pairs(batch)))  # [P] each
         drawn = self._drawn()  # [S]
-        items = torch.cat([positives.items, drawn])
+        items = torch.cat([positives.items, drawn.items])
         users, vectors = self.embedded(chosen, items)  # [B, d], [P + S, d]
         # A catalogue in which the items of no use to this batch are zeros.
         catalogue = vectors.new_zeros(self.interactions.item_count, vectors.shape[1])  # [I, d]
@@ -62,12 +63,12 @@ class SoftmaxOnSamples(OnSamples):
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra
 
-    def _drawn(self) -> Tensor:
-        """The items a batch is told from, none of them twice: int64 [S]."""
+    def _drawn(self) -> Drawn:
+        """What a batch is told from, of the whole catalogue's items."""
         among = self.among
-        count = self.interactions.item_count if among is None else len(among)
-        places = torch.randperm(count, device=self.device)[: self.settings.softmax_items]
-        return places if among is None else among[places]
+        size = self.interactions.item_count if among is None else len(among)
+        drawn = draw_items(min(self.settings.softmax_items or size, size), size, self.draws, self.device)
+        return drawn if among is None else Drawn(among[drawn.items], drawn.correction)
 
 
 class BprOnSamples(OnSamples):

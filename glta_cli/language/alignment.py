@@ -15,7 +15,9 @@ from glta_cli.core.world import team
 from glta_cli.language.gllm import TiedHead
 from glta_cli.language.model import GraphLanguageModel
 from glta_cli.language.prompts import PromptTemplate, encode, encode_cut, node_token
+from glta_cli.language.shared_batches import rounds
 from glta_cli.recipe.schema import AlignSettings, PromptSettings
+from glta_cli.training.data_parallel import dealt
 from glta_cli.training.losses import Positives, catalogue_softmax_loss
 
 
@@ -112,10 +114,10 @@ class AlignmentTask:
         # Long prompts would otherwise always come last.
         return [groups[index] for index in generator.permutation(len(groups))]
 
-    def share(self, batch: list[AlignmentPrompt], rank: int, size: int) -> tuple[list[AlignmentPrompt] | None, float]:
+    def share(self, batch: list[AlignmentPrompt], rank: int, size: int) -> tuple[list[AlignmentPrompt], float]:
         """Every `size`-th prompt of a batch, counted by their item tokens."""
-        own = batch[rank::size]
-        return own or None, _tokens(own) / _tokens(batch)
+        part, counts_for = dealt(len(batch), rank, size)
+        return batch[part], counts_for * _tokens(batch[part]) / _tokens(batch)
 
     def loss(self, batch: list[AlignmentPrompt]) -> Tensor:
         return self._cross_entropy(*self._queries(batch))
@@ -130,15 +132,16 @@ class AlignmentTask:
     def validate(self) -> dict[str, float]:
         """Mean log-likelihood of the labels, and how often the label is first among the prompt's own items."""
         losses, right, total = 0.0, 0.0, 0.0
-        us = team()
+        batches = self._grouped(self.validation)
         with torch.no_grad():
-            for batch in self._grouped(self.validation)[us.rank :: us.size]:
+            for place, counts_for in rounds(len(batches)):
                 stop_if_asked()
+                batch = batches[place]
                 queries, labels = self._queries(batch)
-                losses += len(labels) * float(self._cross_entropy(queries, labels))
-                right += self._first_among_own(queries, batch)
-                total += len(labels)
-        losses, right, total = us.summed([losses, right, total])
+                losses += counts_for * len(labels) * float(self._cross_entropy(queries, labels))
+                right += counts_for * self._first_among_own(queries, batch)
+                total += counts_for * len(labels)
+        losses, right, total = team().summed([losses, right, total])
         return {"log_likelihood": -losses / total, "accuracy_in_prompt": right / total}
 
     def _first_among_own(self, queries: Tensor, batch: list[AlignmentPrompt]) -> int:

@@ -18,14 +18,18 @@ from glta_cli.graph.pretraining import SELECTION_METRIC, validation_users
 from glta_cli.language.batching import length_batches
 from glta_cli.language.examples import Example as Example
 from glta_cli.language.examples import Examples as Examples
-from glta_cli.language.gllm import TiedHead, log_popularity, scoring_arrays
+from glta_cli.language.gllm import LinearHead, TiedHead, log_popularity, scoring_arrays
 from glta_cli.language.model import GraphLanguageModel, NodeTables
 from glta_cli.language.readout import UserPrompts, encode_users, prompt_queries, prompt_states
+from glta_cli.language.sharded_head import ShardedHead
+from glta_cli.language.shared_batches import rounds
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.ranking.metrics import ranking_metrics
 from glta_cli.ranking.top_k import rank_users
 from glta_cli.recipe.schema import FinetuneSettings
+from glta_cli.training.data_parallel import dealt
 from glta_cli.training.losses import Positives, catalogue_softmax_loss
+from glta_cli.training.sharded_rows import ShardedRows
 
 
 class FinetuningTask:
@@ -64,6 +68,7 @@ class FinetuningTask:
         self.settings = settings
         self.inference_batch = inference_batch
         self.catalogue = None if catalogue is None else torch.from_numpy(catalogue).to(model.device)
+        self.sharded_head: ShardedHead | None = None
         self.folds = folds
         model.item_projector.requires_grad_(not aligned)
         model.user_projector.requires_grad_(settings.user_token)
@@ -97,12 +102,14 @@ class FinetuningTask:
             kept="the warm start begins again, the stages before it are kept",
         )
         with torch.no_grad(), shown as bar:
-            for batch, prompts in batches[us.rank :: us.size]:
+            for place, counts_for in rounds(len(batches)):
+                batch, prompts = batches[place]
                 self._look_at(batch)
                 states = prompt_states(self.module, self.prompts, prompts, rows=1)[:, 0]  # [B, h]
                 users = self.module.users[[example.user for example in batch]]  # [B, d]
                 texts = torch.stack([_mean_text(head.items[:, dimension:], example.context) for example in batch])
-                found.append((states, torch.cat([users, texts], dim=1) / temperature))  # [B, D]
+                if counts_for:
+                    found.append((states, torch.cat([users, texts], dim=1) / temperature))  # [B, D]
                 bar.update(len(batch) * us.size)
         states, targets = self._of_all(found)
         # Neighbours in the sorted order resemble each other: shuffled, every tenth row is a fair sample.
@@ -147,10 +154,33 @@ class FinetuningTask:
         order = np.random.default_rng((self.examples.seed, epoch, 2)).permutation(len(groups))
         return [groups[index] for index in order]
 
-    def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example] | None, float]:
-        """Every `size`-th example of a batch, counted by the targets its loss is a mean over."""
-        own = batch[rank::size]
-        return own or None, self._targets_in(own) / self._targets_in(batch)
+    def share(self, batch: list[Example], rank: int, size: int) -> tuple[list[Example], float]:
+        """Every `size`-th example of a batch, counted by the targets its loss is a mean over.
+
+        The loss of a head in parts is that of all examples already.
+        """
+        part, own = dealt(len(batch), rank, size)
+        examples = batch[part]
+        if self.sharded_head is not None:
+            return examples if own else Idle(examples), 1 / size
+        return examples, own * self._targets_in(examples) / self._targets_in(batch)
+
+    def shard_head(self) -> None:
+        """Leave this process the rows of its items of the linear head alone, until `join_head`."""
+        head = self.module.head
+        assert isinstance(head, LinearHead)
+        self.sharded_head = ShardedHead(head, team(), "head.")
+
+    def join_head(self) -> None:
+        """Have all rows of the head again."""
+        if self.sharded_head is not None:
+            self.sharded_head.join()
+            self.sharded_head = None
+
+    @property
+    def sharded_rows(self) -> ShardedRows | None:
+        """The parameters of which this process has some rows; None where it has all."""
+        return None if self.sharded_head is None else self.sharded_head.rows
 
     def _targets_in(self, examples: list[Example]) -> int:
         most = self.settings.positions if self.settings.loss == "positions" else sys.maxsize
@@ -172,7 +202,7 @@ class FinetuningTask:
         targets = self._pairs([example.targets for example in batch], [example.weights for example in batch])
         # What is shown is masked in the output, so it takes no part in the sum either.
         context = self._pairs([example.context for example in batch])
-        return self._catalogue_loss(queries, targets, excluded=context)
+        return self._catalogue_loss(batch, queries, targets, excluded=context)
 
     def _k_position_loss(self, batch: list[Example]) -> Tensor:
         """Position t predicts the t-th target of a random order; positions beyond the targets are left out."""
@@ -184,9 +214,11 @@ class FinetuningTask:
         position = torch.from_numpy(np.concatenate([np.arange(len(part)) for part in targets])).to(self.module.device)
         picked = queries[pairs.rows, position]  # [P, D]
         each = torch.arange(len(picked), device=picked.device)
-        return self._catalogue_loss(picked, Positives(each, pairs.items, pairs.weights))
+        return self._catalogue_loss(batch, picked, Positives(each, pairs.items, pairs.weights))
 
-    def _catalogue_loss(self, queries: Tensor, positives: Positives, excluded: Positives | None = None) -> Tensor:
+    def _catalogue_loss(
+        self, batch: list[Example], queries: Tensor, positives: Positives, excluded: Positives | None = None
+    ) -> Tensor:
         """Cross-entropy against the catalogue, under the logits adjusted by popularity where the settings say so.
 
         What is served are the logits without: of two items that fit a user equally well, not the more popular one.
@@ -195,8 +227,18 @@ class FinetuningTask:
         """
         head = self.module.head
         bias: Tensor = head.bias
+        adjustment = None
         if self.settings.popularity_adjustment:
-            bias = bias + self.settings.popularity_adjustment * self.popularity.to(bias.device)
+            adjustment = self.settings.popularity_adjustment * self.popularity.to(bias.device)
+        if self.sharded_head is not None:
+            if isinstance(batch, Idle):
+                queries, positives = queries[:0], _none_of(positives)
+                excluded = None if excluded is None else _none_of(excluded)
+            return self.sharded_head.loss(
+                queries, positives, adjustment=adjustment, excluded=excluded, among=self.catalogue
+            )
+        if adjustment is not None:
+            bias = bias + adjustment
         return catalogue_softmax_loss(
             queries,
             head.item_matrix(),
@@ -235,7 +277,8 @@ class FinetuningTask:
                 batch_size=self.inference_batch,
                 advance=bar.update,
             )
-        items, bias = scoring_arrays(self.module.head)
+        sharded = self.sharded_head
+        items, bias = scoring_arrays(self.module.head) if sharded is None else sharded.scoring_arrays()
         rows = np.empty((self.seen.user_count,), dtype=np.int64)
         rows[self.validation_users] = np.arange(len(self.validation_users))
         ranked = rank_users(
@@ -243,6 +286,14 @@ class FinetuningTask:
         )
         values = ranking_metrics(ranked, self.validation_users, self.validation, [10])
         return {name: float(values[name].mean()) for name in (SELECTION_METRIC, "recall@10")}
+
+
+class Idle(list[Example]):
+    """Examples that a process runs the model on because others do, and that count for nothing."""
+
+
+def _none_of(pairs: Positives) -> Positives:
+    return Positives(pairs.rows[:0], pairs.items[:0], None if pairs.weights is None else pairs.weights[:0])
 
 
 def _mean_text(texts: Tensor, context: NDArray[np.int64]) -> Tensor:

@@ -18,9 +18,10 @@ import numpy as np
 
 from glta_cli.core.files import fingerprint
 from glta_cli.core.progress import progress_bar
-from glta_cli.core.world import team
+from glta_cli.core.world import team, working_alone
 from glta_cli.language.answers import alone, append_answers, read_answers, repaired_answers
 from glta_cli.language.chat import chat_text
+from glta_cli.language.prompts import TEXTS_AT_ONCE
 from glta_cli.language.shared_batches import answered
 from glta_cli.recipe.schema import InterestSettings, PromptSettings
 
@@ -127,13 +128,17 @@ def _answers(
             step="this batch of prompts",
             kept="the words so far are kept",
         ) as bar:
+            us = team()
+            if getattr(model, "sharded", False):
+                # Answers end after as many words as they like: who shares the weights of each pass answers all.
+                held.enter_context(working_alone())
             starts = range(0, len(order), settings.batch_size)
             batches = [np.array(order[start : start + settings.batch_size]) for start in starts]
             for rows, generated in answered(
                 batches, lambda rows: model.generate([texts[row] for row in rows], settings.new_tokens)
             ):
                 new = {missing[row]: text for row, text in zip(rows, generated, strict=True)}
-                if team().first:
+                if us.first:
                     append_answers(path, new)
                 stored |= new
                 bar.update(len(rows))
@@ -194,10 +199,12 @@ def _prompt_texts(
 
 def cut_texts(tokenizer: Any, texts: Sequence[str], tokens: int) -> list[str]:
     """Each text on one line, cut to its first `tokens` tokens, without special tokens written out in it."""
-    lines = [" ".join(text.split()) for text in texts]
-    encoded = tokenizer(lines, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    # Left in, a title that contains <|im_end|> would end the user's message.
-    cut = tokenizer.batch_decode([ids[:tokens] for ids in encoded], skip_special_tokens=True)
+    cut: list[str] = []
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        lines = [" ".join(text.split()) for text in texts[start : start + TEXTS_AT_ONCE]]
+        encoded = tokenizer(lines, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        # Left in, a title that contains <|im_end|> would end the user's message.
+        cut += tokenizer.batch_decode([ids[:tokens] for ids in encoded], skip_special_tokens=True)
     return [text.replace("\ufffd", "").strip() for text in cut]
 
 

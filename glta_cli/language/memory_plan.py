@@ -103,8 +103,12 @@ class Plan:
         spread = stage.weights + stage.activations
         return math.ceil(spread / self.devices) + stage.total - spread
 
-    def rows(self) -> Iterator[tuple[str, str]]:
-        """Label and formatted value, in the order they are read."""
+    def rows(self, *, memory: bool = True) -> Iterator[tuple[str, str]]:
+        """Label and formatted value, in the order they are read.
+
+        Args:
+            memory: with what is known of it before the data are; without it where every stage's is told.
+        """
         yield "backbone", f"{self.backbone}, {self.layers} layers, {self.dtype}"
         for name, count in self.parameters.items():
             yield f"parameters: {name}", "unknown until prepared" if count is None else f"{count:,}"
@@ -115,6 +119,8 @@ class Plan:
         for stage in self.stages:
             yield f"{stage.stage}: trainable parameters", f"{stage.trainable:,}"
             yield f"{stage.stage}: batch", f"{stage.batch_size} prompts of up to {stage.prompt_tokens} tokens"
+            if not memory:
+                continue
             for part in ("weights", "trained", "activations", "tables", "logits"):
                 yield f"{stage.stage}: {part}", _gibibytes(getattr(stage, part))
             label = f"{stage.stage}: memory per device"
@@ -141,13 +147,14 @@ class Plan:
         }
 
 
-def plan_table(plan: Plan) -> Table:
-    """The plan as a table of two columns, the assumptions below it."""
-    table = Table(title="Plan", caption="\n".join(plan.assumptions))
+def plan_table(plan: Plan, *, memory: bool = True) -> Table:
+    """The plan as a table of two columns, and below it what its `memory` takes for granted."""
+    table = Table(title="Plan", caption="\n".join(plan.assumptions) if memory else None)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right")
-    for label, value in plan.rows():
-        table.add_row(label, value, end_section=label.endswith(("total", "per device")))
+    ends = ("total", "per device") if memory else ("total", "batch")
+    for label, value in plan.rows(memory=memory):
+        table.add_row(label, value, end_section=label.endswith(ends))
     return table
 
 

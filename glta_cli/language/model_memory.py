@@ -103,3 +103,24 @@ def _head_width(text: Any) -> int:
 def _adapter_activation_bytes(model: nn.Module) -> int:
     factors = (module for name, module in model.named_modules() if ".lora_A." in name or ".lora_B." in name)
     return sum(FLOAT32 * factor.in_features for factor in factors if isinstance(factor, nn.Linear))
+
+
+def read_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+    """Bytes a pass without gradients has at once, per token of a batch: what one layer makes, whatever the depth.
+
+    With the letters of `activation_bytes`: s·(3m + 6h + 2a + c), the feed-forward layer at its widest beside the
+    states before, behind and inside the norm, in float32 there, and what attention has been given.
+    """
+    text: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
+    hidden, heads, size = text.hidden_size, text.num_attention_heads, dtype.itemsize
+    queries = heads * _head_width(text)
+    keys_values = 2 * (getattr(text, "num_key_value_heads", None) or heads) * _head_width(text)
+    feed_forward = getattr(text, "intermediate_size", None) or 4 * hidden
+    return int(size * (3 * feed_forward + 4 * hidden + 2 * queries + keys_values) + 2 * FLOAT32 * hidden)
+
+
+def written_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+    """Bytes of the keys and values of one token in all layers, as words are generated behind it."""
+    text: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    return int(text.num_hidden_layers * 2 * heads * _head_width(text) * dtype.itemsize)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from glta_cli.core.errors import InputError
 from glta_cli.language.chat import chat_text
 
+# A tokenizer keeps some hundred bytes of every token of the texts it is given, whatever they are cut to afterwards.
+TEXTS_AT_ONCE = 256
+
 SLOTS = ("descriptions", "items", "prediction", "profile", "user")
 
 _SLOT = re.compile(r"\{(" + "|".join(SLOTS) + r")\}")
@@ -85,9 +88,13 @@ def encode(tokenizer: Any, text: str) -> list[int]:
 
 def encode_cut(tokenizer: Any, texts: Sequence[str], tokens: int) -> list[list[int]]:
     """Token ids of each text, cut to `tokens`; an empty text becomes one token, so that it has a state."""
-    batches: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     filler = encode(tokenizer, " ?")
-    return [ids[:tokens] or filler[:1] for ids in batches]
+    cut: list[list[int]] = []
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        part = list(texts[start : start + TEXTS_AT_ONCE])
+        batch: list[list[int]] = tokenizer(part, add_special_tokens=False)["input_ids"]
+        cut += [ids[:tokens] or filler[:1] for ids in batch]
+    return cut
 
 
 def pad_right(prompts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from glta_cli.core.world import team
 
+# What several processes share may be the model itself, layer by layer: in each round all of them run it, who has no
+# batch left the first of the round.
 Rows = NDArray[np.int64]
 Answer = TypeVar("Answer")
 
@@ -22,17 +24,28 @@ def computed(batches: Sequence[Rows], compute: Callable[[Rows], NDArray[Any]]) -
     """
     us = team()
     for start in range(0, len(batches), us.size):
-        own = start + us.rank
-        values = compute(batches[own]) if own < len(batches) else np.empty(0, dtype=np.float32)
-        found = [each for each in us.gathered(values) if len(each)]
-        yield np.concatenate(batches[start : start + us.size]), np.concatenate(found) if len(found) > 1 else found[0]
+        own, _ = _own(start, len(batches))
+        together = batches[start : start + us.size]
+        found = us.gathered(compute(batches[own]))[: len(together)]
+        yield np.concatenate(together), np.concatenate(found) if len(found) > 1 else found[0]
 
 
 def answered(batches: Sequence[Rows], answer: Callable[[Rows], list[Answer]]) -> Iterator[tuple[Rows, list[Answer]]]:
     """As `computed`, of what is no array: the rows of each round of batches with the answers to them."""
     us = team()
     for start in range(0, len(batches), us.size):
-        own = start + us.rank
-        answers = answer(batches[own]) if own < len(batches) else []
-        together = [each for some in us.gathered_objects(answers) for each in some]
-        yield np.concatenate(batches[start : start + us.size]), together
+        own, _ = _own(start, len(batches))
+        together = batches[start : start + us.size]
+        answers = us.gathered_objects(answer(batches[own]))[: len(together)]
+        yield np.concatenate(together), [each for some in answers for each in some]
+
+
+def rounds(count: int) -> Iterator[tuple[int, bool]]:
+    """Which of so many batches this process computes, one a round, and whether it is its own to count."""
+    for start in range(0, count, team().size):
+        yield _own(start, count)
+
+
+def _own(start: int, count: int) -> tuple[int, bool]:
+    own = start + team().rank
+    return (own, True) if own < count else (start, False)

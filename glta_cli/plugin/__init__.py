@@ -79,6 +79,8 @@ if TYPE_CHECKING:
     from glta_cli.plugin.logger import StageEnd as StageEnd
     from glta_cli.plugin.logger import StageLogger as StageLogger
     from glta_cli.plugin.node_sample import NodeSample as NodeSample
+    from glta_cli.plugin.processes import processes_started as processes_started
+    from glta_cli.plugin.processes import processes_together as processes_together
     from glta_cli.plugin.scorer import Scorer as Scorer
     from glta_cli.plugin.scorer import product_scorer as product_scorer
     from glta_cli.plugin.seen_file import SeenColumn as SeenColumn
@@ -181,6 +183,10 @@ _HOMES = {
     "glta_cli.plugin.logger": (
         "StageEnd",
         "StageLogger",
+    ),
+    "glta_cli.plugin.processes": (
+        "processes_started",
+        "processes_together",
     ),
     "glta_cli.plugin.node_sample": ("NodeSample",),
     "glta_cli.plugin.scorer": (

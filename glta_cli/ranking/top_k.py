@@ -9,11 +9,10 @@ from glta_cli.core.errors import GltaError
 from glta_cli.core.progress import progress_bar
 from glta_cli.core.world import team
 from glta_cli.plugin.interactions import Interactions
-from glta_cli.plugin.scorer import Scorer
+from glta_cli.plugin.scorer import ProductScorer, Scorer
+from glta_cli.ranking.blocks import BLOCK as BLOCK
+from glta_cli.ranking.blocks import items_at_once, users_at_once
 
-# Users a block: enough for a full-speed matrix product, few enough that their scores stay near the cache and, up to
-# some 65,000 items (32 MiB), below the size at which the allocator would fetch fresh pages for every block.
-BLOCK = 128
 # Items a group: their maximum decides whether any of them is looked at.
 GROUP = 16
 # Groups a row may gather, as a multiple of k: without ties k reach the threshold.
@@ -76,10 +75,15 @@ def group_maxima(scores: NDArray[np.floating], groups: int) -> NDArray[np.floati
 def mask_seen(scores: NDArray[np.float32], users: NDArray[np.int64], *seen: Interactions) -> None:
     """Set the scores [B, I] of items that stand in any of `seen` to minus infinity, in place."""
     for interactions in seen:
-        lengths = interactions.indptr[users + 1] - interactions.indptr[users]
-        rows = np.repeat(np.arange(len(users)), lengths)
-        starts = np.repeat(interactions.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
-        scores[rows, interactions.items[starts + np.arange(len(rows))]] = -np.inf
+        scores[_met_by(users, interactions)] = -np.inf
+
+
+def _met_by(users: NDArray[np.int64], interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of users among those given, and the items each has, [n] twice."""
+    lengths = interactions.indptr[users + 1] - interactions.indptr[users]
+    rows = np.repeat(np.arange(len(users)), lengths)
+    starts = np.repeat(interactions.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
+    return rows, interactions.items[starts + np.arange(len(rows))]
 
 
 def rank_users(
@@ -87,27 +91,64 @@ def rank_users(
     users: NDArray[np.int64],
     k: int,
     *seen: Interactions,
-    batch_size: int = BLOCK,
+    batch_size: int | None = None,
     description: str = "rank users",
 ) -> NDArray[np.int64]:
     """The k best unseen items of each user: [n] -> [n, min(k, I)]; [0, k] of no users, who are not scored.
 
+    No more scores are held at once than `GLTA_SCORES_MIB` names: of large catalogues, inner products are ranked a block
+    of items after the other, what else scores for fewer users at once. The ranking is exact either way.
+
     Where that lasts, a bar below the one of what they are ranked for counts them. Processes that work together rank a
     part of the users each, in the same batches, and get the lists of all.
 
+    Args:
+        batch_size: users scored at once; None for 128, or fewer of a large catalogue.
+
     Raises:
+        InputError: the environment names no number of MiB.
         InterruptedRunError: SIGINT or SIGTERM arrived; what was ranked is lost.
     """
     if len(users) == 0:
         return np.empty((0, k), dtype=np.int64)
+    in_blocks = isinstance(score, ProductScorer) and score.item_count > items_at_once(batch_size or BLOCK)
+    if batch_size is None:
+        batch_size = BLOCK if in_blocks or not seen else users_at_once(seen[0].item_count)
     us = team()
     own = users[us.share(len(users), batch_size)]
     ranked = [np.empty((0, k), dtype=np.int64)] if len(own) == 0 else []
     with progress_bar(len(users), description, "users", within_another=True, step="this batch of users") as bar:
         for start in range(0, len(own), batch_size):
             batch = own[start : start + batch_size]
-            scores = score(batch)
-            mask_seen(scores, batch, *seen)
-            ranked.append(top_k(scores, k))
+            if in_blocks and isinstance(score, ProductScorer):
+                ranked.append(_ranked_in_blocks(score, batch, k, seen, items_at_once(batch_size)))
+            else:
+                scores = score(batch)
+                mask_seen(scores, batch, *seen)
+                ranked.append(top_k(scores, k))
             bar.update(len(batch) * us.size)
     return us.joined(np.concatenate(ranked))
+
+
+def _ranked_in_blocks(
+    score: ProductScorer, users: NDArray[np.int64], k: int, seen: tuple[Interactions, ...], size: int
+) -> NDArray[np.int64]:
+    """The k best unseen items of users [B], the catalogue scored so many items at a time: [B, min(k, I)].
+
+    The best so far stand before those of the next block, in the order of `top_k`, and so win ties as they do there.
+    """
+    items = np.empty((len(users), 0), dtype=np.int64)
+    best = np.empty((len(users), 0), dtype=np.float32)
+    met = [_met_by(users, interactions) for interactions in seen]
+    for start in range(0, score.item_count, size):
+        stop = min(start + size, score.item_count)
+        scores = score.among(users, slice(start, stop))  # [B, n]
+        for rows, columns in met:
+            here = (columns >= start) & (columns < stop)
+            scores[rows[here], columns[here] - start] = -np.inf
+        found = top_k(scores, k)  # [B, k]
+        items = np.concatenate([items, found + start], axis=1)  # [B, at most 2 k]
+        best = np.concatenate([best, np.take_along_axis(scores, found, axis=1)], axis=1)
+        kept = top_k(best, k)
+        items, best = np.take_along_axis(items, kept, axis=1), np.take_along_axis(best, kept, axis=1)
+    return items

@@ -60,6 +60,10 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "finetune.shuffled_users: without user tokens there are none to shuffle"
         location = place(("finetune", "shuffled_users"), positions)
         found.append(InputError(problem, location=location, hint="set finetune.user_token=true"))
+    if finetune.shard_catalogue and finetune.head != "linear":
+        problem = "finetune.shard_catalogue: the tied head trains no row of an item, which could be dealt out"
+        location = place(("finetune", "shard_catalogue"), positions)
+        found.append(InputError(problem, location=location, hint="leave it out, or set finetune.head=linear"))
     found += _contradictions_of_folds(recipe, positions)
     words = words_used(recipe)
     if words and not _reads_text(recipe):
@@ -76,6 +80,12 @@ def _contradictions(recipe: Recipe, positions: Mapping[Key, Position]) -> list[G
         problem = "text.options: there is no text.backbone whose settings they are"
         hint = "the language model's own stand in backbone.options"
         found.append(InputError(problem, location=place(("text", "options"), positions), hint=hint))
+    graph = recipe.graph
+    if graph.softmax_sampling != "uniform" and (graph.softmax_items is None or graph.loss != "softmax"):
+        problem = "graph.softmax_sampling: nothing is sampled"
+        location = place(("graph", "softmax_sampling"), positions)
+        hint = "set graph.softmax_items=4096 and graph.loss=softmax, or leave it out"
+        found.append(InputError(problem, location=location, hint=hint))
     if recipe.graph.refit and finetune.enabled:
         problem = "graph.refit: fusion weights are chosen on validation, which a refitted encoder has seen"
         location = place(("graph", "refit"), positions)

@@ -124,6 +124,9 @@ class GraphSettings(Settings):
     softmax_items: int | None = Field(
         None, ge=2, le=MOST_COUNT, description="items sampled for the softmax; null scores the whole catalogue"
     )
+    softmax_sampling: Literal["uniform", "popularity"] = Field(
+        "uniform", description="how they are drawn: all alike, or as often as they stand in the training interactions"
+    )
     neighbours: tuple[Annotated[int, Field(ge=-1, le=MOST_COUNT)], ...] | None = Field(
         None,
         min_length=1,
@@ -250,6 +253,11 @@ class FinetuneSettings(Settings):
         ge=2,
         le=MOST_COUNT,
         description="largest catalogue scored whole; beyond it items are sampled, with logQ correction",
+    )
+    shard_catalogue: bool = Field(
+        False,
+        description="with several processes each holds the rows of some items of the linear head, with their gradients "
+        "and moments; the loss stays exact",
     )
     user_token: bool = Field(True, description="false is the ablation w/o UA: the user's id in words")
     shuffled_users: bool = Field(

@@ -27,6 +27,9 @@ WEIGHT: Final = "weight"
 TEXTS_ROW: Final = "item texts"
 """What the scores of the way by text come from."""
 
+READ_TEXTS: Final = "--set text.backbone=minilm --set fusion.terms=[ease-text]"
+"""What has the texts of items read whatever else a recipe says: something to read them with, and a term of them."""
+
 TEXTS_STAGE: Final = "encode-items"
 TEXT_VECTORS: Final = "vectors.safetensors"
 """Of that stage, with the tensor `vectors`, float32 [I, D]; `stages/` writes it, which is below this package."""
@@ -168,7 +171,7 @@ def no_texts(index: Index, instead: str) -> InputError:
     prepared = Artefact(index.artefact.parent("prepare"))
     there = (prepared.path / MANIFEST).is_file() and prepared.manifest["details"].get("has_text")
     if there:
-        problem, hint = "this run reads no item texts", "--set text.backbone=minilm has them read, in a run of its own"
+        problem, hint = "this run reads no item texts", f"{READ_TEXTS} has them read, in a run of its own"
     else:
         problem, hint = "nothing is written about the items of this run", "name a file of items with their texts"
     return InputError(problem, location="by", hint=f"{instead}; {hint}")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import LANGUAGE, terms_of
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import text_reader
@@ -75,10 +76,16 @@ class Estimator:
 
     def __init__(self, recipe: Recipe, prepared: CountedData, workspace: Workspace, device: torch.device) -> None:
         self.recipe = recipe
+        self.prepared = prepared
         self.workspace = workspace
         self.device = device
         self._counted = Counted(recipe, prepared)
         self._parts: dict[str, tuple[Part, ...]] = {}
+
+    @property
+    def train(self) -> Interactions:
+        """The training interactions, which are counted."""
+        return self._counted.train
 
     def of(self, stage: str) -> Estimate | None:
         """About how long a stage takes; None where nothing says how much it computes.
@@ -176,9 +183,10 @@ class Estimator:
 
 
 def _in_part(manifest: Mapping[str, Any]) -> bool:
-    """Whether an earlier go at the stage did part of what its operations count, and its time does not."""
+    """Whether an earlier go at the stage or other processes did part of what its operations count, not of its time."""
     details = manifest.get("details")
-    return bool(manifest["work"].get("resumed") or (isinstance(details, dict) and details.get("done_before")))
+    elsewhere = isinstance(details, dict) and (details.get("done_before") or details.get("processes"))
+    return bool(manifest["work"].get("resumed") or elsewhere)
 
 
 def _read_nobody_out(manifest: Mapping[str, Any]) -> bool:

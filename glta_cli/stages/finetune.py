@@ -11,6 +11,7 @@ import torch
 from glta_cli.core.errors import InputError
 from glta_cli.core.tensors import write_tensors
 from glta_cli.core.terminal import say
+from glta_cli.core.world import team
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.finetuning import Examples, FinetuningTask
 from glta_cli.language.model import load_own_tensors, own_tensors
@@ -51,8 +52,9 @@ class Finetune(ModelStage):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # Readout and fusion are decided at inference, and a refit comes after it; the trained model is the same.
-        decided_elsewhere = {"enabled": True, "readout": True, "fusion": True, "refit": True, **TIMING}
-        settings = trained(recipe.finetune, decided_elsewhere)
+        # Where the rows of the head lie while it is trained decides nothing.
+        elsewhere = dict.fromkeys(("enabled", "readout", "fusion", "refit", "shard_catalogue"), True)
+        settings = trained(recipe.finetune, elsewhere | TIMING)
         for name in CAME_LATER:
             # What was published before there was a choice stays found.
             if settings[name] == FinetuneSettings.model_fields[name].default:
@@ -100,6 +102,8 @@ class Finetune(ModelStage):
         start = _started(context, task, aligned=aligned is not None)
         parameters = {name: parameter.numel() for name, parameter in trainable(model).items()}
         epochs = context.epochs_selected("finetune")
+        if recipe.finetune.shard_catalogue:
+            _shard_head(task, context)
         progress = train(
             task,
             recipe.finetune.training,
@@ -108,6 +112,7 @@ class Finetune(ModelStage):
             start="the warm start" if start == REGRESSION else "what it started from",
             fixed_epochs=epochs,
         )
+        task.join_head()
         write_tensors(folder / MODEL, own_tensors(model))
         details = {"trainable_parameters": sum(parameters.values()), **details_of(progress, epochs)}
         return details | ({"start": start} if "finetune" in context.starts else {})
@@ -147,6 +152,25 @@ def _started(context: StageContext, task: FinetuningTask, *, aligned: bool) -> s
         for name, parameter in model.head.named_parameters():
             parameter.copy_(learnt[name])
     return EARLIER
+
+
+def _shard_head(task: FinetuningTask, context: StageContext) -> None:
+    """Deal out the rows of the linear head to the processes, where there are several.
+
+    Raises:
+        InputError: the catalogue is so large that it would be sampled.
+    """
+    settings, items = context.recipe.finetune, task.seen.item_count
+    if items > settings.softmax_items:
+        raise InputError(
+            f"the loss samples {settings.softmax_items:,} of {items:,} items, and shards score all of them",
+            location="finetune.shard_catalogue",
+            hint=f"--set finetune.softmax_items={items}, or leave out finetune.shard_catalogue",
+        )
+    if team().size > 1:
+        task.shard_head()
+    else:
+        say("  finetune.shard_catalogue: there is one process, which holds the whole head")
 
 
 def _figure(task: FinetuningTask) -> float:

@@ -33,8 +33,10 @@ SOLVED_TOGETHER: Final = ("ease", "l3ae", "add-ease")
 TOGETHER_BEYOND: Final = 10_000
 # What takes their place where they do not fit: EASE at low rank, whose memory grows with the items, not their pairs.
 LOW_RANK: Final = "elsa"
-# What does where there is nothing that is solved for, or that does not fit either.
+# Tried beside it, and where there is nothing that is solved for: a sort of a row of similarities for each item, which
+# beyond so many items lasts for hours.
 SPARSE: Final = "item-knn"
+MOST_SORTED: Final = 150_000
 # While they are fitted: a Gram matrix of double precision, whose solution the next of them may find, and the weights.
 # Where they are read again while it is kept, their file is mapped too: 4 bytes more that the system takes back at will.
 BYTES_A_PAIR: Final = 12
@@ -88,7 +90,7 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
                 f"{refused[0]} takes {_gigabytes(bytes_needed)} GB while it is fitted to "
                 f"{counted(item_count, 'item')}, of which {_gigabytes(free)} GB are free",
                 location=TERMS,
-                hint=f"name {_in_their_place(item_count, free)} in its place, or leave it to --set {TERMS}=auto",
+                hint=f"name {_in_their_place(item_count, free)[0]} in its place, or leave it to --set {TERMS}=auto",
             )
         return TriedRows(_those_together_first(names, item_count))
     solved = tuple(
@@ -98,16 +100,18 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
         return TriedRows(_those_together_first(solved, item_count) or (SPARSE,), _unread(recipe) if has_text else "")
     why = f"take {_gigabytes(bytes_needed)} GB while fitted to {counted(item_count, 'item')}, and "
     why += f"{_gigabytes(free)} GB are free" if short else f"hours beyond {MOST_SOLVED:,}"
-    name = _in_their_place(item_count, free)
-    return TriedRows((name,), f"{' and '.join(solved)} {why}: {name} in their place")
+    names = _in_their_place(item_count, free)
+    return TriedRows(names, f"{' and '.join(solved)} {why}: {' and '.join(names)} in their place")
 
 
-def _in_their_place(item_count: int, free: int | None) -> str:
+def _in_their_place(item_count: int, free: int | None) -> tuple[str, ...]:
     """What is fitted to a catalogue in place of rows that do not fit."""
     if not _is_installed(LOW_RANK):
-        return SPARSE
+        return (SPARSE,)
     needed = bytes_to_fit(made_baseline(LOW_RANK, {}), 0, item_count)
-    return SPARSE if needed is not None and free is not None and needed > free else LOW_RANK
+    if needed is not None and free is not None and needed > free:
+        return (SPARSE,)
+    return (LOW_RANK, SPARSE) if item_count <= MOST_SORTED else (LOW_RANK,)
 
 
 def times_solved(names: Sequence[str], item_count: int) -> int:

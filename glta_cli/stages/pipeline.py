@@ -268,7 +268,8 @@ class Pipeline:
         from glta_cli.core.terminal import show_table
         from glta_cli.training.profiling import profiled
 
-        return profiled(stage, self.workspace.root / "profiles" / self.name, partial(show_table, on_stderr=True))
+        folder, show = self.workspace.root / "profiles" / self.name, partial(show_table, on_stderr=True)
+        return profiled(stage, folder, show, self._schedule)
 
     @cached_property
     def loggers(self) -> Loggers:

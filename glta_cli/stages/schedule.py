@@ -14,9 +14,12 @@ from glta_cli.core.bars import bars_watched_by
 from glta_cli.core.durations import shown_duration
 from glta_cli.core.terminal import say
 from glta_cli.core.threads import compute_with_free_processors
+from glta_cli.core.world import launched
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.estimates import SMALL, Estimate, Estimator
+from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimator
+from glta_cli.stages.memory_room import tell_of_room
 from glta_cli.stages.pace import Pace
 from glta_cli.training.devices import pick_device
 from glta_cli.training.states import threads_of
@@ -72,6 +75,22 @@ class Schedule:
     def record(self, stage: str, *, resumed: bool) -> dict[str, Any]:
         """What the manifest of a stage says for later estimates."""
         return self._estimator.record(stage, resumed=resumed)
+
+    def tell_of_room(self, stage: str) -> None:
+        """Warn where a stage that is about to run will not fit the memory there is.
+
+        Raises:
+            GltaError: it cannot, whatever else is given up.
+        """
+        known = self._estimator
+        tell_of_room(stage, known.recipe, known.prepared, known.device, launched(), known.train)
+
+    def memory(self, stage: str) -> int:
+        """Bytes a stage is estimated to have at most where it computes; 0 where nothing says."""
+        known, count = self._estimator, launched().size
+        estimator = MemoryEstimator(known.recipe, known.prepared, known.device, processes=count, train=known.train)
+        found = estimator.of(stage)
+        return 0 if found is None else found.total(DEVICE if DEVICE in found.places else HOST)
 
     def watched(self, stage: str) -> AbstractContextManager[object]:
         """Has it said while a stage runs where it takes longer than was told, or less."""
@@ -139,6 +158,8 @@ def stage_begun(
     """
     about = [*named_after, *(schedule.about(stage) if schedule else [])]
     say(f"[cyan]▸[/] {stage}" + (escape(f" ({', '.join(about)})") if about else ""))
+    if schedule is not None:
+        schedule.tell_of_room(stage)
     compute_with_free_processors(threads_of(states))
     resumed = any(path.is_file() for path in states.rglob("*"))
     with schedule.watched(stage) if schedule else nullcontext():

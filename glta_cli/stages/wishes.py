@@ -15,6 +15,7 @@ from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.text_vectors import encode_texts, sentence_encoder
 from glta_cli.recipe.selection import text_reader
+from glta_cli.serving.similar import READ_TEXTS
 from glta_cli.stages.backbone import backbone_of
 from glta_cli.stages.context import StageContext
 from glta_cli.stages.encode_items import whitening_now
@@ -86,7 +87,7 @@ def require_texts_read(context: StageContext) -> None:
             problem, hint = f"nothing is written about the items of {dataset}", "name a file of items with their texts"
         else:
             problem = "this run reads no item texts, which a wish in words is held against"
-            hint = "--set text.backbone=minilm has them read, in a run of its own"
+            hint = f"{READ_TEXTS} has them read, in a run of its own"
         raise InputError(problem, location="wish", hint=hint)
     if context.recipe.text.shuffled:
         problem = "this run was given shuffled texts, each of another item than it is held to be of"

@@ -65,15 +65,20 @@ class CountedData(Protocol):
 
 
 class Counted:
-    """A recipe and its data, with what several stages count by."""
+    """A recipe and its data, with what several stages count by.
 
-    def __init__(self, recipe: Recipe, prepared: CountedData) -> None:
+    Args:
+        train: the training interactions, where they are there already: of a large log to read them twice is gigabytes.
+    """
+
+    def __init__(self, recipe: Recipe, prepared: CountedData, train: Interactions | None = None) -> None:
         self.recipe = recipe
         self.prepared = prepared
+        self._train = train
 
     @cached_property
     def train(self) -> Interactions:
-        return self.prepared.split("train")
+        return self.prepared.split("train") if self._train is None else self._train
 
     @cached_property
     def validated(self) -> int:

@@ -17,18 +17,28 @@ from torch.nn.parallel import DistributedDataParallel
 
 from glta_cli.core.world import Team
 from glta_cli.training.generators import random_states, set_random_states
+from glta_cli.training.sharded_rows import ShardedRows
 
 
 @runtime_checkable
 class SharedTask(Protocol):
     """A task whose batches can be dealt out to processes."""
 
-    def share(self, batch: Any, rank: int, size: int) -> tuple[Any | None, float]:
-        """One process's part of a batch, None for nothing, and what its loss counts for in that of the whole batch.
+    def share(self, batch: Any, rank: int, size: int) -> tuple[Any, float]:
+        """One process's part of a batch, and what its loss counts for in that of the whole batch.
 
-        Of a loss that is a mean over positives that is the part's share of them. The first process has a part.
+        Of a loss that is a mean over positives that is the part's share of them. Where there is none left, as of a
+        batch smaller than `size`, the part is a thing that another process has too, and counts for 0: weights that are
+        shared among processes want all of them to run the model.
+
+        Where a task has an attribute `sharded_rows`, each process has rows of its own of some parameters.
         """
         ...
+
+
+def dealt(count: int, rank: int, size: int) -> tuple[slice, bool]:
+    """Which of so many things in a row are a process's, every `size`-th, and whether they are its own to count."""
+    return (slice(rank, None, size), True) if rank < count else (slice(0, 1), False)
 
 
 class DataParallel:
@@ -44,24 +54,29 @@ class DataParallel:
     def __init__(self, task: Any, parameters: dict[str, nn.Parameter], team: Team) -> None:
         self.task = task
         self.team = team
-        self.first_parameter = next(iter(parameters.values()))
-        self.losses = _Losses(task, self.first_parameter)
+        losses = _Losses(task)
         with team.working(), warnings.catch_warnings():
             # The new name of `broadcast_buffers` means another thing, and 2.8 has only the old one.
             warnings.simplefilter("ignore", FutureWarning)
-            for parameter in parameters.values():
-                dist.broadcast(parameter.detach(), src=0)
+            rows: ShardedRows | None = getattr(task, "sharded_rows", None)
+            own = frozenset() if rows is None else rows.names
+            for name, parameter in parameters.items():
+                if name not in own:
+                    dist.broadcast(parameter.detach(), src=0)
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+                losses, [f"trained.{name}" for name in own]
+            )
             # Frozen weights and buffers are everywhere what the recipe says: they need not be sent about. What a batch
             # does not touch, such as the projector of tokens it has none of, has no gradient to wait for.
             self.module = DistributedDataParallel(
-                self.losses,
+                losses,
                 broadcast_buffers=False,
                 init_sync=False,
                 find_unused_parameters=True,
                 gradient_as_bucket_view=True,
             )
 
-    def share(self, batch: Any) -> tuple[Any | None, float]:
+    def share(self, batch: Any) -> tuple[Any, float]:
         if isinstance(self.task, SharedTask):
             return self.task.share(batch, self.team.rank, self.team.size)
         return batch, 1 / self.team.size  # a task that cannot be shared is computed by all
@@ -87,15 +102,11 @@ def _differ(before: dict[str, Tensor], now: dict[str, Tensor]) -> bool:
 class _Losses(nn.Module):
     """A task's loss as a module's forward pass, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, task: Any, parameter: nn.Parameter) -> None:
+    def __init__(self, task: Any) -> None:
         super().__init__()
         self.trained = task.module
         self.task = task
-        self.parameter = [parameter]  # in a list it is not registered a second time
 
-    def forward(self, part: Any | None) -> Tensor:
-        """The loss of a share of a batch; of none a zero whose gradient is one, so that the process takes part."""
-        if part is None:
-            return 0.0 * self.parameter[0].flatten()[0]
+    def forward(self, part: Any) -> Tensor:
         loss: Tensor = self.task.loss(part)
         return loss

@@ -30,6 +30,7 @@ from glta_cli.training.devices import pick_device as pick_device
 from glta_cli.training.generators import random_states, set_random_states
 from glta_cli.training.optimizers import adamw
 from glta_cli.training.progress import TrainingProgress
+from glta_cli.training.sharded_rows import ShardedRows
 from glta_cli.training.states import newest_state, write_state
 
 # What Adam keeps of each parameter.
@@ -149,6 +150,7 @@ class _Loop:
         self.progress = TrainingProgress()
         self.team = team()
         self.parallel: DataParallel | None = None
+        self.rows: ShardedRows = getattr(task, "sharded_rows", None) or ShardedRows({}, self.team)
         self.steps_an_epoch = len(task.batches(0))
         if self.team.first:
             require_room(state_folder, self.bytes_of_state())
@@ -181,7 +183,7 @@ class _Loop:
         with self.team.working():
             self.accelerator.backward(loss)
         if self.settings.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
+            self.rows.clip(self.parameters, self.settings.clip_norm)
         self.optimizer.step()
         # At once: a validation, and the next loss until it is known, have room where the gradients were.
         self.optimizer.zero_grad(set_to_none=True)
@@ -284,20 +286,24 @@ class _Loop:
         )
 
     def save_when_due(self) -> None:
-        if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:
+        due = time.monotonic() - self.saved >= self.settings.checkpoint_seconds
+        if self.team.broadcast(due) if self.rows.names else due:
             self.save()
 
     def save(self) -> None:
         """Save parameters, their best, Adam's moments, the generators and the progress; the first process does."""
-        if not self.team.first:
+        if not self.team.first and not self.rows.names:
             return
         tensors: dict[str, Tensor | Kept] = {**random_states()}
         best = kept(self.best, self.parameters)
         for name, parameter in self.parameters.items():
-            tensors[f"current.{name}"] = parameter.detach()
-            tensors[f"best.{name}"] = best[name]
+            tensors[f"current.{name}"] = self.rows.whole(name, parameter.detach())
+            tensors[f"best.{name}"] = self.rows.whole(name, best[name])
             for key, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{key}.{name}"] = value
+                tensors[f"optimizer.{key}.{name}"] = self.rows.whole(name, value)
+        if not self.team.first:
+            self.saved = time.monotonic()
+            return
         seconds = self.progress.seconds + time.monotonic() - self.started
         beside = {"seconds": seconds, "threads": torch.get_num_threads()}
         write_state(self.state_folder, tensors, asdict(self.progress) | beside)
@@ -324,8 +330,8 @@ class _Loop:
         self.saved_step = loaded.progress.step
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(loaded.tensors[f"current.{name}"])
-        self.best.put({name: loaded.tensors[f"best.{name}"] for name in self.parameters})
+                parameter.copy_(self.rows.part(name, loaded.tensors[f"current.{name}"]))
+        self.best.put({name: self.rows.part(name, loaded.tensors[f"best.{name}"]) for name in self.parameters})
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": loaded.moments, "param_groups": groups})
         set_random_states(loaded.tensors)
@@ -338,12 +344,12 @@ class _Loop:
         for key, tensor in tensors.items():
             if key.startswith("optimizer."):
                 _, moment, name = key.split(".", 2)
-                moments.setdefault(names.index(name), {})[moment] = tensor
+                moments.setdefault(names.index(name), {})[moment] = self.rows.part(name, tensor)
         if any(each.keys() != ADAM for each in moments.values()):
             raise ValueError("its optimizer is another one")
         for name, parameter in self.parameters.items():
             for kind in ("current", "best"):
-                if tensors[f"{kind}.{name}"].shape != parameter.shape:
+                if self.rows.part(name, tensors[f"{kind}.{name}"]).shape != parameter.shape:
                     raise ValueError(f"{kind}.{name} has another shape")
         known = {name: value for name, value in progress.items() if name != "threads"}
         if set(known) != {each.name for each in fields(TrainingProgress)} or "generator.cpu" not in tensors:

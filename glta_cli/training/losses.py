@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from glta_cli.training.item_draws import Drawn, ItemDraws, draw_items
+
 # Logits in memory at once: 16 MiB of float32, whatever the batch and, up to 4 million items, the catalogue.
 CHUNK_LOGITS = 1 << 22
 
@@ -50,8 +52,9 @@ def catalogue_softmax_loss(
     bias: Tensor | None = None,
     excluded: Positives | None = None,
     sample: int | None = None,
+    draws: ItemDraws | None = None,
     among: Tensor | None = None,
-    drawn: Tensor | None = None,
+    drawn: Drawn | None = None,
 ) -> Tensor:
     """Cross-entropy of every positive against the catalogue, averaged over positives.
 
@@ -70,9 +73,11 @@ def catalogue_softmax_loss(
         bias: [I].
         excluded: pairs left out of the sum over the catalogue; none of them is a positive.
         sample: where the catalogue is larger, the positives' part of the sum is exact and the rest is estimated
-            from this many items drawn uniformly, corrected by log Q (Bengio and Senécal, 2008).
+            from this many items, corrected by log Q (Bengio and Senécal, 2008); no positive or excluded pair of a row
+            is in its rest.
+        draws: of the items that make up the catalogue, where they are not to be drawn uniformly.
         among: the items that make up the catalogue, ascending int64 [n], all positives among them; None for all.
-        drawn: the sample, in place of one drawn here: distinct items of the catalogue, int64 [S], drawn uniformly.
+        drawn: the sample, in place of one drawn here.
 
     Raises:
         ValueError: there is no positive to average over.
@@ -85,10 +90,10 @@ def catalogue_softmax_loss(
         items, bias = F.embedding(among, items), None if bias is None else bias[among]
         positives = _placed(positives, place)
         excluded = None if excluded is None else _placed(excluded, place)
-        drawn = None if drawn is None else place[drawn]
+        drawn = None if drawn is None else Drawn(place[drawn.items], drawn.correction)
     if drawn is None and sample is not None and sample < len(items):
-        drawn = torch.randperm(len(items), device=items.device)[:sample]  # [S], none of them twice
-    if drawn is not None and len(drawn) < len(items):
+        drawn = draw_items(sample, len(items), draws, items.device)
+    if drawn is not None and len(drawn.items) < len(items):
         return _sampled_softmax_loss(queries, items, positives, bias, excluded, drawn)
     return streamed_cross_entropy(queries, items, bias, positives, excluded)
 
@@ -243,17 +248,16 @@ def _sampled_softmax_loss(
     positives: Positives,
     bias: Tensor | None,
     excluded: Positives | None,
-    drawn: Tensor,
+    drawn: Drawn,
 ) -> Tensor:
-    sample = len(drawn)
-    rest = queries @ items[drawn].T + math.log(len(items) / sample)  # [B, S]
+    rest = queries @ F.embedding(drawn.items, items).T + drawn.correction  # [B, S]
     found = (queries[positives.rows] * items[positives.items]).sum(-1)  # [P]
     if bias is not None:
-        rest = rest + bias[drawn]
+        rest = rest + bias[drawn.items]
         found = found + bias[positives.items]
     # What is a positive or excluded is no part of the rest, should it be drawn.
     column = torch.full((len(items),), -1, device=items.device)
-    column[drawn] = torch.arange(sample, device=items.device)
+    column[drawn.items] = torch.arange(len(drawn.items), device=items.device)
     for pairs in (positives,) if excluded is None else (positives, excluded):
         columns = column[pairs.items]
         rest.index_put_((pairs.rows[columns >= 0], columns[columns >= 0]), rest.new_tensor(-math.inf))

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from glta_cli.core.bars import Bar
 from glta_cli.core.files import write_json
@@ -62,6 +62,9 @@ class StageProfile:
 
     Args:
         folder: of the run's profiles.
+
+    Attributes:
+        estimated: bytes the process was estimated to have at most, on a GPU those there; 0 where nothing says.
     """
 
     def __init__(self, stage: str, folder: Path) -> None:
@@ -73,6 +76,7 @@ class StageProfile:
         self.wall = self.cpu = self.writing = 0.0
         self.memory_before = self.memory_peak = self.device_peak = self.begun = 0
         self.nothing_ran = False
+        self.estimated = 0
 
     def begin(self) -> None:
         """Start counting."""
@@ -104,6 +108,7 @@ class StageProfile:
             "memory_before": self.memory_before,
             "memory_peak": self.memory_peak,
             "device_memory_peak": self.device_peak,
+            "memory_estimated": self.estimated,
             "parts": [asdict(part) for part in self.parts.values()],
         }
 
@@ -182,9 +187,19 @@ class WatchedBar(Bar):
             self.begun = None
 
 
+class Foretold(Protocol):
+    """What was said of the stages of a run before they ran."""
+
+    def memory(self, stage: str) -> int:
+        """Bytes the stage was estimated to have at most; 0 where nothing says."""
+        ...
+
+
 @contextmanager
-def profiled(stage: str, folder: Path, show: Callable[[RenderableType], None]) -> Iterator[StageProfile]:
-    """Measure the stage inside, write its profile into `folder` and `show` it as tables.
+def profiled(
+    stage: str, folder: Path, show: Callable[[RenderableType], None], foretold: Foretold | None = None
+) -> Iterator[StageProfile]:
+    """Measure the stage inside, write its profile into `folder` and `show` it as tables, beside what was `foretold`.
 
     A stage that finds itself up to date sets `nothing_ran`; what was written when it ran is then left alone.
     """
@@ -192,6 +207,8 @@ def profiled(stage: str, folder: Path, show: Callable[[RenderableType], None]) -
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     profile = StageProfile(stage, folder)
+    # Before the count begins: what estimates import is none of the stage's.
+    profile.estimated = 0 if foretold is None else foretold.memory(stage)
     profile.begin()
     try:
         with bars_made_by(partial(WatchedBar, profile)):
@@ -242,6 +259,8 @@ def profile_table(profile: StageProfile) -> RenderableType:
         title += f" ({_mebibytes(profile.memory_peak - profile.memory_before)} its own)"
     if profile.device_peak:
         title += f", {_mebibytes(profile.device_peak)} on the GPU"
+    if profile.estimated:
+        title += f"; estimated {_mebibytes(profile.estimated)}"
     parts = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     parts.add_column("part", style="cyan")
     for name in ("seconds", "share", "done", "per second"):

@@ -18,6 +18,7 @@ from glta_backbones.model_limits import headless, require_causal, require_positi
 from glta_backbones.quantization import require_packer
 from glta_backbones.refusals import foreign_code, reason
 from glta_backbones.settings import HuggingFaceOptions
+from glta_backbones.sharding import require_sharing
 from glta_backbones.transformer import Fit, checkpoint_fit, meta_twin, quiet_transformers
 from glta_backbones.weight_files import require_no_pointer
 from glta_cli.plugin import (
@@ -85,10 +86,11 @@ class HuggingFace:
         """As far as configuration, tokenizer and the headers of the weights tell.
 
         Raises:
-            GltaError: no causal model, weights of another model or that cannot be packed, or prompts longer than its
-                positions.
+            GltaError: no causal model, weights of another model or that can be neither packed nor shared as asked,
+                or prompts longer than its positions.
         """
         require_packer(self.settings)
+        require_sharing(self.settings)
         config = self.architecture()
         require_causal(config)
         if self.settings.weights != "random":

@@ -13,6 +13,7 @@ from glta_cli.plugin import BackboneSettings, InputError
 
 # Where bitsandbytes has kernels of its own: a CUDA or ROCm GPU, an Intel one, and since 0.47 any processor.
 PACKS_ON = ("cuda", "xpu", "cpu")
+REARRANGES = "support_avx512bf16_for_cpu"  # of bitsandbytes' Linear4bit
 
 
 def require_packer(settings: BackboneSettings) -> None:
@@ -62,3 +63,14 @@ def packing(settings: BackboneSettings, device: torch.device, dtype: torch.dtype
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def keep_gradients(model: Any) -> None:
+    """Let gradients through packed layers on a processor too, in place; tokens are learnt through the frozen model.
+
+    Where a processor has AVX512-BF16, bitsandbytes rearranges the weights at the first pass without gradients, and from
+    then on multiplies them by a kernel that has no backward pass, without a word.
+    """
+    for layer in model.modules():
+        if hasattr(layer, REARRANGES):
+            setattr(layer, REARRANGES, False)

@@ -7,45 +7,57 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
-from glta_cli.plugin import BackboneSettings, InputError
+from glta_cli.plugin import BackboneSettings, InputError, processes_started, processes_together
 
 LOCATION = "backbone.shard"
 # Of a device's memory, beyond which weights are shared where that is left to the machine: activations need the rest.
 ROOM_FOR_WEIGHTS = 0.6
+# Settings beside which weights are not shared, and what to do.
+OTHERWISE = {
+    "device_map": "device_map spreads the layers of one process over its devices: leave out one of the two",
+    "quantization": "packed weights cannot be gathered: leave out one of the two",
+}
+
+
+def require_sharing(settings: BackboneSettings) -> None:
+    """Refuse weights that cannot be shared, before anything is trained.
+
+    Raises:
+        InputError: there is one process only, or something else places the weights.
+    """
+    if settings.shard is not True:
+        return
+    if processes_started() == 1:
+        raise InputError(
+            "there is one process, and nothing to share the weights with",
+            location=LOCATION,
+            hint="start several (--processes 2, or torchrun), or --set backbone.shard=false: results stay found",
+        )
+    other = _other_placement(settings)
+    if other is not None:
+        raise InputError(f"does not go with backbone.{other}", location=LOCATION, hint=OTHERWISE[other])
 
 
 def shares_weights(settings: BackboneSettings, device: torch.device, weight_bytes: Callable[[], int]) -> bool:
     """Whether each process is to hold a part of the weights alone.
+
+    What the first process does while the others wait it does with the whole model.
 
     Args:
         device: where this process computes.
         weight_bytes: counts those of the whole model.
 
     Raises:
-        InputError: there is one process only, or something else places the weights.
+        InputError: as `require_sharing`.
     """
-    if settings.shard is False:
+    require_sharing(settings)
+    if settings.shard is False or processes_together() == 1:
         return False
-    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    other = _other_placement(settings)
-    if settings.shard == "auto":
-        return several and other is None and weight_bytes() > ROOM_FOR_WEIGHTS * _memory_of(device)
-    if not several:
-        raise InputError(
-            "there is one process, and nothing to share the weights with",
-            location=LOCATION,
-            hint="start several (--processes 2, or torchrun), or --set backbone.shard=false: results stay found",
-        )
-    if other is not None:
-        hints = {
-            "device_map": "device_map spreads the layers of one process over its devices: leave out one of the two",
-            "quantization": "packed weights cannot be gathered: leave out one of the two",
-        }
-        raise InputError(f"does not go with backbone.{other}", location=LOCATION, hint=hints[other])
-    return True
+    if settings.shard is True:
+        return True
+    return _other_placement(settings) is None and weight_bytes() > ROOM_FOR_WEIGHTS * _memory_of(device)
 
 
 def _other_placement(settings: BackboneSettings) -> str | None:
@@ -59,7 +71,7 @@ def _memory_of(device: torch.device) -> int:
     """Bytes of the GPU; of a machine without one what each process has, were all of them on it."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // dist.get_world_size()
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // processes_together()
 
 
 def share_layers(model: Any, device: torch.device) -> None:
@@ -81,7 +93,7 @@ def share_layers(model: Any, device: torch.device) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    mesh = init_device_mesh(device.type, (processes_together(),))
     layers = _layers(model)
     # A parameter that is trained here, an adapter's, is the same on all processes, as projectors and head are.
     trained = {each for each in model.parameters() if each.requires_grad}

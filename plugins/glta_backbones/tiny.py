@@ -10,6 +10,7 @@ from transformers import LlamaConfig
 from glta_backbones.byte_tokenizer import VOCABULARY_SIZE, byte_tokenizer
 from glta_backbones.causal_lm import CausalLanguageModel, load_causal_lm
 from glta_backbones.settings import TinyOptions
+from glta_backbones.sharding import require_sharing
 from glta_cli.plugin import BackboneSettings, Demand, fingerprint
 
 
@@ -40,7 +41,8 @@ class Tiny:
         )
 
     def check_demand(self, demand: Demand) -> None:
-        """Whether the wordings can be used: it always loads."""
+        """Whether the wordings can be used, and the weights be shared: it loads otherwise."""
+        require_sharing(self.settings)
         demand.longer_than(byte_tokenizer(), None)
 
     def load(self, device: torch.device, *, full_depth: bool = False) -> CausalLanguageModel:

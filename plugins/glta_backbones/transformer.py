@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from glta_backbones.generation import GENERATION, require_stops
 from glta_backbones.packed_weights import require_known_packing, require_packed_weights, without_packing
-from glta_backbones.quantization import packing
+from glta_backbones.quantization import keep_gradients, packing
 from glta_backbones.refusals import errors_told, foreign_code, reason, say_once
 from glta_backbones.tensor_names import (
     Difference,
@@ -143,6 +143,7 @@ def _pretrained(
             hint="fetch it again; weights: random runs without a checkpoint",
         )
     model.without_head = fit.without_head
+    keep_gradients(model)
     return model.to(device) if placement is None else model
 
 

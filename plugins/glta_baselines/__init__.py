@@ -76,7 +76,7 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         target="glta_baselines.elsa:Elsa",
         config="glta_baselines.settings:ElsaSettings",
         asks_for=(),
-        grid={"factors": [128, 256, 512], "learning_rate": [0.01, 0.02, 0.05]},
+        grid={"factors": [128, 256, 512], "learning_rate": [0.005, 0.01, 0.02]},
         time_grid=RECENCY,
     )
     yield BaselineDeclaration(

@@ -21,6 +21,8 @@ MOST_EPOCHS = 40
 # Passes where there is nothing to select one by.
 EPOCHS_UNCHOSEN = 8
 SEED = 0
+# Users a step, and steps a pass where that would be more: some two hundred steps are all it takes.
+SMALLEST_BATCH, MOST_STEPS = 512, 64
 # Of [I, d] in a step: the rows and A, the gradients of both, Adam's two moments, the rows of the best epoch, and what
 # stands between them for a while.
 MATRICES = 10
@@ -29,12 +31,12 @@ TINY = 1e-9
 
 
 class Elsa:
-    """score[u] = X[u] (A A^T - I) diag(s), A [I, d] with rows of unit length, s [I] positive, X the histories [U, I].
+    """score[u] = X[u] diag(t) (A A^T - I) diag(s), X the histories [U, I]: weights, or 1; A [I, d], t and s [I].
 
-    A and s are what brings the prediction nearest to the history it is made of: Adam minimises the mean over users of
-    1 - cos(x, p), p = x (A A^T - I) diag(s). A row of A has unit length, so no item predicts itself, as in EASE; unlike
-    EASE's, the memory grows with the items, not with their pairs. The paper has s = 1, `scaled=false` here: then
-    nothing says how popular an item is, and in sparse data that is much of what is to be known.
+    A, with rows of unit length, and t and s, positive, are what brings the prediction nearest to the history it is made
+    of: Adam minimises the mean over users of 1 - cos(x, p), p = x diag(t) (A A^T - I) diag(s). No item predicts itself,
+    as in EASE; unlike EASE's, the memory grows with the items, not with their pairs. The paper has s = t = 1,
+    `scaled=false` here: then nothing says how popular an item is, and in sparse data that is much of what is known.
 
     All is drawn and learnt in the same order whatever the seed, and so fitted once for all of them, as the rows are
     whose place it takes.
@@ -55,7 +57,7 @@ class Elsa:
         return MATRICES * 4 * item_count * self.settings.factors
 
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
-        """`factors`, A, float32 [I, d], zeros for items nobody met; `scale`, s, float32 [I]; `epochs` where chosen."""
+        """`factors`, A, float32 [I, d], zeros for items nobody met; `scales`, t and s, [2, I]; `epochs` if chosen."""
         if data.descend is None:
             raise GltaError("elsa is trained step by step, and whoever fits it here offers no training loop")
         task = ElsaTask(data, self.settings)
@@ -70,17 +72,14 @@ class Elsa:
         return {**task.learnt(), **chosen}
 
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
-        return low_rank_scorer(learnt["factors"], learnt["scale"], histories_of(train, self.settings.recency))
+        return low_rank_scorer(self.term(learnt, train), histories_of(train, self.settings.recency))
 
     def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> LowRankTerm:
-        factors, scale = learnt["factors"], learnt["scale"]
-        targets = factors * scale[:, None] if self.settings.scaled else factors
-        own = np.einsum("id,id->i", factors, targets)
-        return LowRankTerm(factors, targets, own, self.settings.recency)
+        return term_of(learnt["factors"], learnt["scales"], self.settings.recency)
 
 
 class Factors(nn.Module):
-    """A, the rows of a matrix at unit length, and s, by which the scores of items are multiplied.
+    """A, the rows of a matrix at unit length; t, what an item of a history weighs; s, which multiplies its scores.
 
     The rows of items nobody met stay zeros.
     """
@@ -88,18 +87,18 @@ class Factors(nn.Module):
     def __init__(self, start: Tensor, *, scaled: bool) -> None:
         super().__init__()
         self.rows = nn.Parameter(start)  # [I, d]
-        self.log_scale = nn.Parameter(torch.zeros(len(start), device=start.device), requires_grad=scaled)  # [I]
+        self.log_scales = nn.Parameter(torch.zeros(2, len(start), device=start.device), requires_grad=scaled)  # [2, I]
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """A [I, d] and s [I]."""
-        return F.normalize(self.rows, dim=-1), self.log_scale.exp()
+        """A [I, d]; t and s [2, I]."""
+        return F.normalize(self.rows, dim=-1), self.log_scales.exp()
 
 
 class ElsaTask:
     """The cosine of each history and its prediction, without a prediction of the whole catalogue.
 
-    With h = x A and y = h A^T at the items of x, p is (y - x) s there and s h A^T elsewhere, so that
-    <x, p> = Σ x s (y - x) and |p|² = h G h^T + Σ s² (x² - 2 x y), G = (sA)^T (sA), sums over the items of x. A step
+    With z = x t, h = z A and y = h A^T at the items of x, p is (y - z) s there and s h A^T elsewhere, so that
+    <x, p> = Σ x s (y - z) and |p|² = h G h^T + Σ s² (z² - 2 z y), G = (sA)^T (sA), sums over the items of x. A step
     takes I d² operations whatever the batch, and of the items only those of the batch's histories are looked up.
     """
 
@@ -107,7 +106,9 @@ class ElsaTask:
         self.histories = histories_of(data.train)  # [U, I]
         self.histories.sum_duplicates()
         self.users = np.flatnonzero(np.diff(self.histories.indptr) > 1)  # of one item nothing else can be predicted
-        self.batch_size, self.device = settings.batch_size, data.device
+        fewest_steps = max(SMALLEST_BATCH, len(self.users) // MOST_STEPS)
+        self.batch_size = fewest_steps if settings.batch_size == "auto" else settings.batch_size
+        self.device = data.device
         self.module = Factors(self._start(settings.factors).to(data.device), scaled=settings.scaled)
 
     def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
@@ -116,32 +117,33 @@ class ElsaTask:
         return [users[start : start + self.batch_size] for start in range(0, len(users), self.batch_size)]
 
     def loss(self, batch: NDArray[np.int64]) -> Tensor:
-        factors, scale = self.module()  # A [I, d], s [I]
+        factors, (source_scale, scale) = self.module()  # A [I, d]; t and s [I]
         own = self.histories[batch]  # x [B, I], n entries
         items, starts, rows = (torch.from_numpy(each).to(self.device) for each in _places(own))  # [n], [B + 1], [n]
         x = torch.from_numpy(own.data).to(self.device)  # [n]
+        s, z = scale[items], x * source_scale[items]  # [n] each
         sums = F.embedding_bag(  # h [B, d]
-            items, factors, starts, mode="sum", per_sample_weights=x, include_last_offset=True
+            items, factors, starts, mode="sum", per_sample_weights=z, include_last_offset=True
         )
-        products = (F.embedding(rows, sums) * F.embedding(items, factors)).sum(-1)  # y [n]
-        scales = scale[items]  # [n]
+        y = (F.embedding(rows, sums) * F.embedding(items, factors)).sum(-1)  # [n]
 
         def of_users(terms: Tensor) -> Tensor:
             return terms.new_zeros(len(batch)).index_add(0, rows, terms)  # [n] -> [B]
 
         scaled = factors * scale[:, None]
-        lengths = (sums @ (scaled.T @ scaled) * sums).sum(-1) + of_users(scales.square() * x * (x - 2 * products))
-        cosines = of_users(x * scales * (products - x)) / (of_users(x * x) * lengths.clamp_min(TINY)).sqrt()
+        lengths = (sums @ (scaled.T @ scaled) * sums).sum(-1) + of_users(s.square() * z * (z - 2 * y))  # |p|² [B]
+        cosines = of_users(x * s * (y - z)) / (of_users(x * x) * lengths.clamp_min(TINY)).sqrt()
         return (1 - cosines).mean()
 
     def learnt(self) -> dict[str, NDArray[np.float32]]:
-        """`factors`, A, [I, d], and `scale`, s, [I], as they are now."""
+        """`factors`, A, [I, d], and `scales`, t and s, [2, I], as they are now."""
         with torch.no_grad():
-            factors, scale = self.module()
-        return {"factors": factors.cpu().numpy(), "scale": scale.cpu().numpy()}
+            factors, scales = self.module()
+        return {"factors": factors.cpu().numpy(), "scales": scales.cpu().numpy()}
 
     def scorer(self) -> Scorer:
-        return low_rank_scorer(**self.learnt(), histories=self.histories)
+        found = self.learnt()
+        return low_rank_scorer(term_of(found["factors"], found["scales"]), self.histories)
 
     def _start(self, size: int) -> Tensor:
         """Directions at random, [I, d]; zeros for items nobody met, which no gradient moves."""
@@ -152,16 +154,23 @@ class ElsaTask:
         return start
 
 
-def low_rank_scorer(factors: NDArray[np.float32], scale: NDArray[np.float32], histories: csr_array) -> Scorer:
-    """Histories [U, I] times (A A^T - diag(|A[i]|²)) diag(s), for factors A [I, d] and a scale s [I]."""
-    columns = (factors * scale[:, None]).T
-    own = np.einsum("id,di->i", factors, columns)
+def term_of(factors: NDArray[np.float32], scales: NDArray[np.float32], recency: float = 1.0) -> LowRankTerm:
+    """diag(t) (A A^T - diag(|A[i]|²)) diag(s) of factors A [I, d] and scales t and s [2, I]."""
+    sources = targets = factors
+    if (scales != 1).any():
+        sources, targets = (factors * each[:, None] for each in scales)
+    return LowRankTerm(sources, targets, np.einsum("id,id->i", sources, targets), recency)
+
+
+def low_rank_scorer(term: LowRankTerm, histories: csr_array) -> Scorer:
+    """Histories [U, I] times the weights of a term."""
+    columns = term.targets.T
 
     def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
         met = histories[users]  # [B, I]
-        scores: NDArray[np.float32] = (met @ factors) @ columns
+        scores: NDArray[np.float32] = (met @ term.sources) @ columns
         rows = np.repeat(np.arange(len(users)), np.diff(met.indptr))
-        np.subtract.at(scores, (rows, met.indices), met.data * own[met.indices])
+        np.subtract.at(scores, (rows, met.indices), met.data * term.own[met.indices])
         return scores
 
     return score

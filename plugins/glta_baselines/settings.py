@@ -96,12 +96,16 @@ class ElsaSettings(Settings):
     """ELSA."""
 
     factors: int = Field(256, ge=1, le=65_536, description="d, of each item; the weights are of that rank")
-    scaled: bool = Field(True, description="s, a scale of each item's scores, is learnt too; false: 1, as in the paper")
-    epochs: Epochs = Field("auto", description="passes over the users; auto chooses them on validation, up to 40")
-    batch_size: int = Field(
-        1024, ge=1, le=2**31 - 1, description="users a step, whose cost is that of the items times factors²"
+    scaled: bool = Field(
+        True,
+        description="what items of a history weigh, and a scale of scores, are learnt too; false: 1, as in the paper",
     )
-    learning_rate: float = Field(0.02, gt=0, description="of Adam")
+    epochs: Epochs = Field("auto", description="passes over the users; auto chooses them on validation, up to 40")
+    batch_size: Count = Field(
+        "auto",
+        description="users a step, which costs items times factors² whatever they are; auto: 512, or a 64th of many",
+    )
+    learning_rate: float = Field(0.01, gt=0, description="of Adam")
     recency: float = RECENCY
 
 

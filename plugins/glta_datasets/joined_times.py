@@ -25,6 +25,11 @@ def date_and_time(frame: pl.DataFrame) -> tuple[str, str] | None:
     return (days[0], hours[0]) if len(days) == len(hours) == 1 else None
 
 
+def may_be_joined(name: str) -> bool:
+    """Whether a column may be one of them, by its name."""
+    return plain_name(name) in (*_DAYS, *_HOURS)
+
+
 def joined_name(columns: Sequence[str]) -> str:
     """What the column of joined times is called."""
     return " ".join(columns)

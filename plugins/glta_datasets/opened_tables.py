@@ -19,7 +19,7 @@ from glta_datasets.records import Records
 
 # Among so many rows there usually is a value.
 _FIRST_ROWS: Final = 1_000
-_PARQUET: Final = b"PAR1"
+PARQUET_MARK: Final = b"PAR1"
 # What a text that is no such file, or a damaged one, is told by: the whole reader says it.
 UNREADABLE_ERRORS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
@@ -40,6 +40,59 @@ class OpenedTable:
     columns: ReadColumns
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which columns of a file may be taken, by their names.
+
+    Attributes:
+        may_be: whether a column may be.
+        ids: the categories that texts become which may be ids; None for a column of something else.
+    """
+
+    may_be: Callable[[str], bool]
+    ids: Callable[[str], pl.DataType | None]
+
+
+class Gathered:
+    """What the pieces of a file come to: the columns that may be taken, and of all columns the first values."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.first: pl.DataFrame | None = None
+        self.examples: dict[str, pl.Series] = {}
+        self.pieces: list[pl.DataFrame] = []
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """One more piece: strings, in the same columns as those before."""
+        if self.first is None:
+            self.first = frame.head(_FIRST_ROWS)
+        for column in frame:
+            if column.name not in self.examples and not _is_empty(column):
+                self.examples[column.name] = (
+                    column.alias("value").to_frame().filter(_is_value(column.dtype)).head(1)["value"]
+                )
+        taken = [frame[name] for name in frame.columns if self.wanted.may_be(name)]
+        kinds = [self.wanted.ids(column.name) for column in taken]
+        columns = [column if kind is None else column.cast(kind) for column, kind in zip(taken, kinds, strict=True)]
+        # A column that nobody takes, where nobody takes any: it keeps the number of rows.
+        self.pieces.append(pl.DataFrame(columns or [frame[frame.columns[0]].is_null()]))
+
+    def first_rows(self) -> pl.DataFrame:
+        """The first rows of all columns, and behind them one with the first value of those that have none there."""
+        assert self.first is not None
+        if self.rows <= self.first.height:
+            return self.first
+        further = [
+            self.examples[column.name] if column.name in self.examples and _is_empty(column) else column.clear(1)
+            for column in self.first
+        ]
+        return pl.DataFrame([pl.concat([a, b.alias(a.name)]) for a, b in zip(self.first, further, strict=True)])
+
+    @property
+    def rows(self) -> int:
+        return sum(piece.height for piece in self.pieces)
+
+
 def read_whole(records: Records) -> OpenedTable:
     """A file that was read already."""
     return OpenedTable(records, lambda names, ids: records)
@@ -49,7 +102,7 @@ def open_parquet(path: Path, form: Mapping[str, str]) -> OpenedTable | None:
     """A Parquet file; None where it is packed, damaged or none: whoever reads it whole tells of that."""
     try:
         with path.open("rb") as file:
-            if file.read(len(_PARQUET)) != _PARQUET:
+            if file.read(len(PARQUET_MARK)) != PARQUET_MARK:
                 return None
         table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         first = Records(_first_rows(table), form=form)

@@ -136,7 +136,8 @@ def _column(name: str, paths: Sequence[Path], tables: Sequence[Records]) -> pl.S
     pieces = [table.frame[name] for table in tables]
     kinds = {kind for table in tables if (kind := table.kinds.get(name, table.frame.schema[name])) != pl.Null}
     if len(kinds) < 2:
-        kind = next((piece.dtype for piece in pieces if piece.dtype != pl.Null), pl.Null())
+        known = [piece.dtype for piece in pieces if piece.dtype != pl.Null] or [pl.Null()]
+        kind = next((kind for kind in known if isinstance(kind, pl.Categorical)), known[0])
         return pl.concat([piece.cast(kind) for piece in pieces])
     if all(kind.is_integer() for kind in kinds) and pl.UInt64 not in kinds:
         common = next((piece.dtype for piece in pieces if isinstance(piece.dtype, pl.Categorical)), pl.Int64)

@@ -28,7 +28,7 @@ from glta_datasets.looking import (
 )
 from glta_datasets.numbers import with_numbers
 from glta_datasets.odd_ids import odd_ids
-from glta_datasets.opened_tables import OpenedTable
+from glta_datasets.opened_tables import OpenedTable, Wanted
 from glta_datasets.parts import (
     by_role,
     files_by_pattern,
@@ -42,7 +42,7 @@ from glta_datasets.records import NOT_IN_EVENTS, NOT_KEPT, REPEATED_HEADER, Reco
 from glta_datasets.roles import INTERACTION_ROLES
 from glta_datasets.seen_files import seen_file
 from glta_datasets.settings import TableSettings
-from glta_datasets.table_columns import column_of, require_columns, shadowed
+from glta_datasets.table_columns import column_of, require_columns, shadowed, wanted_columns
 from glta_datasets.table_files import SUFFIXES, open_table, read_table, rounded_ids, table_in
 from glta_datasets.table_items import read_items
 from glta_datasets.unnamed_times import unnamed_times
@@ -193,9 +193,9 @@ class Table:
         columns: list[dict[str, str | None]] = []
         warnings: list[str] = []
         seen: list[SeenFile] = []
-        ids = {"user": categories(), "item": categories()}
+        ids, wanted = {"user": categories(), "item": categories()}, wanted_columns(self.options)
         for path in paths:
-            opened = self._opened(path)
+            opened = self._opened(path, wanted)
             first = opened.first
             times = self._joined_times(first)
             if times is not None:
@@ -230,10 +230,11 @@ class Table:
         """The columns in which all parts of a log have to agree: of events only where the options speak of them."""
         return {role: column for role, column in names.items() if role != "event" or needs_events(self.options)}
 
-    def _opened(self, path: Path) -> OpenedTable:
+    def _opened(self, path: Path, wanted: Wanted) -> OpenedTable:
         options = self.options
         return open_table(
             path,
+            wanted,
             separator=options.separator,
             encoding=options.encoding,
             named=options.format,

@@ -6,11 +6,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import polars as pl
+
 from glta_cli.plugin import InputError, did_you_mean
+from glta_datasets.categories import categories
 from glta_datasets.columns import found_column, listed, looks_like_data, without_header
+from glta_datasets.joined_times import may_be_joined
 from glta_datasets.looking import require_certain_item
+from glta_datasets.opened_tables import Wanted
 from glta_datasets.records import Records
-from glta_datasets.roles import COMMON_NAMES, may_mean, plain_name
+from glta_datasets.roles import COMMON_NAMES, INTERACTION_ROLES, may_mean, plain_name
+from glta_datasets.settings import TableSettings
 
 
 def column_of(
@@ -100,3 +106,23 @@ def shadowed(records: Records, names: Mapping[str, str | None]) -> list[str]:
         if alike:
             told.append(f"column '{chosen}' is taken as {role}, not '{alike[0]}': -o {role}=COLUMN chooses")
     return told
+
+
+def wanted_columns(options: TableSettings) -> Wanted:
+    """The columns of a log that may be something in it: those that are named, and those whose names may say it."""
+    named = {role: getattr(options, role) for role in INTERACTION_ROLES}
+    every = [name for one in named.values() for name in ([one] if isinstance(one, str) else one or ())]
+    kinds: dict[str, pl.DataType] = {}
+
+    def may_be(column: str) -> bool:
+        usual = any(plain_name(column) in COMMON_NAMES[role] for role in INTERACTION_ROLES)
+        return usual or may_be_joined(column) or any(found_column(name, [column]) for name in every)
+
+    def ids(column: str) -> pl.DataType | None:
+        chosen = [role for role, name in named.items() if isinstance(name, str) and found_column(name, [column])]
+        roles = chosen or [role for role in INTERACTION_ROLES if plain_name(column) in COMMON_NAMES[role]]
+        if not roles or not {"user", "item"}.issuperset(roles):
+            return None
+        return kinds.setdefault(column, categories())
+
+    return Wanted(may_be, ids)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,12 +11,13 @@ from typing import Any, Final
 import polars as pl
 
 from glta_cli.plugin import InputError, counted
-from glta_datasets.delimited import read_delimited
+from glta_datasets.delimited_pieces import open_delimited
+from glta_datasets.dialects import Dialect, dialect_of, without_separator_line
 from glta_datasets.encodings import as_utf8, marked_encoding
 from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes, with_line_feeds
 from glta_datasets.ids import EXACT_FLOATS, exact_json, id_of
 from glta_datasets.json_lines import UNPARSABLE, Record, places_of, records_of
-from glta_datasets.opened_tables import OpenedTable, open_parquet, read_whole
+from glta_datasets.opened_tables import PARQUET_MARK, OpenedTable, Wanted, open_parquet, read_whole
 from glta_datasets.packing import PACKED_SUFFIXES, only_member
 from glta_datasets.parquet import read_parquet
 from glta_datasets.records import MOST_SHOWN, UNREADABLE, Losses, Records
@@ -33,11 +32,6 @@ _FORMATS: Final = {
     **dict.fromkeys(("jsonl", "ndjson", "json"), "json"),
     **dict.fromkeys(("parquet", "pq"), "parquet"),
 }
-_SEPARATORS: Final = (",", ";", "\t", "|", "::", " ")
-_SEPARATOR_LINE: Final = re.compile(rb'"?sep=([ -~\t])"?[;,\t]*[ ]*(?=[\r\n])')
-_NAMED_SEPARATORS: Final = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
-# To the fast reader a separator is one character: this one stands for a longer one, since no text has it.
-_STANDS_FOR_LONGER: Final = "\x1f"
 
 
 def read_table(
@@ -75,15 +69,24 @@ def read_table(
 
 def open_table(
     path: Path,
+    wanted: Wanted,
     *,
     separator: str | None = None,
     encoding: str | None = None,
     named: str | None = None,
     header: bool = True,
 ) -> OpenedTable:
-    """The same file before all of it is read; raises as `read_table` does, if not now, then when its rows are read."""
+    """The same file with those of its columns that are wanted; raises as `read_table` does."""
     kind = table_format(path) if named is None else _FORMATS[named]
-    opened = open_parquet(path, {"format": "parquet"}) if kind == "parquet" and header else None
+    opened = None
+    if kind == "parquet":
+        opened = open_parquet(path, {"format": "parquet"}) if header else None
+    elif kind != "json" and encoding is None:
+
+        def dialect(text: bytes, told: str | None) -> Dialect:
+            return dialect_of(text, kind, separator, told, header=header)
+
+        opened = open_delimited(path, wanted, dialect)
     if opened is not None:
         return opened
     return read_whole(read_table(path, separator=separator, encoding=encoding, named=named, header=header))
@@ -135,78 +138,12 @@ def rounded_ids(values: pl.Series, column: str | None) -> list[str]:
 
 def _delimited(path: Path, usual: str, separator: str | None, encoding: str | None, *, header: bool) -> Records:
     content = read_bytes(path, if_empty=IF_EMPTY)
-    if content.startswith(b"PAR1"):
+    if content.startswith(PARQUET_MARK):
         raise InputError("this is a Parquet file", location=str(path), hint="name it .parquet")
     found = encoding or marked_encoding(content) or "utf-8"
     content = as_utf8(content, str(path), encoding=encoding, nameable=True)
-    content, told = _without_separator_line(content)
-    mark = _named_separator(separator) if separator is not None else told or separator_in(content, usual)
-    columns = None if header else _numbers_of(content, mark)
-    form = {"format": "tsv" if usual == "\t" else "csv", "separator": mark, "encoding": found}
-    if len(mark) == 1 and mark.isascii():
-        return replace(read_delimited(content, str(path), separator=mark, columns=columns), form=form)
-    content = content.replace(mark.encode(), _STANDS_FOR_LONGER.encode())
-    records = read_delimited(content, str(path), separator=_STANDS_FOR_LONGER, columns=columns)
-    return replace(_restored(records, mark), form=form)
-
-
-def _without_separator_line(content: bytes) -> tuple[bytes, str | None]:
-    """The text without a first line such as `sep=;`, and what that names: spreadsheets write it, and take it out again.
-
-    The line stays as an empty one, so that lines keep their numbers.
-    """
-    found = _SEPARATOR_LINE.match(content)
-    if found is None:
-        return content, None
-    return content[found.end() :], found[1].decode()
-
-
-def _numbers_of(content: bytes, mark: str) -> list[str]:
-    """The columns of a file without a header, by their numbers from 1: as many as the first line has fields."""
-    first = _header_of(content).replace(mark, _STANDS_FOR_LONGER)
-    fields = next(csv.reader([first], delimiter=_STANDS_FOR_LONGER), [])
-    return [str(number) for number in range(1, len(fields) + 1)]
-
-
-def _restored(records: Records, mark: str) -> Records:
-    """The separator in quoted fields, and in lines that are shown, as it is written."""
-    frame = records.frame.with_columns(pl.selectors.string().str.replace_all(_STANDS_FOR_LONGER, mark, literal=True))
-    for reason, example in records.losses.examples.items():
-        records.losses.examples[reason] = example.replace(_STANDS_FOR_LONGER, mark)
-    place_of = records.place_of
-    return replace(records, frame=frame, place_of=lambda row: place_of(row).replace(_STANDS_FOR_LONGER, mark))
-
-
-def _named_separator(separator: str) -> str:
-    mark = _NAMED_SEPARATORS.get(separator.lower(), separator)
-    if any(letter in mark for letter in '"\n\r'):
-        raise InputError(
-            f"{separator!r} cannot stand between fields", location="dataset.options.separator", hint="such as ';'"
-        )
-    return mark
-
-
-def separator_in(content: bytes, usual: str) -> str:
-    """What stands between the fields of UTF-8 text, by its first line."""
-    return _separator_of(_header_of(content), usual)
-
-
-def _header_of(content: bytes) -> str:
-    return next((line for line in re.split(rb"[\r\n]", content[:65536]) if line.strip()), b"").decode(
-        "utf-8", errors="replace"
-    )
-
-
-def _separator_of(header: str, usual: str) -> str:
-    """The usual separator where it stands in the header, else the one that stands there most often."""
-    bare = re.sub(r'"[^"]*"', "", header)
-    if usual in bare:
-        return usual
-    counts = {mark: bare.strip().count(mark) for mark in _SEPARATORS}
-    if any(count for mark, count in counts.items() if mark != " "):
-        del counts[" "]
-    best = max(counts, key=lambda mark: counts[mark])
-    return best if counts[best] else usual
+    content, told = without_separator_line(content)
+    return dialect_of(content, usual, separator, told, found, header=header).records(content, str(path))
 
 
 # ------------------------------------------------------------------------------------------------ JSON lines

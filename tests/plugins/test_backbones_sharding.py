@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from glta_cli.core.errors import InputError
+from glta_cli.core.world import Team, working_in
 from glta_cli.plugin.settings import BackboneSettings, LoraSettings
 
 CPU = torch.device("cpu")
@@ -67,15 +69,24 @@ def of_process(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     meeting = f"file://{folder / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=PROCESSES)
-    for name, settings in VARIANTS.items():
-        model = tiny(shard=True, **settings)
-        found = states_and_gradients(model, rank)
-        held = sum(each.to_local().numel() for each in model.module.parameters() if isinstance(each, DTensor))
-        words = model.generate(TEXTS, 4)
-        torch.save({"found": found, "held": held, "words": words}, folder / f"{name}.{rank}")
-    assert tiny(shard="auto").sharded is False  # so little fits any device
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(PROCESSES))  # as launchers do
     torch.save(refusals(), folder / f"refusals.{rank}")
+    assert tiny(shard=True).sharded is False  # for a work of its own
+    with working_in(Pair()):
+        assert tiny(shard="auto").sharded is False  # so little fits any device
+        for name, settings in VARIANTS.items():
+            model = tiny(shard=True, **settings)
+            found = states_and_gradients(model, rank)
+            held = sum(each.to_local().numel() for each in model.module.parameters() if isinstance(each, DTensor))
+            words = model.generate(TEXTS, 4)
+            torch.save({"found": found, "held": held, "words": words}, folder / f"{name}.{rank}")
     dist.destroy_process_group()
+
+
+class Pair(Team):
+    """Two processes that work together, as far as a backbone asks."""
+
+    size = PROCESSES
 
 
 def refusals() -> list[str]:

@@ -55,7 +55,7 @@ def test_its_loss_is_the_cosine_of_histories_and_their_predictions(
     task = ElsaTask(data_of(train, validation, tmp_path), ElsaSettings(factors=5, scaled=scaled))
     if scaled:
         with torch.no_grad():
-            task.module.log_scale.normal_(generator=torch.Generator().manual_seed(1))
+            task.module.log_scales.normal_(generator=torch.Generator().manual_seed(1))
     batch = np.array([4, 0, 31])
     wanted = [each for each in task.module.parameters() if each.requires_grad]
     found = task.loss(batch)
@@ -63,13 +63,13 @@ def test_its_loss_is_the_cosine_of_histories_and_their_predictions(
 
     exact = [each.detach().double().requires_grad_() for each in wanted]
     factors = F.normalize(exact[0], dim=1)
-    scale = exact[1].exp() if scaled else torch.ones(ITEMS, dtype=torch.float64)
+    source_scale, scale = exact[1].exp() if scaled else torch.ones(2, ITEMS, dtype=torch.float64)
     histories = torch.zeros(3, ITEMS, dtype=torch.float64)
     for place, user in enumerate(batch.tolist()):
         part = slice(train.indptr[user], train.indptr[user + 1])
         own = 1.0 if train.weights is None else torch.from_numpy(train.weights[part]).double()
         histories[place, train.items[part]] = own
-    predicted = histories @ (factors @ factors.T - torch.eye(ITEMS, dtype=torch.float64)) * scale
+    predicted = (histories * source_scale) @ (factors @ factors.T - torch.eye(ITEMS, dtype=torch.float64)) * scale
     expected = (1 - F.cosine_similarity(histories, predicted)).mean()
     assert float(found.detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
     for gradient, precise in zip(gradients, torch.autograd.grad(expected, exact), strict=True):

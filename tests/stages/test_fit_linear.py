@@ -264,8 +264,13 @@ def test_a_term_that_is_none_names_its_baseline(
     ("changed", "why", "place"),
     [
         # 19 kB of weights for pairs of items, 410 kB of factors, which pay in larger catalogues.
-        ({"available_memory": lambda: 10_000}, "take 0.0 GB while fitted to 40 items, and 0.0 GB are free", "item-knn"),
-        ({"MOST_SOLVED": 39}, "and hours beyond 39", "elsa"),
+        (
+            {"available_memory": lambda: 10_000},
+            "take 0.0 GB while fitted to 40 items, and 0.0 GB are free",
+            ["item-knn"],
+        ),
+        ({"MOST_SOLVED": 39}, "and hours beyond 39", ["elsa", "item-knn"]),
+        ({"MOST_SOLVED": 39, "MOST_SORTED": 39}, "and hours beyond 39", ["elsa"]),
     ],
 )
 def test_where_ease_does_not_fit_a_row_that_does_takes_its_place(
@@ -275,16 +280,16 @@ def test_where_ease_does_not_fit_a_row_that_does_takes_its_place(
     fits: list[str],
     changed: dict[str, Any],
     why: str,
-    place: str,
+    place: list[str],
 ) -> None:
     for name, value in changed.items():
         monkeypatch.setattr(f"glta_cli.stages.linear_rows.{name}", value)
     artefact = pipeline_of().ensure("fit-linear")
-    assert rows_tried(artefact) == [place]
+    assert rows_tried(artefact) == place
     assert fits == []
     told = " ".join(capsys.readouterr().err.split())
     assert why in told
-    assert artefact.details["left_out"].endswith(f"{place} in their place")
+    assert artefact.details["left_out"].endswith(f"{' and '.join(place)} in their place")
     # Found again, where there may be more memory by now, it is not silent.
     pipeline_of().ensure("fit-linear")
     found_again = " ".join(capsys.readouterr().err.split())
@@ -337,7 +342,8 @@ def test_a_named_row_without_enough_memory_is_refused(
 def test_the_linear_term_of_a_large_catalogue_is_served_as_two_factors(
     pipeline_of: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glta_cli.stages.linear_rows.MOST_SOLVED", 39)
+    for limit in ("MOST_SOLVED", "MOST_SORTED"):
+        monkeypatch.setattr(f"glta_cli.stages.linear_rows.{limit}", 39)
     pipeline = pipeline_of("fusion.terms=auto")
     artefact = pipeline.ensure("fit-linear")
     assert artefact.details["row"] == "elsa"

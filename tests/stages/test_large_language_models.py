@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 import torch
 from glta_backbones.byte_tokenizer import byte_tokenizer
@@ -20,20 +19,26 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from glta_cli.core.errors import InputError
 from glta_cli.recipe.files import load_recipe
-from glta_cli.stages.backbone import backbone_of
+from glta_cli.stages.backbone import backbone_of, frozen_backbone_settings
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.workspace import Workspace
 
 SMALL = {
     "vocab_size": 258,
     "hidden_size": 64,
-    "intermediate_size": 96,
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 4096,
 }
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+# The warm start learns so little data by heart: without one, and in few long steps, there is something to gain.
+SMALL_START = (
+    "finetune.warm_start_users=0",
+    "finetune.training.learning_rate=1e-2",
+    "finetune.training.warmup_steps=0",
+)
 packs = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="pip install 'glta[quantization]' to run it")
 
 
@@ -69,12 +74,12 @@ def shrunk(toy_table: Path, tmp_path: Path) -> Callable[..., Pipeline]:
 def trained_adapters(pipeline: Pipeline) -> list[str]:
     """Of the stage 3 that is published, the second factors that left zero, where they start."""
     weights = load_file(pipeline.ensure("finetune").file("model.safetensors"))
-    return [name for name, value in weights.items() if "lora_B" in name and np.abs(value.float()).max() > 0]
+    return [name for name, value in weights.items() if "lora_B" in name and value.abs().max() > 0]
 
 
 @pytest.mark.parametrize("name", ["llama7b-lora", "qwen2.5-7b-lora"])
 def test_adapters_of_a_folder_are_trained_in_bfloat16_and_served(shrunk: Callable[..., Pipeline], name: str) -> None:
-    pipeline = shrunk(name)
+    pipeline = shrunk(name, *SMALL_START)
     model = backbone_of(pipeline.recipe).load(torch.device("cpu"))
     assert {each.dtype for each in model.module.parameters() if not each.requires_grad} == {torch.bfloat16}
     assert {each.dtype for each in model.module.parameters() if each.requires_grad} == {torch.float32}
@@ -103,7 +108,14 @@ def test_packed_weights_take_a_fraction_and_give_nearly_the_same_states(
     embedded = whole.embed(torch.arange(1, 40)[None])
     mask = torch.ones(1, 39, dtype=torch.int64)
     states, expected = (model.hidden(embedded, mask).float() for model in (packed, whole))
-    assert 0 < (states - expected).norm() < 0.1 * expected.norm()
+    assert 0 < (states - expected).norm() < 0.2 * expected.norm()  # NF4 rounds by a tenth
+    # After passes without gradients too, tokens are learnt through the layers.
+    inputs = [embedded.clone().requires_grad_() for _ in range(2)]
+    for model, tokens in zip((packed, whole), inputs, strict=True):
+        model.module.train()
+        model.hidden(tokens, mask)[0, -1, :32].sum().backward()
+    towards, exact = (tokens.grad.float() for tokens in inputs)
+    assert (towards - exact).norm() < 0.3 * exact.norm()
     layer, plain = (model.body.layers[0].mlp.up_proj.weight for model in (packed, whole))
     assert layer.numel() * layer.element_size() * {"4bit": 4, "8bit": 2}[bits] == plain.numel() * plain.element_size()
     if bits == "4bit":
@@ -114,8 +126,7 @@ def test_packed_weights_take_a_fraction_and_give_nearly_the_same_states(
 
 @packs
 def test_a_model_in_four_bits_runs_all_stages_and_has_its_adapters_trained(shrunk: Callable[..., Pipeline]) -> None:
-    pipeline = shrunk("llama7b-frozen", "backbone.lora={rank: 4}", "backbone.gradient_checkpointing=true")
-    assert pipeline.recipe.backbone.quantization == "4bit"
+    pipeline = shrunk("llama7b-lora", "backbone.quantization=4bit", *SMALL_START)
     assert len(trained_adapters(pipeline)) == len(LINEAR_LAYERS) * SMALL["num_hidden_layers"]
     assert pipeline.ensure("serving-index").details["users"] == 60
 
@@ -131,3 +142,9 @@ def test_without_what_packs_the_weights_it_is_refused_before_anything_runs(
     )
     stages = tmp_path / "workspace" / "stages"
     assert [path.name for path in stages.iterdir()] == ["prepare"]
+
+
+def test_where_the_weights_lie_trains_nothing_again() -> None:
+    settings = frozen_backbone_settings(load_recipe("quickstart").recipe)
+    assert frozen_backbone_settings(load_recipe("quickstart", ["backbone.shard=true"]).recipe) == settings
+    assert "shard" not in settings

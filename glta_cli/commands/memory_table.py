@@ -1,0 +1,84 @@
+"""What `--dry-run` says of each stage's memory and time: a table, or plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from glta_cli.data.prepared import PreparedDataset
+    from glta_cli.stages.memory_estimates import MemoryEstimate
+    from glta_cli.stages.pipeline import Pipeline
+
+# Of the parts of an estimate, those that are named; the others are small beside them.
+MOST_NAMED: Final = 3
+MEBIBYTE: Final = 1 << 20
+GIBIBYTE: Final = 1 << 30
+
+
+def memory_estimates(
+    stages: Sequence[str], pipeline: Pipeline, prepared: PreparedDataset, processes: int
+) -> list[MemoryEstimate]:
+    """What each of the stages takes at most in one of so many processes, those that are up to date among them."""
+    from glta_cli.stages.memory_estimates import MemoryEstimator
+    from glta_cli.training.devices import pick_device
+
+    estimator = MemoryEstimator(pipeline.recipe, prepared, pick_device(pipeline.device), processes=processes)
+    found = (estimator.of(stage) for stage in stages)
+    return [each for each in found if each is not None]
+
+
+def memory_values(estimates: Sequence[MemoryEstimate], seconds: Mapping[str, float], processes: int) -> dict[str, Any]:
+    """Plain values for `--json`; bytes as integers, of one of the processes."""
+    from glta_cli.core.process_memory import available_memory
+
+    stages = {each.stage: {**each.as_dict(), "estimated_seconds": seconds.get(each.stage)} for each in estimates}
+    return {"available": available_memory(), "processes": processes, "stages": stages}
+
+
+def memory_table(run: str, estimates: Sequence[MemoryEstimate], seconds: Mapping[str, float], processes: int) -> Table:
+    """A stage a row, two where another than the CPU computes: where, how much at most, what that is made of."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from glta_cli.core.durations import shown_duration
+    from glta_cli.core.process_memory import available_memory
+    from glta_cli.stages.memory_estimates import HOST
+
+    left = available_memory()
+    free = "" if left is None else f"; {shown_bytes(left)} are free here"
+    whose = "of one process" if processes == 1 else f"of each of {processes} processes"
+    table = Table(
+        title=escape(f"memory of run {run}"),
+        caption=f"at most, {whose}{free}; process: Python and its libraries",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("stage", style="cyan", no_wrap=True)
+    table.add_column("where", no_wrap=True)
+    table.add_column("memory", justify="right", no_wrap=True)
+    table.add_column("of which (MiB)")
+    if seconds:
+        table.add_column("about", justify="right", no_wrap=True)
+    for each in estimates:
+        for place in reversed(list(each.places)):
+            name, where = (each.stage, each.device) if place != HOST or len(each.places) == 1 else ("", "beside")
+            row = [name, where, shown_bytes(each.total(place)), shown_parts(each.places[place])]
+            if seconds:
+                row.append(shown_duration(seconds[each.stage]) if name and each.stage in seconds else "")
+            table.add_row(*row)
+    return table
+
+
+def shown_bytes(size: int) -> str:
+    """Such as 3.21 GiB, or 87 MiB of what is less than a tenth of one."""
+    return f"{size / GIBIBYTE:.2f} GiB" if size >= GIBIBYTE / 10 else f"{size / MEBIBYTE:.0f} MiB"
+
+
+def shown_parts(parts: Mapping[str, int]) -> str:
+    """The largest parts with their mebibytes, the largest first."""
+    largest = sorted(parts.items(), key=lambda part: -part[1])[:MOST_NAMED]
+    return ", ".join(f"{name} {round(size / MEBIBYTE):,}" for name, size in largest if size >= MEBIBYTE / 2)

@@ -1,0 +1,93 @@
+"""What stage 1 and the fitting of linear rows have in memory, moment by moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from glta_cli.language.model_memory import FLOAT32, INT64, logit_bytes
+from glta_cli.plugin.registry import installed
+from glta_cli.ranking.top_k import BLOCK
+from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors, targets_share
+from glta_cli.stages.baseline_memory import bytes_to_fit
+from glta_cli.stages.fitted_baselines import made_baseline
+from glta_cli.stages.language_memory import DOUBLE, RANKED
+from glta_cli.stages.linear_rows import BYTES_A_PAIR, SOLVED, tried_rows
+from glta_cli.stages.memory_moments import Moment, Parts, Sizes, moment
+from glta_cli.stages.workloads import PROPAGATIONS
+from glta_cli.training.best import IN_MEMORY
+
+# Bytes of an edge: of the graph both ways, neighbour and weight; and of what counts them while it is made.
+GRAPH, COUNTING = 2 * 8, 10
+# Tables of all nodes beside what is trained, on the way back: the gradient of users and items, both of them together,
+# and what is propagated of that.
+PROPAGATED = 3
+# Of an interaction, as a sparse matrix of histories.
+PAIRS = 2 * INT64
+# A sequence encoder's numbers of a state kept for the way back, a layer.
+KEPT_OF_STATE = 24
+# Tables of published embeddings that stay while the next encoder is trained.
+FINISHED = 3
+
+
+def pretrained_graph(sizes: Sizes) -> Iterator[Moment]:
+    """The graph is made, its encoder trained, and users are ranked by it."""
+    recipe, graph = sizes.recipe, sizes.recipe.graph
+    edges, nodes = len(sizes.train), sizes.users + sizes.items
+    table = FLOAT32 * nodes * encoder_dimension(recipe)
+    smaller = table * min(sizes.users, sizes.items) // max(1, nodes)  # beside the others while they are propagated
+    batch = sizes.share(min(graph.training.batch_size, sizes.users if graph.loss == "softmax" else edges))
+    beside: Parts = {"data": sizes.data + (FINISHED * table if targets_share(recipe) else 0)}
+    texts = FLOAT32 * sizes.items * recipe.text.dimensions if encoder_needs_text_vectors(recipe) else 0
+    trained = table + 2 * table * (1 if graph.training.moments == "float32" else 0.5)
+    trained += table if table <= IN_MEMORY else 0  # the best so far, of which a large one lies on the disk
+    yield moment(beside, graph=edges * (GRAPH + COUNTING), trained=table + texts)
+    yield moment(
+        beside,
+        graph=edges * GRAPH + PROPAGATED * table + smaller + texts,
+        trained=trained,
+        activations=_state_bytes(sizes, batch),
+        catalogue=_logits(sizes, batch),
+    )
+    yield moment(
+        {**beside, "ranking": RANKED * FLOAT32 * BLOCK * sizes.items},
+        graph=edges * GRAPH + 2 * table + smaller + texts,
+        trained=trained,
+    )
+
+
+def fitted_linear(sizes: Sizes) -> Iterator[Moment]:
+    """A solution for all pairs of items and the weights made of it; or neighbours, where pairs are too many."""
+    rows = tried_rows(sizes.recipe, sizes.items, has_text=sizes.prepared.has_text).names
+    reading = any(installed().find("baseline", name).needs_text_vectors() for name in rows)
+    texts = 3 * DOUBLE * sizes.items * sizes.recipe.text.dimensions if reading else 0
+    beside: Parts = {"data": sizes.data + len(sizes.train) * PAIRS}
+    ranking = RANKED * FLOAT32 * BLOCK * sizes.items
+    yield moment({**beside, "vectors": texts, "linear": max(_fitted(sizes, rows)), "ranking": ranking})
+
+
+def _fitted(sizes: Sizes, rows: Sequence[str]) -> Iterator[int]:
+    """Bytes of each row's fit, where that is known."""
+    for name in rows:
+        said = bytes_to_fit(made_baseline(name, {}), sizes.users, sizes.items)
+        yield BYTES_A_PAIR * sizes.items**2 if name in SOLVED else said or 0
+
+
+def _logits(sizes: Sizes, batch: int) -> int:
+    """Of a softmax: logits, and the vectors of users and items scaled to unit length, with their gradients."""
+    graph = sizes.recipe.graph
+    scaled = 3 * FLOAT32 * (sizes.items + batch) * encoder_dimension(sizes.recipe)
+    if graph.loss != "softmax":
+        return 6 * FLOAT32 * batch * encoder_dimension(sizes.recipe)
+    pairs = int(2 * INT64 * batch * len(sizes.train) / max(1, sizes.users))
+    return scaled + logit_bytes(batch, sizes.items, graph.softmax_items) + pairs
+
+
+def _state_bytes(sizes: Sizes, batch: int) -> int:
+    """What an encoder that reads histories keeps of a batch of them; nothing of one of graphs."""
+    recipe = sizes.recipe
+    if not installed().find("encoder", recipe.graph.encoder).reads_histories():
+        return 0
+    options = component_options(recipe, "encoder")
+    layers, longest = getattr(options, "layers", PROPAGATIONS), getattr(options, "longest_history", 50)
+    length = min(longest, int(sizes.train.counts.max(initial=0)))
+    return FLOAT32 * batch * length * layers * KEPT_OF_STATE * encoder_dimension(recipe)

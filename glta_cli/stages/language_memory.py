@@ -1,0 +1,350 @@
+"""What the stages with a language model have in memory, moment by moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from glta_cli.core.process_memory import machine_memory
+from glta_cli.language.memory_plan import architecture_of
+from glta_cli.language.model_memory import (
+    FLOAT32,
+    activation_bytes,
+    attended_bytes,
+    logit_bytes,
+    meta_model,
+    parameter_count,
+    read_bytes,
+    weight_bytes,
+    written_bytes,
+)
+from glta_cli.language.model_work import word_tokens
+from glta_cli.plugin.adapters import attach_adapters
+from glta_cli.plugin.architecture import choose_dtype, exit_after
+from glta_cli.plugin.registry import installed
+from glta_cli.ranking.top_k import BLOCK
+from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR, terms_of
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import generates, reads_text, text_reader, tokens_take_texts
+from glta_cli.stages.memory_moments import TRAINED, Moment, Parts, Sizes, moment
+from glta_cli.stages.workloads import MARKS
+
+DOUBLE = 8
+# Arrays of scores [BLOCK, I] at once: as they come, in order, and what finds the best of them; two more a term fused.
+RANKED, FUSED = 3, 2
+# Of a device's memory, beyond which processes share the weights where that is left to the machine.
+ROOM_FOR_WEIGHTS = 0.6
+# Of a text's tokens, in Python's lists.
+LISTED = 8
+# Of vectors [n, h] in float32: while texts are read, one and a copy to keep; while they are written, those, one in
+# order, the bytes of the file and what was asked for; while they are whitened one, and two in float64.
+READ_VECTORS, WRITTEN_VECTORS, WHITENED_VECTORS = 2, 4, 5
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A language model as a stage loads it, in bytes.
+
+    Attributes:
+        depth: layers that run.
+        vocabulary: entries.
+        parameters: of adapters.
+        read, kept, attended, written: a token, as `read_bytes`, `activation_bytes`, `attended_bytes` and
+            `written_bytes` count them.
+    """
+
+    hidden: int
+    depth: int
+    vocabulary: int
+    weights: int
+    parameters: int
+    read: int
+    kept: int
+    attended: int
+    written: int
+
+
+def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole: bool = False) -> LoadedModel:
+    """The recipe's backbone, counted on torch's meta device.
+
+    Args:
+        adapters: with those the recipe asks for.
+        whole: all layers, whatever exit the recipe takes.
+
+    Raises:
+        InputError: an early exit deeper than the model.
+    """
+    settings = recipe.backbone
+    config = architecture_of(recipe)
+    text = config.get_text_config()
+    if not reads_text(recipe):
+        token = FLOAT32 * text.hidden_size
+        return LoadedModel(text.hidden_size, 0, 0, 0, 0, token, token, token, token)
+    if settings.layers is not None and not whole:
+        exit_after(config, settings.layers)
+    dtype = choose_dtype(settings.dtype, sizes.device)
+    writes = generates(installed().find("backbone", settings.name).declaration)
+    model = meta_model(config, dtype, generates=writes)
+    weights = weight_bytes(model, settings)
+    read, attended, written = read_bytes(model, dtype), attended_bytes(model, dtype), written_bytes(model, dtype)
+    plain = parameter_count(model)
+    if adapters and settings.lora is not None:
+        model = attach_adapters(model, settings.lora)
+    kept = activation_bytes(model, settings, dtype)
+    adapted = parameter_count(model) - plain
+    if shares_weights(sizes, recipe, weights):
+        layers = weights - _embedded_bytes(model)
+        # Two layers are whole at a time: the one that computes, and the next, which is gathered meanwhile.
+        gathered = 2 * layers // max(1, text.num_hidden_layers)
+        weights += -(-layers // sizes.processes) + gathered - layers
+    return LoadedModel(
+        text.hidden_size, text.num_hidden_layers, text.vocab_size, weights, adapted, read, kept, attended, written
+    )
+
+
+def shares_weights(sizes: Sizes, recipe: Recipe, weights: int) -> bool:
+    """Whether each process holds a part of every layer alone, as `backbone.shard` says."""
+    settings = recipe.backbone
+    if sizes.processes == 1 or settings.device_map is not None or settings.quantization != "none":
+        return False
+    if settings.shard != "auto":
+        return settings.shard
+    if sizes.device.type == "cuda":
+        there = int(torch.cuda.get_device_properties(sizes.device).total_memory)
+    else:
+        there = (machine_memory() or 0) // sizes.processes
+    return weights > ROOM_FOR_WEIGHTS * there
+
+
+def _embedded_bytes(model: Any) -> int:
+    """Bytes of embeddings and output head, which lie outside the layers; shared ones once."""
+    outside = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    head = model.get_output_embeddings()
+    tensors = {module.weight for module in (*outside, *([] if head is None else [head]))}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+# --------------------------------------------------------------------------------------------------- the stages
+
+
+def encoded_items(sizes: Sizes) -> Iterator[Moment]:
+    """Texts are read in batches, their vectors written, and whitened."""
+    recipe = text_reader(sizes.recipe)
+    model = loaded_model(sizes, recipe)
+    mean, longest = sizes.text_tokens(recipe.text.tokens, model.vocabulary)
+    read = min(recipe.text.batch_size, sizes.items) * longest * model.read
+    vectors = FLOAT32 * sizes.items * model.hidden
+    beside = {"data": sizes.data + sizes.texts + sizes.items * LISTED * mean}
+    yield moment({**beside, "vectors": READ_VECTORS * vectors}, weights=model.weights, activations=read)
+    yield moment({**beside, "vectors": WRITTEN_VECTORS * vectors}, weights=model.weights)
+    yield moment({**beside, "vectors": WHITENED_VECTORS * vectors + 3 * DOUBLE * model.hidden**2})
+
+
+def aligned(sizes: Sizes) -> Iterator[Moment]:
+    """Descriptions are read without gradients; behind them the items, with them."""
+    recipe, settings = sizes.recipe, sizes.recipe.align
+    model = loaded_model(sizes, recipe)
+    batch, shown = sizes.share(settings.training.batch_size), min(settings.most_items, sizes.items)
+    mean, _ = sizes.text_tokens(settings.description_tokens, model.vocabulary)
+    described = shown * (mean + 1)
+    start = _start_tokens(sizes, recipe.prompts.alignment, model)
+    trained = _item_projector(sizes, model) + _head(sizes, model)
+    beside = {"data": sizes.data + sizes.texts + sizes.items * LISTED * mean}
+    held = {"weights": model.weights, "catalogue": sizes.node_tables}
+    yield moment(
+        beside,
+        **held,
+        trained=_ready(sizes, model, trained),
+        activations=batch * described * model.read,
+        keys_and_values=batch * (described + start) * model.written,
+    )
+    yield _training(
+        sizes,
+        model,
+        beside,
+        prompts=batch,
+        tokens=shown,
+        before=described + start,
+        trained=trained,
+        logits=logit_bytes(batch * shown, sizes.items),
+    )
+
+
+def finetuned(sizes: Sizes) -> Iterator[Moment]:
+    """Users are read for the warm start and for validation, and trained on in smaller batches."""
+    recipe, settings = sizes.recipe, sizes.recipe.finetune
+    model = loaded_model(sizes, recipe, adapters=True)
+    rows = settings.positions if settings.loss == "positions" else 1
+    batch = min(sizes.share(settings.training.batch_size), sizes.users)
+    hidden_share = recipe.graph.alignment_holdout or settings.target_share
+    trained = _user_projector(sizes, model) + _head(sizes, model) + model.parameters
+    trained += 0 if recipe.align.enabled and sizes.prepared.has_text else _item_projector(sizes, model)
+    beside: Parts = {"data": sizes.data}
+    if settings.head == "tied" and rows == 1 and settings.warm_start_users:
+        yield _regression(sizes, model, beside, trained)
+    yield _reading(sizes, model, beside, trained)
+    yield _training(
+        sizes,
+        model,
+        beside,
+        prompts=batch,
+        # Of what stands before the first place that is asked for, the last layer gives keys and values alone.
+        tokens=_user_tokens(sizes, sizes.shown(1 - hidden_share, batch)) * (1 - 1 / max(1, model.depth)) + rows,
+        before=_start_tokens(sizes, recipe.prompts.recommendation, model),
+        trained=trained,
+        logits=logit_bytes(batch * rows, sizes.items, settings.softmax_items),
+    )
+    yield moment(
+        {**beside, "ranking": RANKED * FLOAT32 * BLOCK * sizes.items},
+        weights=model.weights,
+        catalogue=sizes.node_tables,
+        trained=_ready(sizes, model, trained),
+    )
+
+
+def indexed(sizes: Sizes) -> Iterator[Moment]:
+    """Users are read out; then the model is let go, and the weights of the terms are chosen."""
+    terms, settings = terms_of(sizes.recipe), sizes.recipe.finetune
+    rows = 1 if settings.readout == "first" else settings.positions
+    queries = FLOAT32 * sizes.users * rows * sizes.columns if LANGUAGE in terms else 0
+    linear = FLOAT32 * sizes.items**2 if LINEAR in terms else 0
+    fused = RANKED + FUSED * len(terms)
+    tables = FLOAT32 * ((sizes.users + sizes.items) * sizes.dimension + sizes.items * sizes.columns)
+    beside: Parts = {"data": sizes.data, "user rows": 2 * queries}
+    if LANGUAGE in terms:
+        yield _reading(sizes, loaded_model(sizes, sizes.recipe, adapters=True), beside, 0)
+    yield moment(
+        {**beside, "catalogue": 2 * tables, "linear": linear, "ranking": fused * FLOAT32 * BLOCK * sizes.items}
+    )
+
+
+def served(sizes: Sizes) -> Iterator[Moment]:
+    """As the index, from everything known."""
+    return indexed(sizes)
+
+
+def described_users(sizes: Sizes) -> Iterator[Moment]:
+    """Questions about one user share the descriptions: run once, then kept for each answer as it grows."""
+    recipe, settings = sizes.recipe, sizes.recipe.interests
+    model = loaded_model(sizes, recipe, whole=True)
+    questions = settings.profile + settings.prediction
+    mean, _ = sizes.text_tokens(settings.description_tokens, model.vocabulary)
+    described = min(settings.items, int(sizes.train.counts.max(initial=0))) * (mean + 3)
+    asked = word_tokens(recipe.prompts.profile) + MARKS
+    rows = min(settings.batch_size, questions * sizes.users)
+    branches = -(-rows // max(1, questions))
+    room = described + asked + settings.new_tokens
+    beside = {"data": sizes.data + 2 * sizes.texts}
+    yield moment(
+        beside,
+        weights=model.weights,
+        activations=branches * described * model.read,
+        keys_and_values=branches * room * model.written,
+    )
+    yield moment(
+        beside,
+        weights=model.weights,
+        activations=rows * asked * model.read + rows * model.vocabulary * FLOAT32,
+        keys_and_values=(rows + branches / 30) * room * model.written,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ moments
+
+
+def _training(
+    sizes: Sizes,
+    model: LoadedModel,
+    beside: Mapping[str, float],
+    *,
+    prompts: int,
+    tokens: float,
+    before: float,
+    trained: int,
+    logits: int,
+) -> Moment:
+    """A step of so many prompts, each with `tokens` that a gradient flows into, behind others `before` them."""
+    if sizes.recipe.backbone.gradient_checkpointing:
+        # Nothing is shared: what stands before is run with every prompt, and again on the way back.
+        return moment(
+            beside,
+            weights=model.weights,
+            trained=_ready(sizes, model, trained),
+            activations=prompts * (tokens + before) * (model.kept + model.read),
+            catalogue=sizes.node_tables + logits,
+        )
+    return moment(
+        beside,
+        weights=model.weights,
+        trained=_ready(sizes, model, trained),
+        activations=prompts * tokens * (model.kept + model.read),
+        keys_and_values=prompts * before * model.attended,
+        catalogue=sizes.node_tables + logits,
+    )
+
+
+def _reading(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> Moment:
+    """A batch of users read without gradients, whose longest prompts show all they may."""
+    recipe = sizes.recipe
+    prompts = min(recipe.evaluate.batch_size, sizes.users)
+    tokens = _user_tokens(sizes, sizes.shown(1.0, prompts))
+    before = _start_tokens(sizes, recipe.prompts.recommendation, model)
+    return moment(
+        beside,
+        weights=model.weights,
+        trained=_ready(sizes, model, trained),
+        activations=prompts * tokens * model.read,
+        keys_and_values=2 * prompts * (tokens + before) * model.written / max(1, model.depth),
+        catalogue=sizes.node_tables,
+    )
+
+
+def _regression(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> Moment:
+    """States of the users that start the head, and what a ridge regression makes of them in double precision."""
+    users = min(sizes.recipe.finetune.warm_start_users, sizes.users)
+    read = users * (2 * FLOAT32 + 3 * DOUBLE) * model.hidden + users * (FLOAT32 + 3 * DOUBLE) * sizes.columns
+    return moment(
+        {**beside, "regression": read + 4 * DOUBLE * model.hidden**2},
+        weights=model.weights,
+        trained=_ready(sizes, model, trained),
+        catalogue=sizes.node_tables,
+    )
+
+
+def _ready(sizes: Sizes, model: LoadedModel, trained: int) -> int:
+    """Bytes of what is trained and, of projectors and head, of what is not."""
+    all_there = _user_projector(sizes, model) + _item_projector(sizes, model) + _head(sizes, model) + model.parameters
+    moments = sizes.recipe.finetune.training.moments
+    return (TRAINED + 2 * (4 if moments == "float32" else 2)) * trained + FLOAT32 * max(0, all_there - trained)
+
+
+def _user_tokens(sizes: Sizes, shown: int) -> float:
+    """Tokens of a user's prompt behind the start that all share."""
+    interests = sizes.recipe.interests
+    words = interests.new_tokens * (interests.profile + interests.prediction)
+    return 1 + MARKS + shown + words
+
+
+def _start_tokens(sizes: Sizes, wording: str, model: LoadedModel) -> float:
+    """Tokens that all prompts of a wording start with."""
+    first = wording.split("{", 1)[0]
+    return MARKS + word_tokens(sizes.recipe.prompts.system + first)
+
+
+def _user_projector(sizes: Sizes, model: LoadedModel) -> int:
+    return (sizes.dimension + 1) * model.hidden
+
+
+def _item_projector(sizes: Sizes, model: LoadedModel) -> int:
+    texts = sizes.recipe.text.dimensions if tokens_take_texts(sizes.recipe) else 0
+    return (sizes.dimension + texts + 1) * model.hidden
+
+
+def _head(sizes: Sizes, model: LoadedModel) -> int:
+    if sizes.recipe.finetune.head == "linear":
+        return (model.hidden + 1) * sizes.items
+    return (model.hidden + 1) * sizes.columns + sizes.items

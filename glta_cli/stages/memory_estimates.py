@@ -1,0 +1,120 @@
+"""How much memory each stage of a run will take at most, by part and by place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from glta_cli.core.process_memory import resident_memory
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.graph_memory import fitted_linear, pretrained_graph
+from glta_cli.stages.language_memory import aligned, described_users, encoded_items, finetuned, indexed, served
+from glta_cli.stages.memory_moments import Moment, Parts, Sizes
+from glta_cli.stages.workloads import AGAIN, CountedData
+
+# A process with the libraries of all stages, where the system does not say what this one has.
+PROCESS_BYTES: Final = 500 << 20
+# What the allocator of a CPU holds beside what is in use: freed tensors of sizes nothing else wants.
+HEAP: Final = 1.3
+# Parts that come and go within a step, which that is about.
+PASSING: Final = ("activations",)
+
+MOMENTS: Mapping[str, Callable[[Sizes], Iterator[Moment]]] = {
+    "encode-items": encoded_items,
+    "pretrain-graph": pretrained_graph,
+    "fit-linear": fitted_linear,
+    "align": aligned,
+    "describe-users": described_users,
+    "finetune": finetuned,
+    "index": indexed,
+    "serving-index": served,
+}
+HOST, DEVICE = "host", "device"
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """What one process has in memory at most while a stage runs.
+
+    Attributes:
+        device: the type of what computes: cpu, cuda.
+        places: bytes by part, of the `host`'s memory and, where another than the CPU computes, of the `device`'s.
+    """
+
+    stage: str
+    device: str
+    places: Mapping[str, Parts]
+
+    def total(self, place: str) -> int:
+        return sum(self.places[place].values())
+
+    def own(self, place: str) -> int:
+        """What the stage adds to a process that runs already."""
+        return self.total(place) - self.places[place].get("process", 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for `--json`; bytes as integers."""
+        places = {
+            place: {"total": self.total(place), "parts": dict(parts)} for place, parts in self.places.items() if parts
+        }
+        return {"device": self.device, "places": places}
+
+
+class MemoryEstimator:
+    """Estimates of the stages of one run.
+
+    Args:
+        device: what computes.
+        processes: that share the work.
+        train: the training interactions, where they are there already.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        prepared: CountedData,
+        device: torch.device,
+        *,
+        processes: int = 1,
+        train: Interactions | None = None,
+    ) -> None:
+        self._sizes = Sizes(recipe, prepared, device, processes=processes, train=train)
+
+    def of(self, stage: str) -> MemoryEstimate | None:
+        """The most a stage has; None where nothing says what that is, as of an architecture that says too little."""
+        moments = MOMENTS.get(stage.removeprefix(AGAIN))
+        if moments is None:
+            return None
+        try:
+            found = list(moments(self._sizes))
+        except Exception:
+            # As with times: no stage is to fail for an estimate; what is wrong, loading the model will say.
+            return None
+        return self._most(stage, found) if found else None
+
+    def _most(self, stage: str, moments: list[Moment]) -> MemoryEstimate:
+        process = {"process": resident_memory() or PROCESS_BYTES}
+        kind = self._sizes.device.type
+        if kind == "cpu":
+            together = (_added(process, each.beside, _on_heap(each.computing)) for each in moments)
+            return MemoryEstimate(stage, kind, {HOST: max(together, key=_sum)})
+        beside = max((_added(process, each.beside) for each in moments), key=_sum)
+        return MemoryEstimate(stage, kind, {HOST: beside, DEVICE: max((each.computing for each in moments), key=_sum)})
+
+
+def _on_heap(parts: Parts) -> Parts:
+    return {name: round(size * HEAP) if name in PASSING else size for name, size in parts.items()}
+
+
+def _added(*several: Parts) -> Parts:
+    """Parts of one name added up."""
+    names = dict.fromkeys(name for parts in several for name in parts)
+    return {name: sum(parts.get(name, 0) for parts in several) for name in names}
+
+
+def _sum(parts: Parts) -> int:
+    return sum(parts.values())

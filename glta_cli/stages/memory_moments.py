@@ -1,0 +1,130 @@
+"""What a stage has in memory together, part by part, at each point where that may be the most it ever has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import torch
+
+from glta_cli.language.model_memory import FLOAT32, INT64
+from glta_cli.language.model_work import CHARACTERS_PER_TOKEN
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.selection import encoder_dimension, head_takes_texts, reads_text, tokens_take_texts
+from glta_cli.recipe.target_folds import fold_count
+from glta_cli.stages.workloads import Counted, CountedData
+
+# Of each trained number: itself, its gradient, the best there was; and Adam's two moments.
+TRAINED: Final = 3 * FLOAT32
+# A Python string beside its characters, and an object that says where it lies.
+STRING: Final = 60
+# A vocabulary of no more entries is that of a tokenizer of bytes.
+BYTES: Final = 512
+
+Parts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point of a stage.
+
+    Attributes:
+        computing: bytes by part, in the memory of what computes.
+        beside: bytes by part, in the memory of the process, whatever computes.
+    """
+
+    computing: Parts
+    beside: Parts
+
+
+class Sizes(Counted):
+    """A recipe and its data, with what the memory of several stages is counted by.
+
+    Args:
+        device: what computes.
+        processes: that train together, each on its share of a batch; what is read, each reads in whole batches.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        prepared: CountedData,
+        device: torch.device,
+        *,
+        processes: int = 1,
+        train: Interactions | None = None,
+    ) -> None:
+        super().__init__(recipe, prepared, train)
+        self.device = device
+        self.processes = processes
+
+    def share(self, batch: int) -> int:
+        """Of a batch that is trained on, what one process computes."""
+        return math.ceil(batch / self.processes)
+
+    @property
+    def users(self) -> int:
+        return self.prepared.user_count
+
+    @property
+    def items(self) -> int:
+        return self.prepared.item_count
+
+    @cached_property
+    def dimension(self) -> int:
+        """d of the graph embeddings."""
+        return encoder_dimension(self.recipe)
+
+    @cached_property
+    def data(self) -> int:
+        """Bytes of the interactions, the ids and, where they are read, the texts, as every stage holds them."""
+        pairs = len(self.train) + len(self.prepared.split("valid"))
+        interactions = 3 * INT64 * pairs + 4 * INT64 * self.users
+        return interactions + STRING * (self.users + 2 * self.items)
+
+    @cached_property
+    def texts(self) -> int:
+        """Bytes of the item texts."""
+        return sum(map(len, self.prepared.texts)) + STRING * self.items
+
+    @cached_property
+    def node_tables(self) -> int:
+        """Bytes of what nodes are known by beside the language model, as it is loaded: twice, on their way into it."""
+        tied = self.items * self.columns if self.recipe.finetune.head == "tied" else 0
+        texts = self.recipe.text.dimensions * self.items if self.takes_texts else 0
+        own = (self.users + self.items) * self.dimension
+        return FLOAT32 * (fold_count(self.recipe) * (2 * own + tied) + texts)
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether the model knows items by their texts too."""
+        wanted = head_takes_texts(self.recipe) or tokens_take_texts(self.recipe)
+        return wanted and self.prepared.has_text and reads_text(self.recipe)
+
+    def shown(self, share: float, batch: int) -> int:
+        """Items the longest prompts show, of users with so much of their history."""
+        if not len(self.train.counts):
+            return 0
+        longest = int(self.train.counts.max())
+        return min(self.recipe.finetune.context_items, math.ceil(longest * share)) if batch else 0
+
+    def text_tokens(self, most: int, vocabulary: int) -> tuple[float, int]:
+        """Tokens of a text cut to `most`, on average and at most."""
+        characters = 1 if vocabulary <= BYTES else CHARACTERS_PER_TOKEN
+        lengths = np.array([len(text) for text in self.prepared.texts], dtype=float) / characters
+        cut = np.minimum(most, 1 + lengths)
+        return (float(cut.mean()), math.ceil(cut.max())) if len(cut) else (0.0, 0)
+
+
+def moment(beside: Mapping[str, float], **computing: float) -> Moment:
+    """A moment of these parts, in whole bytes; parts of nothing are left out."""
+    return Moment(_whole(computing), _whole(beside))
+
+
+def _whole(parts: Mapping[str, float]) -> Parts:
+    return {name.replace("_", " "): math.ceil(size) for name, size in parts.items() if size}

@@ -1,0 +1,63 @@
+"""torchrun and accelerate launch start a command as `--processes` does; what cannot be is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from glta_cli.core.errors import InputError
+from glta_cli.core.world import World, launched
+from glta_cli.main import app
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+LAUNCHERS = {
+    "torchrun": ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"),
+    # Its name for torchrun on one machine, whatever computes.
+    "accelerate": (
+        *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_launcher_of_torch_starts_a_stage_by_two(
+    glta: Callable[..., Any], by_one: Path, up_to: Callable[..., Path], assert_same: Callable[..., None], name: str
+) -> None:
+    root = up_to("align", "describe-users", "finetune", "index")
+    done = glta("align", root, "--json", launcher=LAUNCHERS[name])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["details"]["processes"] == 2  # results of one of them, and nothing else
+    assert_same(by_one, root, "align")
+
+
+def test_another_number_of_processes_than_a_launcher_started_is_refused(
+    tiny_recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_cli.commands.processes.launched", lambda: World(0, 2))
+    command = ["align", "--recipe", str(tiny_recipe_file), "--processes", "3"]
+    with pytest.raises(InputError) as refused:
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert str(refused.value) == (
+        "--processes 3: 2 processes were started by a launcher\n"
+        "  hint: leave it out with torchrun and accelerate launch"
+    )
+
+
+@pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("0", "two")])
+def test_variables_of_a_launcher_that_make_no_sense_are_named(
+    monkeypatch: pytest.MonkeyPatch, rank: str, size: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    launched.cache_clear()
+    with pytest.raises(InputError) as refused:
+        launched()
+    launched.cache_clear()
+    assert refused.value.location in ("RANK", "WORLD_SIZE")

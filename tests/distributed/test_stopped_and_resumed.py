@@ -1,0 +1,104 @@
+"""A signal to any of the processes stops all of them, and any number of them goes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+EPOCHS = "align.training={epochs: 60, batch_size: 8, patience: 60, validate_every: 20}"
+
+
+@contextmanager
+def begun(
+    recipe: Path, root: Path, setting: str, step: str, environment: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """An alignment by two processes that has come to a line on stderr, and what it said."""
+    command = [sys.executable, "-m", "glta_cli", "align", "--recipe", str(recipe), "--data-dir", str(root)]
+    command += ["--device", "cpu", "--processes", "2", "--set", setting]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    assert process.stderr is not None
+    said = []
+    try:
+        while (character := process.stderr.read(1)) and not re.search(step, "".join(said)):
+            said.append(character)
+        yield process, said
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def child(parent: int, rank: int) -> int:
+    """The process of that rank which another one started."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                own = (folder / "stat").read_text().rpartition(")")[2].split()[1] == str(parent)
+                if own and f"RANK={rank}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    return int(folder.name)
+            except OSError:
+                continue
+    raise AssertionError(f"no process of rank {rank}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_stopped_by_a_signal_to_any_one_and_continued_by_one_two_and_three(
+    shared_recipe: Path,
+    glta: Callable[..., Any],
+    up_to: Callable[..., Path],
+    assert_same: Callable[..., None],
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    root = up_to("align", "describe-users", "finetune", "index")
+    whole = tmp_path / "whole"
+    shutil.copytree(root, whole)
+    with begun(shared_recipe, root, EPOCHS, r"align items 0/\d+ steps", environment) as (process, said):
+        os.kill(child(process.pid, rank=1), signal.SIGTERM)
+        assert process.wait(60) == 143
+        assert process.stderr is not None
+        told = "".join(said) + process.stderr.read()
+    [step] = re.findall(r"stopped by SIGTERM after step (\d+); state saved\n  hint: run the same command again", told)
+    assert 0 < int(step) < 240
+
+    uninterrupted = glta("align", whole, "--set", EPOCHS)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
+    for processes in ("1", "2", "3"):
+        again = tmp_path / processes
+        shutil.copytree(root, again)
+        done = glta("align", again, "--set", EPOCHS, "--processes", processes)
+        assert done.returncode == 0, done.stderr
+        assert f"continuing after step {step}" in done.stderr
+        assert_same(whole, again, "align")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_a_process_that_is_killed_ends_the_others_and_is_named_once(
+    shared_recipe: Path, up_to: Callable[..., Path], environment: dict[str, str]
+) -> None:
+    root = up_to("align", "describe-users", "finetune", "index")
+    endless = EPOCHS.replace("60", "100000")
+    with begun(shared_recipe, root, endless, r"align items 0/[\d,]+ steps", environment) as (process, _):
+        os.kill(child(process.pid, rank=1), signal.SIGKILL)
+        begun_at = time.monotonic()
+        assert process.wait(90) == 1
+        assert time.monotonic() - begun_at < 60
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert told.endswith(
+        "process 2 of 2 was ended by SIGKILL\n  hint: where memory is short, fewer --processes take less\n"
+    )
+    assert "Traceback" not in told

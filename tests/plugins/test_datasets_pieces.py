@@ -1,0 +1,113 @@
+"""A large delimited file is read in pieces, and what is read and told is the same as if it were read at once."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from glta_datasets import delimited_pieces
+from glta_datasets.settings import TableSettings
+from glta_datasets.table import Table
+
+from glta_cli.plugin import InputError
+
+HEADER = "user_id,note,item_id,rating,date,late\n"
+ODD_LINES = {
+    "too many fields": "u1,x,i1,3,2020-01-02,,,7\n",
+    "no rating": "u2,x,i2,bad,2020-01-02,\n",
+    "no time": "u2,x,i3,4,soon,\n",
+    "nothing": "\n \n",
+    "header again": HEADER,
+    "few fields": "u3,x,i9\n",
+    "quotes": '"u4","a, b","i ""4""",5,2020-01-05,\n',
+    "a line break in quotes": 'u5,"two\nlines, here",i5,5,2020-01-05,\n',
+    "blanks": "  u6 ,x, i6,5,2020-01-05,\n",
+    "letters": "üser,ñ,ítem,5,2020-01-05,\n",
+    "windows": "u7,x,i7,5,2020-01-05,\r\n",
+    "a mark": "\ufeffu8,x,i8,5,2020-01-05,\n",
+    "late": "u9,x,i9,5,2020-01-05,a first value\n",
+    "open quote": 'u10,"never closed,i10,5,2020-01-05,\n',
+}
+
+
+def log(*odd: str) -> str:
+    draw = random.Random(0)
+    lines = [f"u{draw.randrange(30)},x{n},i{draw.randrange(20)},{n % 5},2020-01-{n % 28 + 1}," for n in range(120)]
+    places = {draw.randrange(20, 100): ODD_LINES[name] for name in odd}
+    return HEADER + "".join(places.get(n, "") + line + "\n" for n, line in enumerate(lines))
+
+
+def read(path: Path, **options: Any) -> dict[str, Any] | str:
+    """All that is said of a file and its rows; the error where it is refused."""
+    table = Table("table", TableSettings(**options))
+    try:
+        raw = table.read(table.locate(path, None))  # type: ignore[arg-type]
+    except InputError as error:
+        return str(error)
+    rows = raw.interactions.collect()
+    assert raw.place_of is not None
+    told = [raw.place_of(row) for row in range(0, rows.height, 7)]
+    return {
+        "rows": rows.rows(),
+        "columns": rows.columns,
+        "told": told,
+        "dropped": raw.dropped,
+        "examples": raw.examples,
+        "warnings": raw.warnings,
+        "files": raw.files,
+        "read": raw.read,
+    }
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (),
+        *((name,) for name in ODD_LINES),
+        ("quotes", "no rating"),
+        ("letters", "too many fields"),
+        ("letters", "windows", "no rating"),
+    ],
+)
+def test_pieces_come_to_the_same_as_the_whole(tmp_path, monkeypatch, odd):
+    path = tmp_path / "log.csv"
+    path.write_bytes(log(*odd).encode())
+    whole = read(path)
+
+    for size in (50, 333, 1500):
+        monkeypatch.setattr(delimited_pieces, "PIECE_BYTES", size)
+        assert read(path) == whole
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("sep=;\n" + log("no rating").replace(",", ";"), {}),
+        (log("no rating").replace(",", "::"), {"separator": "::"}),
+        (log("no rating").removeprefix(HEADER), {"header": False, "user": "1", "item": "3", "timestamp": "5"}),
+        (log("no rating").replace("date,late", "date,time").replace("-1,\n", "-1,12:30\n"), {}),
+        ("\n\n" + log("no time"), {"user": "note", "rating": "late"}),
+        (log().replace("\n", "\r"), {}),
+        (log("letters"), {"encoding": "utf-8"}),
+    ],
+    ids=["named separator", "long separator", "no header", "date and time", "named columns", "returns", "encoding"],
+)
+def test_however_it_is_written(tmp_path, monkeypatch, content, options):
+    path = tmp_path / "log.csv"
+    path.write_bytes(content.encode())
+    whole = read(path, **options)
+
+    monkeypatch.setattr(delimited_pieces, "PIECE_BYTES", 200)
+    assert read(path, **options) == whole
+
+
+def test_a_large_file_that_is_in_order_is_not_read_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "log.csv"
+    path.write_text(log("letters", "too many fields"))
+    whole = read(path)
+
+    monkeypatch.setattr(delimited_pieces, "PIECE_BYTES", 200)
+    monkeypatch.setattr("glta_datasets.table_files.read_bytes", lambda *_, **__: pytest.fail("read at once"))
+    assert read(path) == whole

@@ -1,0 +1,166 @@
+"""What a stage is estimated to take: near what it takes, less where its settings say so, and told before it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from glta_cli.core.errors import GltaError
+from glta_cli.plugin.interactions import Interactions
+from glta_cli.recipe.files import recipe_from
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.memory_estimates import MOMENTS, MemoryEstimate, MemoryEstimator
+from glta_cli.stages.memory_room import tell_of_room
+
+CPU = torch.device("cpu")
+# Wider than what is promised, and than what tests/benchmarks/estimates.py shows at larger sizes.
+NEAR = 0.25
+
+
+@dataclass(frozen=True)
+class Made:
+    """Data of a size, as estimates count them."""
+
+    user_count: int = 500
+    item_count: int = 2_000
+    each: int = 20
+
+    @property
+    def has_text(self) -> bool:
+        return True
+
+    @property
+    def texts(self) -> list[str]:
+        return ["a rope for the long way up, of forty metres"] * self.item_count
+
+    def split(self, name: str) -> Interactions:
+        each = self.each if name == "train" else 1
+        users = np.repeat(np.arange(self.user_count), each)
+        items = np.arange(len(users)) % self.item_count
+        return Interactions.from_pairs(users, items, user_count=self.user_count, item_count=self.item_count)
+
+
+LLAMA = {"model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 6}
+LLAMA |= {"num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": 258}
+BACKBONE = {
+    "name": "huggingface",
+    "weights": "random",
+    "options": {"architecture": LLAMA, "tokenizer": "bytes"},
+}
+
+
+def recipe_of(**sections: Any) -> Recipe:
+    backbone = BACKBONE | sections.pop("backbone", {})
+    return recipe_from({"dataset": {"name": "table", "source": "none"}, "backbone": backbone, **sections})
+
+
+def estimate(stage: str, data: Any = None, *, processes: int = 1, **sections: Any) -> Any:
+    estimator = MemoryEstimator(recipe_of(**sections), data or Made(), CPU, processes=processes)
+    found = estimator.of(stage)
+    assert found is not None
+    return found
+
+
+def test_what_is_estimated_is_near_what_a_process_takes(
+    tiny_settings: dict[str, Any], toy_table: Path, tmp_path: Path
+) -> None:
+    """Of a model that is as large as all libraries together, measured in a process that runs the stage alone."""
+    recipe = tmp_path / "wide.yaml"
+    finetune = tiny_settings["finetune"] | {"training": {"epochs": 1, "batch_size": 32}}
+    recipe.write_text(yaml.safe_dump(tiny_settings | {"backbone": BACKBONE, "finetune": finetune}))
+
+    def glta(*arguments: str) -> Any:
+        command = [sys.executable, "-m", "glta_cli", *arguments, "--recipe", str(recipe), "--json"]
+        environment = {**os.environ, "GLTA_DATA_DIR": str(tmp_path / "workspace"), "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    glta("align")
+    told = glta("finetune", "--dry-run")["memory"]["stages"]
+    assert {"encode-items", "pretrain-graph", "align", "finetune", "index"} <= told.keys()
+    place = told["finetune"]["places"]["host"]
+    assert sum(place["parts"].values()) == place["total"]
+    manifest = json.loads((Path(glta("finetune")["folder"]) / "manifest.json").read_text())
+    assert place["total"] == pytest.approx(manifest["peak_memory"], rel=NEAR)
+    assert place["total"] > 1.5 * place["parts"]["process"], "the stage itself hardly counts"
+
+
+@pytest.mark.parametrize("stage", list(MOMENTS))
+def test_every_stage_is_estimated(stage: str) -> None:
+    found: MemoryEstimate = estimate(stage)
+    assert found.own("host") > 0
+    assert found.as_dict()["places"]["host"]["total"] == found.total("host")
+
+
+@pytest.mark.parametrize(
+    ("stage", "fewer"),
+    [
+        ("encode-items", {"text": {"batch_size": 2}}),
+        ("align", {"align": {"training": {"batch_size": 2}}}),
+        ("describe-users", {"interests": {"batch_size": 2}}),
+        ("finetune", {"finetune": {"training": {"batch_size": 2}}, "evaluate": {"batch_size": 2}}),
+        ("index", {"evaluate": {"batch_size": 2}}),
+        ("finetune", {"backbone": {"layers": 2}}),
+        ("align", {"backbone": {"dtype": "bfloat16"}}),
+        ("finetune", {"backbone": {"gradient_checkpointing": True}}),
+    ],
+)
+def test_what_bounds_memory_lowers_the_estimate(stage: str, fewer: dict[str, Any]) -> None:
+    assert estimate(stage, **fewer).own("host") < 0.9 * estimate(stage).own("host")
+
+
+def test_more_nodes_or_pairs_of_items_take_more() -> None:
+    small, large = (
+        Made(user_count=50_000, item_count=5_000, each=2),
+        Made(user_count=100_000, item_count=10_000, each=2),
+    )
+    ratio = estimate("pretrain-graph", large).own("host") / estimate("pretrain-graph", small).own("host")
+    assert 1.7 < ratio < 2.1
+    assert estimate("fit-linear", large).places["host"]["linear"] >= 12 * 10_000**2
+
+
+def test_processes_share_batches_and_where_asked_frozen_weights() -> None:
+    one, two = (estimate("finetune", processes=count).places["host"] for count in (1, 2))
+    assert two["activations"] < 0.7 * one["activations"]
+    assert two["weights"] == one["weights"]
+    four = estimate("finetune", processes=4, backbone={"shard": True}).places["host"]
+    # A quarter of six layers, and two that are gathered while they compute.
+    assert four["weights"] == pytest.approx(one["weights"] * (1 / 4 + 2 / 6), rel=0.02)
+
+
+def test_what_will_not_fit_is_told_with_what_lowers_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = estimate("finetune").own("host")
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: needed - 2**20)
+    tell_of_room("finetune", recipe_of(), Made(), CPU)
+    told = capsys.readouterr().err
+    assert f"finetune takes about {needed / 2**30:.1f} GiB, and " in told
+    assert "--set finetune.training.batch_size=16 takes about " in told
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: needed + 2**20)
+    tell_of_room("finetune", recipe_of(), Made(), CPU)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_no_machine_of_that_size_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("glta_cli.stages.memory_room.machine_memory", lambda: 50 << 20)
+    with pytest.raises(GltaError, match="finetune cannot fit") as refused:
+        tell_of_room("finetune", recipe_of(), Made(), CPU)
+    assert "backbone" in str(refused.value.hint)
+
+
+def test_an_estimate_never_keeps_a_stage_from_running() -> None:
+    recipe = recipe_of(backbone={"layers": 7})  # of a model of six: what loads it says so
+    assert MemoryEstimator(recipe, Made(), CPU).of("finetune") is None
