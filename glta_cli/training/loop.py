@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -25,6 +23,7 @@ from glta_cli.core.streamed_tensors import Kept
 from glta_cli.core.terminal import say
 from glta_cli.core.world import team
 from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.training.allocator import keep_freed_memory as keep_freed_memory
 from glta_cli.training.best import best_of, kept
 from glta_cli.training.data_parallel import DataParallel
 from glta_cli.training.devices import pick_device as pick_device
@@ -36,10 +35,6 @@ from glta_cli.training.states import newest_state, write_state
 
 # What Adam keeps of each parameter.
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
-
-# glibc's names for two settings of its allocator (malloc.h), and how much freed memory it is to keep.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES = 1 << 30
 
 
 class TrainingTask(Protocol):
@@ -96,7 +91,7 @@ def train(
         InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved after the step in progress, or as it was
             before a validation that looks at signals itself.
     """
-    keep_freed_memory()
+    keep_freed_memory(sum(parameter.nbytes for parameter in trainable(task.module).values()))
     loop = _Loop(task, settings, state_folder, fixed_epochs)
     loop.resume(description)
     with progress_bar(
@@ -128,20 +123,6 @@ def train(
         say(f"    {escape(outcome)}")
     loop.restore_best()
     return loop.progress
-
-
-def keep_freed_memory() -> None:
-    """Let the allocator reuse the tensors of one step for the next, up to 1 GiB.
-
-    Otherwise glibc hands large tensors back to the kernel, and the next step waits for every page anew: a third
-    of a LightGCN step on a large graph.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library on Linux is glibc
-    # An older glibc takes no larger threshold than 32 MiB, and to trim less without a threshold would make it worse.
-    if mallopt is not None and (mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, 32 << 20)):
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 class _Loop:

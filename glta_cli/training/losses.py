@@ -290,9 +290,10 @@ def _sampled_softmax_loss(
     column[drawn.items] = torch.arange(len(drawn.items), device=items.device)
     for pairs in (positives,) if excluded is None else (positives, excluded):
         columns = column[pairs.items]
-        rest = rest.index_put((pairs.rows[columns >= 0], columns[columns >= 0]), rest.new_tensor(-math.inf))
+        rest.index_put_((pairs.rows[columns >= 0], columns[columns >= 0]), rest.new_tensor(-math.inf))
     largest = rest.detach().amax(1).scatter_reduce(0, positives.rows, found.detach(), "amax")  # [B], of all terms
-    total = (rest - largest[:, None]).exp().sum(1)
+    # In place: what is kept for the backward pass is the exponentials, one [B, S].
+    total = rest.sub_(largest[:, None]).exp_().sum(1)
     total = total.index_add(0, positives.rows, (found - largest[positives.rows]).exp())
     log_normaliser = largest + total.log()  # [B]
     terms = log_normaliser[positives.rows] - found
