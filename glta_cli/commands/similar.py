@@ -38,7 +38,7 @@ def similar(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the items most like one, or like words, and by what they are.
+    """Show the items most like one, or most like words.
 
     Without --run it asks the latest finished run.
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.storage import storage_errors
 from glta_cli.plugin.interactions import Interactions
@@ -92,7 +93,7 @@ def edges_of(interactions: Interactions, folder: Path | None = None) -> Edges:
     count, users = len(interactions), interactions.user_count
     if count > MOST_EDGES:
         raise InputError(
-            f"{count:,} interactions are more edges than a graph can hold, {MOST_EDGES:,}",
+            f"{counted(count, 'interaction is', 'interactions are')} more edges than a graph can hold, {MOST_EDGES:,}",
             location="graph",
             hint="leave some out: dataset.kcore, or another split",
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.tensors import write_tensors
 from glta_cli.core.terminal import say
@@ -163,7 +164,7 @@ def _shard_head(task: FinetuningTask, context: StageContext) -> None:
     settings, items = context.recipe.finetune, task.seen.item_count
     if items > settings.softmax_items:
         raise InputError(
-            f"the loss samples {settings.softmax_items:,} of {items:,} items, and shards score all of them",
+            f"the loss samples {settings.softmax_items:,} of {counted(items, 'item')}, and shards score all of them",
             location="finetune.shard_catalogue",
             hint=f"--set finetune.softmax_items={items}, or leave out finetune.shard_catalogue",
         )

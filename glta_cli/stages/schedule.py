@@ -18,8 +18,6 @@ from glta_cli.core.world import launched
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.estimates import SMALL, Estimate, Estimator
-from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimator
-from glta_cli.stages.memory_room import tell_of_room
 from glta_cli.stages.pace import Pace
 from glta_cli.training.devices import pick_device
 from glta_cli.training.states import threads_of
@@ -82,11 +80,16 @@ class Schedule:
         Raises:
             GltaError: it cannot, whatever else is given up.
         """
+        # Counting memory takes the libraries of models, for which a first look at a log should not wait.
+        from glta_cli.stages.memory_room import tell_of_room
+
         known = self._estimator
         tell_of_room(stage, known.recipe, known.prepared, known.device, launched(), known.train)
 
     def memory(self, stage: str) -> int:
         """Bytes a stage is estimated to have at most where it computes; 0 where nothing says."""
+        from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimator
+
         known, count = self._estimator, launched().size
         estimator = MemoryEstimator(known.recipe, known.prepared, known.device, processes=count, train=known.train)
         found = estimator.of(stage)

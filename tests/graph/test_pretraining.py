@@ -88,9 +88,9 @@ def test_a_refitted_encoder_sees_validation_and_never_test(tiny_recipe, tmp_path
     starts: list[Tensor] = []
 
     class Graph(InteractionGraph):
-        def __init__(self, interactions: Interactions) -> None:
+        def __init__(self, interactions: Interactions, folder: Path | None = None) -> None:
             propagated.append(edges_of(interactions))
-            super().__init__(interactions)
+            super().__init__(interactions, folder)
 
     class Task(SoftmaxTask):
         def __init__(self, encoder, settings, interactions, *others) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,8 +130,8 @@ def test_with_a_holdout_no_target_is_an_edge_of_the_graph_the_alignment_sees(
     trained: list[set[tuple[int, int]]] = []
 
     class Recorded(InteractionGraph):
-        def __init__(self, interactions: Interactions) -> None:
-            super().__init__(interactions)
+        def __init__(self, interactions: Interactions, folder: Path | None = None) -> None:
+            super().__init__(interactions, folder)
             users, items = self.data["user", "interacts", "item"].edge_index.tolist()
             trained.append(set(zip(users, items, strict=True)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,8 @@ def test_what_a_batch_is_asked_for_its_graph_has_not_seen(
     trained: list[set[tuple[int, int]]] = []
 
     class Recorded(InteractionGraph):
-        def __init__(self, interactions: Interactions) -> None:
-            super().__init__(interactions)
+        def __init__(self, interactions: Interactions, folder: Path | None = None) -> None:
+            super().__init__(interactions, folder)
             trained.append(set(zip(interactions.users.tolist(), interactions.items.tolist(), strict=True)))
 
     monkeypatch.setattr(glta_cli.graph.pretraining, "InteractionGraph", Recorded)
