@@ -260,7 +260,7 @@ BROKEN: list[tuple[str, Callable[..., Any]]] = [
     ("read() gives the same every time", read_changed(lambda raw: raw.warnings.append(f"read {next(READS)}"))),
     ("interactions have columns user and item", rows_changed(lambda rows: rows.rename({"user": "reader"}))),
     ("interactions have columns user and item", rows_changed(lambda rows: rows.with_columns(price=1.0))),
-    ("users and items are strings", rows_changed(lambda rows: rows.cast({"item": pl.Categorical}))),
+    ("users and items are strings", rows_changed(lambda rows: rows.with_columns(item=pl.lit(1)))),
     ("ids never went through a number", rows_changed(lambda rows: rows.with_columns(as_float("user")))),
     ("ids never went through a number", rows_changed(lambda rows: rows.with_columns(item=pl.lit("nan")))),
     ("ratings are floats", rows_changed(lambda rows: rows.with_columns(rating=5))),
