@@ -21,6 +21,8 @@ GRAPH, COUNTING = 2 * 8, 10
 # Tables of all nodes beside what is trained, on the way back: the gradient of users and items, both of them together,
 # and what is propagated of that.
 PROPAGATED = 3
+# Tables of all pairs of a batch: of users and items that are regularised, and by which a sampled softmax has positives.
+REGULARISED, SAMPLED = 6, 5
 # Of an interaction, as a sparse matrix of histories.
 PAIRS = 2 * INT64
 # A sequence encoder's numbers of a state kept for the way back, a layer.
@@ -78,8 +80,11 @@ def _logits(sizes: Sizes, batch: int) -> int:
     scaled = 3 * FLOAT32 * (sizes.items + batch) * encoder_dimension(sizes.recipe)
     if graph.loss != "softmax":
         return 6 * FLOAT32 * batch * encoder_dimension(sizes.recipe)
-    pairs = int(2 * INT64 * batch * len(sizes.train) / max(1, sizes.users))
-    return scaled + logit_bytes(batch, sizes.items, graph.softmax_items) + pairs
+    pairs = batch * len(sizes.train) // max(1, sizes.users)
+    sampled = graph.softmax_items is not None and graph.softmax_items < sizes.items
+    tables = REGULARISED + (SAMPLED if sampled else 0)
+    scaled += pairs * (2 * INT64 + tables * FLOAT32 * encoder_dimension(sizes.recipe))
+    return scaled + logit_bytes(batch, sizes.items, graph.softmax_items)
 
 
 def _state_bytes(sizes: Sizes, batch: int) -> int:
