@@ -230,7 +230,7 @@ READS = count()
 
 def as_float(column: str) -> pl.Expr:
     """Numbers such as 17.0, from ids such as u17."""
-    return pl.col(column).str.slice(1).cast(pl.Float64).cast(pl.String)
+    return pl.col(column).cast(pl.String).str.slice(1).cast(pl.Float64).cast(pl.String)
 
 
 BROKEN: list[tuple[str, Callable[..., Any]]] = [
