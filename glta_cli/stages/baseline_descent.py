@@ -19,7 +19,6 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer
 from glta_cli.ranking.selection import SELECTION_METRIC, quality_while_fitted, validation_quality
 from glta_cli.recipe.schema import TrainingSettings
-from glta_cli.training.loop import train
 
 Quality = Callable[[Scorer], float]
 
@@ -51,6 +50,9 @@ class Descent:
         return {"training_seconds": round(self.seconds, 3)} if self._tasks else {}
 
     def __call__(self, task: DescentTask, plan: DescentPlan) -> int:
+        # The loop takes long to import, and most rows are solved without one.
+        from glta_cli.training.loop import train
+
         judged = self.quality if plan.selected else None
         if plan.selected and judged is None:
             say(f"  {escape(self.name)}: no validation to choose the epoch by, so all {plan.epochs:,} are taken")
