@@ -133,7 +133,7 @@ def main() -> None:
         world = launched()
         # Ctrl-C comes back as the code 130.
         code = _among_others(world, arguments, debug=debug) if world.size > 1 else _command(arguments)
-        if code == 130:
+        if code == 130 and world.first:
             end_words(signal.SIGINT)
     except KeyboardInterrupt:
         code = 130

@@ -90,7 +90,8 @@ class RowsOrder:
         return self.run.device
 
     def carry_out(self) -> None:
-        ready = self.made()
+        with working_alone():  # as the first process made its own
+            ready = self.made()
         if all(team().gathered_objects(ready is not None)) and ready is not None:
             measured, scorers = ready
             for score in scorers:

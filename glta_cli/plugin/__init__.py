@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from glta_cli.plugin.logger import StageEnd as StageEnd
     from glta_cli.plugin.logger import StageLogger as StageLogger
     from glta_cli.plugin.node_sample import NodeSample as NodeSample
+    from glta_cli.plugin.processes import decided_together as decided_together
     from glta_cli.plugin.processes import processes_started as processes_started
     from glta_cli.plugin.processes import processes_together as processes_together
     from glta_cli.plugin.scorer import Scorer as Scorer
@@ -185,6 +186,7 @@ _HOMES = {
         "StageLogger",
     ),
     "glta_cli.plugin.processes": (
+        "decided_together",
         "processes_started",
         "processes_together",
     ),

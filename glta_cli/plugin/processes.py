@@ -27,3 +27,16 @@ def processes_together() -> int:
         assert processes_together() in (1, processes_started())
     """
     return team().size
+
+
+def decided_together(choice: bool) -> bool:
+    """What the first of the processes that work together chose, for all of them: machines need not be alike.
+
+    All of them call it, at the same place of their work.
+
+    Example:
+        from glta_cli.plugin import decided_together
+
+        assert decided_together(True)
+    """
+    return team().broadcast(choice)

@@ -58,7 +58,9 @@ def _carry_out(order: Order, company: Company) -> None:
 def _stopped(company: Company, number: int, problem: str) -> int:
     """Have the others stop too; where they are busy with something else, their launcher does by the exit code."""
     company.meeting.leave_word({"signal": int(number), "problem": problem})
-    return 0 if company.leave() else 128 + number
+    noticed = company.notices_who_leaves
+    company.leave()
+    return 0 if noticed else 128 + number
 
 
 def _failed(company: Company, error: BaseException, stderr: TextIO) -> int:

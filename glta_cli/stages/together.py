@@ -84,7 +84,7 @@ class Company:
             from glta_cli.training.devices import pick_device
 
             self._group = Group(self.meeting, pick_device(order.device))
-        with working_in(self._group):
+        with working_in(self._group), self._group.working():
             yield
             self._group.wait_for_all()
 

@@ -68,13 +68,15 @@ class DataParallel:
             )
             # Frozen weights and buffers are everywhere what the recipe says: they need not be sent about. What a batch
             # does not touch, such as the projector of tokens it has none of, has no gradient to wait for.
-            self.module = DistributedDataParallel(
-                losses,
-                broadcast_buffers=False,
-                init_sync=False,
-                find_unused_parameters=True,
-                gradient_as_bucket_view=True,
-            )
+            self.module: nn.Module = losses
+            if not set(parameters) <= own:  # else there is no gradient to be reduced
+                self.module = DistributedDataParallel(
+                    losses,
+                    broadcast_buffers=False,
+                    init_sync=False,
+                    find_unused_parameters=True,
+                    gradient_as_bucket_view=True,
+                )
 
     def share(self, batch: Any) -> tuple[Any, float]:
         if isinstance(self.task, SharedTask):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import torch
-from accelerate import Accelerator
 from rich.markup import escape
 from torch import Tensor, nn
 
@@ -139,8 +138,6 @@ class _Loop:
         self.parameters = trainable(task.module)
         if not self.parameters:
             raise GltaError("nothing to train: no parameter requires a gradient")
-        device = next(iter(self.parameters.values())).device
-        self.accelerator = Accelerator(cpu=device.type == "cpu")
         self.optimizer = adamw(
             self.parameters.values(),
             learning_rate=settings.learning_rate,
@@ -181,7 +178,7 @@ class _Loop:
                 hint="lower training.learning_rate or set clip_norm",
             )
         with self.team.working():
-            self.accelerator.backward(loss)
+            loss.backward()
         if self.settings.clip_norm is not None:
             self.rows.clip(self.parameters, self.settings.clip_norm)
         self.optimizer.step()
@@ -234,7 +231,7 @@ class _Loop:
         generators = random_states()
         self.task.module.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.team.working():
                 # What selects an epoch is the same everywhere, to the last bit.
                 return self.team.broadcast(self.task.validate())
         except InterruptedRunError as stopped:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from glta_cli.plugin import BackboneSettings, InputError, processes_started, processes_together
+from glta_cli.plugin import BackboneSettings, InputError, decided_together, processes_started, processes_together
 
 LOCATION = "backbone.shard"
 # Of a device's memory, beyond which weights are shared where that is left to the machine: activations need the rest.
@@ -57,7 +57,8 @@ def shares_weights(settings: BackboneSettings, device: torch.device, weight_byte
         return False
     if settings.shard is True:
         return True
-    return _other_placement(settings) is None and weight_bytes() > ROOM_FOR_WEIGHTS * _memory_of(device)
+    large = _other_placement(settings) is None and weight_bytes() > ROOM_FOR_WEIGHTS * _memory_of(device)
+    return decided_together(large)
 
 
 def _other_placement(settings: BackboneSettings) -> str | None:

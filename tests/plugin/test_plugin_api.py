@@ -252,6 +252,7 @@ TOOLS = [
     "choose_dtype",
     "chosen_settings",
     "counted",
+    "decided_together",
     "exit_after",
     "fingerprint",
     "out_of_memory",

@@ -545,3 +545,14 @@ def test_a_saved_state_is_one_safetensors_file(tmp_path: Path) -> None:
     assert (progress["step"], progress["epoch"], progress["step_in_epoch"]) == (8, 1, 3)
     assert torch.equal(current, task.module[2].weight)
     assert {"best.0.bias", "optimizer.exp_avg.0.weight", "optimizer.exp_avg_sq.2.bias", "generator.cpu"} <= names
+
+
+def test_what_a_launcher_says_of_gradients_changes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate launch has settings for scripts that ask it for their loop; this loop has its own."""
+    plain = Regression()
+    train(plain, settings(epochs=1), state_folder=tmp_path / "plain", description="toy", fixed_epochs=1)
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    launched = Regression()
+    train(launched, settings(epochs=1), state_folder=tmp_path / "launched", description="toy", fixed_epochs=1)
+    assert_same(parameters(plain.module), parameters(launched.module))

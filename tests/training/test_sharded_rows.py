@@ -17,8 +17,10 @@ from glta_cli.core.world import Team, team, working_in
 from glta_cli.language.gllm import LinearHead
 from glta_cli.language.sharded_head import ShardedHead
 from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.training.data_parallel import DataParallel
 from glta_cli.training.loop import train
 from glta_cli.training.losses import Positives, catalogue_softmax_loss
+from glta_cli.training.sharded_rows import ShardedRows
 
 ITEMS, WIDTH, PROCESSES = 13, 5, 2
 # Saved after every step, and clipped at each: the norm is one of all rows.
@@ -139,3 +141,23 @@ def test_one_process_goes_on_from_the_rows_of_two(folder: Path, tmp_path: Path) 
     taken, parameters = trained(folder / "begun-by-two")
     assert taken == 4
     torch.testing.assert_close(parameters, trained(tmp_path / "one")[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_head_in_parts_may_be_all_that_is_trained() -> None:
+    """Then no process has a gradient that another needs, and torch has nothing to reduce."""
+    module = nn.Linear(4, 3, bias=False)
+
+    class Task:
+        sharded_rows = ShardedRows({"weight": 3}, Team())
+
+        def __init__(self) -> None:
+            self.module = module
+
+        def loss(self, batch: Tensor) -> Tensor:
+            return module(batch).sum()
+
+    parallel = DataParallel(Task(), dict(module.named_parameters()), Team())
+    loss, value = parallel.loss(torch.ones(2, 4))
+    loss.backward()
+    assert value == pytest.approx(float(loss.detach()))
+    assert torch.equal(module.weight.grad, torch.full((3, 4), 2.0))
