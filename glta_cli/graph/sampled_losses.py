@@ -67,7 +67,9 @@ class SoftmaxOnSamples(OnSamples):
         """What a batch is told from, of the whole catalogue's items."""
         among = self.among
         size = self.interactions.item_count if among is None else len(among)
-        drawn = draw_items(min(self.settings.softmax_items or size, size), size, self.draws, self.device)
+        count = min(self.settings.softmax_items or size, size)
+        # Draws with replacement would miss some of a catalogue that is no larger: all of it is exact.
+        drawn = draw_items(count, size, self.draws if count < size else None, self.device)
         return drawn if among is None else Drawn(among[drawn.items], drawn.correction)
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,10 @@ class MappedEdges:
 
     mapped: mmap.mmap
     count: int
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MappedEdges:
+        # Of a mapping there is no copy, and edges never change: copies of a graph have the same.
+        return self
 
     @classmethod
     def of(cls, folder: Path, count: int) -> MappedEdges:

@@ -96,8 +96,8 @@ class Baseline(Protocol):
     item_count)`: glta refuses beforehand where they are not free, and names the row that its attribute `smaller` names.
 
     One that can be part of what a run answers from has a method `term(learnt, histories)`, which returns the same
-    scores in a form an index can keep, a `LinearTerm` or a `VectorTerm`: an answer then needs neither the plugin nor
-    what it was fitted on.
+    scores in a form an index can keep, a `LinearTerm`, a `LowRankTerm` or a `VectorTerm`: an answer then needs neither
+    the plugin nor what it was fitted on.
 
     Example:
         import numpy as np

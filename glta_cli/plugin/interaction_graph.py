@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,15 @@ class InteractionGraph(nn.Module):
         self.register_buffer("weights", edges.weights, persistent=False)
         self._file = edges.file
         self._data: HeteroData | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> InteractionGraph:
+        if self._file is not None:
+            # What is mapped from a disk may be more than memory holds: a copy, such as a teacher's, reads the same.
+            memo |= {id(edges): edges for edges in (self.neighbours, self.weights)}
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        copied.__dict__ = deepcopy(self.__dict__, memo)
+        return copied
 
     @property
     def node_count(self) -> int:

@@ -78,8 +78,6 @@ class PretrainGraph(Stage):
         if not recipe.graph.refit:
             # What was published before there was a choice stays found.
             del graph["refit"]
-        if recipe.graph.softmax_sampling == "uniform":
-            del graph["softmax_sampling"]
         return {
             "graph": graph,
             "options": component_options(recipe, "encoder").model_dump(mode="json"),

@@ -23,7 +23,7 @@ TIMING: Any = {"training": {"checkpoint_seconds"}}
 # Wherever edges lie, the sums over them are the same.
 PLACES = ("edges",)
 # Settings that there were not yet when stages were published, which stay found.
-CAME_LATER, TRAINING_CAME_LATER = ("neighbours",), ("moments",)
+CAME_LATER, TRAINING_CAME_LATER = ("neighbours", "softmax_sampling"), ("moments",)
 
 
 def trained(section: Settings, exclude: Any = TIMING) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +18,10 @@ from glta_datasets.json_columns import Column, column_of_values
 from glta_datasets.json_lines import Record, places_of, records_of
 from glta_datasets.numbers import written
 from glta_datasets.opened_tables import OpenedTable, Wanted
+from glta_datasets.packing import DAMAGE, opened
 from glta_datasets.records import Losses, Records
 
-# A smaller file is read at once.
+# A file of less text is read at once.
 WHOLE_BYTES: Final = 1 << 25
 BATCH_RECORDS: Final = 1 << 17
 _FIRST_ROWS: Final = 1_000
@@ -81,7 +83,7 @@ class _Field:
 
 def open_json_lines(path: Path, wanted: Wanted, form: dict[str, str]) -> OpenedTable | None:
     """The file in batches; None where it is small, a list, or no line of it can be read: then it is read at once."""
-    if path.stat().st_size < WHOLE_BYTES or first_line(path).lstrip().startswith((b"[", b"\xff\xfe", b"\xfe\xff")):
+    if not _is_large(path) or first_line(path).lstrip().startswith((b"[", b"\xff\xfe", b"\xfe\xff")):
         return None
     losses = Losses()
     try:
@@ -101,6 +103,14 @@ def open_json_lines(path: Path, wanted: Wanted, form: dict[str, str]) -> OpenedT
         kinds={name: pl.String() for name, one in columns.items() if isinstance(one.values.dtype, pl.Categorical)},
     )
     return OpenedTable(Records(first, losses, place_of, form=form), lambda names, ids: taken)
+
+
+def _is_large(path: Path) -> bool:
+    """Whether its text is, which of a packed file is many times what lies on the disk."""
+    # Of a damaged file tells whoever reads it at once.
+    with suppress(InputError, OSError, *DAMAGE), opened(path) as file:
+        return len(file.read(WHOLE_BYTES)) >= WHOLE_BYTES
+    return False
 
 
 def _fields(records: Iterator[Record], wanted: Wanted) -> tuple[dict[str, _Field], int]:

@@ -14,6 +14,8 @@ from typing import Final
 import polars as pl
 from polars import selectors
 
+from glta_cli.plugin import InputError
+from glta_datasets.files import FETCH_AGAIN
 from glta_datasets.numbers import no_value
 from glta_datasets.records import Records
 
@@ -137,7 +139,14 @@ def open_parquet(path: Path, form: Mapping[str, str]) -> OpenedTable | None:
         schema = table.collect_schema()
         kinds = {name: schema[name] for name in ids if _becomes_categories(schema[name])}
         kinds = {name: pl.String() if _is_text(kind) else kind for name, kind in kinds.items()}
-        return Records(_columns(table, names, ids), form=form, kinds=kinds)
+        try:
+            frame = _columns(table, names, ids)
+        except UNREADABLE_ERRORS as error:
+            # Its first rows were read: the damage is behind them. To read it whole might take more than the memory.
+            raise InputError(
+                f"a Parquet file that cannot be read to its end: {error}", location=str(path), hint=FETCH_AGAIN
+            ) from error
+        return Records(frame, form=form, kinds=kinds)
 
     return OpenedTable(first, columns)
 

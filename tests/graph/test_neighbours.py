@@ -10,12 +10,13 @@ import pytest
 import torch
 from glta_encoders.lightgcn import LightGCN
 from glta_encoders.settings import LightGCNSettings
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric import typing as available
 
 from glta_cli.core.errors import GltaError, InputErrors
 from glta_cli.graph.neighbours import ALL, NeighbourSampler
-from glta_cli.graph.pretraining import PretrainedEncoder, pretrain
+from glta_cli.graph.pretraining import PretrainedEncoder, SampledSoftmaxTask, SoftmaxTask, pretrain
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.files import load_recipe
@@ -122,6 +123,29 @@ def test_a_sampled_training_that_is_resumed_ends_bit_for_bit_where_one_in_one_go
     resumed = trained(interactions, tmp_path / "parts", (3, 2), epochs=3)
     assert resumed.progress.history == whole.progress.history
     assert np.array_equal(resumed.embeddings.users, whole.embeddings.users)
+
+
+@pytest.mark.parametrize("catalogue", [None, np.arange(2, ITEMS)], ids=["all", "some"])
+def test_a_sample_of_the_whole_catalogue_is_exact_however_it_is_drawn(
+    interactions: Interactions, encoder: LightGCN, monkeypatch: pytest.MonkeyPatch, catalogue: NDArray[np.int64] | None
+) -> None:
+    if catalogue is not None:
+        kept = interactions.items >= 2
+        users, items = interactions.users[kept], interactions.items[kept]
+        interactions = Interactions.from_pairs(users, items, user_count=USERS, item_count=ITEMS)
+
+    def embedded(self: SampledSoftmaxTask, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        of_users, of_items = self.module()
+        return of_users[users], of_items[items]
+
+    monkeypatch.setattr(SampledSoftmaxTask, "embedded", embedded)  # what samples neighbours may not be installed
+    settings = GraphSettings(softmax_items=ITEMS, softmax_sampling="popularity", neighbours=(ALL, ALL))
+    sampled, exact = (
+        task(encoder, settings, interactions, interactions, interactions, 0, catalogue)
+        for task in (SampledSoftmaxTask, SoftmaxTask)
+    )
+    batch = sampled.batches(1)[0]
+    torch.testing.assert_close(sampled.loss(batch), exact.loss(batch))
 
 
 @pytest.mark.skipif(available.WITH_PYG_LIB or available.WITH_TORCH_SPARSE, reason="there is what samples neighbours")

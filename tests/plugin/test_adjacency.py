@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
@@ -103,3 +105,22 @@ def test_a_graph_without_an_edge_can_be_kept_on_a_disk(tmp_path: Path) -> None:
 def test_torch_geometrics_graph_is_made_once(large: Interactions) -> None:
     graph = InteractionGraph(large)
     assert graph.data is graph.data
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["in memory", "on a disk"])
+def test_a_copy_of_a_graph_outlives_it(tmp_path: Path, mapped: bool) -> None:
+    graph = InteractionGraph(drawn(300, 200), tmp_path if mapped else None)
+    holder = nn.ModuleDict({"graph": graph, "scale": nn.Linear(1, 1)})
+    nodes = drawn_nodes(graph)
+    expected = graph.propagate(nodes)
+    copied = deepcopy(holder)["graph"]
+    assert copied is not graph
+    assert isinstance(copied, InteractionGraph)
+    # What is on a disk may not fit into memory, so that the copy reads it there too.
+    assert (copied.neighbours.data_ptr() == graph.neighbours.data_ptr()) is mapped
+    copied.to(torch.float64)
+    assert graph.weights.dtype == torch.float32
+    copied.to(torch.float32)
+    del graph, holder
+    gc.collect()
+    assert torch.equal(copied.propagate(nodes), expected)

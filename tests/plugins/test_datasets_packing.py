@@ -245,6 +245,21 @@ def test_a_parquet_file_with_turned_bits_is_read_or_named(tmp_path):
     assert 0 < named < 60
 
 
+def test_a_parquet_file_damaged_behind_its_first_rows_is_named(tmp_path):
+    rows = 50_000
+    path = tmp_path / "log.parquet"
+    frame = pl.DataFrame({"user": [f"u{n}" for n in range(rows)], "item": [f"i{n}" for n in range(rows)]})
+    frame.write_parquet(path, row_group_size=2_000)
+    damaged = bytearray(path.read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 5_000] = b"\xff" * 5_000
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="cannot be read to its end") as refused:
+        Table("table", TableSettings()).read({"interactions": path})
+    assert refused.value.location == str(path)
+    assert refused.value.hint == "fetch the file again"
+
+
 # ---------------------------------------------------------------------------------------------------- no files
 
 

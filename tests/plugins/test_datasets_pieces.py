@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from pathlib import Path
@@ -147,3 +148,27 @@ def test_batches_of_json_lines_come_to_the_same_as_the_whole(tmp_path, monkeypat
     for size in (1, 16, 50):
         monkeypatch.setattr(json_pieces, "BATCH_RECORDS", size)
         assert read(path) == whole
+
+
+@pytest.mark.parametrize("name", ["log.jsonl.gz", "log.jsonl"])
+def test_a_packed_file_is_as_large_as_its_text(tmp_path, monkeypatch, name):
+    lines = [json.dumps({"user_id": f"u{n % 9}", "item_id": f"i{n % 7}", "time": 1_600_000_000}) for n in range(500)]
+    text = "\n".join(lines).encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text))
+    assert path.stat().st_size < len(text) // 4
+    whole = read(path)
+
+    monkeypatch.setattr(json_pieces, "WHOLE_BYTES", len(text))
+    monkeypatch.setattr("glta_datasets.table_files._json_table", lambda *_: pytest.fail("read at once"))
+    assert read(path) == whole
+
+
+def test_a_damaged_packed_file_is_told_as_by_whoever_reads_it_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"user_id": 1, "item_id": 2}\n' * 500)[:-20])
+    whole = read(path)
+    assert isinstance(whole, str)
+
+    monkeypatch.setattr(json_pieces, "WHOLE_BYTES", 1_000)
+    assert read(path) == whole
