@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,22 @@ import pytest
 import torch
 import yaml
 
+from glta_cli.commands.memory_table import memory_estimates
 from glta_cli.core.errors import GltaError
+from glta_cli.core.world import World
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.files import recipe_from
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.memory_estimates import MOMENTS, MemoryEstimate, MemoryEstimator
 from glta_cli.stages.memory_room import tell_of_room
+from glta_cli.stages.schedule import Schedule
+from glta_cli.workspace.workspace import Workspace
 
 CPU = torch.device("cpu")
 # Wider than what is promised, and than what tests/benchmarks/estimates.py shows at larger sizes.
 NEAR = 0.25
+SERVED = ("finetune", "serving-index")
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,41 @@ def test_what_no_machine_of_that_size_can_hold_is_refused(monkeypatch: pytest.Mo
     with pytest.raises(GltaError, match="finetune cannot fit") as refused:
         tell_of_room("finetune", recipe_of(), Made(), CPU)
     assert "backbone" in str(refused.value.hint)
+
+
+def test_a_stage_that_the_first_process_runs_is_counted_once_and_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sharded = {"backbone": {"shard": True}}
+    monkeypatch.setattr("glta_cli.stages.memory_estimates.resident_memory", lambda: 1)
+    monkeypatch.setattr("glta_cli.stages.schedule.launched", lambda: World(size=8, local_size=8))
+    schedule = Schedule([], [], Estimator(recipe_of(**sharded), Made(), Workspace(tmp_path), CPU))
+    shared, alone = (estimate("serving-index", processes=count, **sharded) for count in (8, 1))
+    assert schedule.memory("serving-index") == shared.total("host") < alone.total("host")
+    room = 3 * estimate("fit-linear", **sharded).own("host")
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: room)
+    schedule.tell_of_room("fit-linear")
+    schedule.tell_of_room("refit-fit-linear")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: alone.own("host"))
+    schedule.tell_of_room("serving-index")
+    assert "serving-index takes about" in capsys.readouterr().err
+    monkeypatch.setattr("glta_cli.stages.serving_index.BuildServingIndex.shared", False)
+    assert schedule.memory("serving-index") == alone.total("host")
+    schedule.tell_of_room("serving-index")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_table_of_memory_counts_each_stage_by_who_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glta_cli.stages.serving_index.BuildServingIndex.shared", False)
+    pipeline: Any = SimpleNamespace(recipe=recipe_of(backbone={"shard": True}), device="cpu")
+    made: Any = Made()
+    one, eight = (
+        {each.stage: each.places["host"]["weights"] for each in memory_estimates(SERVED, pipeline, made, processes)}
+        for processes in (1, 8)
+    )
+    assert eight["serving-index"] == one["serving-index"]
+    assert eight["finetune"] < one["finetune"]
 
 
 def test_an_estimate_never_keeps_a_stage_from_running() -> None:
