@@ -107,10 +107,13 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
         model = attach_adapters(model, settings.lora)
     kept = activation_bytes(model, settings, dtype)
     adapted = parameter_count(model) - plain
+    embedded = _embedded_bytes(model)
+    layers = weights - embedded
+    # By all of them, mapped or not, as the backbone decides.
+    shared = shares_weights(sizes, recipe, weights)
     if not whole and stays_mapped(sizes, recipe, config, dtype):
-        weights -= _embedded_bytes(model)
-    if shares_weights(sizes, recipe, weights):
-        layers = weights - _embedded_bytes(model)
+        weights -= embedded
+    if shared:
         # Two layers are whole at a time: the one that computes, and the next, which is gathered meanwhile.
         gathered = 2 * layers // max(1, text.num_hidden_layers)
         weights += -(-layers // sizes.processes) + gathered - layers

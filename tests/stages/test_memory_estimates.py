@@ -146,6 +146,16 @@ def test_processes_share_batches_and_where_asked_frozen_weights() -> None:
     assert four["weights"] == pytest.approx(one["weights"] * (1 / 4 + 2 / 6), rel=0.02)
 
 
+@pytest.mark.parametrize("shard", [True, "auto"])
+def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.MonkeyPatch, shard: Any) -> None:
+    monkeypatch.setattr("glta_cli.stages.language_memory.stays_mapped", lambda *_: True)
+    # The embeddings alone are more than a share of this.
+    monkeypatch.setattr("glta_cli.stages.language_memory.machine_memory", lambda: 800 << 20)
+    backbone = {"shard": shard, "options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
+    one, two = (estimate("finetune", processes=count, backbone=backbone).places["host"]["weights"] for count in (1, 2))
+    assert two == pytest.approx(one * (1 / 2 + 2 / 6), rel=0.01)
+
+
 def test_a_catalogue_that_is_dealt_out_is_trained_in_parts() -> None:
     data, head = Made(item_count=20_000), {"head": "linear", "softmax_items": 20_000}
     whole, part = (
