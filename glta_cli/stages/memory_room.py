@@ -62,6 +62,7 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
         _half("align", "description_tokens"),
         LAYERS,
         NARROW,
+        _set("align.training.moments", "bfloat16"),
     ),
     "describe-users": (_half("interests", "batch_size"), _half("interests", "items"), NARROW),
     "finetune": (
@@ -71,6 +72,7 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
         LAYERS,
         NARROW,
         _set("finetune.softmax_items", 10_000),
+        _set("finetune.training.moments", "bfloat16"),
     ),
     "index": (_half("evaluate", "batch_size"), LAYERS, NARROW),
 }

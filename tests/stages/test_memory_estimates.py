@@ -24,8 +24,10 @@ from glta_cli.recipe.files import recipe_from
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.memory_estimates import MOMENTS, MemoryEstimate, MemoryEstimator
+from glta_cli.stages.memory_moments import trained_bytes
 from glta_cli.stages.memory_room import tell_of_room
 from glta_cli.stages.schedule import Schedule
+from glta_cli.training.best import IN_MEMORY
 from glta_cli.workspace.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -154,6 +156,24 @@ def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.Monke
     backbone = {"shard": shard, "options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
     one, two = (estimate("finetune", processes=count, backbone=backbone).places["host"]["weights"] for count in (1, 2))
     assert two == pytest.approx(one * (1 / 2 + 2 / 6), rel=0.01)
+
+
+@pytest.mark.parametrize("stage", ["align", "finetune"])
+def test_what_is_trained_is_counted_by_settings_of_the_stage_itself(stage: str) -> None:
+    other = {"align": "finetune", "finetune": "align"}[stage]
+    narrow = {"training": {"moments": "bfloat16"}}
+    usual, own, others = (
+        estimate(stage, **sections).places["host"]["trained"] for sections in ({}, {stage: narrow}, {other: narrow})
+    )
+    assert own < 0.9 * usual
+    assert others == usual
+
+
+def test_the_best_of_large_parameters_lies_on_the_disk() -> None:
+    training = recipe_of().finetune.training
+    most = IN_MEMORY // 4
+    assert trained_bytes(most, training) == 20 * most
+    assert trained_bytes(most + 1, training) == 16 * (most + 1)
 
 
 def test_a_catalogue_that_is_dealt_out_is_trained_in_parts() -> None:
