@@ -52,6 +52,8 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
     "encode-items": (_half("text", "batch_size"), LAYERS, NARROW, _set("text.backbone", "minilm")),
     "pretrain-graph": (
         _half("graph", "training", "batch_size"),
+        _set("graph.edges", "disk"),
+        _set("graph.training.moments", "bfloat16"),
         _set("graph.softmax_items", 512),
         _set("graph.alignment_holdout", 0.0),
         ("graph.options.dimension", lambda recipe: 32),

@@ -161,7 +161,7 @@ def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("stage", ["align", "finetune"])
 def test_what_is_trained_is_counted_by_settings_of_the_stage_itself(stage: str) -> None:
     other = {"align": "finetune", "finetune": "align"}[stage]
-    narrow = {"training": {"moments": "bfloat16"}}
+    narrow: Any = {"training": {"moments": "bfloat16"}}
     usual, own, others = (
         estimate(stage, **sections).places["host"]["trained"] for sections in ({}, {stage: narrow}, {other: narrow})
     )
@@ -174,6 +174,37 @@ def test_the_best_of_large_parameters_lies_on_the_disk() -> None:
     most = IN_MEMORY // 4
     assert trained_bytes(most, training) == 20 * most
     assert trained_bytes(most + 1, training) == 16 * (most + 1)
+
+
+def test_edges_on_the_disk_take_no_memory() -> None:
+    data, edges = Made(user_count=20_000, item_count=1_000, each=100), 2_000_000
+    memory, disk = (
+        estimate("pretrain-graph", data, graph={"edges": place}).own("host") for place in ("memory", "disk")
+    )
+    assert memory - disk == 16 * edges
+
+
+def test_samples_of_a_graph_take_its_edges_again_and_no_propagation_of_it() -> None:
+    dense, sparse = Made(2_000, 500, each=250), Made(200_000, 50_000, each=2)
+    sampled = {"neighbours": [2, 2], "softmax_items": 16, "training": {"batch_size": 16}}
+    whole = sampled | {"neighbours": None}
+    many = estimate("pretrain-graph", dense, graph=sampled).places["host"]
+    assert many["loader"] >= 32 * 500_000
+    assert "loader" not in estimate("pretrain-graph", dense, graph=whole).places["host"]
+    few = [estimate("pretrain-graph", sparse, graph=settings).own("host") for settings in (sampled, whole)]
+    assert few[0] < few[1]
+
+
+def test_what_lowers_the_graph_s_memory_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("glta_cli.stages.memory_room.MOST_TOLD", 10)
+    in_memory = {"edges": "memory", "loss": "bpr", "training": {"batch_size": 16}}
+    tell_of_room("pretrain-graph", recipe_of(graph=in_memory), Made(20_000, 1_000, each=100), CPU)
+    assert "--set graph.edges=disk takes about" in capsys.readouterr().err
+    tell_of_room("pretrain-graph", recipe_of(), Made(200_000, 50_000, each=2), CPU)
+    assert "--set graph.training.moments=bfloat16 takes about" in capsys.readouterr().err
 
 
 def test_a_catalogue_that_is_dealt_out_is_trained_in_parts() -> None:
@@ -210,7 +241,7 @@ def test_what_no_machine_of_that_size_can_hold_is_refused(monkeypatch: pytest.Mo
 def test_a_stage_that_the_first_process_runs_is_counted_once_and_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    sharded = {"backbone": {"shard": True}}
+    sharded: Any = {"backbone": {"shard": True}}
     monkeypatch.setattr("glta_cli.stages.memory_estimates.resident_memory", lambda: 1)
     monkeypatch.setattr("glta_cli.stages.schedule.launched", lambda: World(size=8, local_size=8))
     schedule = Schedule([], [], Estimator(recipe_of(**sharded), Made(), Workspace(tmp_path), CPU))
