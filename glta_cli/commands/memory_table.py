@@ -21,12 +21,17 @@ GIBIBYTE: Final = 1 << 30
 def memory_estimates(
     stages: Sequence[str], pipeline: Pipeline, prepared: PreparedDataset, processes: int
 ) -> list[MemoryEstimate]:
-    """What each of the stages takes at most in one of so many processes, those that are up to date among them."""
+    """What each of the stages takes at most in one of so many processes, those that are up to date among them.
+
+    A stage that the first process runs alone is divided among none, however many there are.
+    """
     from glta_cli.stages.memory_estimates import MemoryEstimator
+    from glta_cli.stages.order import runs_in_all_processes
     from glta_cli.training.devices import pick_device
 
-    estimator = MemoryEstimator(pipeline.recipe, prepared, pick_device(pipeline.device), processes=processes)
-    found = (estimator.of(stage) for stage in stages)
+    device = pick_device(pipeline.device)
+    together, alone = (MemoryEstimator(pipeline.recipe, prepared, device, processes=count) for count in (processes, 1))
+    found = ((together if runs_in_all_processes(stage) else alone).of(stage) for stage in stages)
     return [each for each in found if each is not None]
 
 

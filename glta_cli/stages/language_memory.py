@@ -29,9 +29,9 @@ from glta_cli.plugin.architecture import choose_dtype, exit_after
 from glta_cli.plugin.registry import installed
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR, terms_of
-from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.schema import Recipe, TrainingSettings
 from glta_cli.recipe.selection import generates, reads_text, text_reader, tokens_take_texts
-from glta_cli.stages.memory_moments import TRAINED, Moment, Parts, Sizes, characters_of, moment
+from glta_cli.stages.memory_moments import Moment, Parts, Sizes, characters_of, moment, trained_bytes
 from glta_cli.stages.workloads import MARKS
 
 DOUBLE = 8
@@ -107,10 +107,13 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
         model = attach_adapters(model, settings.lora)
     kept = activation_bytes(model, settings, dtype)
     adapted = parameter_count(model) - plain
+    embedded = _embedded_bytes(model)
+    layers = weights - embedded
+    # By all of them, mapped or not, as the backbone decides.
+    shared = shares_weights(sizes, recipe, weights)
     if not whole and stays_mapped(sizes, recipe, config, dtype):
-        weights -= _embedded_bytes(model)
-    if shares_weights(sizes, recipe, weights):
-        layers = weights - _embedded_bytes(model)
+        weights -= embedded
+    if shared:
         # Two layers are whole at a time: the one that computes, and the next, which is gathered meanwhile.
         gathered = 2 * layers // max(1, text.num_hidden_layers)
         weights += -(-layers // sizes.processes) + gathered - layers
@@ -192,7 +195,7 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
     yield moment(
         beside,
         **held,
-        trained=_ready(sizes, model, trained),
+        trained=_ready(sizes, model, trained, settings.training),
         activations=batch * described * model.read,
         keys_and_values=batch * (described + start) * model.written,
     )
@@ -207,6 +210,7 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
         keys_and_values=(described + start) * (model.written + model.continued),
         trained=trained,
         logits=logit_bytes(batch * shown, sizes.items),
+        training=settings.training,
     )
 
 
@@ -238,12 +242,13 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
         keys_and_values=start * model.written + (start + tokens) * model.continued,
         trained=trained,
         logits=logit_bytes(batch * rows, model.rows, settings.softmax_items),
+        training=settings.training,
     )
     yield moment(
         {**beside, "ranking": RANKED * FLOAT32 * BLOCK * sizes.items},
         weights=model.weights,
         catalogue=sizes.node_tables,
-        trained=_ready(sizes, model, trained),
+        trained=_ready(sizes, model, trained, settings.training),
     )
 
 
@@ -308,6 +313,7 @@ def _training(
     keys_and_values: float,
     trained: int,
     logits: int,
+    training: TrainingSettings,
 ) -> Moment:
     """A step of so many prompts.
 
@@ -320,7 +326,7 @@ def _training(
     return moment(
         beside,
         weights=model.weights,
-        trained=_ready(sizes, model, trained),
+        trained=_ready(sizes, model, trained, training),
         activations=prompts * (whole if again else tokens) * model.kept,
         keys_and_values=0 if again else prompts * keys_and_values,
         catalogue=sizes.node_tables + logits,
@@ -336,7 +342,7 @@ def _reading(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> M
     return moment(
         beside,
         weights=model.weights,
-        trained=_ready(sizes, model, trained),
+        trained=_ready(sizes, model, trained, recipe.finetune.training),
         activations=prompts * tokens * model.read,
         keys_and_values=prompts * (tokens + start) * model.written,
         catalogue=sizes.node_tables,
@@ -345,21 +351,21 @@ def _reading(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> M
 
 def _regression(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> Moment:
     """States of the users that start the head, and what a ridge regression makes of them in double precision."""
-    users = min(sizes.recipe.finetune.warm_start_users, sizes.users)
+    settings = sizes.recipe.finetune
+    users = min(settings.warm_start_users, sizes.users)
     read = users * (2 * FLOAT32 + 3 * DOUBLE) * model.hidden + users * (FLOAT32 + 3 * DOUBLE) * sizes.columns
     return moment(
         {**beside, "regression": read + 4 * DOUBLE * model.hidden**2},
         weights=model.weights,
-        trained=_ready(sizes, model, trained),
+        trained=_ready(sizes, model, trained, settings.training),
         catalogue=sizes.node_tables,
     )
 
 
-def _ready(sizes: Sizes, model: LoadedModel, trained: int) -> int:
-    """Bytes of what is trained and, of projectors and head, of what is not."""
+def _ready(sizes: Sizes, model: LoadedModel, trained: int, training: TrainingSettings) -> int:
+    """Bytes of what the stage trains, by settings of its own, and of projectors and head that it does not."""
     all_there = _user_projector(sizes, model) + _item_projector(sizes, model) + _head(sizes, model) + model.parameters
-    moments = sizes.recipe.finetune.training.moments
-    return (TRAINED + 2 * (4 if moments == "float32" else 2)) * trained + FLOAT32 * max(0, all_there - trained)
+    return trained_bytes(trained, training) + FLOAT32 * max(0, all_there - trained)
 
 
 def _user_tokens(sizes: Sizes, shown: int, model: LoadedModel) -> float:

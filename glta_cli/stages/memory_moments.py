@@ -15,13 +15,14 @@ from glta_cli.language.model_memory import FLOAT32, INT64
 from glta_cli.language.model_work import CHARACTERS_PER_TOKEN, model_work
 from glta_cli.language.whitening import most_directions
 from glta_cli.plugin.interactions import Interactions
-from glta_cli.recipe.schema import Recipe
+from glta_cli.recipe.schema import Recipe, TrainingSettings
 from glta_cli.recipe.selection import encoder_dimension, head_takes_texts, reads_text, text_reader, tokens_take_texts
 from glta_cli.recipe.target_folds import fold_count
 from glta_cli.stages.workloads import Counted, CountedData
+from glta_cli.training.best import IN_MEMORY
 
-# Of each trained number: itself, its gradient, the best there was; and Adam's two moments.
-TRAINED: Final = 3 * FLOAT32
+# Of each number that is trained: Adam's two moments.
+MOMENTS_A_NUMBER: Final = {"float32": 2 * 4, "bfloat16": 2 * 2}
 # A Python string beside its characters, and an object that says where it lies.
 STRING: Final = 60
 # A vocabulary of no more entries is that of a tokenizer of bytes.
@@ -130,6 +131,15 @@ class Sizes(Counted):
         lengths = np.array([len(text) for text in self.prepared.texts], dtype=float) / characters_of(vocabulary)
         cut = np.minimum(most, 1 + lengths)
         return (float(cut.mean()), math.ceil(cut.max())) if len(cut) else (0.0, 0)
+
+
+def trained_bytes(numbers: int, training: TrainingSettings) -> int:
+    """Bytes of so many numbers that are trained: themselves, gradients, Adam's moments, and the best there were.
+
+    The best of large parameters lie on the disk.
+    """
+    own = FLOAT32 * numbers
+    return 2 * own + MOMENTS_A_NUMBER[training.moments] * numbers + (own if own <= IN_MEMORY else 0)
 
 
 def characters_of(vocabulary: int) -> float:

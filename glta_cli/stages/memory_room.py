@@ -52,6 +52,8 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
     "encode-items": (_half("text", "batch_size"), LAYERS, NARROW, _set("text.backbone", "minilm")),
     "pretrain-graph": (
         _half("graph", "training", "batch_size"),
+        _set("graph.edges", "disk"),
+        _set("graph.training.moments", "bfloat16"),
         _set("graph.softmax_items", 512),
         _set("graph.alignment_holdout", 0.0),
         ("graph.options.dimension", lambda recipe: 32),
@@ -62,6 +64,7 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
         _half("align", "description_tokens"),
         LAYERS,
         NARROW,
+        _set("align.training.moments", "bfloat16"),
     ),
     "describe-users": (_half("interests", "batch_size"), _half("interests", "items"), NARROW),
     "finetune": (
@@ -71,6 +74,7 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
         LAYERS,
         NARROW,
         _set("finetune.softmax_items", 10_000),
+        _set("finetune.training.moments", "bfloat16"),
     ),
     "index": (_half("evaluate", "batch_size"), LAYERS, NARROW),
 }

@@ -28,3 +28,8 @@ STAGES: tuple[Stage, ...] = (
     *(Refit(stage) for stage in SELECTING if stage.name in REFITTED),
     BuildServingIndex(),
 )
+
+
+def runs_in_all_processes(stage: str) -> bool:
+    """Whether all processes of a command run the stage of this name, each with its share; else the first one does."""
+    return any(each.shared for each in STAGES if each.name == stage)

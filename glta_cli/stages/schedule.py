@@ -14,7 +14,7 @@ from glta_cli.core.bars import bars_watched_by
 from glta_cli.core.durations import shown_duration
 from glta_cli.core.terminal import say
 from glta_cli.core.threads import compute_with_free_processors
-from glta_cli.core.world import launched
+from glta_cli.core.world import World, launched
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.estimates import SMALL, Estimate, Estimator
@@ -84,13 +84,13 @@ class Schedule:
         from glta_cli.stages.memory_room import tell_of_room
 
         known = self._estimator
-        tell_of_room(stage, known.recipe, known.prepared, known.device, launched(), known.train)
+        tell_of_room(stage, known.recipe, known.prepared, known.device, _world_of(stage), known.train)
 
     def memory(self, stage: str) -> int:
         """Bytes a stage is estimated to have at most where it computes; 0 where nothing says."""
         from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimator
 
-        known, count = self._estimator, launched().size
+        known, count = self._estimator, _world_of(stage).size
         estimator = MemoryEstimator(known.recipe, known.prepared, known.device, processes=count, train=known.train)
         found = estimator.of(stage)
         return 0 if found is None else found.total(DEVICE if DEVICE in found.places else HOST)
@@ -99,6 +99,13 @@ class Schedule:
         """Has it said while a stage runs where it takes longer than was told, or less."""
         estimate = self.estimates.get(stage)
         return nullcontext() if estimate is None else bars_watched_by(Pace(stage, estimate).look)
+
+
+def _world_of(stage: str) -> World:
+    """The processes that run a stage: those that wait meanwhile take none of its memory, and none of its work."""
+    from glta_cli.stages.order import runs_in_all_processes  # the stages, which announce themselves by this module
+
+    return launched() if runs_in_all_processes(stage) else World()
 
 
 class ScheduledRun(Protocol):

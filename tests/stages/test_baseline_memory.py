@@ -27,6 +27,17 @@ def test_a_row_that_does_not_fit_is_refused_beforehand_and_another_named(
     assert told.value.hint == "elsa in its place takes 0.4 GB"
 
 
+def test_no_row_is_named_that_does_not_fit_either(
+    run_toy: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = run_toy("finetune.enabled=false", stage="pretrain-graph", name="memory")
+    monkeypatch.setattr("glta_cli.data.prepared.PreparedDataset.item_count", 40_000)
+    monkeypatch.setattr("glta_cli.stages.baseline_memory.available_memory", lambda: GIGABYTE // 10)
+    with pytest.raises(GltaError, match=r"ease takes 19\.2 GB") as told:
+        require_rows(compared_rows({"ease": {}}, pipeline.recipe), pipeline, tune=False)
+    assert told.value.hint == "leave it out"
+
+
 def test_one_that_was_fitted_is_found_however_little_is_free(
     run_toy: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -339,6 +339,28 @@ def test_a_named_row_without_enough_memory_is_refused(
     assert fits == []
 
 
+def test_a_named_row_that_says_itself_what_it_takes_is_refused_too(
+    pipeline_of: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_cli.stages.linear_rows.available_memory", lambda: 10_000)
+    with pytest.raises(GltaError, match=r"elsa takes 0.0 GB while it is fitted to 40 items") as told:
+        pipeline_of("fusion.terms=[elsa,encoder]").ensure("fit-linear")
+    assert told.value.location == "fusion.terms"
+    assert "name item-knn in its place" in str(told.value.hint)
+    asked: list[tuple[int, int]] = []
+
+    def said(_: Any, users: int, items: int) -> int:
+        asked.append((users, items))
+        return 1 << 40
+
+    monkeypatch.setattr(ItemKnn, "bytes_to_fit", said, raising=False)
+    pipeline = pipeline_of("fusion.terms=[item-knn,encoder]")
+    with pytest.raises(GltaError, match=r"item-knn takes 1099.5 GB") as told:
+        pipeline.ensure("fit-linear")
+    assert told.value.hint == "leave it to --set fusion.terms=auto"
+    assert set(asked) == {(pipeline.prepared().user_count, pipeline.prepared().item_count)}
+
+
 def test_the_linear_term_of_a_large_catalogue_is_served_as_two_factors(
     pipeline_of: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,24 @@ import pytest
 import torch
 import yaml
 
+from glta_cli.commands.memory_table import memory_estimates
 from glta_cli.core.errors import GltaError
+from glta_cli.core.world import World
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.files import recipe_from
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.memory_estimates import MOMENTS, MemoryEstimate, MemoryEstimator
+from glta_cli.stages.memory_moments import trained_bytes
 from glta_cli.stages.memory_room import tell_of_room
+from glta_cli.stages.schedule import Schedule
+from glta_cli.training.best import IN_MEMORY
+from glta_cli.workspace.workspace import Workspace
 
 CPU = torch.device("cpu")
 # Wider than what is promised, and than what tests/benchmarks/estimates.py shows at larger sizes.
 NEAR = 0.25
+SERVED = ("finetune", "serving-index")
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,65 @@ def test_processes_share_batches_and_where_asked_frozen_weights() -> None:
     assert four["weights"] == pytest.approx(one["weights"] * (1 / 4 + 2 / 6), rel=0.02)
 
 
+@pytest.mark.parametrize("shard", [True, "auto"])
+def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.MonkeyPatch, shard: Any) -> None:
+    monkeypatch.setattr("glta_cli.stages.language_memory.stays_mapped", lambda *_: True)
+    # The embeddings alone are more than a share of this.
+    monkeypatch.setattr("glta_cli.stages.language_memory.machine_memory", lambda: 800 << 20)
+    backbone = {"shard": shard, "options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
+    one, two = (estimate("finetune", processes=count, backbone=backbone).places["host"]["weights"] for count in (1, 2))
+    assert two == pytest.approx(one * (1 / 2 + 2 / 6), rel=0.01)
+
+
+@pytest.mark.parametrize("stage", ["align", "finetune"])
+def test_what_is_trained_is_counted_by_settings_of_the_stage_itself(stage: str) -> None:
+    other = {"align": "finetune", "finetune": "align"}[stage]
+    narrow: Any = {"training": {"moments": "bfloat16"}}
+    usual, own, others = (
+        estimate(stage, **sections).places["host"]["trained"] for sections in ({}, {stage: narrow}, {other: narrow})
+    )
+    assert own < 0.9 * usual
+    assert others == usual
+
+
+def test_the_best_of_large_parameters_lies_on_the_disk() -> None:
+    training = recipe_of().finetune.training
+    most = IN_MEMORY // 4
+    assert trained_bytes(most, training) == 20 * most
+    assert trained_bytes(most + 1, training) == 16 * (most + 1)
+
+
+def test_edges_on_the_disk_take_no_memory() -> None:
+    data, edges = Made(user_count=20_000, item_count=1_000, each=100), 2_000_000
+    memory, disk = (
+        estimate("pretrain-graph", data, graph={"edges": place}).own("host") for place in ("memory", "disk")
+    )
+    assert memory - disk == 16 * edges
+
+
+def test_samples_of_a_graph_take_its_edges_again_and_no_propagation_of_it() -> None:
+    dense, sparse = Made(2_000, 500, each=250), Made(200_000, 50_000, each=2)
+    sampled = {"neighbours": [2, 2], "softmax_items": 16, "training": {"batch_size": 16}}
+    whole = sampled | {"neighbours": None}
+    many = estimate("pretrain-graph", dense, graph=sampled).places["host"]
+    assert many["loader"] >= 32 * 500_000
+    assert "loader" not in estimate("pretrain-graph", dense, graph=whole).places["host"]
+    few = [estimate("pretrain-graph", sparse, graph=settings).own("host") for settings in (sampled, whole)]
+    assert few[0] < few[1]
+
+
+def test_what_lowers_the_graph_s_memory_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("glta_cli.stages.memory_room.MOST_TOLD", 10)
+    in_memory = {"edges": "memory", "loss": "bpr", "training": {"batch_size": 16}}
+    tell_of_room("pretrain-graph", recipe_of(graph=in_memory), Made(20_000, 1_000, each=100), CPU)
+    assert "--set graph.edges=disk takes about" in capsys.readouterr().err
+    tell_of_room("pretrain-graph", recipe_of(), Made(200_000, 50_000, each=2), CPU)
+    assert "--set graph.training.moments=bfloat16 takes about" in capsys.readouterr().err
+
+
 def test_a_catalogue_that_is_dealt_out_is_trained_in_parts() -> None:
     data, head = Made(item_count=20_000), {"head": "linear", "softmax_items": 20_000}
     whole, part = (
@@ -168,6 +236,41 @@ def test_what_no_machine_of_that_size_can_hold_is_refused(monkeypatch: pytest.Mo
     with pytest.raises(GltaError, match="finetune cannot fit") as refused:
         tell_of_room("finetune", recipe_of(), Made(), CPU)
     assert "backbone" in str(refused.value.hint)
+
+
+def test_a_stage_that_the_first_process_runs_is_counted_once_and_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sharded: Any = {"backbone": {"shard": True}}
+    monkeypatch.setattr("glta_cli.stages.memory_estimates.resident_memory", lambda: 1)
+    monkeypatch.setattr("glta_cli.stages.schedule.launched", lambda: World(size=8, local_size=8))
+    schedule = Schedule([], [], Estimator(recipe_of(**sharded), Made(), Workspace(tmp_path), CPU))
+    shared, alone = (estimate("serving-index", processes=count, **sharded) for count in (8, 1))
+    assert schedule.memory("serving-index") == shared.total("host") < alone.total("host")
+    room = 3 * estimate("fit-linear", **sharded).own("host")
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: room)
+    schedule.tell_of_room("fit-linear")
+    schedule.tell_of_room("refit-fit-linear")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("glta_cli.stages.memory_room.available_memory", lambda: alone.own("host"))
+    schedule.tell_of_room("serving-index")
+    assert "serving-index takes about" in capsys.readouterr().err
+    monkeypatch.setattr("glta_cli.stages.serving_index.BuildServingIndex.shared", False)
+    assert schedule.memory("serving-index") == alone.total("host")
+    schedule.tell_of_room("serving-index")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_table_of_memory_counts_each_stage_by_who_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glta_cli.stages.serving_index.BuildServingIndex.shared", False)
+    pipeline: Any = SimpleNamespace(recipe=recipe_of(backbone={"shard": True}), device="cpu")
+    made: Any = Made()
+    one, eight = (
+        {each.stage: each.places["host"]["weights"] for each in memory_estimates(SERVED, pipeline, made, processes)}
+        for processes in (1, 8)
+    )
+    assert eight["serving-index"] == one["serving-index"]
+    assert eight["finetune"] < one["finetune"]
 
 
 def test_an_estimate_never_keeps_a_stage_from_running() -> None:
