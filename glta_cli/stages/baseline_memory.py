@@ -26,18 +26,20 @@ def require_memory(made: MadeBaseline, prepared: PreparedDataset, workspace: Wor
     raise GltaError(
         f"{made.name} takes {gigabytes(needed)} GB while it is fitted to {counted(prepared.item_count, 'item')}, and "
         f"{gigabytes(free)} GB are free",
-        hint=_smaller(made, prepared) or "leave it out",
+        hint=_smaller(made, prepared, free) or "leave it out",
     )
 
 
-def _smaller(made: MadeBaseline, prepared: PreparedDataset) -> str:
-    """The row it names for catalogues it is too large for, and what that takes."""
+def _smaller(made: MadeBaseline, prepared: PreparedDataset, free: int) -> str:
+    """The row it names for catalogues it is too large for, and what that takes; "" where that is not free either."""
     name = getattr(made.baseline, "smaller", None)
     if name is None or all(component.name != name for component in installed().of_kind("baseline")):
         return ""
     try:
         needed = bytes_to_fit(made_baseline(name, {}), prepared.user_count, prepared.item_count)
     except InputError:
+        return ""
+    if needed is not None and needed > free:
         return ""
     return f"{name} in its place" + ("" if needed is None else f" takes {gigabytes(needed)} GB")
 

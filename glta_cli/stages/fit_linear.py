@@ -83,7 +83,8 @@ class FitLinear(Stage):
         if context.selected is not None:
             return _fitted_again(context, context.selected[self.name], state_folder, folder)
         prepared = context.prepared
-        rows = tried_rows(context.recipe, prepared.item_count, has_text=prepared.has_text)
+        users, items = prepared.user_count, prepared.item_count
+        rows = tried_rows(context.recipe, users, items, has_text=prepared.has_text)
         if rows.left_out:
             say(f"  {rows.left_out}")
         tried_made = candidates_of(rows.names, in_time=prepared.split_in_time)

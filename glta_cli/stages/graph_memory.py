@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from glta_cli.graph.edges import BYTES_AN_INTERACTION, folder_of_edges
@@ -11,10 +11,8 @@ from glta_cli.language.model_memory import FLOAT32, INT64, logit_bytes
 from glta_cli.plugin.registry import installed
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.recipe.selection import component_options, encoder_dimension, encoder_needs_text_vectors, targets_share
-from glta_cli.stages.baseline_memory import bytes_to_fit
-from glta_cli.stages.fitted_baselines import made_baseline
 from glta_cli.stages.language_memory import DOUBLE, RANKED
-from glta_cli.stages.linear_rows import BYTES_A_PAIR, SOLVED, tried_rows
+from glta_cli.stages.linear_rows import row_bytes, tried_rows
 from glta_cli.stages.memory_moments import Moment, Parts, Sizes, moment
 from glta_cli.stages.workloads import PROPAGATIONS
 from glta_cli.training.best import IN_MEMORY
@@ -75,19 +73,13 @@ def pretrained_graph(sizes: Sizes) -> Iterator[Moment]:
 
 def fitted_linear(sizes: Sizes) -> Iterator[Moment]:
     """A solution for all pairs of items and the weights made of it; or neighbours, where pairs are too many."""
-    rows = tried_rows(sizes.recipe, sizes.items, has_text=sizes.prepared.has_text).names
+    rows = tried_rows(sizes.recipe, sizes.users, sizes.items, has_text=sizes.prepared.has_text).names
     reading = any(installed().find("baseline", name).needs_text_vectors() for name in rows)
     texts = 3 * DOUBLE * sizes.items * sizes.recipe.text.dimensions if reading else 0
     beside: Parts = {"data": sizes.data + len(sizes.train) * PAIRS}
     ranking = RANKED * FLOAT32 * BLOCK * sizes.items
-    yield moment({**beside, "vectors": texts, "linear": max(_fitted(sizes, rows)), "ranking": ranking})
-
-
-def _fitted(sizes: Sizes, rows: Sequence[str]) -> Iterator[int]:
-    """Bytes of each row's fit, where that is known."""
-    for name in rows:
-        said = bytes_to_fit(made_baseline(name, {}), sizes.users, sizes.items)
-        yield BYTES_A_PAIR * sizes.items**2 if name in SOLVED else said or 0
+    fitted = max(row_bytes(name, sizes.users, sizes.items) or 0 for name in rows)
+    yield moment({**beside, "vectors": texts, "linear": fitted, "ranking": ranking})
 
 
 def _logits(sizes: Sizes, batch: int) -> int:

@@ -71,8 +71,8 @@ def possible_names(recipe: Recipe) -> tuple[str, ...]:
     return (*(name for name in known if _texts_are_read(recipe) or not _asks_for_texts(name)), SPARSE)
 
 
-def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
-    """The rows to try for a catalogue of so many items.
+def tried_rows(recipe: Recipe, user_count: int, item_count: int, *, has_text: bool) -> TriedRows:
+    """The rows to try for so many users and a catalogue of so many items.
 
     What takes the place of others is none of `possible_names`: it is chosen by size alone, and what was published
     before it could be is found again.
@@ -84,14 +84,10 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
     short = free is not None and bytes_needed > free
     names = linear_names(recipe)
     if names is not None:
-        refused = [name for name in names if short and name in SOLVED]
-        if refused:
-            raise GltaError(
-                f"{refused[0]} takes {_gigabytes(bytes_needed)} GB while it is fitted to "
-                f"{counted(item_count, 'item')}, of which {_gigabytes(free)} GB are free",
-                location=TERMS,
-                hint=f"name {_in_their_place(item_count, free)[0]} in its place, or leave it to --set {TERMS}=auto",
-            )
+        for name in names:
+            needed = row_bytes(name, user_count, item_count)
+            if needed is not None and free is not None and needed > free:
+                raise _too_large(name, needed, free, item_count)
         return TriedRows(_those_together_first(names, item_count))
     solved = tuple(
         name for name in possible_names(recipe) if name != SPARSE and (has_text or not _asks_for_texts(name))
@@ -102,6 +98,24 @@ def tried_rows(recipe: Recipe, item_count: int, *, has_text: bool) -> TriedRows:
     why += f"{_gigabytes(free)} GB are free" if short else f"hours beyond {MOST_SOLVED:,}"
     names = _in_their_place(item_count, free)
     return TriedRows(names, f"{' and '.join(solved)} {why}: {' and '.join(names)} in their place")
+
+
+def row_bytes(name: str, user_count: int, item_count: int) -> int | None:
+    """What the fit of a row takes with its default settings; None where it does not say."""
+    if name in SOLVED:
+        return BYTES_A_PAIR * item_count**2
+    return bytes_to_fit(made_baseline(name, {}), user_count, item_count)
+
+
+def _too_large(name: str, needed: int, free: int, item_count: int) -> GltaError:
+    others = [other for other in _in_their_place(item_count, free) if other != name]
+    automatic = f"leave it to --set {TERMS}=auto"
+    return GltaError(
+        f"{name} takes {_gigabytes(needed)} GB while it is fitted to {counted(item_count, 'item')}, of which "
+        f"{_gigabytes(free)} GB are free",
+        location=TERMS,
+        hint=f"name {others[0]} in its place, or {automatic}" if others else automatic,
+    )
 
 
 def _in_their_place(item_count: int, free: int | None) -> tuple[str, ...]:

@@ -159,7 +159,8 @@ def pretrained_graph(counted: Counted) -> list[Part]:
 
 def fitted_linear(counted: Counted) -> list[Part]:
     prepared, in_time = counted.prepared, counted.recipe.dataset.split.in_time
-    items, rows = prepared.item_count, tried_rows(counted.recipe, prepared.item_count, has_text=prepared.has_text)
+    items = prepared.item_count
+    rows = tried_rows(counted.recipe, prepared.user_count, items, has_text=prepared.has_text)
     ranking = candidate_count(rows.names, in_time=in_time) * counted.validated * items * PER_RANKED_ITEM
     solved = times_solved(rows.names, items)
     learnt = LOW_RANK_STEPS * low_rank_step(items) if LOW_RANK in rows.names else 0.0
