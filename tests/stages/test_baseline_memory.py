@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from glta_baselines.item_knn import ItemKnn
 
 from glta_cli.core.errors import GltaError
 from glta_cli.evaluation.listed_rows import compared_rows, require_rows
+from glta_cli.recipe.schema import Recipe
+from glta_cli.stages.linear_rows import tried_rows
 from glta_cli.stages.pipeline import Pipeline
 
 GIGABYTE = 1_000_000_000
@@ -48,3 +51,17 @@ def test_one_that_was_fitted_is_found_however_little_is_free(
         require_rows(rows, pipeline, tune=False)
     rows[0].fitted(pipeline)
     require_rows(rows, pipeline, tune=False)
+
+
+def test_a_named_linear_row_that_says_what_it_takes_is_refused(
+    tiny_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_cli.stages.linear_rows.available_memory", lambda: 10_000)
+    with pytest.raises(GltaError, match=r"elsa takes 0\.0 GB while it is fitted to 40 items") as told:
+        tried_rows(tiny_recipe("fusion.terms=[elsa,encoder]"), 60, 40, has_text=True)
+    assert told.value.location == "fusion.terms"
+    assert "name item-knn in its place" in str(told.value.hint)
+    monkeypatch.setattr(ItemKnn, "bytes_to_fit", lambda _, users, items: users * items * GIGABYTE, raising=False)
+    with pytest.raises(GltaError, match=r"item-knn takes 2400\.0 GB") as told:
+        tried_rows(tiny_recipe("fusion.terms=[item-knn,encoder]"), 60, 40, has_text=True)
+    assert told.value.hint == "leave it to --set fusion.terms=auto"
