@@ -37,7 +37,7 @@ def test_no_row_is_named_that_does_not_fit_either(
     monkeypatch.setattr("glta_cli.data.prepared.PreparedDataset.item_count", 40_000)
     monkeypatch.setattr("glta_cli.stages.baseline_memory.available_memory", lambda: GIGABYTE // 10)
     with pytest.raises(GltaError, match=r"ease takes 19\.2 GB") as told:
-        require_rows(compared_rows({"ease": {}}, pipeline.recipe), pipeline, tune=False)
+        require_rows(compared_rows({"ease": {"regularization": 124.5}}, pipeline.recipe), pipeline, tune=False)
     assert told.value.hint == "leave it out"
 
 
