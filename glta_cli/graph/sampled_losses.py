@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glta_cli.graph.embeddings import scaled_items
 from glta_cli.graph.encoder_task import EncoderTask
 from glta_cli.graph.neighbours import NeighbourSampler
 from glta_cli.training.item_draws import Drawn, draw_items
@@ -55,10 +54,11 @@ class SoftmaxOnSamples(OnSamples):
         catalogue = catalogue.index_copy(0, *_each_once(items, vectors))
         loss = catalogue_softmax_loss(
             F.normalize(users, dim=-1) / self.settings.temperature,
-            scaled_items(catalogue, self.settings),
+            catalogue,
             positives,
             among=self.among,
             drawn=drawn,
+            scaled=self.scaled,
         )
         extra: Tensor = self.module.extra_loss(chosen[positives.rows], positives.items)
         return loss + extra

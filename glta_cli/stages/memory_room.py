@@ -58,7 +58,7 @@ LOWER: Final[Mapping[str, tuple[tuple[str, Change], ...]]] = {
         _set("graph.alignment_holdout", 0.0),
         ("graph.options.dimension", lambda recipe: 32),
     ),
-    "fit-linear": (_set("fusion.terms", ("item-knn", "encoder", "llm")),),
+    "fit-linear": (_set("fusion.terms", ("elsa", "encoder", "llm")),),
     "align": (
         _half("align", "training", "batch_size"),
         _half("align", "description_tokens"),
