@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, Final, TypedDict, Unpack
 
+from glta_cli.answers.history_entries import Entry
 from glta_cli.core.errors import InputError
 from glta_cli.serving.conditions import condition_of
 
@@ -38,7 +39,8 @@ class Question:
 
     Attributes:
         user: the id of somebody in the log; None for somebody who is in no file.
-        history: what such a person has met, ids or titles, oldest first; None for a user of the log.
+        history: what such a person has met, ids or titles, oldest first, each with its event of the log where one is
+            named (`history_entries.Entry`); None for a user of the log.
         k: how many items.
         model: the row to rank by, by its name; None for the one that validation found best.
         include_seen: whether items of the history may be answered.
@@ -54,7 +56,7 @@ class Question:
     """
 
     user: str | None = None
-    history: tuple[str, ...] | None = None
+    history: tuple[Entry, ...] | None = None
     k: int = 10
     model: str | None = None
     include_seen: bool = False

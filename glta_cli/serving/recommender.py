@@ -136,6 +136,7 @@ def answers_of_guests(
     choice: Choice = ALL,
     read: PeopleRead = NOT_READ,
     *,
+    seen: Interactions | None = None,
     because: bool = False,
     reader: ReadPeople | None = None,
 ) -> list[Answer]:
@@ -146,6 +147,7 @@ def answers_of_guests(
 
     Args:
         read: what trained models made of them.
+        seen: what of their histories is kept out of the lists; None for all of it.
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody the language model has not read.
@@ -154,7 +156,7 @@ def answers_of_guests(
     score, told = guest_scorer(index, row, guests, read)
     people = np.arange(guests.user_count)
     never, popularity = index.delisted_for(people, len(people)), in_place_of(index, told)
-    ranked = best_of(score, people, k, choice, guests, *never, popularity=popularity)
+    ranked = best_of(score, people, k, choice, guests if seen is None else seen, *never, popularity=popularity)
     reasons = [
         guest_reasons(
             index,
