@@ -9,11 +9,12 @@ from typing import Any
 
 from glta_cli.answers.history_entries import EVENT_SIGN, Entry, Met, unquoted
 from glta_cli.core.counts import counted, first_of
-from glta_cli.core.errors import InputError, InputErrors
+from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.core.printable import visible
 from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.guest_rows import MetRow
 from glta_cli.serving.index import Index
+from glta_cli.serving.log_events import LogEvent
 
 
 @dataclass(frozen=True)
@@ -87,26 +88,39 @@ class Histories:
             InputError: an item or an event is unknown, or all of it is left out; all that is unknown together.
         """
         named = [self.split(entry) for entry in entries]
-        found = self._catalogue.positions([each.item for each in named], location)
+        found, kinds = self._found(named, location)
         rows, left_out, events = list[MetRow](), Counter[str](), defaultdict[str, list[str]](list)
-        wrong: dict[str, InputError] = {}
         for item, (_, name) in zip(found, named, strict=True):
-            try:
-                event = None if name is None else self._index.events.called(name, location)
-            except InputError as error:
-                wrong[str(name)] = error
-                continue
+            event = None if name is None else kinds[name]
             if event is not None and event.weight is None:
                 left_out[event.name] += 1
                 continue
             rows.append(MetRow(item, event))
             if event is not None and event.name not in events[self._catalogue.ids[item]]:
                 events[self._catalogue.ids[item]].append(event.name)
-        if wrong:
-            raise next(iter(wrong.values())) if len(wrong) == 1 else InputErrors(list(wrong.values()))
         if left_out and not rows:
             raise self._nothing_counts(left_out, location)
         return ReadHistory(rows, left_out, dict(events))
+
+    def _found(self, named: Sequence[Met], location: str) -> tuple[list[int], dict[str, LogEvent]]:
+        """The items by index, and the events by name; raises of all that is not there together."""
+        found, kinds, wrong = list[int](), dict[str, LogEvent](), list[GltaError]()
+        try:
+            found = self._catalogue.positions([each.item for each in named], location)
+        except InputErrors as errors:
+            wrong += errors.errors
+        except InputError as error:
+            wrong.append(error)
+        for name in dict.fromkeys(each.event for each in named if each.event is not None):
+            try:
+                kinds[name] = self._index.events.called(name, location)
+            except InputError as error:
+                wrong.append(error)
+        if len(wrong) > 1:
+            raise InputErrors(wrong)
+        if wrong:
+            raise wrong[0]
+        return found, kinds
 
     def _nothing_counts(self, left_out: Counter[str], location: str) -> InputError:
         problem = f"nothing is left of it: the log's rows of {first_of(list(map(visible, left_out)))} are not kept"
