@@ -117,9 +117,7 @@ def answers_of_users(
     score, popularity = index.scorer(*left_out, row=row), in_place_of(index, row)
     ranked = best_of(score, users, k, choice, *left_out, popularity=popularity)
     reasons = [
-        user_reasons(index, _by(row, found), int(user), found.items, reader, _liking(choice, place, found))
-        if because
-        else None
+        reasons_of_user(index, row, int(user), found, choice.liking_of(place), reader) if because else None
         for place, (user, found) in enumerate(zip(users, ranked, strict=True))
     ]
     return [
@@ -176,6 +174,20 @@ def answers_of_guests(
         {**_answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why), **unheard}
         for person, found, why in zip(people, ranked, reasons, strict=True)
     ]
+
+
+def reasons_of_user(
+    index: Index,
+    row: ServedRow,
+    user: int,
+    found: Ranked,
+    liking: Liking | None = None,
+    reader: ReadPeople | None = None,
+) -> Reasons:
+    """Why a user of the index has the scores of a list, ranked by a row and by what counts beside it."""
+    # Where the row tells no item from another, nothing counts beside popularity either.
+    liking = None if found.by_popularity else liking
+    return user_reasons(index, _by(row, found), user, found.items, reader, liking)
 
 
 def _by(row: ServedRow, found: Ranked) -> ServedRow:
