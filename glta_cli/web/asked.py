@@ -43,7 +43,8 @@ class Choosing(BaseModel):
     where: list[Id] = Field(
         default=[],
         max_length=MOST_CONDITIONS,
-        description="Conditions on columns of the item file, such as `category=shoes` or `price<20`; all have to hold.",
+        description="Conditions on columns of the item file, such as `category=shoes`, `price<20` or "
+        "`brand=Acme or price<20`; all have to hold.",
     )
     only: list[Id] | None = Field(
         default=None, min_length=1, max_length=MOST_CHOSEN, description="Items, by id or title, to choose among."
