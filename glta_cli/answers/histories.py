@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from glta_cli.answers.history_entries import EVENT_SIGN, Entry, Met, unquoted
@@ -12,7 +12,7 @@ from glta_cli.core.counts import counted, first_of
 from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.core.printable import visible
 from glta_cli.serving.catalogue import Catalogue
-from glta_cli.serving.guest_rows import MetRow
+from glta_cli.serving.guest_rows import MetRows
 from glta_cli.serving.index import Index
 from glta_cli.serving.log_events import LogEvent
 
@@ -22,21 +22,21 @@ class ReadHistory:
     """One person's history.
 
     Attributes:
-        rows: what counts of it, oldest first.
+        rows: what counts of it.
         left_out: how many entries do not, by their event, whose rows the log does not keep.
         events: that are named with an item, by its id, each once.
     """
 
-    rows: list[MetRow]
-    left_out: Counter[str]
-    events: dict[str, list[str]]
+    rows: MetRows
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    events: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def remarks(self) -> list[str]:
         """What is to be said of it."""
         if not self.left_out:
             return []
-        events, count = first_of([visible(event) for event in self.left_out]), self.left_out.total()
+        events, count = first_of([visible(event) for event in self.left_out]), sum(self.left_out.values())
         what = counted(count, "item of the history is", "items of the history are")
         return [f"{what} left out: the log's rows of {events} are not kept"]
 
@@ -87,20 +87,23 @@ class Histories:
         Raises:
             InputError: an item or an event is unknown, or all of it is left out; all that is unknown together.
         """
+        plain = [entry for entry in entries if isinstance(entry, str) and EVENT_SIGN not in entry]
+        if len(plain) == len(entries):
+            return ReadHistory(MetRows(self._catalogue.positions(plain, location)))
         named = [self.split(entry) for entry in entries]
         found, kinds = self._found(named, location)
-        rows, left_out, events = list[MetRow](), Counter[str](), defaultdict[str, list[str]](list)
-        for item, (_, name) in zip(found, named, strict=True):
-            event = None if name is None else kinds[name]
-            if event is not None and event.weight is None:
-                left_out[event.name] += 1
-                continue
-            rows.append(MetRow(item, event))
-            if event is not None and event.name not in events[self._catalogue.ids[item]]:
-                events[self._catalogue.ids[item]].append(event.name)
-        if left_out and not rows:
+        rows = [(item, None if name is None else kinds[name]) for item, (_, name) in zip(found, named, strict=True)]
+        kept = [(item, event) for item, event in rows if event is None or event.weight is not None]
+        left_out = Counter(event.name for _, event in rows if event is not None and event.weight is None)
+        if left_out and not kept:
             raise self._nothing_counts(left_out, location)
-        return ReadHistory(rows, left_out, dict(events))
+        events: dict[str, list[str]] = {}
+        for item, event in kept:
+            if event is not None:
+                events.setdefault(self._catalogue.ids[item], []).append(event.name)
+        events = {item: list(dict.fromkeys(names)) for item, names in events.items()}
+        met = MetRows([item for item, _ in kept], [event for _, event in kept] if events else ())
+        return ReadHistory(met, left_out, events)
 
     def _found(self, named: Sequence[Met], location: str) -> tuple[list[int], dict[str, LogEvent]]:
         """The items by index, and the events by name; raises of all that is not there together."""
@@ -122,7 +125,7 @@ class Histories:
             raise wrong[0]
         return found, kinds
 
-    def _nothing_counts(self, left_out: Counter[str], location: str) -> InputError:
+    def _nothing_counts(self, left_out: Mapping[str, int], location: str) -> InputError:
         problem = f"nothing is left of it: the log's rows of {first_of(list(map(visible, left_out)))} are not kept"
         kept = first_of([visible(event.name) for event in self._index.events.counting])
         return InputError(problem, location=location, hint=f"kept are those of {kept}")

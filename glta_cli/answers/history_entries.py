@@ -30,8 +30,9 @@ History = str | int | Iterable[EntryGiven] | Mapping[str, str | None]
 
 _IN_QUOTES = r'"(?:[^"]|"")*"'
 # One entry and what ends it: a name in quotes, with an event or without, or all there is to the next comma.
-_ENTRY = re.compile(
-    rf"\s*(?:(?P<name>{_IN_QUOTES})\s*(?:=\s*(?P<event>{_IN_QUOTES}|[^,\n\"]*))?|(?P<bare>[^\",\n][^,\n]*)?)\s*(?:,|\n|$)"
+_ENTRY = (
+    rf"\s*(?:(?P<name>{_IN_QUOTES})\s*(?:=\s*(?P<event>{_IN_QUOTES}|[^,\n\"]*))?"
+    r"|(?P<bare>[^\",\n][^,\n]*)?)\s*(?:,|\n|$)"
 )
 
 
@@ -41,10 +42,10 @@ def entries_between_commas(text: str, location: str) -> tuple[Entry, ...]:
     Raises:
         InputError: a quote has no end, or something other than an event follows it.
     """
-    lines, place = "\n".join(text.splitlines()), 0
+    entry_in, lines, place = re.compile(_ENTRY), "\n".join(text.splitlines()), 0
     found: list[Entry] = []
     while place < len(lines):
-        entry = _ENTRY.match(lines, place)
+        entry = entry_in.match(lines, place)
         if entry is None:
             hint = 'separate ids or titles by commas; one with a comma stands in quotes: "Heat, 1995",A-12'
             problem = f"cannot be read as a list from '{visible(lines[place:].strip()[:40])}' on"

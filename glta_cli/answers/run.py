@@ -372,7 +372,7 @@ class Run(PublishedRun):
     def _guests(self, histories: Sequence[ReadHistory]) -> Guests:
         known = self.index.history
         rows = [history.rows for history in histories]
-        events = self.index.events if any(row.event for history in rows for row in history) else NO_EVENTS
+        events = self.index.events if any(history.events for history in histories) else NO_EVENTS
         return guests_with_events(rows, known.item_count, events, weighted=known.weights is not None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,16 @@ from glta_cli.serving.log_events import LogEvent, LogEvents
 
 
 @dataclass(frozen=True)
-class MetRow:
-    """One row of a history: an item by its index, and what was done with it; None where nobody says."""
+class MetRows:
+    """What one person has met, row by row, oldest first.
 
-    item: int
-    event: LogEvent | None = None
+    Attributes:
+        items: by index.
+        events: what was done with each, None where nobody says; empty where nobody says it of any.
+    """
+
+    items: list[int]
+    events: Sequence[LogEvent | None] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,34 +39,12 @@ class Guests:
     seen: Interactions
 
 
-@dataclass
-class _Pair:
-    """All rows of one person with one item."""
-
-    place: int  # of the row that stands
-    heaviest: float
-    sum: float = 0.0
-    seen: bool = False
-
-
-@dataclass
-class _Rows:
-    """Pairs of all people, person after person."""
-
-    people: list[int] = field(default_factory=list)
-    items: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    seen: list[bool] = field(default_factory=list)
-
-    def add(self, person: int, item: int, weight: float, *, seen: bool) -> None:
-        self.people.append(person)
-        self.items.append(item)
-        self.weights.append(weight)
-        self.seen.append(seen)
+_Row = tuple[int, int, float, bool]
+"""A person, an item, what it counts for, and whether it is seen."""
 
 
 def guests_with_events(
-    histories: Sequence[Sequence[MetRow]], item_count: int, log: LogEvents, *, weighted: bool = False
+    histories: Sequence[MetRows], item_count: int, log: LogEvents, *, weighted: bool = False
 ) -> Guests:
     """Histories as interactions, each item once.
 
@@ -70,44 +53,55 @@ def guests_with_events(
     event counts 1 and is seen. A history without any event is what `guests_of` makes of it.
 
     Args:
-        histories: oldest first, of events that count for something.
+        histories: of events that count for something.
         log: the events of the log.
         weighted: as `guests_of`.
     """
-    found = _Rows()
-    plain = guests_of([[row.item for row in rows] for rows in histories], item_count, weighted=weighted)
+    plain = guests_of([rows.items for rows in histories], item_count, weighted=weighted)
+    if not any(rows.events for rows in histories):
+        return Guests(plain, plain)
+    found = list[_Row]()
     for person, rows in enumerate(histories):
-        if any(row.event for row in rows):
-            _add_as_in_log(found, person, rows, log)
-        else:
-            own = slice(plain.indptr[person], plain.indptr[person + 1])
-            for place, item in enumerate(plain.of(person).tolist(), start=own.start):
-                found.add(person, item, 1.0 if plain.weights is None else float(plain.weights[place]), seen=True)
-    weigh = weighted or any(weight != 1 for weight in found.weights)
+        found += _as_in_log(person, rows, log) if rows.events else _as_it_is(person, plain)
+    weigh = weighted or any(weight != 1 for _, _, weight, _ in found)
     history = Interactions.from_pairs(
-        found.people,
-        found.items,
+        [person for person, *_ in found],
+        [item for _, item, *_ in found],
         user_count=len(histories),
         item_count=item_count,
-        weights=_as_stored(found.weights) if weigh else None,
+        weights=_as_stored([weight for _, _, weight, _ in found]) if weigh else None,
     )
-    seen = np.array(found.seen, dtype=bool)
+    seen = np.array([each for *_, each in found], dtype=bool)
     return Guests(history, history if seen.all() else history.where(seen))
 
 
-def _add_as_in_log(found: _Rows, person: int, rows: Sequence[MetRow], log: LogEvents) -> None:
-    pairs: dict[int, _Pair] = {}
-    for place, row in enumerate(rows):
-        weight = 1.0 if row.event is None or row.event.weight is None else row.event.weight
-        pair = pairs.setdefault(row.item, _Pair(place, weight))
-        if log.add_up and weight > pair.heaviest:
-            pair.place, pair.heaviest = place, weight
-        pair.sum += weight
-        pair.seen |= row.event is None or row.event.seen
+def _as_it_is(person: int, plain: Interactions) -> list[_Row]:
+    """A history without events: all of it is seen."""
+    own = slice(plain.indptr[person], plain.indptr[person + 1])
+    items = plain.items[own].tolist()
+    weights = [1.0] * len(items) if plain.weights is None else plain.weights[own].tolist()
+    return [(person, item, weight, True) for item, weight in zip(items, weights, strict=True)]
+
+
+def _as_in_log(person: int, rows: MetRows, log: LogEvents) -> list[_Row]:
+    """What `prepare` makes of such rows."""
+    of_item: dict[int, list[tuple[int, float]]] = {}  # the places of its rows, and what each counts for
+    seen = set[int]()
+    for place, (item, event) in enumerate(zip(rows.items, rows.events, strict=True)):
+        weight = 1.0 if event is None or event.weight is None else event.weight
+        of_item.setdefault(item, []).append((place, weight))
+        if event is None or event.seen:
+            seen.add(item)
+    sums = {item: sum(weight for _, weight in own) for item, own in of_item.items()}
     # What weighs the same everywhere is counted as 1 in a log, too.
-    same = all(pair.sum == log.weight_of_all for pair in pairs.values())
-    for item, pair in sorted(pairs.items(), key=lambda each: each[1].place):
-        found.add(person, item, pair.sum if log.add_up and not same else 1.0, seen=pair.seen)
+    if not log.add_up or all(each == log.weight_of_all for each in sums.values()):
+        sums = dict.fromkeys(sums, 1.0)
+
+    def stands(item: int) -> int:
+        """The place of the first of its heaviest rows, or of its rows where none is heavier."""
+        return min(of_item[item], key=lambda row: (-row[1] if log.add_up else 0, row[0]))[0]
+
+    return [(person, item, sums[item], item in seen) for item in sorted(of_item, key=stands)]
 
 
 def _as_stored(weights: Sequence[float]) -> NDArray[np.float32]:
