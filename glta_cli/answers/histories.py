@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from glta_cli.answers.history_entries import EVENT_SIGN, Entry, Met, unquoted
 from glta_cli.core.counts import counted, first_of
@@ -15,6 +15,9 @@ from glta_cli.serving.catalogue import Catalogue
 from glta_cli.serving.guest_rows import MetRows
 from glta_cli.serving.index import Index
 from glta_cli.serving.log_events import LogEvent
+
+MOST_SIGNS: Final = 8
+"""Signs of an entry at which an event may begin, the last ones: names of events hold few, if any."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,13 @@ class Histories:
         with an item before it and an event of the log behind it; where there is no such sign, at one that has either,
         so that the other is what is told to be unknown.
         """
-        if isinstance(entry, Met) or EVENT_SIGN not in entry or self._catalogue.found(entry):
-            return Met(*entry) if isinstance(entry, Met) else Met(entry)
+        if not isinstance(entry, str):
+            return Met(*entry)
+        if EVENT_SIGN not in entry or self._catalogue.found(entry):
+            return Met(entry)
         places = [place for place, sign in enumerate(entry) if sign == EVENT_SIGN]
-        divided = [Met(unquoted(entry[:place]), unquoted(entry[place + 1 :])) for place in reversed(places)]
+        last = reversed(places[-MOST_SIGNS:])
+        divided = [Met(unquoted(entry[:place]), unquoted(entry[place + 1 :])) for place in last]
         of_items = [each for each in divided if each.item and self._catalogue.found(each.item)]
         of_events = [each for each in divided if each.event in self._index.events.kinds]
         both = [each for each in of_items if each in of_events]

@@ -141,6 +141,8 @@ def test_events_are_named_alike_in_every_way_in(run: Run) -> None:
     assert lists(run, written) == expected
     assert json.loads(shell(run, "--history", written, *EASE, "--json").stdout)["recommendations"] == expected
     assert lists(run, ["0001", "0002", "0003"]) != expected
+    pairs: Any = (("0001", "purchase"), ("0002", "view"), "0003")
+    assert run.answer(Question(history=pairs, k=24, model="ease"))["recommendations"] == expected
     # Only what is bought is kept out of the answers; what is met without an event is, too.
     assert {"0001", "0003"} & {each["item"] for each in expected} == set()
     assert "0002" in {each["item"] for each in expected}
