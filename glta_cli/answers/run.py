@@ -92,7 +92,8 @@ class Run(PublishedRun):
             recommendation has its reasons, as `glta_cli.serving.reasons.Reasons.of` describes them. Where items are
             chosen also `among`, how many there are to answer with, `among_seen`, how many of them are left out as seen,
             and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`. `remarks` also says
-            where the row tells nothing of the person, and popularity ranks in its place.
+            where the row tells nothing of the person, and popularity ranks in its place, and what of a history is left
+            out for its event. An item of a history that names events has them, `events`.
 
         Raises:
             InputError: the user, an item or the row is unknown, k is less than 1, no item is left to answer, or the

@@ -180,7 +180,9 @@ class Recommendations(BaseModel):
     recommendations: list[RankedItem]
     among: int | None = Field(default=None, description="How many items there were to choose among, where it was less.")
     remarks: list[str] = Field(
-        default=[], description="Sentences: which names no item has, and that a row tells nothing of the person."
+        default=[],
+        description="Sentences: which names no item has, what of a history does not count, and that a row tells "
+        "nothing of the person.",
     )
     wish: str | None = Field(default=None, description="What was wished for.")
     wish_weight: float | None = Field(default=None, description="How much that weighed beside the person.")
