@@ -75,7 +75,7 @@ def answer_into_file(question: BatchQuestion, asked: AskedUsers, output: Path, p
         if before:
             say(f"{before:,} of {counted(len(asked), 'user is', 'users are')} answered already, in {kept.folder.name}")
         _answer_rest(question, asked, kept, processes, before)
-        kept.publish(partial(write_joined, kept.paths(), question.form))
+        kept.publish(partial(write_joined, kept.paths(), question.form, because=question.question.because))
         rows = sum(part.rows for part in kept.finished.values())
         without = sum(part.without for part in kept.finished.values())
         unknown = sum(part.unknown for part in kept.finished.values())
@@ -122,8 +122,9 @@ def answer_into_stdout(question: BatchQuestion, asked: AskedUsers, processes: in
         # Data for another program, whatever a terminal here would show.
         sys.stdout.reconfigure(encoding="utf-8")
     parts = list(_parts(asked.positions))
-    if head(question.form):
-        _print(head(question.form))
+    names = head(question.form, because=question.question.because)
+    if names:
+        _print(names)
     rows = without = unknown = 0
     with (
         # In one terminal a bar would stand between the lines.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ PARQUET, CSV, JSONL = "parquet", "csv", "jsonl"
 FORMATS: Final = (PARQUET, CSV, JSONL)
 ENDINGS: Final = {".parquet": PARQUET, ".csv": CSV, ".jsonl": JSONL, ".ndjson": JSONL}
 COLUMNS: Final = ("user", "rank", "item", "title", "score")
+BECAUSE: Final = "because"
+"""Behind them, where reasons are asked for: of each item of the history that does most `item`, `title` and `share`."""
 STANDARD_OUTPUT: Final = "-"
 
 
@@ -51,17 +54,31 @@ def encoded(table: pl.DataFrame, form: str) -> bytes:
         buffer = BytesIO()
         table.write_parquet(buffer)
         return buffer.getvalue()
-    text = table.write_csv(include_header=False) if form == CSV else table.write_ndjson()
+    text = _flat(table).write_csv(include_header=False) if form == CSV else table.write_ndjson()
     return text.encode()
 
 
-def head(form: str) -> bytes:
-    """What stands before the first part of lines."""
-    return (",".join(COLUMNS) + "\n").encode() if form == CSV else b""
+def _flat(table: pl.DataFrame) -> pl.DataFrame:
+    """A table whose reasons are JSON: a cell of CSV holds no list."""
+    import polars as pl
+
+    if BECAUSE not in table.columns:
+        return table
+    texts = [json.dumps(each, ensure_ascii=False) for each in table[BECAUSE].to_list()]
+    return table.with_columns(pl.Series(BECAUSE, texts, dtype=pl.String))
 
 
-def write_joined(parts: Sequence[Path], form: str, path: Path) -> None:
+def head(form: str, *, because: bool = False) -> bytes:
+    """What stands before the first part of lines, with reasons or without."""
+    columns = (*COLUMNS, BECAUSE) if because else COLUMNS
+    return (",".join(columns) + "\n").encode() if form == CSV else b""
+
+
+def write_joined(parts: Sequence[Path], form: str, path: Path, *, because: bool = False) -> None:
     """Write parts, one after the other, as one file; at no time more than a little of them is in memory.
+
+    Args:
+        because: whether they hold reasons.
 
     Raises:
         OSError: it cannot be written; with the file's name.
@@ -75,7 +92,7 @@ def write_joined(parts: Sequence[Path], form: str, path: Path) -> None:
             raise as_os_error(error, path) or error from error
         return
     with path.open("xb") as file:
-        file.write(head(form))
+        file.write(head(form, because=because))
         for part in parts:
             with part.open("rb") as content:
                 shutil.copyfileobj(content, file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,10 +15,12 @@ from glta_cli.answers.batch_formats import encoded
 from glta_cli.answers.question import Question
 from glta_cli.answers.run import Run
 from glta_cli.ranking.top_k import BLOCK
-from glta_cli.serving.choice import Ranked, best_of
+from glta_cli.serving.choice import Choice, Ranked, best_of
 from glta_cli.serving.index import Index
-from glta_cli.serving.recommender import AskedRun, reading
+from glta_cli.serving.reasons import Reasons
+from glta_cli.serving.recommender import AskedRun, reading, reasons_of_user
 from glta_cli.serving.rows import in_place_of, row_called
+from glta_cli.serving.served_row import ServedRow
 from glta_cli.serving.string_column import StringColumn
 from glta_cli.workspace.artefact import Artefact
 
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 
 MOST_PART, PARTS = 8 * BLOCK, 64
 """Users a part at most, a second's work or less; and how many parts fewer users make, for processes to share."""
+
+REASON: Final = ("item", "title", "share")
+MOST_REASONS: Final = 10
+"""Items of a history that are named as reasons of one recommendation: those that do most."""
 
 MOST_SCORES: Final = 1 << 24
 """Scores of a block, 64 MiB: of a catalogue of more than 131,072 items fewer users are scored at once."""
@@ -96,7 +103,8 @@ def answering(asked: BatchQuestion) -> Callable[[NDArray[np.int64]], Part]:
                 for start in range(0, len(users), block)
                 for best in best_of(score, users[start : start + block], k, choice, *left_out, popularity=popularity)
             ]
-            table = rows_of(index, users, ranked)
+            why = _reasons(index, row, users, ranked, choice) if asked.question.because else None
+            table = rows_of(index, users, ranked, why)
         without = sum(not len(best.items) for best in ranked)
         unknown = sum(best.by_popularity or best.by_liking for best in ranked)
         return Part(encoded(table, asked.form), table.height, without, unknown)
@@ -104,8 +112,24 @@ def answering(asked: BatchQuestion) -> Callable[[NDArray[np.int64]], Part]:
     return part
 
 
-def rows_of(index: Index, users: NDArray[np.int64], ranked: Sequence[Ranked]) -> pl.DataFrame:
-    """Columns user, rank, item, title and score, with original ids; users [n] one after the other."""
+def _reasons(
+    index: Index, row: ServedRow, users: NDArray[np.int64], ranked: Sequence[Ranked], choice: Choice
+) -> list[Reasons]:
+    # One wish is everybody's.
+    return [
+        reasons_of_user(index, row, int(user), found, choice.liking_of(0))
+        for user, found in zip(users, ranked, strict=True)
+    ]
+
+
+def rows_of(
+    index: Index, users: NDArray[np.int64], ranked: Sequence[Ranked], why: Sequence[Reasons] | None = None
+) -> pl.DataFrame:
+    """Columns user, rank, item, title and score, with original ids; users [n] one after the other.
+
+    With reasons also `because`: of the items of the history that do most to a score, at most `MOST_REASONS`, each its
+    id, its title and its share of all that the history does.
+    """
     import polars as pl
 
     counts = np.array([len(best.items) for best in ranked])
@@ -116,7 +140,7 @@ def rows_of(index: Index, users: NDArray[np.int64], ranked: Sequence[Ranked]) ->
     def repeated(texts: StringColumn, positions: NDArray[np.int64], places: NDArray[np.int64]) -> pl.Series:
         return pl.Series([texts[position] for position in positions], dtype=pl.String).gather(places)
 
-    return pl.DataFrame(
+    table = pl.DataFrame(
         {
             "user": repeated(index.user_ids, users, np.repeat(np.arange(len(users)), counts)),
             "rank": pl.Series(ranks, dtype=pl.Int32),
@@ -126,3 +150,19 @@ def rows_of(index: Index, users: NDArray[np.int64], ranked: Sequence[Ranked]) ->
             "score": pl.Series(np.round(scores.astype(np.float64), 4)),
         }
     )
+    return table if why is None else table.with_columns(because=_because(index, ranked, why))
+
+
+def _because(index: Index, ranked: Sequence[Ranked], why: Sequence[Reasons]) -> pl.Series:
+    import polars as pl
+
+    @cache
+    def shown(item: int) -> dict[str, str]:
+        return {"item": index.item_ids[item], "title": index.titles[item]}
+
+    said = [
+        [{name: each[name] for name in REASON} for each in reasons.of(place, shown)["history"][:MOST_REASONS]]
+        for best, reasons in zip(ranked, why, strict=True)
+        for place in range(len(best.items))
+    ]
+    return pl.Series(said, dtype=pl.List(pl.Struct(dict(zip(REASON, (pl.String, pl.String, pl.Float64), strict=True)))))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, Final, TypedDict, Unpack
 
+from glta_cli.answers.history_entries import Entry
 from glta_cli.core.errors import InputError
-from glta_cli.serving.conditions import condition_of
+from glta_cli.serving.conditions import conditions_of
 
 Names = str | int | Iterable[str | int]
 """One name or several."""
@@ -38,13 +39,14 @@ class Question:
 
     Attributes:
         user: the id of somebody in the log; None for somebody who is in no file.
-        history: what such a person has met, ids or titles, oldest first; None for a user of the log.
+        history: what such a person has met, ids or titles, oldest first, each with its event of the log where one is
+            named (`history_entries.Entry`); None for a user of the log.
         k: how many items.
         model: the row to rank by, by its name; None for the one that validation found best.
         include_seen: whether items of the history may be answered.
         only: ids or titles of the only items that may be answered; None for all.
         without: ids or titles of items that are not answered.
-        where: conditions on columns of the items, such as `category=shoes`, all of which hold.
+        where: conditions on columns of the items, such as `category=shoes` or `brand=Acme or price<20`; all hold.
         diversity: λ of maximal marginal relevance, 0..1: how much an item that is like those above it loses.
         because: whether each recommendation is to have its reasons.
         deep: whether histories are read by the models that were trained, as those of users of the log were, instead of
@@ -54,7 +56,7 @@ class Question:
     """
 
     user: str | None = None
-    history: tuple[str, ...] | None = None
+    history: tuple[Entry, ...] | None = None
     k: int = 10
     model: str | None = None
     include_seen: bool = False
@@ -89,7 +91,7 @@ class Question:
         if self.wish is not None and not self.wish.strip():
             raise InputError("says nothing", location="wish", hint="say in words what is wanted")
         for text in self.where:
-            condition_of(text)
+            conditions_of(text)
 
     def require_somebody(self) -> None:
         """Raise `InputError` unless one person is asked for, by an id or by a history of something, or a wish alone."""

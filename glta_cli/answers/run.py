@@ -6,12 +6,15 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glta_cli.answers.frames import frame_of, rows_of
+from glta_cli.answers.histories import Histories, ReadHistory
+from glta_cli.answers.history_entries import Entry, History, entries_given
 from glta_cli.answers.item_lists import names_given
 from glta_cli.answers.published_run import PublishedRun
 from glta_cli.answers.question import Names, Options, Question, names_in, question_with
@@ -24,7 +27,9 @@ from glta_cli.recipe.fused_terms import LINEAR
 from glta_cli.serving.choice import Choice
 from glta_cli.serving.chosen_items import ChosenItems, chosen_items
 from glta_cli.serving.diversity import Diversity
-from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guests_of
+from glta_cli.serving.guest_rows import Guests, guests_with_events
+from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople
+from glta_cli.serving.log_events import NO_EVENTS
 from glta_cli.serving.recommender import (
     Answer,
     AskedRun,
@@ -87,7 +92,8 @@ class Run(PublishedRun):
             recommendation has its reasons, as `glta_cli.serving.reasons.Reasons.of` describes them. Where items are
             chosen also `among`, how many there are to answer with, `among_seen`, how many of them are left out as seen,
             and `remarks`, sentences on names that no item has; of a wish `wish` and `wish_weight`. `remarks` also says
-            where the row tells nothing of the person, and popularity ranks in its place.
+            where the row tells nothing of the person, and popularity ranks in its place, and what of a history is left
+            out for its event. An item of a history that names events has them, `events`.
 
         Raises:
             InputError: the user, an item or the row is unknown, k is less than 1, no item is left to answer, or the
@@ -151,19 +157,18 @@ class Run(PublishedRun):
         self._warn_of(question, answers)
         return frame_of(rows, "user", because=question.because)
 
-    def recommend_for(self, history: Names, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
+    def recommend_for(self, history: History, k: int = 10, **options: Unpack[Options]) -> pl.DataFrame:
         """The k best items of somebody who is in no file: a frame of `rank`, `item`, `title` and `score`.
 
         Args:
-            history: ids or titles, oldest first: a list, or one text with commas between them.
+            history: ids or titles, oldest first: a list, or one text with commas between them. Where the log has
+                events an entry may name one: `("A-653", "purchase")`, or `"A-653=purchase"`.
             options: as `recommend`, such as `deep=True`.
 
         Raises:
             InputError: as `answer`.
         """
-        question = replace(
-            question_with(k, self.names_listed, **options), history=self.names_listed(history, "history")
-        )
+        question = replace(question_with(k, self.names_listed, **options), history=self.history_listed(history))
         answer = self.answer(question)
         self._warn_of(question, [answer])
         return frame_of(rows_of(answer), because=question.because)
@@ -266,13 +271,22 @@ class Run(PublishedRun):
         """As `names_given` reads them among its items."""
         return names_given(names, self.catalogue, location)
 
+    def history_listed(self, history: History) -> tuple[Entry, ...]:
+        """The entries of a history as `entries_given` reads them among its items."""
+        return entries_given(history, self._histories.is_one, "history")
+
+    @cached_property
+    def _histories(self) -> Histories:
+        return Histories(self.catalogue, self.index)
+
     def _warn_of(self, question: Question, answers: Sequence[Answer]) -> None:
         """A frame has no place for what is said beside it."""
         chosen = self.chosen(question)
         of_all = () if chosen is None else chosen.remarks
         unknown = [each for answer in answers for each in answer.get("remarks", ()) if each not in of_all]
-        others = f"; so for {counted(len(unknown) - 1, 'other user')}" if len(unknown) > 1 else ""
-        for remark in (*of_all, *(f"{each}{others}" for each in unknown[:1])):
+        if len(answers) > 1 and len(unknown) > 1:
+            unknown = [f"{unknown[0]}; so for {counted(len(unknown) - 1, 'other user')}"]
+        for remark in (*of_all, *unknown):
             warnings.warn(remark, stacklevel=3)
 
     def choice_of(self, question: Question, liking: NDArray[np.float32] | None = None) -> Choice:
@@ -304,26 +318,32 @@ class Run(PublishedRun):
         # Whoever cannot be answered is told before a model is loaded.
         with reading(self.artefact):
             row, chosen = row_called(self.index, first.model), self.chosen(first)
-            guests = self._guests(alike) if first.user is None else None
+            met = [self._read_history(each) for each in alike] if first.user is None else []
+            guests = self._guests(met) if met else None
             users = positions_called(self.index, [each.user for each in alike if each.user is not None], self._asked)
         choice = self.choice_of(first, self._likings(alike))
         reader = self._reader_for(row) if first.deep else None
-        read = NOT_READ if reader is None or guests is None else reader(guests)
+        read = NOT_READ if reader is None or guests is None else reader(guests.history)
         with reading(self.artefact):
             if guests is None:
                 found = answers_of_users(self.index, users, first.k, row, choice, because=first.because, reader=reader)
             else:
                 found = answers_of_guests(
-                    self.index, guests, first.k, row, choice, read, because=first.because, reader=reader
+                    *(self.index, guests.history, first.k, row, choice, read),
+                    seen=guests.seen,
+                    because=first.because,
+                    reader=reader,
                 )
         if chosen is None or first.include_seen:
-            met: list[dict[str, Any]] = [{}] * len(alike)
+            of_seen: list[dict[str, Any]] = [{}] * len(alike)
         else:
-            seen, people = (self.index.seen, users) if guests is None else (guests, np.arange(len(alike)))
-            met = [{"among_seen": chosen.answerable_of(seen.of(int(each)), self.index.delisted)} for each in people]
+            seen, people = (self.index.seen, users) if guests is None else (guests.seen, np.arange(len(alike)))
+            of_seen = [{"among_seen": chosen.answerable_of(seen.of(int(each)), self.index.delisted)} for each in people]
+        if met:
+            found = [history.told_in(answer) for history, answer in zip(met, found, strict=True)]
         return [
             {**answer, **_among(chosen, answer), **seen_of, **_wished(question)}
-            for question, answer, seen_of in zip(alike, found, met, strict=True)
+            for question, answer, seen_of in zip(alike, found, of_seen, strict=True)
         ]
 
     def _likings(self, alike: Sequence[Question]) -> NDArray[np.float32] | None:
@@ -338,7 +358,7 @@ class Run(PublishedRun):
         """Raise `InputError` where the person of a question is not known, or an item of the history."""
         if question.user is not None:
             positions_called(self.index, [question.user], self._asked)
-        self.catalogue.positions(question.history or (), "history")
+        self._read_history(question)
 
     def _reader_for(self, row: ServedRow) -> ReadPeople:
         def read(guests: Interactions) -> PeopleRead:
@@ -346,11 +366,15 @@ class Run(PublishedRun):
 
         return read
 
-    def _guests(self, asked: Sequence[Question]) -> Interactions:
-        """The histories of people who are in no file; of who only wishes for something, none."""
-        histories = [self.catalogue.positions(question.history or (), "history") for question in asked]
-        met = self.index.history
-        return guests_of(histories, met.item_count, weighted=met.weights is not None)
+    def _read_history(self, question: Question) -> ReadHistory:
+        """That of somebody who is in no file; of who only wishes for something, nothing."""
+        return self._histories.read(question.history or (), "history")
+
+    def _guests(self, histories: Sequence[ReadHistory]) -> Guests:
+        known = self.index.history
+        rows = [history.rows for history in histories]
+        events = self.index.events if any(history.events for history in histories) else NO_EVENTS
+        return guests_with_events(rows, known.item_count, events, weighted=known.weights is not None)
 
 
 def _among(chosen: ChosenItems | None, answer: Answer) -> dict[str, Any]:

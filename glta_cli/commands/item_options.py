@@ -23,7 +23,8 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="Answer with items of which it holds, such as category=shoes or price<20; of several, all do.",
+        help="Answer with items of which it holds, such as category=shoes, price<20 or 'brand=Acme or price<20'; of "
+        "several, all do.",
     ),
 ]
 

@@ -33,6 +33,7 @@ from glta_cli.core.terminal import (
 from glta_cli.stages.lineage import SERVING
 
 if TYPE_CHECKING:
+    from glta_cli.answers.history_entries import Entry
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.serving.recommender import AskedRun
     from glta_cli.stages.pipeline import Pipeline
@@ -79,9 +80,9 @@ def recommend(
         str | None,
         typer.Option(
             "--history",
-            metavar="ITEM,...",
-            help="Of somebody who is in no file: ids or titles, oldest first, with commas between them; one named "
-            "again weighs more where the log's repeated rows do.",
+            metavar="ITEM[=EVENT],...",
+            help="Of somebody who is in no file: ids or titles, oldest first, with commas between them, each with an "
+            "event of the log where it has such; one named again weighs more where the log's repeated rows do.",
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many items.")] = 10,
@@ -136,6 +137,7 @@ def recommend(
 
     Example: glta recommend --user 42 -k 5
     Example: glta recommend --history "Heat (1995),Alien"
+    Example: glta recommend --history "A-653=purchase, A-12=view"
     Example: glta recommend --user 42 --where "genres=Comedy" --where "year>=1990" --because
     Example: glta recommend --user 42 --wish "something funny for a long flight"
     Example: glta recommend --users all -o lists.parquet
@@ -176,8 +178,8 @@ def recommend(
             found = made_index(pipeline, user or ())
         # The index is named by its content, so two runs may share one: only the command knows the run.
         asked = Run(*found, device)
-        if history is not None and "," in history and asked.catalogue.found(history.strip()):
-            question = replace(question, history=(history.strip(),))  # one title, commas and all
+        if history is not None and "," in history:
+            question = replace(question, history=asked.history_listed(history.strip()))  # or one title, commas and all
         if many is not None:
             many.answer(asked)
             return
@@ -192,15 +194,15 @@ def recommend(
         show_answer(answer)
 
 
-def history_named(history: str | None) -> tuple[str, ...] | None:
-    """The items of `--history`, separated by commas; one that holds a comma stands in quotes.
+def history_named(history: str | None) -> tuple[Entry, ...] | None:
+    """The entries of `--history`, separated by commas; a name that holds a comma stands in quotes.
 
     Raises:
         InputError: a quote has no end.
     """
-    from glta_cli.answers.item_lists import names_between_commas
+    from glta_cli.answers.history_entries import entries_between_commas
 
-    return None if history is None else names_between_commas(history, "--history")
+    return None if history is None else entries_between_commas(history, "--history")
 
 
 @contextmanager

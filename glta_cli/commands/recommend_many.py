@@ -62,6 +62,8 @@ class Many:
         named, liking = AskedRun(run.name, run.dataset), run.liking_of(self.question)
         question = BatchQuestion(named, run.artefact.path, self.question, self.form, liking)
         say(_escaped(f"run {run.name} (dataset {run.dataset}), by {row.sentence()}"))
+        if self.question.because:
+            say("reasons are found user by user, which takes many times as long as the lists")
         if self.output == STANDARD_OUTPUT:
             self._say(run, asked, answer_into_stdout(question, asked, processes))
         else:
@@ -134,12 +136,9 @@ def many_asked(
         return None
     if question.history is not None:
         raise InputError("a history is of one person", location="--history", hint="--json > FILE keeps that list")
-    for asked, name, hint in (
-        (question.because, "--because", "reasons are shown beside a list: ask for it by --user"),
-        (question.deep, "--deep", "the users of the log were read when the index was made"),
-    ):
-        if asked:
-            raise InputError("it is not for the lists of many users", location=name, hint=hint)
+    if question.deep:
+        hint = "the users of the log were read when the index was made"
+        raise InputError("it is not for the lists of many users", location="--deep", hint=hint)
     if users is not None and ids:
         raise InputError("users are named twice", location="--user", hint="name them one by one, or by --users")
     if users is None and not ids:

@@ -21,7 +21,7 @@ def show_answer(answer: Mapping[str, Any]) -> None:
     lines = []
     if answer["history"]:
         lines.append(styled(f"{somebody}, most recent first", DIM))
-        lines += [shortened(f"  {printable(entry['title'])}", width) for entry in answer["history"][:HISTORY_SHOWN]]
+        lines += [shortened(f"  {met(entry)}", width) for entry in answer["history"][:HISTORY_SHOWN]]
         lines.append("")
     lines.append(styled(f"recommended to {somebody} by run {run} (dataset {dataset})", BOLD))
     if "answered_by" in answer:
@@ -37,8 +37,10 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         lines.append(styled(f"from {counted(answer['interactions'], 'interaction')}{until}{trained_on(answer)}", DIM))
     if "among" in answer:
         lines.append(styled(f"among the {counted(answer['among'], 'item')} that are chosen", DIM))
-        if met := answer.get("among_seen"):
-            lines.append(styled(f"{met:,} of them {agreeing(met, 'was', 'were')} met: --include-seen shows them", DIM))
+        if seen := answer.get("among_seen"):
+            lines.append(
+                styled(f"{seen:,} of them {agreeing(seen, 'was', 'were')} met: --include-seen shows them", DIM)
+            )
     tell(answer.get("remarks", ()))
     entries = answer["recommendations"]
     ranking = ranking_lines(entries, width) if entries else ["nothing is left to recommend"]
@@ -47,6 +49,12 @@ def show_answer(answer: Mapping[str, Any]) -> None:
 
         ranking = with_reasons(ranking, entries, width)
     print("\n".join([*lines, "", *ranking]))
+
+
+def met(entry: Mapping[str, Any]) -> str:
+    """An item of a history by its title, with the events by which it was asked."""
+    events = f" ({', '.join(entry['events'])})" if "events" in entry else ""
+    return printable(f"{entry['title']}{events}")
 
 
 def trained_on(answer: Mapping[str, Any]) -> str:

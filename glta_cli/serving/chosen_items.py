@@ -47,7 +47,7 @@ def chosen_items(
     Args:
         only: ids or titles of the only items; None for all.
         without: ids or titles of items that are not to be answered.
-        where: conditions, as `condition_of` reads them.
+        where: conditions, as `conditions_of` reads them.
 
     Raises:
         InputError: no name of a list is an item's, a condition cannot be met, or nothing is left.

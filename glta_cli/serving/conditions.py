@@ -1,7 +1,11 @@
-"""Conditions on columns of the items, as `--where` takes them: `category=shoes`, `price<20`, `brand!=Acme|"A, B"`."""
+"""Conditions on columns of the items, as `--where` takes them: `category=shoes`, `price<20`, `brand!=Acme|"A, B"`.
+
+Between conditions of which one is enough stands `or`: `category=shoes or price<20`.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +14,7 @@ from glta_cli.core.errors import InputError
 OPERATORS: Final = ("!=", "<=", ">=", "==", "=", "<", ">")
 OTHERWISE: Final = "|"
 """Between values of which one is enough."""
+_OR: Final = re.compile(r"\s+or\s+", re.IGNORECASE)
 QUOTES: Final = "\"'"
 LOCATION: Final = "where"
 LONGEST: Final = 10_000
@@ -33,14 +38,54 @@ class Condition:
         return f"{_written(self.column)}{self.operator}{OTHERWISE.join(map(_written, self.values))}"
 
 
+def conditions_of(text: str) -> tuple[Condition, ...]:
+    """The conditions of a text, of which one is enough.
+
+    An `or` divides it outside of quotes, where a condition stands before it and another begins behind it: in
+    `category=Kitchen or Bath` it is part of the value.
+
+    Raises:
+        InputError: it says none.
+    """
+    _refuse_long(text)
+    parts, begin = [], 0
+    for found in _OR.finditer(text):
+        if _begins_one(text[found.end() :]) and _says_one(text[begin : found.start()]):
+            parts.append(text[begin : found.start()])
+            begin = found.end()
+    return tuple(condition_of(part) for part in (*parts, text[begin:]))
+
+
+def _begins_one(text: str) -> bool:
+    """Whether a column and an operator come first, and no further `or` before them."""
+    try:
+        name, place = _name_in(text)
+    except InputError:
+        return False
+    in_quotes = text.lstrip()[:1] in tuple(QUOTES)
+    return bool(name) and text.startswith(OPERATORS, place) and (in_quotes or not _OR.search(name))
+
+
+def _says_one(text: str) -> bool:
+    try:
+        condition_of(text)
+    except InputError:
+        return False
+    return True
+
+
+def _refuse_long(text: str) -> None:
+    if len(text) > LONGEST:
+        raise InputError(f"is longer than {LONGEST:,} characters", location=LOCATION, hint=_EXAMPLE)
+
+
 def condition_of(text: str) -> Condition:
     """The condition a text says; names and values stand in quotes where they hold signs, a doubled quote is one.
 
     Raises:
         InputError: it says none.
     """
-    if len(text) > LONGEST:
-        raise InputError(f"is longer than {LONGEST:,} characters", location=LOCATION, hint=_EXAMPLE)
+    _refuse_long(text)
     name, place = _name_in(text)
     operator = next((sign for sign in OPERATORS if text.startswith(sign, place)), None)
     if operator is None or not name:
@@ -107,5 +152,5 @@ def _quoted(text: str, start: int, whole: str) -> tuple[str, int]:
 
 def _written(word: str) -> str:
     """A name or a value as it may be given: in quotes where it holds a sign."""
-    plain = word == word.strip() and word and not set(word) & {*"!<>=|", *QUOTES}
+    plain = word == word.strip() and word and not set(word) & {*"!<>=|", *QUOTES} and not _OR.search(word)
     return word if plain else '"' + word.replace('"', '""') + '"'

@@ -23,6 +23,7 @@ from glta_cli.serving.diversity import Audiences, vector_similarities
 from glta_cli.serving.language_scores import LanguageScores as LanguageScores
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import AnyWeights, item_weights, linear_scorer
+from glta_cli.serving.log_events import LogEvents, events_of
 from glta_cli.serving.mapped_tensors import tensors_in
 from glta_cli.serving.served_row import POPULARITY, ServedRow, served_row
 from glta_cli.serving.string_column import StringColumn
@@ -87,6 +88,11 @@ class Index:
     def seen(self) -> Interactions:
         """What is never recommended again: the history, unless only some of it keeps an item out."""
         return self._interactions("seen") if self._tensors.keys() >= SEEN_TENSORS else self.history
+
+    @cached_property
+    def events(self) -> LogEvents:
+        """What the events of its log count for."""
+        return events_of(self.artefact)
 
     @property
     def delisted(self) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glta_cli.core.counts import counted, first_of
 from glta_cli.core.errors import InputError, did_you_mean
-from glta_cli.serving.conditions import LOCATION, Condition, condition_of
+from glta_cli.serving.conditions import LOCATION, Condition, conditions_of
 from glta_cli.serving.nearest_ids import nearest_ids
 from glta_cli.workspace.artefact import MANIFEST, Artefact
 
@@ -62,18 +62,19 @@ class ItemColumns:
         return {name: kind_of(dtype) for name, dtype in self.table.schema.items()}
 
     def where(self, conditions: Sequence[str]) -> NDArray[np.bool_]:
-        """The items that meet all conditions, [I].
+        """The items that meet all conditions, of those with `or` between them one at least, [I].
 
         Texts are equal whatever their case. Of a list one entry is enough. What has no value meets `!=` alone.
 
         Raises:
             InputError: a condition cannot be read, names no column, or what no item has; or no item meets all.
         """
-        read = [condition_of(text) for text in conditions]
-        masks = [self._meets(condition) for condition in read]
+        read = [conditions_of(text) for text in conditions]
+        masks = [np.logical_or.reduce([self._meets(condition) for condition in either]) for either in read]
         allowed: NDArray[np.bool_] = np.logical_and.reduce(masks)
         if not allowed.any():
-            counts = ", ".join(f"{condition}: {int(mask.sum()):,}" for condition, mask in zip(read, masks, strict=True))
+            written = [" or ".join(map(str, either)) for either in read]
+            counts = ", ".join(f"{text}: {int(mask.sum()):,}" for text, mask in zip(written, masks, strict=True))
             raise InputError(
                 f"no item meets all conditions; items that meet each: {counts}",
                 location=LOCATION,

@@ -117,9 +117,7 @@ def answers_of_users(
     score, popularity = index.scorer(*left_out, row=row), in_place_of(index, row)
     ranked = best_of(score, users, k, choice, *left_out, popularity=popularity)
     reasons = [
-        user_reasons(index, _by(row, found), int(user), found.items, reader, _liking(choice, place, found))
-        if because
-        else None
+        reasons_of_user(index, row, int(user), found, choice.liking_of(place), reader) if because else None
         for place, (user, found) in enumerate(zip(users, ranked, strict=True))
     ]
     return [
@@ -136,6 +134,7 @@ def answers_of_guests(
     choice: Choice = ALL,
     read: PeopleRead = NOT_READ,
     *,
+    seen: Interactions | None = None,
     because: bool = False,
     reader: ReadPeople | None = None,
 ) -> list[Answer]:
@@ -146,6 +145,7 @@ def answers_of_guests(
 
     Args:
         read: what trained models made of them.
+        seen: what of their histories is kept out of the lists; None for all of it.
 
     Raises:
         InputError: nothing the index holds can tell anything of somebody the language model has not read.
@@ -154,7 +154,7 @@ def answers_of_guests(
     score, told = guest_scorer(index, row, guests, read)
     people = np.arange(guests.user_count)
     never, popularity = index.delisted_for(people, len(people)), in_place_of(index, told)
-    ranked = best_of(score, people, k, choice, guests, *never, popularity=popularity)
+    ranked = best_of(score, people, k, choice, guests if seen is None else seen, *never, popularity=popularity)
     reasons = [
         guest_reasons(
             index,
@@ -174,6 +174,20 @@ def answers_of_guests(
         {**_answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why), **unheard}
         for person, found, why in zip(people, ranked, reasons, strict=True)
     ]
+
+
+def reasons_of_user(
+    index: Index,
+    row: ServedRow,
+    user: int,
+    found: Ranked,
+    liking: Liking | None = None,
+    reader: ReadPeople | None = None,
+) -> Reasons:
+    """Why a user of the index has the scores of a list, ranked by a row and by what counts beside it."""
+    # Where the row tells no item from another, nothing counts beside popularity either.
+    liking = None if found.by_popularity else liking
+    return user_reasons(index, _by(row, found), user, found.items, reader, liking)
 
 
 def _by(row: ServedRow, found: Ranked) -> ServedRow:

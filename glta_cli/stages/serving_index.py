@@ -19,6 +19,8 @@ from glta_cli.serving.index import SERVING_LAYOUT, Index, LanguageScores
 from glta_cli.serving.index_file import share_item_columns, share_linear_term, write_index
 from glta_cli.serving.linear_term import LINEAR as LINEAR_FILE
 from glta_cli.serving.linear_term import read_linear_term, write_linear_term
+from glta_cli.serving.log_events import DETAIL as EVENTS
+from glta_cli.serving.log_events import kept_of_events
 from glta_cli.serving.served_row import SERVED_DETAILS
 from glta_cli.stages.cold_nodes import biases as biases
 from glta_cli.stages.cold_nodes import met_items as met_items
@@ -161,8 +163,13 @@ def write_known(
 
 
 def known_details(prepared: PreparedDataset, history: Interactions) -> dict[str, Any]:
-    """What an answer says of what it is made from: how many interactions, and the day of the newest or None."""
-    return {"interactions": len(history), "newest": prepared.newest, "unmet": int((~met_items(history)).sum())}
+    """What an answer says of what it is made from: how many interactions, and the day of the newest or None.
+
+    Where the log has events also what they count for: for histories of people who are in no file.
+    """
+    events = kept_of_events(prepared.artefact.details)
+    known = {"interactions": len(history), "newest": prepared.newest, "unmet": int((~met_items(history)).sum())}
+    return known if events is None else {**known, EVENTS: events}
 
 
 def served_embeddings(

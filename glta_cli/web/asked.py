@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from glta_cli.web.limits import LONGEST_HISTORY, LONGEST_ID, LONGEST_WISH, MOST_CHOSEN, MOST_CONDITIONS, MOST_ITEMS
 
@@ -34,7 +43,8 @@ class Choosing(BaseModel):
     where: list[Id] = Field(
         default=[],
         max_length=MOST_CONDITIONS,
-        description="Conditions on columns of the item file, such as `category=shoes` or `price<20`; all have to hold.",
+        description="Conditions on columns of the item file, such as `category=shoes`, `price<20` or "
+        "`brand=Acme or price<20`; all have to hold.",
     )
     only: list[Id] | None = Field(
         default=None, min_length=1, max_length=MOST_CHOSEN, description="Items, by id or title, to choose among."
@@ -62,6 +72,29 @@ class Choosing(BaseModel):
         return self
 
 
+class MetItem(BaseModel):
+    """An item, and what was done with it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item: Id = Field(description="Its id or title.")
+    event: Id | None = Field(
+        default=None, description="The event of the log it was met by, one of those /v1/run names; null for none."
+    )
+
+
+def _kind_of_entry(entry: Any) -> str:
+    return ENTRY_KINDS[0] if isinstance(entry, dict | MetItem) else ENTRY_KINDS[1]
+
+
+ENTRY_KINDS = "item and event", "text"
+"""By which an entry of a history is told to be an object or a text: never part of a request."""
+
+HistoryEntry = Annotated[
+    Annotated[MetItem, Tag(ENTRY_KINDS[0])] | Annotated[Id, Tag(ENTRY_KINDS[1])], Discriminator(_kind_of_entry)
+]
+
+
 class Asked(Choosing):
     """For whom: a user of the data, a person who is in no file, by what they met, or anybody who wishes for it."""
 
@@ -71,16 +104,18 @@ class Asked(Choosing):
                 {"user": "42", "k": 5},
                 {"history": ["A-653", "A-12"], "k": 5, "where": ["category=shoes"], "except": ["A-7"]},
                 {"history": ["Alien (1979)"], "wish": "something funny for a long flight"},
+                {"history": [{"item": "A-653", "event": "purchase"}, "A-12=view"]},
             ]
         }
     )
 
     user: Id | None = Field(default=None, description="A user's id, as in the source data.")
-    history: list[Id] | None = Field(
+    history: list[HistoryEntry] | None = Field(
         default=None,
         min_length=1,
         max_length=LONGEST_HISTORY,
-        description="Ids or titles of what a person met who is in no file, the oldest first, as in a log.",
+        description="Ids or titles of what a person met who is in no file, the oldest first, as in a log; each with "
+        "the event it was met by, where the log has such.",
     )
 
     @model_validator(mode="after")
@@ -97,6 +132,11 @@ def names_of_settings() -> list[str]:
     return [field.alias or name for name, field in Asked.model_fields.items()]
 
 
+def names_in_entry() -> list[str]:
+    """What an entry of a history may say."""
+    return list(MetItem.model_fields)
+
+
 # ------------------------------------------------------------------------------------------------------- answers
 
 
@@ -105,6 +145,12 @@ class ShownItem(BaseModel):
 
     item: str
     title: str
+
+
+class ShownMetItem(ShownItem):
+    """An item somebody met."""
+
+    events: list[str] = Field(default=[], description="The events it was asked by, where there were some.")
 
 
 class RankedItem(ShownItem):
@@ -130,11 +176,13 @@ class Recommendations(BaseModel):
     not_read_by: str | None = Field(
         default=None, description="A language model that is left out of the row, as it has not read the history."
     )
-    history: list[ShownItem] = Field(description="What the person met, the latest first.")
+    history: list[ShownMetItem] = Field(description="What the person met, the latest first.")
     recommendations: list[RankedItem]
     among: int | None = Field(default=None, description="How many items there were to choose among, where it was less.")
     remarks: list[str] = Field(
-        default=[], description="Sentences: which names no item has, and that a row tells nothing of the person."
+        default=[],
+        description="Sentences: which names no item has, what of a history does not count, and that a row tells "
+        "nothing of the person.",
     )
     wish: str | None = Field(default=None, description="What was wished for.")
     wish_weight: float | None = Field(default=None, description="How much that weighed beside the person.")
@@ -160,6 +208,14 @@ class FoundItems(BaseModel):
     items: list[ShownItem]
 
 
+class ServedEvent(BaseModel):
+    """An event of the log, by which an entry of a history may say that it was met."""
+
+    event: str
+    weight: float = Field(description="What a row of it counts for.")
+    seen: bool = Field(description="Whether it keeps its item out of the answers.")
+
+
 class Served(BaseModel):
     """What is served."""
 
@@ -171,6 +227,7 @@ class Served(BaseModel):
     newest: str | None = Field(description="The day of the newest of them.")
     trained: int | None = Field(description="On how many of them the parameters were trained.")
     evaluation: list[dict[str, Any]] = Field(description="How good each row is; empty where nobody measured it.")
+    events: list[ServedEvent] = Field(description="Events by which items are met; empty where the log has none.")
     not_served: str | None = Field(
         default=None, description="Why a sum of terms whose validation figure is better does not answer."
     )

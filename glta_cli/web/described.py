@@ -24,6 +24,9 @@ def described(run: Run) -> dict[str, Any]:
         "rows": run.rows,
         "answered_by": run.index.row.sentence(),
         **run.known,
+        "events": [
+            {"event": event.name, "weight": event.weight, "seen": event.seen} for event in run.index.events.counting
+        ],
         "evaluation": run.measured(),
         "not_served": run.not_served,
     }

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from glta_cli.core.errors import BusyError, GltaError, InputError, InputErrors, did_you_mean, one_line
 from glta_cli.core.printable import bounded, visible
 from glta_cli.core.terminal import say
+from glta_cli.web.asked import ENTRY_KINDS, names_in_entry
 
 RETRY_SECONDS: Final = 1
 # Locations of errors that mean: there is no such thing, and no other way to ask would find it.
@@ -143,10 +144,11 @@ def _log(text: str) -> None:
 
 def _shape_problem(detail: Mapping[str, Any], known: Sequence[str]) -> Problem:
     """One error of pydantic in words."""
-    place = [str(part) for part in detail["loc"] if part not in ("body", "query", "path")]
+    place = [str(part) for part in detail["loc"] if part not in ("body", "query", "path", *ENTRY_KINDS)]
     where = ".".join(place) or str(detail["loc"][0])
     match detail["type"]:
         case "extra_forbidden":
+            known = known if len(place) == 1 else names_in_entry()
             hint = did_you_mean(place[-1], known) or f"known are {', '.join(known)}"
             return Problem(where=where, what="there is no such setting", hint=hint)
         case "missing":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import orjson
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from starlette.responses import Response
 
+from glta_cli.answers.history_entries import Met
 from glta_cli.answers.question import Question
 from glta_cli.answers.run import Run
 from glta_cli.web.asked import (
@@ -16,6 +18,7 @@ from glta_cli.web.asked import (
     Choosing,
     FoundItems,
     Id,
+    MetItem,
     Recommendations,
     Served,
     SimilarItems,
@@ -100,6 +103,9 @@ async def _listed(service: Service, names: tuple[str, ...] | None, location: str
 async def for_person(service: Asks, asked: Annotated[Asked, Body()]) -> Response:
     """The best items for a user of the data, or for somebody by what they met: ids or titles, the oldest first.
 
+    An entry may name the event by which an item was met, as an object or as text, `A-653=purchase`: it then counts as
+    such a row of the log does.
+
     Nothing that is sent is kept.
     """
     return as_json(await service.recommend(question_of(asked, asked.user, asked.history)))
@@ -143,13 +149,18 @@ def found_items(run: Run, query: str, k: int) -> list[dict[str, str]]:
     return [run.catalogue.shown(item) for item in run.catalogue.search(query, k)]
 
 
-def question_of(chosen: Choosing, user: str | None, history: list[str] | None) -> Question:
+def question_of(chosen: Choosing, user: str | None, history: Sequence[MetItem | str] | None) -> Question:
     """A request as the question of whoever answers, who has the defaults."""
     said = {name: getattr(chosen, name) for name in chosen.model_fields_set - {"user", "history"}}
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in said.items() if value is not None
     }
-    return Question(user=user, history=None if history is None else tuple(history), **given)
+    met = (
+        None
+        if history is None
+        else tuple(each if isinstance(each, str) else Met(each.item, each.event) for each in history)
+    )
+    return Question(user=user, history=met, **given)
 
 
 # ------------------------------------------------------------------------------------------- how the service is

@@ -170,9 +170,8 @@ def test_a_model_that_has_not_read_a_history_is_named(run_toy: Callable[..., Any
     assert "\nwithout the language model, which has not read this history: --deep has it read\n" in shown
 
 
-@pytest.mark.parametrize("option", ["--because", "--deep"])
-def test_what_many_lists_cannot_have_is_refused(run: Run, toy_root: Path, tmp_path: Path, option: str) -> None:
-    output = tmp_path / "lists.jsonl"
+def test_what_many_lists_cannot_have_is_refused(run: Run, toy_root: Path, tmp_path: Path) -> None:
+    output, option = tmp_path / "lists.jsonl", "--deep"
     asked = ["recommend", "--users", "all", "-o", str(output), option, "--run", run.name, "--data-dir", str(toy_root)]
     refused = CliRunner().invoke(app, asked)
     assert isinstance(refused.exception, InputError)

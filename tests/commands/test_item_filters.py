@@ -108,6 +108,10 @@ MEANT: dict[str, pl.Expr] = {
     "released>=2024-03-15": pl.col("released") >= "2024-03-15",
     "tags=On Sale": pl.col("tags").str.contains("on sale"),
     "tags!=new": ~pl.col("tags").str.contains("new"),
+    "category=shoes or price<20": (pl.col("category") == "shoes") | (NUMBERS < 20),
+    "price<9 or tags=on sale or category=tents": (NUMBERS < 9)
+    | pl.col("tags").str.contains("on sale")
+    | (pl.col("category") == "Tents"),
     "in_stock=yes": pl.col("in_stock") == "true",
 }
 
@@ -231,6 +235,13 @@ def test_everyone_is_answered_by_the_same_choice(made: Path, run: Run, tmp_path:
         (["category<shoes"], r"category holds text, which < does not compare"),
         (["category=shoes", "category=lamps"], r"no item meets all[\s\S]*category=shoes: 8, category=lamps: 8"),
         (["category"], r"'category' is no condition"),
+        (["category=shoes or catgory=lamps"], r"no column 'catgory'"),
+        (["category=shoes or category=shoe"], r"no item has category 'shoe'"),
+        (["category=shoes or price="], r"'price=' names no value"),
+        (
+            ["category=shoes or price<6", "category=lamps", "price>30"],
+            r"category=shoes or price<6: \d+, category=lamps: 8",
+        ),
     ],
 )
 def test_what_cannot_be_chosen_by_is_told(run: Run, where: list[str], told: str) -> None:

@@ -102,6 +102,28 @@ def test_rows_choices_and_wishes_are_those_of_the_single_command(ask: Callable[.
         assert_same(pl.read_csv("o.csv").to_dicts(), expected)
 
 
+def test_reasons_are_those_of_the_single_command_as_far_as_they_do_most(ask: Callable[..., Any]) -> None:
+    asked = ["--because", "-k", "3"]
+    expected = []
+    for row in (row for user in ("u3", "u40") for row in list_of(ask, user, *asked)):
+        reasons = [{name: each[name] for name in ("item", "title", "share")} for each in row["because"]["history"]]
+        expected.append(row | {"because": reasons[:10]})
+    assert max(len(row["because"]) for row in expected) > 1
+    for name in ("o.parquet", "o.csv", "o.jsonl"):
+        done = ask("--user", "u3", "--user", "u40", "-o", name, *asked)
+        assert "reasons are found user by user" in done.stderr
+    rows = [pl.read_parquet("o.parquet").to_dicts(), pl.read_ndjson("o.jsonl").to_dicts()]
+    rows.append([row | {"because": json.loads(row["because"])} for row in pl.read_csv("o.csv").to_dicts()])
+    for found in rows:
+        assert [list(row) for row in found] == [[*COLUMNS, "because"]] * 6
+        for row, single in zip(found, expected, strict=True):
+            assert_same([row | {"because": 0}], [single | {"because": 0}])
+            shares = {each["item"]: each["share"] for each in row["because"]}
+            assert shares == pytest.approx({each["item"]: each["share"] for each in single["because"]}, abs=2e-3)
+    printed = ask("--user", "u3", "-o", "-", *asked).stdout
+    assert [json.loads(line) for line in printed.splitlines()] == rows[1][:3]
+
+
 def test_several_processes_write_the_bytes_of_one(ask: Callable[..., Any], small_parts: None) -> None:
     for name in ("o.parquet", "o.jsonl"):
         written = []
@@ -245,7 +267,6 @@ def test_a_table_without_a_column_of_users_is_told_what_to_call_it(ask: Callable
         (["--users", "all", "-o", "o.csv", "--user", "u1"], "named twice"),
         (["--history", "i1", "-o", "o.csv"], "of one person"),
         (["-o", "o.csv"], "nobody is asked for"),
-        (["--users", "all", "-o", "o.csv", "--because"], "not for the lists of many"),
         (["--users", "all", "-o", "o.csv", "--deep"], "not for the lists of many"),
         (["--users", "all", "-o", "o.csv", "--only", "i999"], "i999"),
         (["--users", "none.txt", "-o", "o.csv"], "no such file"),

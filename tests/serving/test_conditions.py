@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glta_cli.core.errors import InputError
-from glta_cli.serving.conditions import Condition, condition_of
+from glta_cli.serving.conditions import Condition, condition_of, conditions_of
 
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
 ORDER = ("<", "<=", ">", ">=")
@@ -58,6 +58,35 @@ def test_blanks_quotes_and_bars_say_what_they_seem_to(
     assert condition_of(text) == Condition(column, operator, values)
 
 
+@settings(deadline=None)
+@given(
+    read=st.lists(
+        st.builds(Condition, WORDS, st.sampled_from(["=", "!="]), st.lists(WORDS, min_size=1, max_size=2).map(tuple)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_conditions_with_or_between_them_are_read_as_they_are_written(read: list[Condition]) -> None:
+    assert conditions_of(" or ".join(map(str, read))) == tuple(read)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("category=shoes or price<20", ["category=shoes", "price<20"]),
+        ("a=1 OR b=2  or\tc!=3|4", ["a=1", "b=2", "c!=3|4"]),
+        # Where no condition follows, it is part of the value.
+        ("category=Kitchen or Bath", ['category="Kitchen or Bath"']),
+        ("category=Kitchen or Bath or price<20", ['category="Kitchen or Bath"', "price<20"]),
+        ("this or that=3", ['"this or that"=3']),
+        ("brand='x or y=z' or \"a or b\"=c", ['brand="x or y=z"', '"a or b"=c']),
+        ("for=corn or orange=or", ["for=corn", "orange=or"]),
+    ],
+)
+def test_an_or_divides_where_conditions_stand_on_both_sides(text: str, read: list[str]) -> None:
+    assert list(map(str, conditions_of(text))) == read
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -71,7 +100,9 @@ def test_blanks_quotes_and_bars_say_what_they_seem_to(
     ],
 )
 def test_what_is_no_condition_is_told(text: str, told: str) -> None:
-    with pytest.raises(InputError, match=told) as refused:
+    with pytest.raises(InputError, match=told):
         condition_of(text)
+    with pytest.raises(InputError, match=told) as refused:
+        conditions_of(text)
     assert refused.value.location == "where"
     assert "such as --where" in str(refused.value.hint)

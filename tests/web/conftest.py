@@ -32,6 +32,16 @@ def served_root(run_toy: Any, toy_root: Path) -> Path:
     return toy_root
 
 
+@pytest.fixture(scope="session")
+def shop_with_events(run_toy: Any, shop_folder: Path) -> str:
+    """The name of a run, in the same workspace, of a log of views, carts and purchases: what is bought is seen."""
+    source = [f"dataset.source={shop_folder / 'log.csv'}", "dataset.options.items=products.csv"]
+    events = ["dataset.options.events={purchase: 3, view: 1}", "dataset.options.seen=[purchase]"]
+    at_once = ["fusion.terms=[ease, encoder]", "finetune.enabled=false", "align.enabled=false"]
+    run_toy(*source, *events, *at_once, stage=SERVING, name="events-of-a-shop")
+    return "events-of-a-shop"
+
+
 @pytest.fixture
 def make_client(served_root: Path) -> Iterator[Callable[..., TestClient]]:
     """A client of the service in this process; what is given by further names replaces limits."""

@@ -168,6 +168,29 @@ def test_somebody_new_is_typed_by_the_keyboard_alone(visit: Callable[..., Any]) 
     assert len(texts(page, "#met li")) == 1
 
 
+def test_what_somebody_new_did_is_chosen_beside_each_title(visit: Callable[..., Any], shop_with_events: str) -> None:
+    page = visit("/", "--run", shop_with_events, viewport={"width": 360, "height": 740})
+    sent: list[dict[str, Any]] = []
+    page.on("request", lambda asked: asked.method == "POST" and sent.append(asked.post_data_json))
+    page.get_by_label("somebody new").check()
+    for title in ("Lamp 1", "Lamp 2"):
+        page.get_by_role("combobox", name="What they met").fill(title)
+        page.locator("#found[aria-busy=false] li").first.click()
+    chosen = page.get_by_role("combobox", name="What was done with Lamp 1")
+    # Of what the log drops nobody can have done anything that counts.
+    assert chosen.locator("option").all_inner_texts() == ["no event", "view", "purchase"]
+    chosen.focus()
+    page.keyboard.press("p")
+    assert page.evaluate("document.activeElement.value") == "purchase"
+    page.get_by_label("Remove Lamp 2").click()
+    assert chosen.input_value() == "purchase"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="Recommend").click()
+    page.locator("#list a").first.wait_for()
+    assert sent[-1]["history"] == [{"item": "0001", "event": "purchase"}]
+    assert texts(page, "#history li") == ["Lamp 1 purchase"]
+
+
 def test_enter_chooses_nothing_that_was_found_for_other_words(visit: Callable[..., Any]) -> None:
     page = visit()
     page.get_by_label("somebody new").check()

@@ -43,15 +43,24 @@ async function working(words, work) {
 // ---------------------------------------------------------------------------------------------- one list
 
 function addMet(item) {
-  met.push(item);
+  met.push({ ...item, event: "" });
   showMet();
   say(`${item.title} was added; ${met.length} in the history`);
 }
 
 function showMet() {
-  $("met").replaceChildren(...met.map((item, place) => make("li", {}, item.title,
+  $("met").replaceChildren(...met.map((item, place) => make("li", {}, item.title, ...events(item),
     make("button", { type: "button", className: "small", "aria-label": `Remove ${item.title}`,
       onclick: () => { met.splice(place, 1); showMet(); $("search").focus(); } }, "×"))));
+}
+
+// By which event of the log an item was met; nothing to choose where the log has none.
+function events(item) {
+  if (!run.events.length) return [];
+  const names = ["", ...run.events.map((each) => each.event)];
+  return [make("select", { "aria-label": `What was done with ${item.title}`,
+    onchange: (changed) => { item.event = changed.target.value; } },
+  ...names.map((name) => make("option", { value: name, selected: name === item.event }, name || "no event")))];
 }
 
 function showWho() {
@@ -65,7 +74,7 @@ function question() {
   const asked = { k: Number($("k").value) || 10 };
   const user = $("user").value.trim(), wish = $("wish").value.trim();
   if (known && user) asked.user = user;
-  if (!known && met.length) asked.history = met.map((item) => item.item);
+  if (!known && met.length) asked.history = met.map(({ item, event }) => (event ? { item, event } : item));
   if (wish) asked.wish = wish;
   // What stands as it came is left to the service, which has the defaults.
   if (wish && $("weight").value !== $("weight").defaultValue) asked.wish_weight = Number($("weight").value);
@@ -93,7 +102,8 @@ function recommend(asked) {
       const unread = answer.not_read_by && asked.history;
       $("not-read").textContent = unread ? `Without ${answer.not_read_by}, which has not read this history.` : "";
       $("not-read").hidden = !unread;
-      $("history").replaceChildren(...answer.history.map((item) => make("li", {}, linkTo(item))));
+      $("history").replaceChildren(...answer.history.map((item) => make("li", {}, linkTo(item),
+        ...(item.events ? [make("small", {}, ` ${item.events.join(", ")}`)] : []))));
       $("history").closest("section").hidden = !answer.history.length;
       $("list").replaceChildren(...ranking(answer.recommendations));
       if (!answer.recommendations.length) $("list").append(make("li", {}, "nothing is left to recommend"));
