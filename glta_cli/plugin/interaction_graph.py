@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from glta_cli.plugin.adjacency import Edges, edges_of, polynomial, product, products
+from glta_cli.plugin.adjacency import (
+    Edges,
+    edges_of,
+    in_blocks,
+    polynomial,
+    polynomial_of_sides,
+    product,
+    products,
+)
 from glta_cli.plugin.interactions import Interactions
 
 if TYPE_CHECKING:
@@ -121,6 +129,14 @@ class InteractionGraph(nn.Module):
         mean: Tensor = _LayerMean.apply(nodes, self._edges(), layers, self.user_count)
         return mean
 
+    def layer_mean_of_sides(self, nodes: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+        """`layer_mean`, of users [U, d] and items [I, d]: the gradients of both are never put together in a table."""
+        if layers == 0:
+            users, items = nodes.split([self.user_count, self.item_count])
+        else:
+            users, items = _SideMeans.apply(nodes, self._edges(), layers, self.user_count)
+        return users, items
+
     def to_users(self, items: Tensor) -> Tensor:
         """What A makes of items for users: R·items, R the block [U, I] of A; [I, k] -> [U, k], without a gradient."""
         return self._side(items, 0, self.user_count, first_column=self.user_count)
@@ -168,3 +184,28 @@ class _LayerMean(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         # A polynomial of a symmetric matrix is symmetric: the backward pass is the forward pass of the gradient.
         return polynomial(ctx.edges, gradients[0].contiguous(), ctx.layers, ctx.user_count), None, None, None
+
+
+class _SideMeans(torch.autograd.Function):
+    """The same polynomial of A, its result and the gradient of that as users and items."""
+
+    @staticmethod
+    def forward(ctx: Any, nodes: Tensor, edges: Edges, layers: int, user_count: int) -> tuple[Tensor, Tensor]:
+        ctx.edges, ctx.layers = edges, layers
+        sides = nodes.split([user_count, len(nodes) - user_count])
+        if not in_blocks(edges, nodes):
+            users, items = polynomial(edges, nodes, layers, user_count).split([len(side) for side in sides])
+            return users, items
+        means = torch.empty_like(sides[0]), torch.empty_like(sides[1])
+        polynomial_of_sides(edges, sides, layers, means)
+        return means
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        sides = [gradient.contiguous() for gradient in gradients]
+        counts = [len(side) for side in sides]
+        if not in_blocks(ctx.edges, sides[0]):
+            return polynomial(ctx.edges, torch.cat(sides), ctx.layers, counts[0]), None, None, None
+        result = sides[0].new_empty(sum(counts), sides[0].shape[1])
+        polynomial_of_sides(ctx.edges, sides, ctx.layers, result.split(counts))
+        return result, None, None, None
