@@ -19,6 +19,7 @@ from glta_cli.plugin.adjacency import (
     products,
 )
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.kept_tables import KeptTables
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -56,6 +57,7 @@ class InteractionGraph(nn.Module):
         self.register_buffer("neighbours", edges.neighbours, persistent=False)
         self.register_buffer("weights", edges.weights, persistent=False)
         self._file = edges.file
+        self._tables = KeptTables()
         self._data: HeteroData | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> InteractionGraph:
@@ -105,6 +107,12 @@ class InteractionGraph(nn.Module):
         super()._apply(fn, recurse)
         return self
 
+    def train(self, mode: bool = True) -> InteractionGraph:
+        # Between steps there is memory for the next one; who is done with training gives it back.
+        self._tables.keeping = mode
+        super().train(mode)
+        return self
+
     @property
     def degrees(self) -> Tensor:
         """How many neighbours each node has, int32 [N]."""
@@ -134,7 +142,7 @@ class InteractionGraph(nn.Module):
         if layers == 0:
             users, items = nodes.split([self.user_count, self.item_count])
         else:
-            users, items = _SideMeans.apply(nodes, self._edges(), layers, self.user_count)
+            users, items = _SideMeans.apply(nodes, self._edges(), layers, self.user_count, self._tables)
         return users, items
 
     def to_users(self, items: Tensor) -> Tensor:
@@ -190,22 +198,28 @@ class _SideMeans(torch.autograd.Function):
     """The same polynomial of A, its result and the gradient of that as users and items."""
 
     @staticmethod
-    def forward(ctx: Any, nodes: Tensor, edges: Edges, layers: int, user_count: int) -> tuple[Tensor, Tensor]:
-        ctx.edges, ctx.layers = edges, layers
-        sides = nodes.split([user_count, len(nodes) - user_count])
+    def forward(
+        ctx: Any, nodes: Tensor, edges: Edges, layers: int, user_count: int, tables: KeptTables
+    ) -> tuple[Tensor, ...]:
+        ctx.edges, ctx.layers, ctx.tables = edges, layers, tables
+        counts = [user_count, len(nodes) - user_count]
         if not in_blocks(edges, nodes):
-            users, items = polynomial(edges, nodes, layers, user_count).split([len(side) for side in sides])
-            return users, items
-        means = torch.empty_like(sides[0]), torch.empty_like(sides[1])
-        polynomial_of_sides(edges, sides, layers, means)
+            return polynomial(edges, nodes, layers, user_count).split(counts)
+        means = _empty(tables, nodes, *nodes.shape).split(counts)
+        polynomial_of_sides(edges, nodes.split(counts), layers, means)
         return means
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         sides = [gradient.contiguous() for gradient in gradients]
         counts = [len(side) for side in sides]
-        if not in_blocks(ctx.edges, sides[0]):
-            return polynomial(ctx.edges, torch.cat(sides), ctx.layers, counts[0]), None, None, None
-        result = sides[0].new_empty(sum(counts), sides[0].shape[1])
-        polynomial_of_sides(ctx.edges, sides, ctx.layers, result.split(counts))
-        return result, None, None, None
+        if in_blocks(ctx.edges, sides[0]):
+            result = _empty(ctx.tables, sides[0], sum(counts), sides[0].shape[1])
+            polynomial_of_sides(ctx.edges, sides, ctx.layers, result.split(counts))
+        else:
+            result = polynomial(ctx.edges, torch.cat(sides), ctx.layers, counts[0])
+        return result, None, None, None, None
+
+
+def _empty(tables: KeptTables, like: Tensor, *shape: int) -> Tensor:
+    return tables.empty(*shape) if like.dtype == torch.float32 else like.new_empty(shape)
