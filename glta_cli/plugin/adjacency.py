@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ def _weigh(indptr: NDArray[np.int32], neighbours: NDArray[np.int32], weights: ND
 
 def product(edges: Edges, nodes: Tensor) -> Tensor:
     """A·nodes: [N, d] -> [N, d]."""
-    if not _in_blocks(edges, nodes):
+    if not in_blocks(edges, nodes):
         return F.embedding_bag(edges.neighbours, nodes, edges.indptr, mode="sum", per_sample_weights=edges.weights)
     result = torch.empty_like(nodes)
     for rows, block in products(edges, nodes, 0, len(nodes)):
@@ -158,11 +158,8 @@ def polynomial(edges: Edges, nodes: Tensor, layers: int, user_count: int) -> Ten
     """Mean of nodes, A·nodes, ..., A^layers·nodes, [N, d], by Horner's rule: as a running mean.
 
     M_l = (x + l · A M_{l-1}) / (l + 1), M_0 = x.
-
-    Users have items for neighbours alone and the other way round. So M_l of one side needs M_{l-1} of the other, and
-    takes the place of its own: there is one [N, d] beside `nodes`, and for a while one of the smaller side.
     """
-    if not _in_blocks(edges, nodes):
+    if not in_blocks(edges, nodes):
         mean = nodes
         for layer in range(1, layers + 1):
             # In place: an interpolation is cheap, a fresh [N, d] from the operating system is not.
@@ -170,21 +167,35 @@ def polynomial(edges: Edges, nodes: Tensor, layers: int, user_count: int) -> Ten
         return mean
     if layers == 0:
         return nodes
-    users, items = (0, user_count), (user_count, len(nodes))
-    larger, smaller = (users, items) if 2 * user_count >= len(nodes) else (items, users)
     mean = torch.empty_like(nodes)
-    beside = nodes.new_empty(smaller[1] - smaller[0], nodes.shape[1]) if layers > 1 else mean[slice(*smaller)]
-    for layer in range(1, layers + 1):
-        before = nodes if layer == 1 else mean  # M_{l-1}
-        new = mean[slice(*smaller)] if layer == 1 else beside
-        share = 1 / (layer + 1)
-        for rows, block in products(edges, before, *smaller):
-            new[rows.start - smaller[0] : rows.stop - smaller[0]] = block.lerp_(nodes[rows], share)
-        for rows, block in products(edges, before, *larger):
-            mean[rows] = block.lerp_(nodes[rows], share)
-        if layer > 1:
-            mean[slice(*smaller)] = beside
+    sides = [user_count, len(nodes) - user_count]
+    polynomial_of_sides(edges, nodes.split(sides), layers, mean.split(sides))
     return mean
+
+
+def polynomial_of_sides(edges: Edges, nodes: Sequence[Tensor], layers: int, means: Sequence[Tensor]) -> None:
+    """The same in blocks of rows, of users [U, d] and items [I, d], written to `means` of the same shapes; layers >= 1.
+
+    Users have items for neighbours alone and the other way round. So M_l of one side needs M_{l-1} of the other, and
+    takes the place of its own: beside both there is, for a while, one table of the smaller side.
+    """
+    users, items = nodes
+    user_count = len(users)
+    starts = (0, user_count)
+    smaller = int(len(users) > len(items))  # which of the two sides
+    larger = 1 - smaller
+    beside = torch.empty_like(nodes[smaller]) if layers > 1 else means[smaller]
+    for layer in range(1, layers + 1):
+        before = nodes if layer == 1 else means  # M_{l-1}
+        new = means[smaller] if layer == 1 else beside
+        for side, result in ((smaller, new), (larger, means[larger])):
+            start, other = starts[side], 1 - side
+            end = start + len(nodes[side])
+            for rows, block in products(edges, before[other], start, end, first_column=starts[other]):
+                own = slice(rows.start - start, rows.stop - start)
+                torch.lerp(block, nodes[side][own], 1 / (layer + 1), out=result[own])
+        if layer > 1:
+            means[smaller].copy_(beside)
 
 
 def products(
@@ -211,6 +222,6 @@ def _edges_before(edges: Edges, node: int) -> int:
     return int(edges.indptr[node]) if node < len(edges.indptr) else len(edges.neighbours)
 
 
-def _in_blocks(edges: Edges, nodes: Tensor) -> bool:
+def in_blocks(edges: Edges, nodes: Tensor) -> bool:
     """Whether rows are taken in turn: of more than a block, by a processor. The sums are the same, bit for bit."""
     return nodes.device.type == "cpu" and len(edges.indptr) > BLOCK_ROWS

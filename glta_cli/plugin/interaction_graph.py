@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from glta_cli.plugin.adjacency import Edges, edges_of, polynomial, product, products
+from glta_cli.plugin.adjacency import (
+    Edges,
+    edges_of,
+    in_blocks,
+    polynomial,
+    polynomial_of_sides,
+    product,
+    products,
+)
 from glta_cli.plugin.interactions import Interactions
+from glta_cli.plugin.kept_tables import KeptTables
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -48,6 +57,7 @@ class InteractionGraph(nn.Module):
         self.register_buffer("neighbours", edges.neighbours, persistent=False)
         self.register_buffer("weights", edges.weights, persistent=False)
         self._file = edges.file
+        self._tables = KeptTables()
         self._data: HeteroData | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> InteractionGraph:
@@ -97,6 +107,12 @@ class InteractionGraph(nn.Module):
         super()._apply(fn, recurse)
         return self
 
+    def train(self, mode: bool = True) -> InteractionGraph:
+        # Between steps there is memory for the next one; who is done with training gives it back.
+        self._tables.keeping = mode
+        super().train(mode)
+        return self
+
     @property
     def degrees(self) -> Tensor:
         """How many neighbours each node has, int32 [N]."""
@@ -120,6 +136,14 @@ class InteractionGraph(nn.Module):
         """
         mean: Tensor = _LayerMean.apply(nodes, self._edges(), layers, self.user_count)
         return mean
+
+    def layer_mean_of_sides(self, nodes: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+        """`layer_mean`, of users [U, d] and items [I, d]: the gradients of both are never put together in a table."""
+        if layers == 0:
+            users, items = nodes.split([self.user_count, self.item_count])
+        else:
+            users, items = _SideMeans.apply(nodes, self._edges(), layers, self.user_count, self._tables)
+        return users, items
 
     def to_users(self, items: Tensor) -> Tensor:
         """What A makes of items for users: R·items, R the block [U, I] of A; [I, k] -> [U, k], without a gradient."""
@@ -168,3 +192,34 @@ class _LayerMean(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         # A polynomial of a symmetric matrix is symmetric: the backward pass is the forward pass of the gradient.
         return polynomial(ctx.edges, gradients[0].contiguous(), ctx.layers, ctx.user_count), None, None, None
+
+
+class _SideMeans(torch.autograd.Function):
+    """The same polynomial of A, its result and the gradient of that as users and items."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, nodes: Tensor, edges: Edges, layers: int, user_count: int, tables: KeptTables
+    ) -> tuple[Tensor, ...]:
+        ctx.edges, ctx.layers, ctx.tables = edges, layers, tables
+        counts = [user_count, len(nodes) - user_count]
+        if not in_blocks(edges, nodes):
+            return polynomial(edges, nodes, layers, user_count).split(counts)
+        means = _empty(tables, nodes, *nodes.shape).split(counts)
+        polynomial_of_sides(edges, nodes.split(counts), layers, means)
+        return means
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        sides = [gradient.contiguous() for gradient in gradients]
+        counts = [len(side) for side in sides]
+        if in_blocks(ctx.edges, sides[0]):
+            result = _empty(ctx.tables, sides[0], sum(counts), sides[0].shape[1])
+            polynomial_of_sides(ctx.edges, sides, ctx.layers, result.split(counts))
+        else:
+            result = polynomial(ctx.edges, torch.cat(sides), ctx.layers, counts[0])
+        return result, None, None, None, None
+
+
+def _empty(tables: KeptTables, like: Tensor, *shape: int) -> Tensor:
+    return tables.empty(*shape) if like.dtype == torch.float32 else like.new_empty(shape)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from glta_cli.training.item_draws import Drawn, ItemDraws, draw_items
+from glta_cli.training.sampled_terms import exponential_sums, pair_products
 
 # Logits in memory at once: 16 MiB of float32, whatever the batch and, up to 4 million items, the catalogue.
 CHUNK_LOGITS = 1 << 22
@@ -280,21 +281,27 @@ def _sampled_softmax_loss(
     excluded: Positives | None,
     drawn: Drawn,
 ) -> Tensor:
-    rest = queries @ F.embedding(drawn.items, items).T + drawn.correction  # [B, S]
-    found = (queries[positives.rows] * items[positives.items]).sum(-1)  # [P]
+    rest = _plus(queries @ F.embedding(drawn.items, items).T, drawn.correction)  # [B, S]
+    found = pair_products(queries, items, positives.rows, positives.items)  # [P]
     if bias is not None:
-        rest = rest + bias[drawn.items]
+        rest = _plus(rest, bias[drawn.items])
         found = found + bias[positives.items]
     # What is a positive or excluded is no part of the rest, should it be drawn.
     column = torch.full((len(items),), -1, device=items.device)
     column[drawn.items] = torch.arange(len(drawn.items), device=items.device)
     for pairs in (positives,) if excluded is None else (positives, excluded):
         columns = column[pairs.items]
-        rest.index_put_((pairs.rows[columns >= 0], columns[columns >= 0]), rest.new_tensor(-math.inf))
+        with torch.no_grad():  # no gradient comes back to them, and none has to be cleared
+            rest.index_put_((pairs.rows[columns >= 0], columns[columns >= 0]), rest.new_tensor(-math.inf))
     largest = rest.detach().amax(1).scatter_reduce(0, positives.rows, found.detach(), "amax")  # [B], of all terms
-    # In place: what is kept for the backward pass is the exponentials, one [B, S].
-    total = rest.sub_(largest[:, None]).exp_().sum(1)
+    total = exponential_sums(rest, largest)
     total = total.index_add(0, positives.rows, (found - largest[positives.rows]).exp())
     log_normaliser = largest + total.log()  # [B]
     terms = log_normaliser[positives.rows] - found
     return (terms if positives.weights is None else terms * positives.weights).mean()
+
+
+def _plus(logits: Tensor, more: Tensor | float) -> Tensor:
+    """Logits [B, S] and what is added to every row, in place where that has no wider numbers."""
+    wider = isinstance(more, Tensor) and torch.promote_types(logits.dtype, more.dtype) != logits.dtype
+    return logits + more if wider else logits.add_(more)

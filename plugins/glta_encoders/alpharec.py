@@ -42,10 +42,7 @@ class AlphaRec(nn.Module):
         """E split into users [U, d] and items [I, d]."""
         items = self.projection(self.texts)
         nodes = torch.cat([user_means(self.graph, items), items])
-        users, items = self.graph.layer_mean(nodes, self.settings.layers).split(
-            [self.graph.user_count, self.graph.item_count]
-        )
-        return users, items
+        return self.graph.layer_mean_of_sides(nodes, self.settings.layers)
 
     def extra_loss(self, users: Tensor, items: Tensor) -> Tensor:
         """Zero: the recommendation loss is all there is."""

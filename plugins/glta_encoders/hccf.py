@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from glta_cli.plugin import InteractionGraph
 from glta_encoders.contrast import info_nce, some_of
-from glta_encoders.lightgcn import halved_squares, initial_embeddings
+from glta_encoders.lightgcn import initial_embeddings
 from glta_encoders.settings import HCCFSettings
+from glta_encoders.squares import halved_squares
 
 
 class HCCF(nn.Module):

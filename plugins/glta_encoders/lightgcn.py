@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from glta_cli.plugin import InteractionGraph, NodeSample
 from glta_encoders.settings import LightGCNSettings
 from glta_encoders.spectral import singular_vectors
+from glta_encoders.squares import halved_squares
 
 # A row of singular vectors is shorter only where the node has no edge; rounding leaves it this long.
 NO_LENGTH = 1e-6
@@ -37,10 +38,7 @@ class LightGCN(nn.Module):
 
     def propagated(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """E of other layer-0 embeddings [U+I, d]: users [U, d] and items [I, d]."""
-        users, items = self.graph.layer_mean(nodes, self.settings.layers).split(
-            [self.graph.user_count, self.graph.item_count]
-        )
-        return users, items
+        return self.graph.layer_mean_of_sides(nodes, self.settings.layers)
 
     def sampled_hops(self) -> int | None:
         """How often a sample of the graph is propagated."""
@@ -67,12 +65,6 @@ def initial_embeddings(graph: InteractionGraph, settings: LightGCNSettings) -> T
     if settings.start == "spectral":
         start_at_singular_vectors(nodes, graph, settings.initial_scale)
     return nodes
-
-
-def halved_squares(embeddings: Tensor, graph: InteractionGraph, users: Tensor, items: Tensor) -> Tensor:
-    """½ · (|E_0[users]|² + |E_0[items]|²) / B of embeddings E_0 [U+I, d]; users [B], items [B] or [2, B]."""
-    nodes = torch.cat([users, items.flatten() + graph.user_count])
-    return 0.5 * F.embedding(nodes, embeddings).square().sum() / len(users)
 
 
 def start_at_singular_vectors(nodes: Tensor, graph: InteractionGraph, scale: float) -> None:

@@ -76,6 +76,21 @@ def test_a_large_graph_in_blocks_gives_the_sums_of_one_call(large: Interactions,
     assert torch.equal(nodes.grad, whole_mean(graph, gradient, layers))
 
 
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_a_large_graph_gives_users_and_items_and_takes_their_gradients_apart(large: Interactions, layers: int) -> None:
+    graph = InteractionGraph(large)
+    nodes = drawn_nodes(graph).requires_grad_()
+    users, items = graph.layer_mean_of_sides(nodes, layers)
+    assert torch.equal(torch.cat([users, items]), whole_mean(graph, nodes.detach(), layers))
+    gradient = drawn_nodes(graph).flip(0)
+    sides = gradient.split([graph.user_count, graph.item_count])
+    assert torch.equal(
+        torch.autograd.grad((users, items), nodes, sides, retain_graph=True)[0], whole_mean(graph, gradient, layers)
+    )
+    gradient[: graph.user_count] = 0
+    assert torch.equal(torch.autograd.grad(items, nodes, sides[1])[0], whole_mean(graph, gradient, layers))
+
+
 def test_one_product_in_blocks_gives_the_sums_of_one_call(large: Interactions) -> None:
     graph = InteractionGraph(large)
     nodes = drawn_nodes(graph)

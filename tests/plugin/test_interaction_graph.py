@@ -91,6 +91,7 @@ def test_the_gradients_pass_the_numerical_check(interactions: Interactions) -> N
     graph = InteractionGraph(interactions).double()
     nodes = nodes_of(graph, dimension=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda value: graph.layer_mean(value, 3), (nodes,))
+    assert torch.autograd.gradcheck(lambda value: graph.layer_mean_of_sides(value, 3), (nodes,))
     assert torch.autograd.gradcheck(lambda value: graph.propagate(graph.propagate(value)), (nodes,))
 
 
