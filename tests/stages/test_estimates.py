@@ -8,11 +8,11 @@ import torch
 from glta_cli.core.durations import shown_duration
 from glta_cli.core.files import read_json
 from glta_cli.serving.term_weights import ChosenTerms
-from glta_cli.stages import estimates, pretrain_graph
+from glta_cli.stages import estimates, pretrain_graph, stage_costs
 from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.schedule import Schedule
-from glta_cli.stages.workloads import WORKLOADS
+from glta_cli.stages.stage_costs import COSTS, StageCost
 from glta_cli.training.work import MatrixRate, matrix_rate
 from glta_cli.workspace.workspace import Workspace
 
@@ -130,7 +130,7 @@ def test_an_estimate_is_what_is_counted_at_the_rate_of_the_machine(run_toy, stea
     estimate = one.of("finetune")
     assert estimate is not None
     assert not estimate.learnt
-    expected = operations(one, "finetune") / (steady * estimates.EFFICIENCIES["finetune"])
+    expected = operations(one, "finetune") / (steady * COSTS["finetune"].efficiency)
     assert estimate.seconds == pytest.approx(expected, rel=0.01, abs=2 * estimates.AROUND)
 
 
@@ -227,7 +227,7 @@ def test_nothing_is_learnt_from_vectors_that_were_there(tiny_recipe, tmp_path) -
 def test_what_takes_minutes_is_announced_and_what_takes_seconds_is_not(
     run_toy, steady: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stages = ["prepare", *WORKLOADS]
+    stages = ["prepare", *COSTS]
     short, long = (estimator(run_toy, *each) for each in ((), ("finetune.training.epochs=100000",)))
     capsys.readouterr()
     Schedule(stages, ["finetune", "index"], short).announce()
@@ -260,6 +260,6 @@ def test_a_plugin_that_cannot_be_counted_stops_no_stage(run_toy, monkeypatch: py
     def broken(counted: object) -> list[object]:
         raise AttributeError("no hidden_size")
 
-    monkeypatch.setattr(estimates, "WORKLOADS", {"finetune": broken})
+    monkeypatch.setitem(stage_costs.COSTS, "finetune", StageCost(broken, 1.0, COSTS["finetune"].moments))  # type: ignore[arg-type]
     assert estimator(run_toy).of("finetune") is None
     assert estimator(run_toy).record("finetune") == {}
