@@ -150,9 +150,9 @@ def test_processes_share_batches_and_where_asked_frozen_weights() -> None:
 
 @pytest.mark.parametrize("shard", [True, "auto"])
 def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.MonkeyPatch, shard: Any) -> None:
-    monkeypatch.setattr("glta_cli.stages.language_memory.stays_mapped", lambda *_: True)
+    monkeypatch.setattr("glta_cli.stages.loaded_model.stays_mapped", lambda *_: True)
     # The embeddings alone are more than a share of this.
-    monkeypatch.setattr("glta_cli.stages.language_memory.machine_memory", lambda: 800 << 20)
+    monkeypatch.setattr("glta_cli.stages.loaded_model.machine_memory", lambda: 800 << 20)
     backbone = {"shard": shard, "options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
     one, two = (estimate("finetune", processes=count, backbone=backbone).places["host"]["weights"] for count in (1, 2))
     assert two == pytest.approx(one * (1 / 2 + 2 / 6), rel=0.01)
