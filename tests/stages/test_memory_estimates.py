@@ -158,6 +158,12 @@ def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.Monke
     assert two == pytest.approx(one * (1 / 2 + 2 / 6), rel=0.01)
 
 
+def test_a_tokenizer_is_counted_by_its_vocabulary() -> None:
+    wide = {"options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
+    assert estimate("align", backbone=wide).places["host"]["tokenizer"] == 900 * 200_000
+    assert "tokenizer" not in estimate("align").places["host"]
+
+
 @pytest.mark.parametrize("stage", ["align", "finetune"])
 def test_what_is_trained_is_counted_by_settings_of_the_stage_itself(stage: str) -> None:
     other = {"align": "finetune", "finetune": "align"}[stage]
