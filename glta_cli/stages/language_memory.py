@@ -42,7 +42,7 @@ def encoded_items(sizes: Sizes) -> Iterator[Moment]:
     read = min(recipe.text.batch_size, sizes.items) * longest * model.read
     vectors = FLOAT32 * sizes.items * model.hidden
     texts = sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)
-    beside = {"data": texts, "tokenizer": model.tokenizer}
+    beside = {"data": texts, "vocabulary": model.words}
     yield moment({**beside, "vectors": READ_VECTORS * vectors}, weights=model.weights, activations=read)
     yield moment({**beside, "vectors": WRITTEN_VECTORS * vectors}, weights=model.weights)
     yield moment({**beside, "vectors": WHITENED_VECTORS * vectors + 3 * DOUBLE * model.hidden**2})
@@ -58,7 +58,7 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
     start = _start_tokens(sizes, recipe.prompts.alignment, model)
     trained = _item_projector(sizes, model) + _head(sizes, model)
     texts = sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)
-    beside = {"data": texts, "tokenizer": model.tokenizer}
+    beside = {"data": texts, "vocabulary": model.words}
     held = {"weights": model.weights, "catalogue": sizes.node_tables}
     yield moment(
         beside,
@@ -93,7 +93,7 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
     hidden_share = recipe.graph.alignment_holdout or settings.target_share
     trained = _user_projector(sizes, model) + _head(sizes, model) + model.parameters
     trained += 0 if recipe.align.enabled and sizes.prepared.has_text else _item_projector(sizes, model)
-    beside: Parts = {"data": sizes.data, "tokenizer": model.tokenizer}
+    beside: Parts = {"data": sizes.data, "vocabulary": model.words}
     if settings.head == "tied" and rows == 1 and settings.warm_start_users:
         yield _regression(sizes, model, beside, trained)
     yield _reading(sizes, model, beside, trained)
@@ -131,7 +131,7 @@ def indexed(sizes: Sizes) -> Iterator[Moment]:
     beside: Parts = {"data": sizes.data, "user rows": 2 * queries}
     if LANGUAGE in terms:
         model = loaded_model(sizes, sizes.recipe, adapters=True)
-        beside["tokenizer"] = model.tokenizer
+        beside["vocabulary"] = model.words
         yield _reading(sizes, model, beside, 0)
     yield moment(
         {**beside, "catalogue": 2 * tables, "linear": linear, "ranking": fused * FLOAT32 * BLOCK * sizes.items}
@@ -154,7 +154,7 @@ def described_users(sizes: Sizes) -> Iterator[Moment]:
     rows = min(settings.batch_size, questions * sizes.users)
     branches = -(-rows // max(1, questions))
     room = described + asked + settings.new_tokens
-    beside = {"data": sizes.data + 2 * sizes.texts, "tokenizer": model.tokenizer}
+    beside = {"data": sizes.data + 2 * sizes.texts, "vocabulary": model.words}
     yield moment(
         beside,
         weights=model.weights,

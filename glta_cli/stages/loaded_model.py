@@ -44,7 +44,7 @@ class LoadedModel:
         depth: layers that run.
         vocabulary: entries.
         parameters: of adapters.
-        tokenizer: of its vocabulary.
+        words: of the tokenizer, and of those embeddings that are read though the others stay mapped.
         read, kept, attended, written: a token, as `read_bytes`, `activation_bytes`, `attended_bytes` and
             `written_bytes` count them.
         rows: of the catalogue that the head has here.
@@ -55,7 +55,7 @@ class LoadedModel:
     vocabulary: int
     weights: int
     parameters: int
-    tokenizer: int
+    words: int
     read: int
     kept: int
     attended: int
@@ -99,10 +99,12 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
     adapted = parameter_count(model) - plain
     embedded = _embedded_bytes(model)
     layers = weights - embedded
+    words = TOKENIZER_ENTRY * text.vocab_size if text.vocab_size > BYTES else 0
     # By all of them, mapped or not, as the backbone decides.
     shared = shares_weights(sizes, recipe, weights)
     if not whole and stays_mapped(sizes, recipe, config, dtype):
-        weights -= embedded - min(embedded, SCALED_BY * text.hidden_size * dtype.itemsize)
+        weights -= embedded
+        words += min(embedded, SCALED_BY * text.hidden_size * dtype.itemsize)
     if shared:
         # Two layers are whole at a time: the one that computes, and the next, which is gathered meanwhile.
         gathered = 2 * layers // max(1, text.num_hidden_layers)
@@ -113,7 +115,7 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
         text.vocab_size,
         weights,
         adapted,
-        TOKENIZER_ENTRY * text.vocab_size if text.vocab_size > BYTES else 0,
+        words,
         read,
         kept,
         attended,

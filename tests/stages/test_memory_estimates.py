@@ -160,8 +160,8 @@ def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.Monke
 
 def test_a_tokenizer_is_counted_by_its_vocabulary() -> None:
     wide = {"options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
-    assert estimate("align", backbone=wide).places["host"]["tokenizer"] == 900 * 200_000
-    assert "tokenizer" not in estimate("align").places["host"]
+    assert estimate("align", backbone=wide).places["host"]["vocabulary"] == 900 * 200_000
+    assert "vocabulary" not in estimate("align").places["host"]
 
 
 @pytest.mark.parametrize("stage", ["align", "finetune"])
