@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from glta_cli.commands.stage_times import StageTimes
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.stages.memory_estimates import MemoryEstimate
     from glta_cli.stages.pipeline import Pipeline
@@ -25,31 +26,42 @@ def memory_estimates(
 
     A stage that the first process runs alone is divided among none, however many there are.
     """
-    from glta_cli.stages.memory_estimates import MemoryEstimator
-    from glta_cli.stages.order import runs_in_all_processes
+    from glta_cli.core.world import World
+    from glta_cli.stages.estimates import who_runs
+    from glta_cli.stages.memory_estimates import memory_of
+    from glta_cli.stages.memory_moments import Sizes
     from glta_cli.training.devices import pick_device
 
-    device = pick_device(pipeline.device)
-    together, alone = (MemoryEstimator(pipeline.recipe, prepared, device, processes=count) for count in (processes, 1))
-    found = ((together if runs_in_all_processes(stage) else alone).of(stage) for stage in stages)
+    device, world = pick_device(pipeline.device), World(size=processes, local_size=processes)
+    sizes = {count: Sizes(pipeline.recipe, prepared, device, processes=count) for count in {processes, 1}}
+    found = (memory_of(stage, sizes[who_runs(stage, world).size]) for stage in stages)
     return [each for each in found if each is not None]
 
 
-def memory_values(estimates: Sequence[MemoryEstimate], seconds: Mapping[str, float], processes: int) -> dict[str, Any]:
+def memory_values(estimates: Sequence[MemoryEstimate], times: StageTimes | None, processes: int) -> dict[str, Any]:
     """Plain values for `--json`; bytes as integers, of one of the processes."""
     from glta_cli.core.process_memory import available_memory
 
-    stages = {each.stage: {**each.as_dict(), "estimated_seconds": seconds.get(each.stage)} for each in estimates}
+    stages = {each.stage: each.as_dict() | time_values(each.stage, times) for each in estimates}
     return {"available": available_memory(), "processes": processes, "stages": stages}
 
 
-def memory_table(run: str, estimates: Sequence[MemoryEstimate], seconds: Mapping[str, float], processes: int) -> Table:
+def time_values(stage: str, times: StageTimes | None) -> dict[str, float | None]:
+    """Plain values of a stage's time for `--json`; None where it need not run, or nothing says."""
+    if times is None:
+        return {"estimated_seconds": None, "estimated_processor_seconds": None}
+    return {
+        "estimated_seconds": times.seconds(stage),
+        "estimated_processor_seconds": times.processor_seconds(stage),
+    }
+
+
+def memory_table(run: str, estimates: Sequence[MemoryEstimate], times: StageTimes | None, processes: int) -> Table:
     """A stage a row, two where another than the CPU computes: where, how much at most, what that is made of."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    from glta_cli.core.durations import shown_duration
     from glta_cli.core.process_memory import available_memory
     from glta_cli.stages.memory_estimates import HOST
 
@@ -66,14 +78,14 @@ def memory_table(run: str, estimates: Sequence[MemoryEstimate], seconds: Mapping
     table.add_column("where", no_wrap=True)
     table.add_column("memory", justify="right", no_wrap=True)
     table.add_column("of which (MiB)")
-    if seconds:
+    if times is not None and times.estimates:
         table.add_column("about", justify="right", no_wrap=True)
     for each in estimates:
         for place in reversed(list(each.places)):
             name, where = (each.stage, each.device) if place != HOST or len(each.places) == 1 else ("", "beside")
             row = [name, where, shown_bytes(each.total(place)), shown_parts(each.places[place])]
-            if seconds:
-                row.append(shown_duration(seconds[each.stage]) if name and each.stage in seconds else "")
+            if times is not None and times.estimates:
+                row.append(times.shown(each.stage) if name else "")
             table.add_row(*row)
     return table
 

@@ -23,7 +23,7 @@ from glta_cli.commands.options import (
 )
 from glta_cli.commands.recommend_many import many_asked
 from glta_cli.commands.shown_answer import show_answer
-from glta_cli.commands.stage import estimated_seconds, stage_table, stages_up_to
+from glta_cli.commands.stage import stage_table, stages_up_to
 from glta_cli.core.errors import GltaError, InputErrors
 from glta_cli.core.terminal import (
     say,
@@ -244,7 +244,9 @@ def announce(pipeline: Pipeline, prepared: PreparedDataset) -> None:
     stages = stages_up_to(SERVING, pipeline)
     if all(artefact is not None for _, artefact in stages):
         return
-    seconds = estimated_seconds(stages, pipeline, prepared)
-    show_table(stage_table(pipeline.name, stages, seconds), on_stderr=True)
+    from glta_cli.commands.stage_times import stage_times
+
+    times = stage_times(stages, pipeline, prepared)
+    show_table(stage_table(pipeline.name, stages, times), on_stderr=True)
     # The table has said it.
     pipeline.announced = True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +20,11 @@ from glta_cli.commands.options import (
     SetOption,
     open_pipeline,
 )
-from glta_cli.core.terminal import show_json, show_table
+from glta_cli.core.terminal import say, show_json, show_table
+
+if TYPE_CHECKING:
+    from glta_cli.evaluation.published import PublishedTable
+    from glta_cli.stages.pipeline import Pipeline
 
 
 class Publication(StrEnum):
@@ -64,7 +69,7 @@ def reproduce(
 
     What differs from the publication (data, split, language model, training, hardware) stands below the table.
     Models that were trained before are not trained again. Without --recipe it takes the paper's stated settings,
-    which need a GPU; another recipe for the same data stands in where there is none.
+    which are made for a GPU; another recipe for the same data stands in where there is none.
 
     Example: glta reproduce paper --dataset movielens-1m --recipe paper/movielens-1m-smollm2
     """
@@ -75,6 +80,7 @@ def reproduce(
         all_cutoffs,
         compared_with,
         differences,
+        packed_on_processor,
         reproduction_table,
         require_device,
         require_same_data,
@@ -94,6 +100,9 @@ def reproduce(
 
     require_device(published, pipeline)
     require_rows(rows, pipeline, tune=settings.tune)
+    if packed_on_processor(pipeline):
+        pipeline.checked(pipeline.last_stage)
+        tell_how_long(published, pipeline, [row.name for row in rows])
     pipeline.ensure(pipeline.last_stage)
     started = time.monotonic()
     report = evaluate_run(pipeline, rows, settings)
@@ -107,3 +116,28 @@ def reproduce(
     if report_path is not None:
         write_report(pipeline, report, report_path)
     pipeline.loggers.stage_ended("evaluate", seconds, report, None)
+
+
+def tell_how_long(published: PublishedTable, pipeline: Pipeline, rows: Sequence[str]) -> None:
+    """Warn of how long a processor takes with packed weights, where anything is left to train.
+
+    Args:
+        rows: by name, to be measured beside the run's own.
+    """
+    from glta_cli.commands.stage import stages_up_to
+    from glta_cli.commands.stage_times import stage_times
+    from glta_cli.core.counts import counted
+    from glta_cli.evaluation.published import ABLATIONS
+    from glta_cli.evaluation.reproduction import unpacked_instead
+
+    stages = stages_up_to(pipeline.last_stage, pipeline)
+    times = stage_times(stages, pipeline, pipeline.prepared())
+    if not times.estimates:
+        return
+    packed = pipeline.recipe.backbone.quantization
+    say(f"  [yellow]warning[/]: a processor computes with {packed} weights, for which a GPU is made:")
+    say(f"    about {times.shown_total(list(times.estimates))} for the run's own model on this machine as it is now")
+    others = sum(row in ABLATIONS.values() for row in rows)
+    if others:
+        say(f"    and about as long for each of {counted(others, 'other model')} of the table")
+    say(f"    {unpacked_instead(published)}")

@@ -14,6 +14,7 @@ from glta_cli.workspace.details import scalars
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from glta_cli.commands.stage_times import StageTimes
     from glta_cli.data.prepared import PreparedDataset
     from glta_cli.recipe.schema import Recipe
     from glta_cli.stages.pipeline import Pipeline
@@ -118,7 +119,8 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: in
     """The resolved recipe, the state of every stage up to `stage`, parameter counts and memory."""
     from rich.markup import escape
 
-    from glta_cli.commands.memory_table import memory_estimates, memory_table, memory_values
+    from glta_cli.commands.memory_table import memory_estimates, memory_table, memory_values, time_values
+    from glta_cli.commands.stage_times import stage_times
     from glta_cli.language.memory_plan import plan, plan_table
     from glta_cli.recipe.selection import encoder_dimension
 
@@ -128,10 +130,10 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: in
     if pipeline.recipe.finetune.enabled:
         # What is counted is the language model and what is trained around it.
         needs = plan(pipeline.recipe, users=users, items=items, graph_dimension=encoder_dimension(pipeline.recipe))
-    stages = stages_up_to(stage, pipeline)
-    seconds = {} if prepared is None else estimated_seconds(stages, pipeline, prepared)
+    stages, measured = stages_up_to(stage, pipeline), _measured_stages(stage, pipeline)
+    times = None if prepared is None else stage_times(measured, pipeline, prepared, processes)
     # After the times, for which the machine was measured in this process as it is before a stage.
-    named = _measured_stages(stage, pipeline)
+    named = [name for name, _ in measured]
     memory = [] if prepared is None else memory_estimates(named, pipeline, prepared, processes)
     if as_json:
         show_json(
@@ -139,32 +141,34 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: in
                 "run": pipeline.name,
                 "recipe": pipeline.recipe.model_dump(mode="json"),
                 "stages": [
-                    {"stage": name, "state": state_of(artefact), "estimated_seconds": seconds.get(name)}
+                    {"stage": name, "state": state_of(artefact), **time_values(name, times)}
                     for name, artefact in stages
                 ],
                 "users": users,
                 "items": items,
                 "plan": None if needs is None else needs.as_dict(),
-                "memory": memory_values(memory, seconds, processes),
+                "times": None if times is None else times.as_dict(),
+                "memory": memory_values(memory, times, processes),
             }
         )
         return
     show_text(recipe_yaml(pipeline.recipe).removesuffix("\n"))
-    show_table(stage_table(pipeline.name, stages, seconds))
+    show_table(stage_table(pipeline.name, stages, times))
     if needs is not None:
         show_table(plan_table(needs, memory=not memory))
     if memory:
-        show_table(memory_table(pipeline.name, memory, seconds, processes))
+        show_table(memory_table(pipeline.name, memory, times, processes))
     if prepared is None:
         dataset = pipeline.recipe.dataset.name
         say(f"what depends on users and items, such as times, is known after [bold]glta prepare {escape(dataset)}[/]")
+    for line in [] if times is None else times.lines([name for name, _ in stages]):
+        say(line)
     say("dry run: nothing was run")
 
 
-def _measured_stages(stage: str, pipeline: Pipeline) -> list[str]:
-    """The stages whose memory is told: those up to `stage` and, where the language model is trained, the index."""
-    last = "index" if stage == "finetune" else stage
-    return [name for name, _ in stages_up_to(last, pipeline)]
+def _measured_stages(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
+    """Stages whose memory and time are told: up to `stage` and, where the language model is trained, the index."""
+    return stages_up_to("index" if stage == "finetune" else stage, pipeline)
 
 
 def stages_up_to(stage: str, pipeline: Pipeline) -> list[tuple[str, Artefact | None]]:
@@ -205,42 +209,27 @@ def state_of(artefact: Artefact | None) -> str:
     return "to run" if artefact is None else "up to date"
 
 
-def estimated_seconds(
-    stages: list[tuple[str, Artefact | None]], pipeline: Pipeline, prepared: PreparedDataset
-) -> dict[str, float]:
-    """About how long each of the stages that have yet to run takes here, as far as that can be known."""
-    from glta_cli.stages.schedule import schedule_of
-
-    missing = [name for name, artefact in stages if artefact is None]
-    schedule = schedule_of(pipeline, prepared, [name for name, _ in stages], missing)
-    return {name: round(estimate.seconds, 1) for name, estimate in schedule.estimates.items()}
-
-
-def stage_table(
-    run: str, stages: list[tuple[str, Artefact | None]], seconds: Mapping[str, float] | None = None
-) -> Table:
-    """Stage, purpose and state, one a row; with `seconds`, about how long stages still to run take, and all of them."""
+def stage_table(run: str, stages: list[tuple[str, Artefact | None]], times: StageTimes | None = None) -> Table:
+    """Stage, purpose and state, one a row; with `times`, about how long stages still to run take, and all of them."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
-
-    from glta_cli.core.durations import shown_duration
 
     title = escape(f"stages of run {run}")
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", style="cyan", no_wrap=True)
     table.add_column("what it does")
     table.add_column("state", no_wrap=True)
-    if seconds:
-        table.add_column("about", justify="right", no_wrap=True)
+    if times is None or not times.estimates:
+        for name, artefact in stages:
+            table.add_row(name, PURPOSES[name], state_of(artefact))
+        return table
+    table.add_column("about", justify="right", no_wrap=True)
     for name, artefact in stages:
-        row = [name, PURPOSES[name], state_of(artefact)]
-        if seconds:
-            row.append(shown_duration(seconds[name]) if artefact is None and name in seconds else "")
-        table.add_row(*row)
-    if seconds:
-        table.add_section()
-        table.add_row("in all", "less where a training stops early", "", shown_duration(sum(seconds.values())))
+        table.add_row(name, PURPOSES[name], state_of(artefact), times.shown(name))
+    table.add_section()
+    total = times.shown_total([name for name, _ in stages])
+    table.add_row("in all", "less where a training stops early", "", total)
     return table
 
 

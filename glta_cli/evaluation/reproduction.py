@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SIMPLE = ("popularity", "ease")
 
 
+# Devices that compute with packed weights.
+PACKS_ON = ("cuda", "xpu", "cpu")
+
 # ------------------------------------------------------------------------------------------ what is measured
 
 
@@ -44,14 +47,32 @@ def require_same_data(table: PublishedTable, pipeline: Pipeline) -> None:
 
 def require_device(table: PublishedTable, pipeline: Pipeline) -> None:
     """Raise `InputError` where the language model cannot be loaded here, before encoders are trained for hours."""
+    device = _packing_device(pipeline)
+    if device not in (None, *PACKS_ON):
+        raise InputError(
+            f"{pipeline.recipe.backbone.quantization} needs a CUDA GPU or a processor, not {device}",
+            location="backbone.quantization",
+            hint=unpacked_instead(table),
+        )
+
+
+def packed_on_processor(pipeline: Pipeline) -> bool:
+    """Whether a processor is to compute with packed weights, which it unpacks again for every batch."""
+    return _packing_device(pipeline) == "cpu"
+
+
+def unpacked_instead(table: PublishedTable) -> str:
+    """What takes the place of the paper's packed weights."""
+    copied = f"glta recipes copy {table.recipe} is a start for a recipe that does without"
+    return f"--recipe {table.without_gpu} does without" if table.without_gpu else copied
+
+
+def _packing_device(pipeline: Pipeline) -> str | None:
+    """The type of the device that computes with packed weights; None where no weights are packed."""
     from glta_cli.training.loop import pick_device
 
-    device = pick_device(pipeline.device).type
-    quantization = pipeline.recipe.backbone.quantization
-    if pipeline.recipe.finetune.enabled and quantization != "none" and device != "cuda":
-        copied = f"glta recipes copy {table.recipe} is a start for a recipe that does without"
-        hint = f"--recipe {table.without_gpu} does without" if table.without_gpu else copied
-        raise InputError(f"{quantization} needs a GPU, not {device}", location="backbone.quantization", hint=hint)
+    packs = pipeline.recipe.finetune.enabled and pipeline.recipe.backbone.quantization != "none"
+    return pick_device(pipeline.device).type if packs else None
 
 
 def all_cutoffs(settings: EvaluateSettings) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,25 @@ PER_STATE = 15_000.0
 PRODUCTS = 5
 
 
+class TrainingWork(NamedTuple):
+    """Operations of one training with all its epochs.
+
+    Attributes:
+        steps: of all of them.
+        validations: of all of them.
+        whole: of both, what each of several processes does by itself: it propagates over the whole graph, whatever its
+            share of a batch, and takes the optimizer's step of all parameters.
+    """
+
+    steps: float
+    validations: float
+    whole: float
+
+
 def training_operations(
     settings: GraphSettings, *, users: int, items: int, edges: int, ranked: int, layers: int, dimension: int
-) -> tuple[float, float]:
-    """Operations of all steps of one training with all its epochs, and those of its validations.
+) -> TrainingWork:
+    """What an encoder of the graph takes.
 
     Args:
         edges: interactions in the graph.
@@ -39,10 +55,12 @@ def training_operations(
     scored = min(items, settings.softmax_items or items)
     logits = min(training.batch_size, examples) * scored if settings.loss == "softmax" else 0
     # The product, and one each for the gradients of users and items.
-    step = propagation + logits * (6 * dimension + PER_LOGIT) + nodes * dimension * PER_PARAMETER
+    whole = propagation + nodes * dimension * PER_PARAMETER
+    step = whole + logits * (6 * dimension + PER_LOGIT)
     validations = 1 + math.ceil(training.epochs / training.validate_every)
-    ranking = ranked * items * (2 * dimension + PER_LOGIT) + propagation / 2
-    return steps * step, validations * ranking
+    ranking = ranked * items * (2 * dimension + PER_LOGIT)
+    validated = validations * (ranking + propagation / 2)
+    return TrainingWork(steps * step, validated, steps * whole + validations * propagation / 2)
 
 
 def next_item_operations(
@@ -54,8 +72,8 @@ def next_item_operations(
     layers: int,
     dimension: int,
     longest: int,
-) -> tuple[float, float]:
-    """Operations of all steps of one training of a sequence encoder with all its epochs, and of its validations.
+) -> TrainingWork:
+    """What an encoder that reads histories takes.
 
     Args:
         histories: items of each user, [U].
@@ -74,8 +92,9 @@ def next_item_operations(
     scored = min(items, settings.softmax_items or items) if settings.loss == "softmax" else 1
     logits = scored * (6 * dimension + PER_LOGIT)
     parameters = items * dimension + layers * PRODUCTS * dimension**2
-    epoch = places * (3 * state + logits) + steps * parameters * PER_PARAMETER
+    whole = steps * parameters * PER_PARAMETER
+    epoch = places * (3 * state + logits) + whole
     validations = 1 + math.ceil(training.epochs / training.validate_every)
     read = float(np.minimum(histories, longest).mean()) if len(histories) else 0.0
     ranking = ranked * (read * state + items * (2 * dimension + PER_LOGIT))
-    return training.epochs * epoch, validations * ranking
+    return TrainingWork(training.epochs * epoch, validations * ranking, training.epochs * whole)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM
 
 from glta_cli.plugin.settings import BackboneSettings
 from glta_cli.training.losses import CHUNK_LOGITS
@@ -22,6 +21,8 @@ BYTES_8BIT = 1.0
 
 def meta_model(config: Any, dtype: torch.dtype, *, generates: bool = True) -> nn.Module:
     """The whole model without memory for its weights, on torch's meta device; without a head where it only reads."""
+    from transformers import AutoModel, AutoModelForCausalLM  # who counts no model need not wait for them
+
     family = AutoModelForCausalLM if generates else AutoModel
     with torch.device("meta"):
         model: nn.Module = family.from_config(config, dtype=dtype)

@@ -18,7 +18,7 @@ from glta_cli.recipe.fused_terms import linear_names
 from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.linear_rows import may_read_texts
 from glta_cli.stages.schedule import Schedule
-from glta_cli.stages.workloads import WORKLOADS
+from glta_cli.stages.stage_costs import COSTS
 from glta_cli.training.devices import pick_device
 from glta_cli.workspace.workspace import Workspace
 
@@ -84,7 +84,7 @@ def time_line(look: DatasetLook, recipe_text: str, workspace: Workspace) -> str:
         "align": not (data.has_text and recipe.align.enabled),
         "describe-users": not (data.has_text and (recipe.interests.profile or recipe.interests.prediction)),
     }
-    stages = [name for name in WORKLOADS if not left_out.get(name, False)]
+    stages = [name for name in COSTS if not left_out.get(name, False)]
     compute_with_free_processors()
     schedule = Schedule(stages, stages, estimator)
     if schedule.seconds < SOON:

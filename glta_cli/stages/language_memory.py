@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import torch
-from torch import nn
-
-from glta_cli.core.process_memory import machine_memory
-from glta_cli.language.memory_plan import architecture_of
-from glta_cli.language.model_memory import (
-    FLOAT32,
-    activation_bytes,
-    attended_bytes,
-    logit_bytes,
-    meta_model,
-    parameter_count,
-    read_bytes,
-    weight_bytes,
-    written_bytes,
-)
+from glta_cli.language.model_memory import FLOAT32, logit_bytes
 from glta_cli.language.model_work import word_tokens
-from glta_cli.plugin.adapters import attach_adapters
-from glta_cli.plugin.architecture import choose_dtype, exit_after
-from glta_cli.plugin.registry import installed
 from glta_cli.ranking.top_k import BLOCK
 from glta_cli.recipe.fused_terms import LANGUAGE, LINEAR, terms_of
-from glta_cli.recipe.schema import Recipe, TrainingSettings
-from glta_cli.recipe.selection import generates, reads_text, text_reader, tokens_take_texts
-from glta_cli.stages.memory_moments import Moment, Parts, Sizes, characters_of, moment, trained_bytes
+from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.recipe.selection import text_reader, tokens_take_texts
+from glta_cli.stages.loaded_model import LoadedModel, loaded_model
+from glta_cli.stages.memory_moments import BYTES, Moment, Parts, Sizes, characters_of, moment, trained_bytes
 from glta_cli.stages.workloads import MARKS
 
 DOUBLE = 8
 # Arrays of scores [BLOCK, I] at once: as they come, in order, and what finds the best of them; one more a term fused.
 RANKED = 3
-# Of a device's memory, beyond which processes share the weights where that is left to the machine.
-ROOM_FOR_WEIGHTS = 0.6
 # Where a wording is filled in.
 SLOT = re.compile(r"\{\w+\}")
 # Of a text's token, in lists and arrays; and of a text, the objects of its tokens, its vector and what that is kept by.
@@ -46,123 +26,9 @@ LISTED, OBJECTS = 16, 300
 # Of vectors [n, h] in float32: while texts are read, one and a copy to keep; while they are written, those, one in
 # order, the bytes of the file and what was asked for; while they are whitened one, and two in float64.
 READ_VECTORS, WRITTEN_VECTORS, WHITENED_VECTORS = 2, 4, 5
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A language model as a stage loads it, in bytes.
-
-    Attributes:
-        depth: layers that run.
-        vocabulary: entries.
-        parameters: of adapters.
-        read, kept, attended, written: a token, as `read_bytes`, `activation_bytes`, `attended_bytes` and
-            `written_bytes` count them.
-        rows: of the catalogue that the head has here.
-    """
-
-    hidden: int
-    depth: int
-    vocabulary: int
-    weights: int
-    parameters: int
-    read: int
-    kept: int
-    attended: int
-    written: int
-    rows: int
-
-    @property
-    def continued(self) -> int:
-        """Bytes of the keys and values of a token that a pass with gradients goes on after: joined with its own and,
-        where several heads of queries share them, a copy for each."""
-        return self.written + (self.attended if self.attended > self.written else 0)
-
-
-def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole: bool = False) -> LoadedModel:
-    """The recipe's backbone, counted on torch's meta device.
-
-    Args:
-        adapters: with those the recipe asks for.
-        whole: all layers, whatever exit the recipe takes.
-
-    Raises:
-        InputError: an early exit deeper than the model.
-    """
-    settings = recipe.backbone
-    config = architecture_of(recipe)
-    text = config.get_text_config()
-    if not reads_text(recipe):
-        token = FLOAT32 * text.hidden_size
-        return LoadedModel(text.hidden_size, 0, 0, 0, 0, token, token, token, token, sizes.items)
-    if settings.layers is not None and not whole:
-        exit_after(config, settings.layers)
-    dtype = choose_dtype(settings.dtype, sizes.device)
-    writes = generates(installed().find("backbone", settings.name).declaration)
-    model = meta_model(config, dtype, generates=writes)
-    weights = weight_bytes(model, settings)
-    read, attended, written = read_bytes(model, dtype), attended_bytes(model, dtype), written_bytes(model, dtype)
-    plain = parameter_count(model)
-    if adapters and settings.lora is not None:
-        model = attach_adapters(model, settings.lora)
-    kept = activation_bytes(model, settings, dtype)
-    adapted = parameter_count(model) - plain
-    embedded = _embedded_bytes(model)
-    layers = weights - embedded
-    # By all of them, mapped or not, as the backbone decides.
-    shared = shares_weights(sizes, recipe, weights)
-    if not whole and stays_mapped(sizes, recipe, config, dtype):
-        weights -= embedded
-    if shared:
-        # Two layers are whole at a time: the one that computes, and the next, which is gathered meanwhile.
-        gathered = 2 * layers // max(1, text.num_hidden_layers)
-        weights += -(-layers // sizes.processes) + gathered - layers
-    return LoadedModel(
-        text.hidden_size,
-        text.num_hidden_layers,
-        text.vocab_size,
-        weights,
-        adapted,
-        read,
-        kept,
-        attended,
-        written,
-        sizes.items,
-    )
-
-
-def shares_weights(sizes: Sizes, recipe: Recipe, weights: int) -> bool:
-    """Whether each process holds a part of every layer alone, as `backbone.shard` says."""
-    settings = recipe.backbone
-    if sizes.processes == 1 or settings.device_map is not None or settings.quantization != "none":
-        return False
-    if settings.shard != "auto":
-        return settings.shard
-    if sizes.device.type == "cuda":
-        there = int(torch.cuda.get_device_properties(sizes.device).total_memory)
-    else:
-        there = (machine_memory() or 0) // sizes.processes
-    return weights > ROOM_FOR_WEIGHTS * there
-
-
-def stays_mapped(sizes: Sizes, recipe: Recipe, config: Any, dtype: torch.dtype) -> bool:
-    """Whether weights are read from the file they are mapped from, in which no pass touches more than some embeddings.
-
-    So it is on a processor that computes in the dtype of the file.
-    """
-    return (
-        sizes.device.type == "cpu"
-        and recipe.backbone.weights == "pretrained"
-        and dtype == (config.dtype or torch.float32)
-    )
-
-
-def _embedded_bytes(model: Any) -> int:
-    """Bytes of embeddings and output head, which lie outside the layers; shared ones once."""
-    outside = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    head = model.get_output_embeddings()
-    tensors = {module.weight for module in (*outside, *([] if head is None else [head]))}
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+# Of a chat's marks around a wording, those before its first words: whose message follows, twice; behind it are an end
+# and an answer's beginning. A tokenizer of bytes has none.
+MARKS_BEFORE, MARKS_BEHIND = 8, 6
 
 
 # --------------------------------------------------------------------------------------------------- the stages
@@ -175,7 +41,8 @@ def encoded_items(sizes: Sizes) -> Iterator[Moment]:
     mean, longest = sizes.text_tokens(recipe.text.tokens, model.vocabulary)
     read = min(recipe.text.batch_size, sizes.items) * longest * model.read
     vectors = FLOAT32 * sizes.items * model.hidden
-    beside = {"data": sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)}
+    texts = sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)
+    beside = {"data": texts, "vocabulary": model.words}
     yield moment({**beside, "vectors": READ_VECTORS * vectors}, weights=model.weights, activations=read)
     yield moment({**beside, "vectors": WRITTEN_VECTORS * vectors}, weights=model.weights)
     yield moment({**beside, "vectors": WHITENED_VECTORS * vectors + 3 * DOUBLE * model.hidden**2})
@@ -190,7 +57,8 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
     described = shown * (mean + 1)
     start = _start_tokens(sizes, recipe.prompts.alignment, model)
     trained = _item_projector(sizes, model) + _head(sizes, model)
-    beside = {"data": sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)}
+    texts = sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)
+    beside = {"data": texts, "vocabulary": model.words}
     held = {"weights": model.weights, "catalogue": sizes.node_tables}
     yield moment(
         beside,
@@ -225,7 +93,7 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
     hidden_share = recipe.graph.alignment_holdout or settings.target_share
     trained = _user_projector(sizes, model) + _head(sizes, model) + model.parameters
     trained += 0 if recipe.align.enabled and sizes.prepared.has_text else _item_projector(sizes, model)
-    beside: Parts = {"data": sizes.data}
+    beside: Parts = {"data": sizes.data, "vocabulary": model.words}
     if settings.head == "tied" and rows == 1 and settings.warm_start_users:
         yield _regression(sizes, model, beside, trained)
     yield _reading(sizes, model, beside, trained)
@@ -262,7 +130,9 @@ def indexed(sizes: Sizes) -> Iterator[Moment]:
     tables = FLOAT32 * ((sizes.users + sizes.items) * sizes.dimension + sizes.items * sizes.columns)
     beside: Parts = {"data": sizes.data, "user rows": 2 * queries}
     if LANGUAGE in terms:
-        yield _reading(sizes, loaded_model(sizes, sizes.recipe, adapters=True), beside, 0)
+        model = loaded_model(sizes, sizes.recipe, adapters=True)
+        beside["vocabulary"] = model.words
+        yield _reading(sizes, model, beside, 0)
     yield moment(
         {**beside, "catalogue": 2 * tables, "linear": linear, "ranking": fused * FLOAT32 * BLOCK * sizes.items}
     )
@@ -284,7 +154,7 @@ def described_users(sizes: Sizes) -> Iterator[Moment]:
     rows = min(settings.batch_size, questions * sizes.users)
     branches = -(-rows // max(1, questions))
     room = described + asked + settings.new_tokens
-    beside = {"data": sizes.data + 2 * sizes.texts}
+    beside = {"data": sizes.data + 2 * sizes.texts, "vocabulary": model.words}
     yield moment(
         beside,
         weights=model.weights,
@@ -373,13 +243,17 @@ def _user_tokens(sizes: Sizes, shown: int, model: LoadedModel) -> float:
     interests = sizes.recipe.interests
     words = interests.new_tokens * (interests.profile + interests.prediction)
     said = sizes.recipe.prompts.recommendation.split("}", 1)[-1]
-    return 1 + MARKS + shown + words + len(SLOT.sub("", said)) / characters_of(model.vocabulary)
+    return 1 + _marks(model, MARKS_BEHIND) + shown + words + len(SLOT.sub("", said)) / characters_of(model.vocabulary)
 
 
 def _start_tokens(sizes: Sizes, wording: str, model: LoadedModel) -> float:
     """Tokens that all prompts of a wording start with."""
     first = sizes.recipe.prompts.system + wording.split("{", 1)[0]
-    return MARKS + len(first) / characters_of(model.vocabulary)
+    return _marks(model, MARKS_BEFORE) + len(first) / characters_of(model.vocabulary)
+
+
+def _marks(model: LoadedModel, count: int) -> int:
+    return count if model.vocabulary > BYTES else 0
 
 
 def _user_projector(sizes: Sizes, model: LoadedModel) -> int:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
-
 from glta_cli.core.process_memory import resident_memory
-from glta_cli.plugin.interactions import Interactions
-from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.graph_memory import fitted_linear, pretrained_graph
-from glta_cli.stages.language_memory import aligned, described_users, encoded_items, finetuned, indexed, served
 from glta_cli.stages.memory_moments import Moment, Parts, Sizes
-from glta_cli.stages.workloads import AGAIN, CountedData
+from glta_cli.stages.stage_costs import cost_of
 
 # A process with the libraries of all stages, where the system does not say what this one has.
 PROCESS_BYTES: Final = 500 << 20
@@ -22,17 +16,6 @@ PROCESS_BYTES: Final = 500 << 20
 HEAP: Final = 1.3
 # Parts that come and go within a step, which that is about.
 PASSING: Final = ("activations", "keys and values")
-
-MOMENTS: Mapping[str, Callable[[Sizes], Iterator[Moment]]] = {
-    "encode-items": encoded_items,
-    "pretrain-graph": pretrained_graph,
-    "fit-linear": fitted_linear,
-    "align": aligned,
-    "describe-users": described_users,
-    "finetune": finetuned,
-    "index": indexed,
-    "serving-index": served,
-}
 HOST, DEVICE = "host", "device"
 
 
@@ -64,46 +47,26 @@ class MemoryEstimate:
         return {"device": self.device, "places": places}
 
 
-class MemoryEstimator:
-    """Estimates of the stages of one run.
+def memory_of(stage: str, sizes: Sizes) -> MemoryEstimate | None:
+    """The most a stage has; None where nothing says what that is, as of an architecture that says too little."""
+    cost = cost_of(stage)
+    if cost is None:
+        return None
+    try:
+        found = list(cost.moments(sizes))
+    except Exception:
+        # As with times: no stage is to fail for an estimate; what is wrong, loading the model will say.
+        return None
+    return _most(stage, sizes.device.type, found) if found else None
 
-    Args:
-        device: what computes.
-        processes: that share the work.
-        train: the training interactions, where they are there already.
-    """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        prepared: CountedData,
-        device: torch.device,
-        *,
-        processes: int = 1,
-        train: Interactions | None = None,
-    ) -> None:
-        self._sizes = Sizes(recipe, prepared, device, processes=processes, train=train)
-
-    def of(self, stage: str) -> MemoryEstimate | None:
-        """The most a stage has; None where nothing says what that is, as of an architecture that says too little."""
-        moments = MOMENTS.get(stage.removeprefix(AGAIN))
-        if moments is None:
-            return None
-        try:
-            found = list(moments(self._sizes))
-        except Exception:
-            # As with times: no stage is to fail for an estimate; what is wrong, loading the model will say.
-            return None
-        return self._most(stage, found) if found else None
-
-    def _most(self, stage: str, moments: list[Moment]) -> MemoryEstimate:
-        process = {"process": resident_memory() or PROCESS_BYTES}
-        kind = self._sizes.device.type
-        if kind == "cpu":
-            together = (_added(process, each.beside, _on_heap(each.computing)) for each in moments)
-            return MemoryEstimate(stage, kind, {HOST: max(together, key=_sum)})
-        beside = max((_added(process, each.beside) for each in moments), key=_sum)
-        return MemoryEstimate(stage, kind, {HOST: beside, DEVICE: max((each.computing for each in moments), key=_sum)})
+def _most(stage: str, kind: str, moments: list[Moment]) -> MemoryEstimate:
+    process = {"process": resident_memory() or PROCESS_BYTES}
+    if kind == "cpu":
+        together = (_added(process, each.beside, _on_heap(each.computing)) for each in moments)
+        return MemoryEstimate(stage, kind, {HOST: max(together, key=_sum)})
+    beside = max((_added(process, each.beside) for each in moments), key=_sum)
+    return MemoryEstimate(stage, kind, {HOST: beside, DEVICE: max((each.computing for each in moments), key=_sum)})
 
 
 def _on_heap(parts: Parts) -> Parts:

@@ -9,16 +9,14 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import torch
 
 from glta_cli.language.model_memory import FLOAT32, INT64
 from glta_cli.language.model_work import CHARACTERS_PER_TOKEN, model_work
 from glta_cli.language.whitening import most_directions
-from glta_cli.plugin.interactions import Interactions
-from glta_cli.recipe.schema import Recipe, TrainingSettings
+from glta_cli.recipe.schema import TrainingSettings
 from glta_cli.recipe.selection import encoder_dimension, head_takes_texts, reads_text, text_reader, tokens_take_texts
 from glta_cli.recipe.target_folds import fold_count
-from glta_cli.stages.workloads import Counted, CountedData
+from glta_cli.stages.workloads import Counted
 from glta_cli.training.best import IN_MEMORY
 
 # Of each number that is trained: Adam's two moments.
@@ -45,25 +43,7 @@ class Moment:
 
 
 class Sizes(Counted):
-    """A recipe and its data, with what the memory of several stages is counted by.
-
-    Args:
-        device: what computes.
-        processes: that train together, each on its share of a batch; what is read, each reads in whole batches.
-    """
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        prepared: CountedData,
-        device: torch.device,
-        *,
-        processes: int = 1,
-        train: Interactions | None = None,
-    ) -> None:
-        super().__init__(recipe, prepared, train)
-        self.device = device
-        self.processes = processes
+    """What is counted by, with what the memory of several stages consists of."""
 
     def share(self, batch: int) -> int:
         """Of a batch that is trained on, what one process computes."""

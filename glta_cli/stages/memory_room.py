@@ -14,8 +14,10 @@ from glta_cli.core.terminal import say
 from glta_cli.core.world import World
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimate, MemoryEstimator
-from glta_cli.stages.workloads import AGAIN, CountedData
+from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimate, memory_of
+from glta_cli.stages.memory_moments import Sizes
+from glta_cli.stages.stage_costs import AGAIN
+from glta_cli.stages.workloads import CountedData
 
 GIBIBYTE: Final = 1 << 30
 # Parts that follow from shapes alone, without which there is no stage.
@@ -99,7 +101,7 @@ def tell_of_room(
     """
 
     def estimated(changed: Recipe) -> MemoryEstimate | None:
-        return MemoryEstimator(changed, prepared, device, processes=world.size, train=train).of(stage)
+        return memory_of(stage, Sizes(changed, prepared, device, processes=world.size, train=train))
 
     estimate = estimated(recipe)
     for place in () if estimate is None else estimate.places:

@@ -17,7 +17,8 @@ from glta_cli.core.threads import compute_with_free_processors
 from glta_cli.core.world import World, launched
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
-from glta_cli.stages.estimates import SMALL, Estimate, Estimator
+from glta_cli.stages.estimates import SMALL, Estimate, Estimator, who_runs
+from glta_cli.stages.memory_moments import Sizes
 from glta_cli.stages.pace import Pace
 from glta_cli.training.devices import pick_device
 from glta_cli.training.states import threads_of
@@ -84,28 +85,20 @@ class Schedule:
         from glta_cli.stages.memory_room import tell_of_room
 
         known = self._estimator
-        tell_of_room(stage, known.recipe, known.prepared, known.device, _world_of(stage), known.train)
+        tell_of_room(stage, known.recipe, known.prepared, known.device, who_runs(stage, launched()), known.train)
 
     def memory(self, stage: str) -> int:
         """Bytes a stage is estimated to have at most where it computes; 0 where nothing says."""
-        from glta_cli.stages.memory_estimates import DEVICE, HOST, MemoryEstimator
+        from glta_cli.stages.memory_estimates import DEVICE, HOST, memory_of
 
-        known, count = self._estimator, _world_of(stage).size
-        estimator = MemoryEstimator(known.recipe, known.prepared, known.device, processes=count, train=known.train)
-        found = estimator.of(stage)
+        known, count = self._estimator, who_runs(stage, launched()).size
+        found = memory_of(stage, Sizes(known.recipe, known.prepared, known.device, processes=count, train=known.train))
         return 0 if found is None else found.total(DEVICE if DEVICE in found.places else HOST)
 
     def watched(self, stage: str) -> AbstractContextManager[object]:
         """Has it said while a stage runs where it takes longer than was told, or less."""
         estimate = self.estimates.get(stage)
         return nullcontext() if estimate is None else bars_watched_by(Pace(stage, estimate).look)
-
-
-def _world_of(stage: str) -> World:
-    """The processes that run a stage: those that wait meanwhile take none of its memory, and none of its work."""
-    from glta_cli.stages.order import runs_in_all_processes  # the stages, which announce themselves by this module
-
-    return launched() if runs_in_all_processes(stage) else World()
 
 
 class ScheduledRun(Protocol):
@@ -126,17 +119,14 @@ class ScheduledRun(Protocol):
     def prepared(self) -> PreparedDataset: ...
 
 
-def schedule_of(
-    pipeline: ScheduledRun, prepared: PreparedDataset, stages: Sequence[str], missing: Sequence[str]
-) -> Schedule:
-    """How long the missing of these stages will take a run with these data.
+def estimator_of(pipeline: ScheduledRun, prepared: PreparedDataset, world: World) -> Estimator:
+    """What says how long stages take a run with these data, with the threads that are free now.
 
     Raises:
         GltaError: the machine has no such device.
     """
     compute_with_free_processors()
-    device = pick_device(pipeline.device)
-    return Schedule(stages, missing, Estimator(pipeline.recipe, prepared, pipeline.workspace, device))
+    return Estimator(pipeline.recipe, prepared, pipeline.workspace, pick_device(pipeline.device), world)
 
 
 def scheduled(pipeline: ScheduledRun, wanted: Sequence[Stage], missing: Sequence[Stage]) -> Schedule | None:
@@ -145,7 +135,8 @@ def scheduled(pipeline: ScheduledRun, wanted: Sequence[Stage], missing: Sequence
         return None
     # The lines of a sibling stand between those of the run it is compared with, whose stages are counted.
     stages = [] if pipeline.named_after else ["prepare", *(each.name for each in wanted)]
-    schedule = schedule_of(pipeline, pipeline.prepared(), stages, [each.name for each in missing])
+    estimator = estimator_of(pipeline, pipeline.prepared(), launched())
+    schedule = Schedule(stages, [each.name for each in missing], estimator)
     if not pipeline.announced:
         schedule.announce()
     pipeline.announced = True

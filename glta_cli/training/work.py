@@ -24,16 +24,22 @@ class Part:
             long.
         beside: those of them that are no step of the bar, such as validations.
         longest_first: whether its first steps take longest, as texts in the order of their lengths do.
+        whole: of all that, what each of several processes does by itself, as the propagation over a whole graph.
     """
 
     bar: str
     operations: float
     beside: float = 0.0
     longest_first: bool = False
+    whole: float = 0.0
 
     @property
     def total(self) -> float:
         return self.operations + self.beside
+
+    def of_one(self, processes: int) -> float:
+        """Operations of each of so many processes that share it."""
+        return self.whole + (self.total - self.whole) / processes
 
 
 @dataclass(frozen=True)

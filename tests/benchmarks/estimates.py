@@ -1,9 +1,11 @@
-"""What `--dry-run` says a stage will take at most, beside what a fresh process that runs the stage took.
+"""What `--dry-run` says a stage will take at most, and how long, beside what a fresh process that runs the stage took.
 
     python tests/benchmarks/estimates.py [--only CASE ...] [--work FOLDER] [--out FOLDER]
 
 A row is a stage of a case: predicted, measured, and one over the other. Measured is the most memory the process had, as
-the kernel counts it; on a GPU the most torch had allocated there, beside what the estimate says of the GPU.
+the kernel counts it; on a GPU the most torch had allocated there, beside what the estimate says of the GPU. Behind it
+stand the seconds of the processor, which other work on the machine does not change; on a GPU those of the clock. Of a
+case of several processes they are those of the first one. No formula was fitted to the cases named `unseen-...`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ import yaml
 NEAR = 0.15
 MEBIBYTE = 1 << 20
 WORDS = 400
+RUN = "measured"
+# Stages that a case of several processes needs, each run by one.
+BEFORE = ("encode-items", "pretrain-graph")
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,14 @@ class Case:
     Attributes:
         data: what is drawn; None for a data set that lies in the folder of real ones.
         recipe: as YAML has it; `dataset.source` is filled in for what is drawn.
-        stages: to measure, in order, each in a process of its own.
+        stages: to measure, in order, each in a process of its own, or in as many as share it.
+        processes: that share a stage.
     """
 
     data: MadeUp | None
     recipe: Mapping[str, Any]
     stages: tuple[str, ...]
+    processes: int = 1
 
 
 SHORT: Mapping[str, Any] = {
@@ -85,14 +92,19 @@ SMALL = MadeUp(users=96, items=200, each=40, words=40)
 LANGUAGE = ("encode-items", "align", "finetune", "index")
 
 
-def llama(hidden: int, layers: int) -> dict[str, Any]:
-    """A Llama of that size with random weights; bytes for a tokenizer, so that nothing is fetched."""
+def llama(hidden: int, layers: int, *, grouped: int = 1, dtype: str = "auto") -> dict[str, Any]:
+    """A Llama of that size with random weights; bytes for a tokenizer, so that nothing is fetched.
+
+    Args:
+        grouped: heads of queries that share keys and values.
+    """
     shape = {"hidden_size": hidden, "intermediate_size": 4 * hidden, "num_hidden_layers": layers}
-    heads = {"num_attention_heads": hidden // 64, "num_key_value_heads": hidden // 64, "vocab_size": 258}
+    heads = {"num_attention_heads": hidden // 64, "num_key_value_heads": hidden // 64 // grouped, "vocab_size": 258}
     return {
         "name": "huggingface",
         "weights": "random",
         "layers": None,
+        "dtype": dtype,
         "options": {"architecture": {"model_type": "llama", **shape, **heads}, "tokenizer": "bytes"},
     }
 
@@ -139,6 +151,42 @@ CASES: Mapping[str, Case] = {
         },
         ("pretrain-graph",),
     ),
+    "unseen-width": Case(
+        MadeUp(users=96, items=300, each=25, words=40),
+        {
+            **SHORT,
+            "backbone": llama(768, 6, grouped=4),
+            "text": {"batch_size": 12, "tokens": 96},
+            "align": {
+                **SHORT["align"],
+                "description_tokens": 48,
+                "most_items": 6,
+                "least_items": 4,
+                "training": {"epochs": 1, "batch_size": 8},
+            },
+            "finetune": {"context_items": 10, "training": {"epochs": 1, "batch_size": 48}},
+        },
+        LANGUAGE,
+    ),
+    "unseen-bfloat16": Case(
+        MadeUp(users=64, items=200, each=30, words=40),
+        {
+            **SHORT,
+            "backbone": llama(512, 8, dtype="bfloat16"),
+            "finetune": {"training": {"epochs": 1, "batch_size": 8}},
+        },
+        ("align", "finetune"),
+    ),
+    "unseen-encoder": Case(
+        MadeUp(users=20_000, items=8_000, each=20, words=0),
+        {
+            "graph": {"encoder": "sasrec", "training": {"epochs": 1, "batch_size": 256}, "alignment_holdout": 0},
+            "finetune": {"enabled": False},
+            "fusion": {"terms": ["encoder"]},
+        },
+        ("pretrain-graph",),
+    ),
+    "two-processes": Case(SMALL, {**SHORT, "backbone": llama(512, 8)}, ("align", "finetune"), processes=2),
     "large-graph": Case(
         MadeUp(users=200_000, items=50_000, each=15, words=0),
         {
@@ -158,13 +206,26 @@ def measured(recipe: Path, data: Path, stage: str) -> dict[str, Any]:
     """Run a stage in this process, which is to have done nothing else, and say what it took."""
     from glta_cli.commands.options import open_pipeline
 
-    pipeline = open_pipeline(str(recipe), "measured", None, data, None, "auto")
-    artefact = pipeline.ensure(stage)
+    artefact = open_pipeline(str(recipe), RUN, None, data, None, "auto").ensure(stage)
     torch = sys.modules.get("torch")
     on_gpu = torch.cuda.max_memory_allocated() if torch is not None and torch.cuda.is_available() else 0
-    # Of the whole process, from when the stage began: what a model is checked for once a machine is no part of it.
-    most = artefact.manifest["peak_memory"]
-    return {"stage": stage, "host": most, "device": on_gpu, "seconds": artefact.manifest["seconds"]}
+    return took(artefact.manifest, on_gpu)
+
+
+def took(manifest: Mapping[str, Any], on_gpu: int = 0) -> dict[str, Any]:
+    """Of the whole process, from when the stage began: what a model is checked for once a machine is no part of it."""
+    seconds = manifest["seconds" if on_gpu else "processor_seconds"]
+    return {"host": manifest["peak_memory"], "device": on_gpu, "seconds": seconds}
+
+
+def measured_by(processes: int, recipe: Path, data: Path, stage: str) -> dict[str, Any]:
+    """Have so many processes of a command run a stage, and say what the first one took, as its manifest does."""
+    report = child("-m", "glta_cli", stage, *chosen(recipe, data), "--processes", str(processes), "--json")
+    return took(json.loads((Path(report["folder"]) / "manifest.json").read_text()))
+
+
+def chosen(recipe: Path, data: Path) -> tuple[str, ...]:
+    return ("--recipe", str(recipe), "--run", RUN, "--data-dir", str(data))
 
 
 def child(*arguments: str) -> Any:
@@ -175,7 +236,7 @@ def child(*arguments: str) -> Any:
 
 @dataclass(frozen=True)
 class Compared:
-    """A stage of a case, in bytes."""
+    """A stage of a case, in bytes and seconds."""
 
     case: str
     stage: str
@@ -192,7 +253,7 @@ class Compared:
 
 
 def compared(name: str, case: Case, work: Path, shared: Path) -> Iterator[Compared]:
-    """Prepare the data of a case, ask for the estimates, and run each stage by itself."""
+    """Prepare the data of a case, ask for its estimates, and run each stage by itself."""
     folder = work / name
     source = shared / case.recipe["dataset"]["source"] if case.data is None else folder / "source"
     if case.data is not None and not source.exists():
@@ -203,24 +264,23 @@ def compared(name: str, case: Case, work: Path, shared: Path) -> Iterator[Compar
     recipe.write_text(yaml.safe_dump({**case.recipe, "dataset": dataset}))
     data = folder / "data"
     child(str(Path(__file__)), "--run-stage", "prepare", str(recipe), str(data))
+    # Nothing has run yet: what is told of a stage does not depend on those before it.
+    command = "finetune" if case.recipe.get("finetune", {}).get("enabled", True) else "pretrain-graph"
+    asked = ("-m", "glta_cli", command, *chosen(recipe, data), "--processes", str(case.processes))
+    foretold = child(*asked, "--dry-run", "--json")["memory"]["stages"]
     for stage in case.stages:
-        # Those before it have run: a dry run that measures nothing else of them.
-        command = "finetune" if case.recipe.get("finetune", {}).get("enabled", True) else "pretrain-graph"
-        asked = ("-m", "glta_cli", command, "--recipe", str(recipe), "--run", "measured", "--data-dir", str(data))
-        foretold = child(*asked, "--dry-run", "--json")["memory"]["stages"]
-        done = child(str(Path(__file__)), "--run-stage", stage, str(recipe), str(data))
-        for place in ("host", "device"):
-            said = foretold.get(stage, {}).get("places", {}).get(place)
-            if said and done[place]:
+        if case.processes > 1:
+            for before in BEFORE:
+                child(str(Path(__file__)), "--run-stage", before, str(recipe), str(data))
+            done = measured_by(case.processes, recipe, data, stage)
+        else:
+            done = child(str(Path(__file__)), "--run-stage", stage, str(recipe), str(data))
+        said = foretold[stage]
+        for place, found in said["places"].items():
+            if done[place]:
+                seconds = said["estimated_processor_seconds"] or said["estimated_seconds"]
                 yield Compared(
-                    name,
-                    stage,
-                    place,
-                    said["total"],
-                    done[place],
-                    said["parts"],
-                    done["seconds"],
-                    foretold[stage]["estimated_seconds"],
+                    name, stage, place, found["total"], done[place], found["parts"], done["seconds"], seconds
                 )
 
 
@@ -238,7 +298,8 @@ def main() -> int:
     default = Path(__file__).resolve().parents[3] / "shared" / "data"
     shared = Path(os.environ.get("GLTA_SHARED_DATA", default))
     rows: list[Compared] = []
-    print(f"{'case':<12} {'stage':<15} {'place':<6} {'predicted':>9} {'measured':>9} {'ratio':>6}  MiB by part")
+    sizes, times = f"{'predicted':>9} {'measured':>9} {'ratio':>6}", f"{'seconds':>17}"
+    print(f"{'case':<15} {'stage':<15} {'place':<6} {sizes} {times}  MiB by part")
     with tempfile.TemporaryDirectory() as temporary:
         for name in options.only or CASES:
             for row in compared(name, CASES[name], options.work or Path(temporary), shared):
@@ -255,14 +316,16 @@ def main() -> int:
 def prepared(recipe: str, data: str) -> dict[str, Any]:
     from glta_cli.commands.options import open_pipeline
 
-    return {"items": open_pipeline(recipe, "measured", None, Path(data), None, "auto").prepared().item_count}
+    return {"items": open_pipeline(recipe, RUN, None, Path(data), None, "auto").prepared().item_count}
 
 
 def shown(row: Compared) -> str:
     """One line of the table."""
     parts = ", ".join(f"{name} {round(size / MEBIBYTE):,}" for name, size in row.parts.items())
     sizes = f"{round(row.predicted / MEBIBYTE):>9,} {round(row.measured / MEBIBYTE):>9,}"
-    return f"{row.case:<12} {row.stage:<15} {row.place:<6} {sizes} {row.ratio:>6.2f}  {parts}"
+    foretold = "unknown" if row.predicted_seconds is None else f"{row.predicted_seconds:.0f}"
+    seconds = f"{foretold:>8} {row.seconds:>8.0f}"
+    return f"{row.case:<15} {row.stage:<15} {row.place:<6} {sizes} {row.ratio:>6.2f} {seconds}  {parts}"
 
 
 if __name__ == "__main__":

@@ -111,17 +111,6 @@ def test_another_dataset_is_refused_before_anything_runs(
     assert not workspace_root.exists()
 
 
-def test_the_papers_own_settings_ask_for_a_gpu_at_once(glta: Any, workspace_root: Path) -> None:
-    finished = reproduce(glta, "--device", "cpu")
-    assert finished.code == 2
-    assert finished.err == (
-        "no recipe named: taking paper/movielens-1m\n"
-        "backbone.quantization: 4bit needs a GPU, not cpu\n"
-        "  hint: --recipe paper/movielens-1m-smollm2 does without\n"
-    )
-    assert not any(path.is_file() for path in workspace_root.rglob("*"))
-
-
 @pytest.mark.parametrize(
     ("dataset", "file"),
     [

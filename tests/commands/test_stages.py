@@ -6,10 +6,9 @@ import yaml
 
 from glta_cli.commands.stage import PURPOSES
 from glta_cli.recipe.files import load_recipe, recipe_from
-from glta_cli.stages.estimates import EFFICIENCIES
 from glta_cli.stages.lineage import ENCODER_STAGES, STAGES
 from glta_cli.stages.order import STAGES as LATER_STAGES
-from glta_cli.stages.workloads import AGAIN, WORKLOADS
+from glta_cli.stages.stage_costs import AGAIN, COSTS
 
 OWN_ENCODER = """
 from glta_cli.plugin import EncoderDeclaration, Settings, hookimpl
@@ -105,5 +104,5 @@ def test_a_dataset_without_texts_has_no_texts_to_encode(glta):
 def test_whatever_a_command_says_of_stages_it_says_of_every_stage() -> None:
     assert [stage.name for stage in LATER_STAGES] == list(STAGES[1:])
     assert set(PURPOSES) == set(STAGES)
-    assert {name.removeprefix(AGAIN) for name in STAGES[1:]} <= set(WORKLOADS) == set(EFFICIENCIES)
+    assert {name.removeprefix(AGAIN) for name in STAGES[1:]} <= set(COSTS)
     assert STAGES[: len(ENCODER_STAGES)] == ENCODER_STAGES

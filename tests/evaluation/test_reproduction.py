@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
+from glta_cli.commands.reproduce import tell_how_long
 from glta_cli.core.errors import InputError
 from glta_cli.evaluation.published import PAPER
 from glta_cli.evaluation.reproduction import (
     all_cutoffs,
     compared_with,
     differences,
+    packed_on_processor,
     reproduction_table,
     require_device,
     require_same_data,
@@ -151,15 +155,38 @@ def test_another_dataset_is_refused(tiny_recipe: Callable[..., Recipe], tmp_path
         ("amazon", "glta recipes copy paper/amazon-groceries is a start for a recipe that does without"),
     ],
 )
-def test_what_needs_a_gpu_is_refused_before_anything_is_trained(name: str, hint: str, tmp_path: Path) -> None:
+def test_where_no_weights_can_be_packed_that_is_said_before_anything_is_trained(
+    name: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = PAPER[name]
     recipe = load_recipe(table.recipe).recipe
+    require_device(table, pipeline_of(recipe, tmp_path))  # a processor packs them too
+    monkeypatch.setattr("glta_cli.training.loop.pick_device", lambda _: torch.device("mps"))
     with pytest.raises(InputError) as caught:
         require_device(table, pipeline_of(recipe, tmp_path))
-    assert str(caught.value) == f"backbone.quantization: 4bit needs a GPU, not cpu\n  hint: {hint}"
+    told = "backbone.quantization: 4bit needs a CUDA GPU or a processor, not mps"
+    assert str(caught.value) == f"{told}\n  hint: {hint}"
     assert list(tmp_path.iterdir()) == []
     require_device(table, pipeline_of(load_recipe(table.recipe, ["finetune.enabled=false"]).recipe, tmp_path))
     require_device(table, pipeline_of(load_recipe(table.recipe, ["backbone.quantization=none"]).recipe, tmp_path))
+
+
+def test_how_long_a_processor_takes_with_packed_weights_is_told(
+    run_toy: Callable[..., Pipeline], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = run_toy(stage="pretrain-graph")
+    recipe = recipe_from(made.recipe.model_dump(mode="json"), ["backbone.quantization=4bit"])
+    packed = Pipeline(made.name, recipe, made.workspace, device="cpu")
+    assert packed_on_processor(packed)
+    assert not packed_on_processor(made)
+    capsys.readouterr()
+    tell_how_long(MOVIELENS, packed, ["popularity", "wo-pf", "wo-pd"])
+    told = capsys.readouterr().err
+    assert "warning: a processor computes with 4bit weights, for which a GPU is made:\n" in told
+    assert re.search(r"about \d+ (s|min|h|d)\b.* for the run's own model on this machine as it is now\n", told)
+    assert "about as long for each of 2 other models of the table\n" in told
+    assert "--recipe paper/movielens-1m-smollm2 does without\n" in told
+    assert max(map(len, told.splitlines())) <= 80
 
 
 # -------------------------------------------------------------------------------------------------- what differs

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from glta_cli.commands.stage_times import stage_times
 from glta_cli.core.durations import shown_duration
-from glta_cli.core.files import read_json
+from glta_cli.core.files import read_json, write_json
+from glta_cli.core.world import World
 from glta_cli.serving.term_weights import ChosenTerms
-from glta_cli.stages import estimates, pretrain_graph
+from glta_cli.stages import estimates, pretrain_graph, stage_costs
 from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.stages.schedule import Schedule
-from glta_cli.stages.workloads import WORKLOADS
+from glta_cli.stages.stage_costs import COSTS, StageCost
 from glta_cli.training.work import MatrixRate, matrix_rate
 from glta_cli.workspace.workspace import Workspace
 
@@ -130,7 +132,7 @@ def test_an_estimate_is_what_is_counted_at_the_rate_of_the_machine(run_toy, stea
     estimate = one.of("finetune")
     assert estimate is not None
     assert not estimate.learnt
-    expected = operations(one, "finetune") / (steady * estimates.EFFICIENCIES["finetune"])
+    expected = operations(one, "finetune") / (steady * COSTS["finetune"].efficiency)
     assert estimate.seconds == pytest.approx(expected, rel=0.01, abs=2 * estimates.AROUND)
 
 
@@ -227,7 +229,7 @@ def test_nothing_is_learnt_from_vectors_that_were_there(tiny_recipe, tmp_path) -
 def test_what_takes_minutes_is_announced_and_what_takes_seconds_is_not(
     run_toy, steady: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stages = ["prepare", *WORKLOADS]
+    stages = ["prepare", *COSTS]
     short, long = (estimator(run_toy, *each) for each in ((), ("finetune.training.epochs=100000",)))
     capsys.readouterr()
     Schedule(stages, ["finetune", "index"], short).announce()
@@ -260,6 +262,99 @@ def test_a_plugin_that_cannot_be_counted_stops_no_stage(run_toy, monkeypatch: py
     def broken(counted: object) -> list[object]:
         raise AttributeError("no hidden_size")
 
-    monkeypatch.setattr(estimates, "WORKLOADS", {"finetune": broken})
+    monkeypatch.setitem(stage_costs.COSTS, "finetune", StageCost(broken, 1.0, COSTS["finetune"].moments))  # type: ignore[arg-type]
     assert estimator(run_toy).of("finetune") is None
     assert estimator(run_toy).record("finetune") == {}
+
+
+def seconds_by(one: Estimator, world: World, stage: str) -> float:
+    estimate = one.by(world).of(stage)
+    assert estimate is not None
+    return estimate.seconds - estimates.AROUND
+
+
+def test_several_processes_divide_what_they_share(run_toy, steady: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A thread each, and processors for all of them.
+    monkeypatch.setattr(estimates, "threads_asked_for", lambda _: ("OMP_NUM_THREADS", 1))
+    monkeypatch.setattr(estimates, "permitted_threads", lambda: (4, "there are four"))
+    one = estimator(run_toy, "finetune.training.epochs=100000", "fusion.terms=[ease, encoder, llm]")
+    four = World(size=4, local_size=4)
+    alone, shared = (seconds_by(one, world, "finetune") for world in (World(), four))
+    assert shared == pytest.approx(alone / 4)
+    # Every one of them propagates over the whole graph.
+    share = seconds_by(one, four, "pretrain-graph") / seconds_by(one, World(), "pretrain-graph")
+    assert 1 / 4 < share < 1
+    # The first one fits linear rows, and the others wait.
+    assert seconds_by(one, four, "fit-linear") == pytest.approx(seconds_by(one, World(), "fit-linear"))
+
+
+def test_processes_that_share_the_processors_of_one_are_no_faster(
+    run_toy, steady: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "threads_asked_for", lambda _: ("OMP_NUM_THREADS", 1))
+    monkeypatch.setattr(estimates, "permitted_threads", lambda: (1, "there is one"))
+    one = estimator(run_toy, "finetune.training.epochs=100000")
+    alone = seconds_by(one, World(), "finetune")
+    assert seconds_by(one, World(size=4, local_size=4), "finetune") == pytest.approx(alone)
+    # On machines of their own they are.
+    assert seconds_by(one, World(size=4, local_size=1), "finetune") == pytest.approx(alone / 4)
+
+
+def test_what_several_processes_gain_is_told(run_toy, steady: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "threads_asked_for", lambda _: ("OMP_NUM_THREADS", 1))
+    pipeline = run_toy(stage="pretrain-graph", name="gain")
+    pipeline.recipe = recipe_like(pipeline.recipe, ["finetune.training.epochs=100000"])
+    stages = [("align", None), ("finetune", None)]
+    for processors, said in [(1, "2 processes are no faster than one, about "), (2, "by one process about ")]:
+        monkeypatch.setattr(estimates, "permitted_threads", lambda count=processors: (count, "so many"))
+        times = stage_times(stages, pipeline, pipeline.prepared(), 2)
+        assert times.lines(["align", "finetune"])[0].startswith(said)
+        told = times.as_dict()
+        assert told["processes"] == 2
+        assert (told["seconds"] < 0.6 * told["seconds_of_one_process"]) == (processors == 2)
+
+
+def test_a_time_nobody_knows_is_called_unknown(run_toy, steady: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = run_toy(stage="pretrain-graph", name="unknown")
+
+    def broken(counted: object) -> list[object]:
+        raise AttributeError("no hidden_size")
+
+    monkeypatch.setitem(COSTS, "finetune", StageCost(broken, 1.0, COSTS["finetune"].moments))  # type: ignore[arg-type]
+    times = stage_times([("align", None), ("finetune", None)], pipeline, pipeline.prepared())
+    assert times.shown("finetune") == "unknown"
+    assert times.shown_total(["align", "finetune"]).startswith("at least ")
+    assert times.lines(["align", "finetune"]) == [
+        "how long finetune takes is unknown: nothing says how much it computes"
+    ]
+    assert times.as_dict()["unknown"] == ["finetune"]
+
+
+def test_words_that_a_processor_writes_with_packed_weights_take_longer(run_toy) -> None:
+    written = ("interests.profile=true", "interests.batch_size=1")
+    plain, packed = (
+        operations(estimator(run_toy, *written, f"backbone.quantization={bits}"), "describe-users")
+        for bits in ("none", "4bit")
+    )
+    assert packed > 2 * plain
+
+
+@pytest.mark.usefixtures("learning")
+def test_a_stage_that_several_processes_shared_says_how_long_it_takes_them(run_toy, tmp_path) -> None:
+    two = World(size=2, local_size=2)
+    pipeline = run_toy(stage="pretrain-graph", name="shared")
+    found = pipeline.ensure("pretrain-graph")
+    counted = Estimator(pipeline.recipe, pipeline.prepared(), Workspace(tmp_path), CPU, two)
+    work = counted.record("pretrain-graph")
+    assert work["operations"] / 2 < work["operations_of_one"] < work["operations"]
+    folder = tmp_path / "stages" / "pretrain-graph" / "shared"
+    folder.mkdir(parents=True)
+    manifest = found.manifest | {"work": work, "processor_seconds": 50.0}
+    write_json(folder / "manifest.json", manifest | {"details": {**found.details, "processes": 2}})
+    learnt = Estimator(pipeline.recipe, pipeline.prepared(), Workspace(tmp_path), CPU, two).of("pretrain-graph")
+    assert learnt is not None
+    assert learnt.processor_seconds == pytest.approx(50.0, rel=0.01)
+    # How long one takes that does the whole, two do not say.
+    alone = Estimator(pipeline.recipe, pipeline.prepared(), Workspace(tmp_path), CPU).of("pretrain-graph")
+    assert alone is not None
+    assert not alone.learnt

@@ -23,10 +23,11 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.files import recipe_from
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.estimates import Estimator
-from glta_cli.stages.memory_estimates import MOMENTS, MemoryEstimate, MemoryEstimator
-from glta_cli.stages.memory_moments import trained_bytes
+from glta_cli.stages.memory_estimates import MemoryEstimate, memory_of
+from glta_cli.stages.memory_moments import Sizes, trained_bytes
 from glta_cli.stages.memory_room import tell_of_room
 from glta_cli.stages.schedule import Schedule
+from glta_cli.stages.stage_costs import COSTS
 from glta_cli.training.best import IN_MEMORY
 from glta_cli.workspace.workspace import Workspace
 
@@ -74,8 +75,7 @@ def recipe_of(**sections: Any) -> Recipe:
 
 
 def estimate(stage: str, data: Any = None, *, processes: int = 1, **sections: Any) -> Any:
-    estimator = MemoryEstimator(recipe_of(**sections), data or Made(), CPU, processes=processes)
-    found = estimator.of(stage)
+    found = memory_of(stage, Sizes(recipe_of(**sections), data or Made(), CPU, processes=processes))
     assert found is not None
     return found
 
@@ -105,7 +105,7 @@ def test_what_is_estimated_is_near_what_a_process_takes(
     assert place["total"] > 1.5 * place["parts"]["process"], "the stage itself hardly counts"
 
 
-@pytest.mark.parametrize("stage", list(MOMENTS))
+@pytest.mark.parametrize("stage", list(COSTS))
 def test_every_stage_is_estimated(stage: str) -> None:
     found: MemoryEstimate = estimate(stage)
     assert found.own("host") > 0
@@ -150,12 +150,18 @@ def test_processes_share_batches_and_where_asked_frozen_weights() -> None:
 
 @pytest.mark.parametrize("shard", [True, "auto"])
 def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.MonkeyPatch, shard: Any) -> None:
-    monkeypatch.setattr("glta_cli.stages.language_memory.stays_mapped", lambda *_: True)
+    monkeypatch.setattr("glta_cli.stages.loaded_model.stays_mapped", lambda *_: True)
     # The embeddings alone are more than a share of this.
-    monkeypatch.setattr("glta_cli.stages.language_memory.machine_memory", lambda: 800 << 20)
+    monkeypatch.setattr("glta_cli.stages.loaded_model.machine_memory", lambda: 800 << 20)
     backbone = {"shard": shard, "options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
     one, two = (estimate("finetune", processes=count, backbone=backbone).places["host"]["weights"] for count in (1, 2))
     assert two == pytest.approx(one * (1 / 2 + 2 / 6), rel=0.01)
+
+
+def test_a_tokenizer_is_counted_by_its_vocabulary() -> None:
+    wide = {"options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
+    assert estimate("align", backbone=wide).places["host"]["vocabulary"] == 900 * 200_000
+    assert "vocabulary" not in estimate("align").places["host"]
 
 
 @pytest.mark.parametrize("stage", ["align", "finetune"])
@@ -275,4 +281,4 @@ def test_the_table_of_memory_counts_each_stage_by_who_runs_it(monkeypatch: pytes
 
 def test_an_estimate_never_keeps_a_stage_from_running() -> None:
     recipe = recipe_of(backbone={"layers": 7})  # of a model of six: what loads it says so
-    assert MemoryEstimator(recipe, Made(), CPU).of("finetune") is None
+    assert memory_of("finetune", Sizes(recipe, Made(), CPU)) is None
