@@ -269,8 +269,8 @@ def test_a_term_that_is_none_names_its_baseline(
             "take 0.0 GB while fitted to 40 items, and 0.0 GB are free",
             ["item-knn"],
         ),
-        ({"MOST_SOLVED": 39}, "and hours beyond 39", ["elsa", "item-knn"]),
-        ({"MOST_SOLVED": 39, "MOST_SORTED": 39}, "and hours beyond 39", ["elsa"]),
+        ({"MOST_SOLVED": 39}, "and hours beyond 39", ["elsa", "elsa-text", "item-knn"]),
+        ({"MOST_SOLVED": 39, "MOST_SORTED": 39}, "and hours beyond 39", ["elsa", "elsa-text"]),
     ],
 )
 def test_where_ease_does_not_fit_a_row_that_does_takes_its_place(
