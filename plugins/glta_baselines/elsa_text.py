@@ -64,7 +64,6 @@ class ElsaTextTask(ElsaTask):
     def __init__(self, data: BaselineData, texts: NDArray[np.float32], settings: ElsaTextSettings) -> None:
         self.texts, self.text_weight = texts, settings.text_weight
         super().__init__(data, settings)
-        self.directions = torch.from_numpy(np.ascontiguousarray(texts.T))  # r [D, I]
         lengths = np.square(texts, dtype=np.float64).sum(axis=0)  # |r|² [D]
         squares = float(np.square(self.histories.data, dtype=np.float64).sum())
         self.counts_for = torch.from_numpy(settings.text_weight**2 * lengths / max(squares, TINY)).float()  # [D]
@@ -72,7 +71,7 @@ class ElsaTextTask(ElsaTask):
     def batches(self, epoch: int) -> Sequence[UsersAndDirections]:  # type: ignore[override]
         """User indices [B] and directions [n] of each step: every direction once a pass, where there is room."""
         users = super().batches(epoch)
-        count = len(self.directions)
+        count = self.texts.shape[1]
         order = np.random.default_rng((SEED, epoch, 1)).permutation(count)
         size = min(MOST_DIRECTIONS, -(-count // max(1, len(users)))) if self.text_weight else 0
         return [(batch, order[(step * size + np.arange(size)) % count]) for step, batch in enumerate(users)]
@@ -83,13 +82,13 @@ class ElsaTextTask(ElsaTask):
         if not len(directions):
             return self.user_loss(users, weights)
         # Those of the step stand for all of them.
-        of_texts = len(self.directions) / len(directions) * self.direction_loss(directions, weights)
+        of_texts = self.texts.shape[1] / len(directions) * self.direction_loss(directions, weights)
         return self.user_loss(users, weights) + of_texts
 
     def direction_loss(self, directions: NDArray[np.int64], weights: Weights) -> Tensor:
         """The sum of 1 - cos(r, p) over directions [n], each times what it counts for."""
-        chosen = torch.from_numpy(directions)
-        r = self.directions[chosen].to(self.device)  # [n, I]
+        # Of the vectors as they lie, those of these directions: turned round, all of them would be there twice.
+        r = torch.from_numpy(np.ascontiguousarray(self.texts[:, directions].T)).to(self.device)  # [n, I]
         z = r * weights.source_scale  # [n, I]
         own = z * weights.scale  # z s [n, I]
         products = torch.cat([z, r * weights.scale, own * weights.scale]) @ weights.factors  # [3 n, d]
@@ -97,7 +96,7 @@ class ElsaTextTask(ElsaTask):
         likeness = (wanted * sums).sum(-1) - (r * own).sum(-1)  # <r, p> [n]
         lengths = ((sums @ weights.gram - 2 * own_products) * sums).sum(-1) + own.square().sum(-1)  # |p|² [n]
         cosines = likeness / (r.square().sum(-1) * lengths.clamp_min(TINY)).clamp_min(TINY).sqrt()
-        return (self.counts_for[chosen].to(self.device) * (1 - cosines)).sum()
+        return (self.counts_for[torch.from_numpy(directions)].to(self.device) * (1 - cosines)).sum()
 
     def known_items(self) -> NDArray[np.bool_]:
         """Items that somebody met or that a text is written about, [I]."""
