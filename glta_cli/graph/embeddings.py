@@ -14,6 +14,7 @@ from glta_cli.graph.histories import reads_histories, user_states
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.plugin.scorer import Scorer, product_scorer
 from glta_cli.recipe.schema import GraphSettings
+from glta_cli.training.row_blocks import by_row_blocks
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def embeddings_of(
 
 def scaled_items(items: Tensor, settings: GraphSettings) -> Tensor:
     """Item vectors [I, d] as the softmax takes them."""
-    return F.normalize(items, dim=-1) if settings.unit_length == "both" else items
+    return by_row_blocks(F.normalize, items) if settings.unit_length == "both" else items
 
 
 def _of_histories(

@@ -31,9 +31,10 @@ SOLVED: Final = ("ease", "ease-text", "l3ae", "add-ease")
 # In a catalogue of more than so many items these are made of one solution, which is kept while they follow one another.
 SOLVED_TOGETHER: Final = ("ease", "l3ae", "add-ease")
 TOGETHER_BEYOND: Final = 10_000
-# What takes their place where they do not fit: EASE at low rank, whose memory grows with the items, not their pairs.
-LOW_RANK: Final = "elsa"
-# Tried beside it, and where there is nothing that is solved for: a sort of a row of similarities for each item, which
+# What takes their place where they do not fit: EASE at low rank, whose memory grows with the items, not their pairs;
+# the second one where item texts are read.
+LOW_RANK: Final = ("elsa", "elsa-text")
+# Tried beside them, and where there is nothing that is solved for: a sort of a row of similarities for each item, which
 # beyond so many items lasts for hours.
 SPARSE: Final = "item-knn"
 MOST_SORTED: Final = 150_000
@@ -96,7 +97,7 @@ def tried_rows(recipe: Recipe, user_count: int, item_count: int, *, has_text: bo
         return TriedRows(_those_together_first(solved, item_count) or (SPARSE,), _unread(recipe) if has_text else "")
     why = f"take {_gigabytes(bytes_needed)} GB while fitted to {counted(item_count, 'item')}, and "
     why += f"{_gigabytes(free)} GB are free" if short else f"hours beyond {MOST_SOLVED:,}"
-    names = _in_their_place(item_count, free)
+    names = _in_their_place(item_count, free, reads_texts=any(map(_asks_for_texts, solved)))
     return TriedRows(names, f"{' and '.join(solved)} {why}: {' and '.join(names)} in their place")
 
 
@@ -108,7 +109,9 @@ def row_bytes(name: str, user_count: int, item_count: int) -> int | None:
 
 
 def _too_large(name: str, needed: int, free: int, item_count: int) -> GltaError:
-    others = [other for other in _in_their_place(item_count, free) if other != name]
+    asks = _asks_for_texts(name)
+    others = [other for other in _in_their_place(item_count, free, reads_texts=asks) if other != name]
+    others.sort(key=lambda other: _asks_for_texts(other) != asks)  # one that reads what it reads, if there is one
     automatic = f"leave it to --set {TERMS}=auto"
     return GltaError(
         f"{name} takes {_gigabytes(needed)} GB while it is fitted to {counted(item_count, 'item')}, of which "
@@ -118,19 +121,26 @@ def _too_large(name: str, needed: int, free: int, item_count: int) -> GltaError:
     )
 
 
-def _in_their_place(item_count: int, free: int | None) -> tuple[str, ...]:
-    """What is fitted to a catalogue in place of rows that do not fit."""
-    if not _is_installed(LOW_RANK):
-        return (SPARSE,)
-    needed = bytes_to_fit(made_baseline(LOW_RANK, {}), 0, item_count)
-    if needed is not None and free is not None and needed > free:
-        return (SPARSE,)
-    return (LOW_RANK, SPARSE) if item_count <= MOST_SORTED else (LOW_RANK,)
+def _in_their_place(item_count: int, free: int | None, *, reads_texts: bool) -> tuple[str, ...]:
+    """What is fitted to a catalogue in place of rows that do not fit.
+
+    Args:
+        reads_texts: whether rows that ask for the vectors of item texts are among those.
+    """
+    known = [name for name in LOW_RANK if _is_installed(name) and (reads_texts or not _asks_for_texts(name))]
+    fitting = tuple(name for name in known if _fits(name, item_count, free))
+    return (*fitting, SPARSE) if item_count <= MOST_SORTED or not fitting else fitting
 
 
-def low_rank_step(item_count: int) -> float:
-    """Operations of a step of the row of low rank: products of factors, there and back."""
-    return 3.0 * item_count * int(made_baseline(LOW_RANK, {}).settings.model_dump()["factors"]) ** 2
+def _fits(name: str, item_count: int, free: int | None) -> bool:
+    needed = bytes_to_fit(made_baseline(name, {}), 0, item_count)
+    return needed is None or free is None or needed <= free
+
+
+def low_rank_step(names: Sequence[str], item_count: int) -> float:
+    """Operations of a step of those of the rows that are of low rank: products of factors, there and back."""
+    factors = (int(made_baseline(name, {}).settings.model_dump()["factors"]) for name in names if name in LOW_RANK)
+    return sum(3.0 * item_count * size**2 for size in factors)
 
 
 def times_solved(names: Sequence[str], item_count: int) -> int:

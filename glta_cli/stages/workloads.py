@@ -21,7 +21,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import component_options, encoder_dimension, head_takes_texts, targets_share, text_reader
 from glta_cli.recipe.target_folds import fold_count
 from glta_cli.serving.fusion import MOST_USERS
-from glta_cli.stages.linear_rows import LOW_RANK, candidate_count, low_rank_step, times_solved, tried_rows
+from glta_cli.stages.linear_rows import candidate_count, low_rank_step, times_solved, tried_rows
 from glta_cli.training.work import Part
 
 # Of an encoder that does not say how often it propagates.
@@ -184,7 +184,7 @@ def fitted_linear(counted: Counted) -> list[Part]:
     rows = tried_rows(counted.recipe, prepared.user_count, items, has_text=prepared.has_text)
     ranking = candidate_count(rows.names, in_time=in_time) * counted.validated * items * PER_RANKED_ITEM
     solved = times_solved(rows.names, items)
-    learnt = LOW_RANK_STEPS * low_rank_step(items) if LOW_RANK in rows.names else 0.0
+    learnt = LOW_RANK_STEPS * low_rank_step(rows.names, items)
     return [Part("fit linear rows", solved * FITS_A_ROW * SOLVING * float(items) ** 3 + learnt + ranking)]
 
 

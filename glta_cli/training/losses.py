@@ -244,8 +244,10 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        # Of a loss that is taken as it is the gradient is there: of a large catalogue a copy is what a step needs most.
+        as_it_is = bool(gradients[0] == 1)
         shares = (
-            None if saved is None else (saved * gradients[0]).to(dtype)
+            None if saved is None else (saved if as_it_is else saved * gradients[0]).to(dtype)
             for saved, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
         return *shares, None, None, None

@@ -80,6 +80,15 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         time_grid=RECENCY,
     )
     yield BaselineDeclaration(
+        name="elsa-text",
+        summary="ELSA with item texts as further rows of the histories",
+        target="glta_baselines.elsa_text:ElsaText",
+        config="glta_baselines.settings:ElsaTextSettings",
+        asks_for=("text_vectors",),
+        grid={"text_weight": [1.0, 2.0, 4.0], "learning_rate": [0.005, 0.01, 0.02]},
+        time_grid=RECENCY,
+    )
+    yield BaselineDeclaration(
         name="ials",
         summary="matrix factors by weighted alternating least squares (Hu et al., ICDM 2008)",
         target="glta_baselines.ials:Ials",

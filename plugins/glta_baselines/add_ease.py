@@ -25,6 +25,7 @@ class AddEase(LinearRow):
 
     name = "add-ease"
     needs_text_vectors = True
+    smaller = "elsa-text"
     regularization_unchosen = 100.0
     solved_with_ease = True
     text_ladders: ClassVar = {

@@ -47,6 +47,7 @@ class EaseText(LinearRow):
 
     name = "ease-text"
     needs_text_vectors = True
+    smaller = "elsa-text"
     regularization_unchosen = 100.0
     text_ladders: ClassVar = {"text_weight": Ladder((0.0, *ONE_TWO_FIVE), start=5.0, unchosen=5.0)}
 

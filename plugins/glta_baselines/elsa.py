@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from glta_baselines.histories import SCORING_SETTINGS, histories_of
 from glta_baselines.settings import ElsaSettings
@@ -23,9 +26,11 @@ EPOCHS_UNCHOSEN = 8
 SEED = 0
 # Users a step, and steps a pass where that would be more: some two hundred steps are all it takes.
 SMALLEST_BATCH, MOST_STEPS = 512, 64
-# Of [I, d] in a step: the rows and A, the gradients of both, Adam's two moments, the rows of the best epoch, and what
-# stands between them for a while.
-MATRICES = 10
+# Of [I, d] in a step: the rows and A, the gradients of both, of which the latter is summed of several, Adam's two
+# moments, and what stands between them for a while; measured at 113,000 items and a million users.
+MATRICES = 14
+# Pairs of a user and an item whose factors are looked up at once.
+PAIRS = 8192
 # Under the root of a length, which has no slope at zero.
 TINY = 1e-9
 
@@ -49,6 +54,8 @@ class Elsa:
     scoring_settings = SCORING_SETTINGS
     uses_weights = True
 
+    name: ClassVar[str] = "elsa"
+
     def __init__(self, settings: ElsaSettings) -> None:
         self.settings = settings
 
@@ -59,8 +66,8 @@ class Elsa:
     def fit(self, data: BaselineData) -> dict[str, NDArray[Any]]:
         """`factors`, A, float32 [I, d], zeros for items nobody met; `scales`, t and s, [2, I]; `epochs` if chosen."""
         if data.descend is None:
-            raise GltaError("elsa is trained step by step, and whoever fits it here offers no training loop")
-        task = ElsaTask(data, self.settings)
+            raise GltaError(f"{self.name} is trained step by step, and whoever fits it here offers no training loop")
+        task = self.task(data)
         epochs = self.settings.epochs
         if epochs == "auto":
             most = EPOCHS_UNCHOSEN if data.quality is None else MOST_EPOCHS
@@ -71,11 +78,36 @@ class Elsa:
         chosen = {"epochs": np.array(taken)} if epochs == "auto" else {}
         return {**task.learnt(), **chosen}
 
+    def task(self, data: BaselineData) -> ElsaTask:
+        """What is learnt of some data."""
+        return ElsaTask(data, self.settings)
+
     def scorer(self, learnt: Mapping[str, NDArray[Any]], train: Interactions) -> Scorer:
         return low_rank_scorer(self.term(learnt, train), histories_of(train, self.settings.recency))
 
     def term(self, learnt: Mapping[str, NDArray[Any]], histories: Interactions) -> LowRankTerm:
         return term_of(learnt["factors"], learnt["scales"], self.settings.recency)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """diag(t) (A A^T - I) diag(s) as it is in a step.
+
+    Attributes:
+        factors: A, [I, d].
+        source_scale: t, [I].
+        scale: s, [I].
+    """
+
+    factors: Tensor
+    source_scale: Tensor
+    scale: Tensor
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """G = (sA)^T (sA), [d, d]."""
+        scaled = self.factors * self.scale[:, None]
+        return scaled.T @ scaled
 
 
 class Factors(nn.Module):
@@ -92,6 +124,37 @@ class Factors(nn.Module):
     def forward(self) -> tuple[Tensor, Tensor]:
         """A [I, d]; t and s [2, I]."""
         return F.normalize(self.rows, dim=-1), self.log_scales.exp()
+
+
+class ProductsOfPairs(torch.autograd.Function):
+    """<sums[r], factors[i]> of pairs (r, i), [n], with sums [B, d] and factors [I, d].
+
+    Rows are looked up for some pairs at a time, there and back: a step on many users has as many pairs as they have
+    items, and their rows, four times [n, d], would be twice what the items take.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, factors: Tensor, rows: Tensor, items: Tensor) -> Tensor:
+        ctx.save_for_backward(sums, factors, rows, items)
+        found = sums.new_empty(len(rows))
+        for part in _parts(len(rows)):
+            found[part] = (sums[rows[part]] * factors[items[part]]).sum(-1)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        sums, factors, rows, items = ctx.saved_tensors
+        to_sums, to_factors = torch.zeros_like(sums), torch.zeros_like(factors)
+        for part in _parts(len(rows)):
+            gradient = gradients[0][part, None]
+            to_sums.index_add_(0, rows[part], gradient * factors[items[part]])
+            to_factors.index_add_(0, items[part], gradient * sums[rows[part]])
+        return to_sums, to_factors, None, None
+
+
+def _parts(count: int) -> Iterator[slice]:
+    return (slice(start, start + PAIRS) for start in range(0, count, PAIRS))
 
 
 class ElsaTask:
@@ -117,7 +180,15 @@ class ElsaTask:
         return [users[start : start + self.batch_size] for start in range(0, len(users), self.batch_size)]
 
     def loss(self, batch: NDArray[np.int64]) -> Tensor:
-        factors, (source_scale, scale) = self.module()  # A [I, d]; t and s [I]
+        return self.user_loss(batch, self.weights())
+
+    def weights(self) -> Weights:
+        factors, (source_scale, scale) = self.module()
+        return Weights(factors, source_scale, scale)
+
+    def user_loss(self, batch: NDArray[np.int64], weights: Weights) -> Tensor:
+        """The mean of 1 - cos(x, p) over users [B]."""
+        factors, source_scale, scale = weights.factors, weights.source_scale, weights.scale
         own = self.histories[batch]  # x [B, I], n entries
         items, starts, rows = (torch.from_numpy(each).to(self.device) for each in _places(own))  # [n], [B + 1], [n]
         x = torch.from_numpy(own.data).to(self.device)  # [n]
@@ -125,13 +196,12 @@ class ElsaTask:
         sums = F.embedding_bag(  # h [B, d]
             items, factors, starts, mode="sum", per_sample_weights=z, include_last_offset=True
         )
-        y = (F.embedding(rows, sums) * F.embedding(items, factors)).sum(-1)  # [n]
+        y: Tensor = ProductsOfPairs.apply(sums, factors, rows, items)  # [n]
 
         def of_users(terms: Tensor) -> Tensor:
             return terms.new_zeros(len(batch)).index_add(0, rows, terms)  # [n] -> [B]
 
-        scaled = factors * scale[:, None]
-        lengths = (sums @ (scaled.T @ scaled) * sums).sum(-1) + of_users(s.square() * z * (z - 2 * y))  # |p|² [B]
+        lengths = (sums @ weights.gram * sums).sum(-1) + of_users(s.square() * z * (z - 2 * y))  # |p|² [B]
         cosines = of_users(x * s * (y - z)) / (of_users(x * x) * lengths.clamp_min(TINY)).sqrt()
         return (1 - cosines).mean()
 
@@ -146,12 +216,16 @@ class ElsaTask:
         return low_rank_scorer(term_of(found["factors"], found["scales"]), self.histories)
 
     def _start(self, size: int) -> Tensor:
-        """Directions at random, [I, d]; zeros for items nobody met, which no gradient moves."""
+        """Directions at random, [I, d]; zeros for items of which nothing is known, which no gradient moves."""
         generator = torch.Generator().manual_seed(SEED)
         start = torch.randn(self.histories.shape[1], size, generator=generator) / size**0.5
-        met = np.bincount(self.histories.indices, minlength=self.histories.shape[1]) > 0
-        start[torch.from_numpy(~met)] = 0
+        start[torch.from_numpy(~self.known_items())] = 0
         return start
+
+    def known_items(self) -> NDArray[np.bool_]:
+        """Items that something can be learnt of, [I]: those somebody met."""
+        met: NDArray[np.bool_] = np.bincount(self.histories.indices, minlength=self.histories.shape[1]) > 0
+        return met
 
 
 def term_of(factors: NDArray[np.float32], scales: NDArray[np.float32], recency: float = 1.0) -> LowRankTerm:

@@ -34,6 +34,7 @@ class L3ae(LinearRow):
 
     name = "l3ae"
     needs_text_vectors = True
+    smaller = "elsa-text"
     regularization_unchosen = 100.0
     solved_with_ease = True
     text_ladders: ClassVar = {

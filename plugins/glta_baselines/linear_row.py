@@ -44,7 +44,8 @@ class LinearRow:
     uses_seed = False
     scoring_settings = SCORING_SETTINGS
     uses_weights = True
-    smaller = "elsa"
+    # The row that is named where it is too large.
+    smaller: ClassVar[str] = "elsa"
 
     name: ClassVar[str]
     regularization_unchosen: ClassVar[float]

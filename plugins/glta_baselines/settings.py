@@ -109,6 +109,14 @@ class ElsaSettings(Settings):
     recency: float = RECENCY
 
 
+class ElsaTextSettings(ElsaSettings):
+    """ELSA with item texts."""
+
+    text_weight: float = Field(
+        2.0, ge=0, description="a, of the rows that the texts add to the histories, as in ease-text; 0: none"
+    )
+
+
 class IalsSettings(Settings):
     """Implicit alternating least squares."""
 

@@ -15,30 +15,37 @@ from glta_cli.answers.export import KeptTerms, export_vectors
 from glta_cli.answers.question import Question
 from glta_cli.answers.run import Run
 
-ELSA = ("finetune.enabled=false", "fusion.terms=[elsa]")
+ROWS = {"elsa": "finetune.enabled=false", "elsa-text": "text.backbone=tiny"}
+
+
+@pytest.fixture(scope="module", params=ROWS)
+def row(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="module")
-def run(run_toy: Callable[..., Any], toy_root: Path) -> Run:
-    run_toy(*ELSA, stage="serving-index", name="low-rank")
-    return glta_cli.load("low-rank", toy_root)
+def run(run_toy: Callable[..., Any], toy_root: Path, row: str) -> Run:
+    run_toy("finetune.enabled=false", ROWS[row], f"fusion.terms=[{row}]", stage="serving-index", name=row)
+    return glta_cli.load(row, toy_root)
 
 
 @pytest.mark.parametrize("asked", [{"user": "u7"}, {"history": ("i3", "i5", "i11")}])
-def test_its_reasons_add_up_to_the_score(run: Run, asked: dict[str, Any]) -> None:
+def test_its_reasons_add_up_to_the_score(run: Run, row: str, asked: dict[str, Any]) -> None:
     answer = run.answer(Question(**asked, k=5, because=True))
     assert [entry["rank"] for entry in answer["recommendations"]] == [1, 2, 3, 4, 5]
     for entry in answer["recommendations"]:
         [term] = entry["because"]["terms"]
-        assert (term["row"], term["how"]) == ("elsa", "exact")
+        assert (term["row"], term["how"]) == (row, "exact")
         parts = sum(each["part"] for each in entry["because"]["history"])
         assert parts == pytest.approx(entry["score"], rel=1e-4, abs=1e-4)
 
 
-def test_it_says_which_items_are_alike(run: Run) -> None:
+def test_it_says_which_items_are_alike(run: Run, row: str) -> None:
     found = run.similar("i3", k=5, by="linear")["item"].to_list()
     assert len(found) == 5
-    assert sum(int(item[1:]) < 20 for item in found) >= 4  # i0 to i19 are of one taste
+    if row == "elsa":  # the model that reads the texts is one of random weights
+        assert sum(int(item[1:]) < 20 for item in found) >= 4  # i0 to i19 are of one taste
 
 
 def test_its_vectors_are_exported_exactly_without_a_rank(run: Run, tmp_path: Path) -> None:

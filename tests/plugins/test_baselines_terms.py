@@ -25,6 +25,7 @@ FORMS: dict[str, type[Any]] = {
     "add-ease": LinearTerm,
     "item-knn": LinearTerm,
     "elsa": LowRankTerm,
+    "elsa-text": LowRankTerm,
     "text-only": VectorTerm,
     "ials": VectorTerm,
     "popularity": VectorTerm,
@@ -33,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ials": {"dimension": 3, "iterations": 2},
     "item-knn": {"neighbours": 3},
     "elsa": {"factors": 3, "epochs": 1},
+    "elsa-text": {"factors": 3, "epochs": 1},
 }
 
 

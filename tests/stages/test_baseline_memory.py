@@ -27,7 +27,27 @@ def test_a_row_that_does_not_fit_is_refused_beforehand_and_another_named(
     with pytest.raises(GltaError) as told:
         require_rows(rows, pipeline, tune=False)
     assert told.value.problem == "ease takes 19.2 GB while it is fitted to 40,000 items, and 8.0 GB are free"
-    assert told.value.hint == "elsa in its place takes 0.4 GB"
+    assert told.value.hint == "elsa in its place takes 0.6 GB"
+
+
+def test_a_row_that_reads_texts_names_one_that_does(
+    run_toy: Callable[..., Pipeline], tiny_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = run_toy("finetune.enabled=false", stage="pretrain-graph", name="memory")
+    monkeypatch.setattr("glta_cli.data.prepared.PreparedDataset.item_count", 40_000)
+    for module in ("baseline_memory", "linear_rows"):
+        monkeypatch.setattr(f"glta_cli.stages.{module}.available_memory", lambda: 8 * GIGABYTE)
+    for row in ("ease-text", "l3ae", "add-ease"):
+        with pytest.raises(GltaError, match=rf"{row} takes 19\.2 GB") as told:
+            require_rows(compared_rows({row: {"regularization": 125.5}}, pipeline.recipe), pipeline, tune=False)
+        assert told.value.hint == "elsa-text in its place takes 0.6 GB"
+        with pytest.raises(GltaError, match=rf"{row} takes 19\.2 GB") as told:
+            tried_rows(tiny_recipe(f"fusion.terms=[{row},encoder]"), 60, 40_000, has_text=True)
+        assert str(told.value.hint).startswith("name elsa-text in its place")
+    # Without texts there is nothing that would read them.
+    with pytest.raises(GltaError) as told:
+        tried_rows(tiny_recipe("fusion.terms=[ease,encoder]"), 60, 40_000, has_text=False)
+    assert str(told.value.hint).startswith("name elsa in its place")
 
 
 def test_no_row_is_named_that_does_not_fit_either(

@@ -71,6 +71,7 @@ def breaches(target: Callable[..., Any], texts: Any = TEXTS) -> list[str]:
         ("add-ease", {"regularization": 2.0, "text_share": 0.3}),
         ("elsa", {"factors": 4, "epochs": 2}),
         ("elsa", {"factors": 4}),
+        ("elsa-text", {"factors": 4}),
         ("ials", None),
         ("ials", {"dimension": 3, "alpha": 0.5, "regularization": 0.1, "iterations": 2}),
     ],
