@@ -109,6 +109,7 @@ def seen(look: DatasetLook) -> dict[str, Any]:
         ],
         "options": dict(look.options),
         "offered": dict(look.offered),
+        **({} if look.told_by is None else {"told_by": look.told_by}),
         "events": {event: asdict(rows) for event, rows in look.raw.events.items()},
         "warnings": look.raw.warnings,
         "dropped": {reason: count for reason, (count, _) in dropped_rows(look).items()},
