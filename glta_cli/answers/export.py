@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from glta_cli.answers.approximate_index import ApproximateIndex, approximate_index, measured_recall
 from glta_cli.answers.export_files import ExportedCatalogue, write_vectors
 from glta_cli.answers.export_folder import checked_folder, write_folder
 from glta_cli.answers.export_loss import LossOnTest, loss_on_test
@@ -102,6 +103,7 @@ def export_vectors(
     form: str,
     target: Path,
     named: dict[str, Any],
+    approximate: str | None = None,
 ) -> dict[str, Any]:
     """Write the vectors of a row into a new folder, with a note of what they are.
 
@@ -110,6 +112,7 @@ def export_vectors(
         measured: to measure on test items what an export costs that is not exact; None where there is no such thing.
         form: parquet, safetensors or faiss.
         named: `run` and `dataset`.
+        approximate: how an index of faiss looks at a part of the catalogue; None for one that looks at all of it.
 
     Returns:
         What its `export.json` says.
@@ -126,13 +129,17 @@ def export_vectors(
         figures = loss_on_test(measured.index, measured.row, kept.terms, kept.rank, measured.prepared, factors)
     catalogue = ExportedCatalogue.of(index, vectors)
     note = {**named, **_said(index, row, kept, vectors, figures, catalogue), "format": form}
+    searched: ApproximateIndex | None = None
+    if approximate is not None:
+        searched = approximate_index(catalogue.item_vectors, approximate)
+        note["approximate"] = {**searched.said, **measured_recall(searched, catalogue)}
 
     def write(folder: Path) -> None:
-        write_vectors(form, catalogue, folder)
+        write_vectors(form, catalogue, folder, None if searched is None else searched.index)
         write_json(folder / NOTE, {"glta_export": LAYOUT, **note})
         write_bytes(folder / "README.md", readme(note).encode())
 
-    write_folder(target, write, catalogue.bytes)
+    write_folder(target, write, catalogue.bytes + (0 if searched is None else searched.bytes))
     return note
 
 

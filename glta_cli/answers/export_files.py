@@ -63,8 +63,11 @@ class ExportedCatalogue:
         return self.user_vectors.nbytes + self.item_vectors.nbytes
 
 
-def write_vectors(name: str, catalogue: ExportedCatalogue, folder: Path) -> None:
+def write_vectors(name: str, catalogue: ExportedCatalogue, folder: Path, index: Any = None) -> None:
     """Write the files of a format into a folder.
+
+    Args:
+        index: of `faiss`, which searches the items; None is one that looks at all of them.
 
     Raises:
         OSError: it cannot be written.
@@ -74,7 +77,7 @@ def write_vectors(name: str, catalogue: ExportedCatalogue, folder: Path) -> None
         return
     _write_parquet(catalogue, folder, item_vectors=name == "parquet")
     if name == "faiss":
-        _write_faiss(catalogue.item_vectors, folder / "items.faiss")
+        _write_faiss(_exact_index(catalogue.item_vectors) if index is None else index, folder / "items.faiss")
 
 
 def _write_parquet(catalogue: ExportedCatalogue, folder: Path, *, item_vectors: bool) -> None:
@@ -108,9 +111,15 @@ def _write_safetensors(catalogue: ExportedCatalogue, folder: Path) -> None:
     write_json(folder / "ids.json", names)
 
 
-def _write_faiss(items: NDArray[np.float32], path: Path) -> None:
+def _exact_index(items: NDArray[np.float32]) -> Any:
     import faiss
 
     index = faiss.IndexFlatIP(items.shape[1])
     index.add(np.ascontiguousarray(items))
+    return index
+
+
+def _write_faiss(index: Any, path: Path) -> None:
+    import faiss
+
     write_bytes(path, faiss.serialize_index(index).tobytes())

@@ -71,10 +71,34 @@ print([(item, score) for item, score in found if item not in met][:10])
 }
 
 
+APPROXIMATE_FILES = {
+    **FILES["faiss"],
+    "items.faiss": "an index of one more coordinate than the vectors: the item of row n is row n of `items.parquet`",
+}
+
+APPROXIMATE_EXAMPLE = """
+import faiss
+import numpy as np
+import polars as pl
+
+index = faiss.read_index("items.faiss")
+users, items, seen = (pl.read_parquet(f"{name}.parquet") for name in ("users", "items", "seen"))
+user = users["user"][0]
+vector = np.array(users["vector"][0].to_list(), dtype=np.float32)
+longest = LONGEST  # of the item vectors: a query is brought to this length, and has a 0 behind it
+query = np.append(vector * (longest / max(np.linalg.norm(vector), 1e-30)), 0).astype(np.float32)[None]
+met = set(seen.filter(pl.col("user") == user)["item"])
+rows = index.search(query, min(10 + len(met), index.ntotal))[1][0]
+found = [items["item"][int(row)] for row in rows if row >= 0]
+print([item for item in found if item not in met][:10])
+"""
+
+
 def readme(note: Mapping[str, Any]) -> str:
     """The README.md of an export of vectors, of what its `export.json` says."""
     name = note["format"]
-    files = "\n".join(f"- `{file}`: {about}" for file, about in FILES[name].items())
+    listed = APPROXIMATE_FILES if "approximate" in note else FILES[name]
+    files = "\n".join(f"- `{file}`: {about}" for file, about in listed.items())
     sizes = f"{counted(note['users'], 'user')} and {counted(note['items'], 'item')}"
     made = f" ({' + '.join(note['terms'])})" if len(note["terms"]) > 1 else ""
     measured = "\n".join(measured_lines(note))
@@ -91,7 +115,11 @@ largest **inner product** with the user's vector, as the row `{note["row"]}`{mad
 **Seen items are not masked**: an inner product knows no history. Leave out what is listed as seen, and ask for as many
 more.
 
-```python{EXAMPLES[name]}```
+{_approximate_search(note) if "approximate" in note else _exact_search(note)}"""
+
+
+def _exact_search(note: Mapping[str, Any]) -> str:
+    return f"""```python{EXAMPLES[note["format"]]}```
 
 ## Approximate search
 
@@ -102,6 +130,34 @@ Measure the recall of yours beside the exact search. To make a distance of it, g
 there: the nearest items by Euclidean distance are then those with the largest inner products (Bachrach et al., Speeding
 Up the Xbox Recommender System Using a Euclidean Transformation for Inner-Product Spaces, RecSys 2014).
 """
+
+
+def _approximate_search(note: Mapping[str, Any]) -> str:
+    said = note["approximate"]
+    example = APPROXIMATE_EXAMPLE.replace("LONGEST", f"{note['longest_norm']:.9g}")
+    wider = "index.hnsw.efSearch" if said["method"] == "hnsw" else "index.nprobe"
+    now = said["efSearch"] if said["method"] == "hnsw" else said["nprobe"]
+    return f"""```python{example}```
+
+## What the index does
+
+It looks at a part of the catalogue: {about_method(said)}. Of the first ten unseen items by inner products it finds
+{said["recall@10"]:.1%}, of the first hundred {said["recall@100"]:.1%}, measured by this search on
+{counted(said["users"], "user")} while it was written. A larger `{wider}` finds more and takes longer; it is {now} here.
+
+Such an index goes by distances, which an inner product is none of. So every item v has one more coordinate,
+√(M² - |v|²), where M = {note["longest_norm"]:.7g} is the length of the longest item vector, and every query a 0 there:
+the nearest items by Euclidean distance are then those with the largest inner products (Bachrach et al., Speeding Up the
+Xbox Recommender System Using a Euclidean Transformation for Inner-Product Spaces, RecSys 2014). The squared distances
+that a search gives are 2M² - 2⟨q, v⟩ of a query q of the length M.
+"""
+
+
+def about_method(said: Mapping[str, Any]) -> str:
+    """How an approximate index looks for items, in words."""
+    if said["method"] == "hnsw":
+        return f"hnsw, a graph of {said['neighbours']} neighbours an item, {said['efSearch']} candidates a search"
+    return f"ivf, {said['nprobe']} of {counted(said['cells'], 'cell')} a search"
 
 
 def measured_lines(note: Mapping[str, Any]) -> Iterator[str]:
@@ -128,5 +184,12 @@ def measured_lines(note: Mapping[str, Any]) -> Iterator[str]:
         )
     elif note["rank"] is not None or note["left_out"]:
         yield "NDCG@10 is not measured: the run has no test items to measure this row with."
+    if "approximate" in note:
+        said = note["approximate"]
+        yield (
+            f"The index is approximate ({about_method(said)}): of the exact first ten it finds "
+            f"{said['recall@10']:.1%}, of the first hundred {said['recall@100']:.1%}, measured on "
+            f"{counted(said['users'], 'user')}."
+        )
     if note["delisted"]:
         yield f"{counted(note['delisted'], 'item')} that the item file names no more are left out."

@@ -83,6 +83,14 @@ def export_formats(incomplete: str) -> list[str]:
 
 
 @only_when_asked
+def approximate_methods(incomplete: str) -> list[str]:
+    """How an exported index may look at a part of the catalogue."""
+    from glta_cli.answers.export_formats import APPROXIMATE
+
+    return _beginning(APPROXIMATE, incomplete)
+
+
+@only_when_asked
 def devices(incomplete: str) -> list[str]:
     """What torch calls devices."""
     return _beginning(DEVICES, incomplete)

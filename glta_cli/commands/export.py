@@ -45,6 +45,15 @@ def export(
     without: Annotated[
         str | None, typer.Option("--without", metavar="ROW,...", help="Terms of the row to leave out; measured.")
     ] = None,
+    approximate: Annotated[
+        str | None,
+        typer.Option(
+            "--approximate",
+            metavar="METHOD",
+            help="With faiss, an index that looks at a part of the catalogue: ivf or hnsw; its recall is measured.",
+            autocompletion=completion.approximate_methods,
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,10 +66,12 @@ def export(
     Example: glta export --format parquet vectors
     """
     from glta_cli.answers.export_folder import checked_folder
-    from glta_cli.answers.export_formats import require_format
+    from glta_cli.answers.export_formats import require_format, require_method
     from glta_cli.workspace.workspace import Workspace
 
     require_format(form)
+    if approximate is not None:
+        require_method(approximate, form)
     target = checked_folder(folder)
     if form == MODEL:
         _require_no_vectors({"--model": model, "--rank": rank, "--without": without})
@@ -73,7 +84,9 @@ def export(
         else:
             _show(_model_lines(config, target))
         return
-    note = _vectors(workspace, stored, form, target, model, rank, without, data_dir)
+    note = _vectors(workspace, stored, form, target, model, rank, without, approximate, data_dir)
+    if approximate is not None:
+        _warn_of_few_found(note)
     if as_json:
         show_json(note)
     else:
@@ -159,6 +172,7 @@ def _vectors(
     model: str | None,
     rank: int | None,
     without: str | None,
+    approximate: str | None,
     data_dir: Path | None,
 ) -> dict[str, Any]:
     from glta_cli.answers.export import export_vectors, kept_terms, measured_run
@@ -170,7 +184,15 @@ def _vectors(
     named = [] if without is None else [part.strip() for part in without.split(",") if part.strip()]
     kept = kept_terms(row, named, rank)
     about = {"run": stored.name, "dataset": stored.dataset}
-    return export_vectors(index, row, kept, measured_run(workspace, stored, row), form, target, about)
+    return export_vectors(index, row, kept, measured_run(workspace, stored, row), form, target, about, approximate)
+
+
+def _warn_of_few_found(note: Mapping[str, Any]) -> None:
+    from glta_cli.answers.approximate_index import few_found
+
+    warning = few_found(note["approximate"])
+    if warning is not None:
+        say(f"[yellow]warning:[/] {warning}")
 
 
 def _answering(stored: Run, data_dir: Path | None) -> Artefact:

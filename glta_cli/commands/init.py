@@ -72,6 +72,8 @@ def init(
         told = textwrap.fill(takes, 78, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
         text = f"{command}\n{told}\n{settings}"
     _write(output, text)
+    if look.told_by is not None:
+        say(f"looked at the first {look.told_by:,} of {look.files[0].rows:,} rows to tell what the columns are")
     for warning in look.raw.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
     for reason, (count, example) in dropped_rows(look).items():

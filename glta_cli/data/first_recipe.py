@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,8 @@ from glta_cli.core.counts import counted
 from glta_cli.core.downloads import Downloads, is_url
 from glta_cli.core.errors import InputError
 from glta_cli.core.printable import bounded, shell_word, visible
+from glta_cli.core.storage import shown_bytes
+from glta_cli.core.terminal import say
 from glta_cli.data.account import FILTER
 from glta_cli.data.cleaning import incomplete_rows
 from glta_cli.data.preparation import loader_of, located
@@ -24,6 +26,7 @@ from glta_cli.recipe.automatic import EARLY_EXIT
 from glta_cli.recipe.schema import DatasetSettings
 
 LOADER: Final = "table"
+LARGE_BYTES: Final = 1 << 28
 # Columns of a comment behind a value.
 _COMMENT_AT: Final = 30
 _LONGEST_EXAMPLE: Final = 60
@@ -54,7 +57,15 @@ def look_at(log: str, items: str | None, options: Mapping[str, Any], downloads: 
             raise InputError(
                 "cannot look at files", location=f"dataset {LOADER}", hint="write the recipe by hand: glta recipes copy"
             )
+        _tell_of_size(files.values())
         return loader.look(files)
+
+
+def _tell_of_size(files: Iterable[Path]) -> None:
+    """Say beforehand that large files are read to their end."""
+    size = sum(path.stat().st_size for path in files)
+    if size >= LARGE_BYTES:
+        say(f"reading {shown_bytes(size)}: the first rows tell what the columns are, all of them are counted")
 
 
 def recipe_for(look: DatasetLook, log: str, target: Path, *, gpu: bool) -> str:
@@ -109,6 +120,7 @@ def seen(look: DatasetLook) -> dict[str, Any]:
         ],
         "options": dict(look.options),
         "offered": dict(look.offered),
+        **({} if look.told_by is None else {"told_by": look.told_by}),
         "events": {event: asdict(rows) for event, rows in look.raw.events.items()},
         "warnings": look.raw.warnings,
         "dropped": {reason: count for reason, (count, _) in dropped_rows(look).items()},

@@ -21,6 +21,7 @@ class DatasetLook:
         raw: what it reads with them.
         offered: further options that fit the files, for a person to choose; a recipe shows them as comments.
         remarks: for options, or events among them, what to say of the value.
+        told_by: how many rows, the first ones, told what the columns of the log are; None where all did.
     """
 
     files: tuple[SeenFile, ...]
@@ -28,6 +29,7 @@ class DatasetLook:
     raw: RawDataset
     offered: Mapping[str, Any] = field(default_factory=dict)
     remarks: Mapping[str, str] = field(default_factory=dict)
+    told_by: int | None = None
 
 
 @runtime_checkable

@@ -37,7 +37,8 @@ from glta_datasets.files import read_bytes
 from glta_datasets.ids import exact_record, id_of
 from glta_datasets.json_lines import UNPARSABLE, Parser, Record, columns_of, records_of
 from glta_datasets.numbers import with_numbers, written
-from glta_datasets.records import Losses, lost_texts, raw_dataset, with_ids
+from glta_datasets.rating_pieces import Types, id_kinds, read_ratings
+from glta_datasets.records import Losses, Records, lost_texts, raw_dataset, with_ids
 from glta_datasets.settings import AmazonSettings
 from glta_datasets.times import absurd_years
 
@@ -123,7 +124,8 @@ class Amazon:
         recognised = [_required_kind(path) for path in paths]
         losses = Losses()
         warnings: list[str] = []
-        parts = [_read_interactions(file, losses, warnings) for file in recognised]
+        kinds = id_kinds()
+        parts = [_with_kinds(_read_interactions(file, losses, warnings, kinds), kinds) for file in recognised]
         rows = pl.concat(parts, how="diagonal")
         if "split" in rows.columns and rows["split"].has_nulls():
             # A file whose name tells no part: then there is no split.
@@ -181,18 +183,26 @@ def _required_kind(path: Path) -> Recognised:
 # --------------------------------------------------------------------------------------------- interactions
 
 
-def _read_interactions(file: Recognised, losses: Losses, warnings: list[str]) -> pl.DataFrame:
+def _with_kinds(rows: pl.DataFrame, kinds: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Ids as categories that all files share: in each they may have become others where they were trimmed."""
+    return rows.with_columns(rows[name].cast(kind) for name, kind in kinds.items() if rows.schema[name] != kind)
+
+
+def _read_interactions(
+    file: Recognised, losses: Losses, warnings: list[str], kinds: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
     match file.kind:
         case Kind.REVIEWS:
             fields = ("reviewerID", "asin", "overall", "unixReviewTime")
-            return _reviews(file.path, fields, 1, losses, warnings)
+            return _reviews(file.path, fields, 1, losses, warnings, kinds)
         case Kind.REVIEWS_2023:
-            return _reviews(file.path, ("user_id", "parent_asin", "rating", "timestamp"), 1000, losses, warnings)
+            fields = ("user_id", "parent_asin", "rating", "timestamp")
+            return _reviews(file.path, fields, 1000, losses, warnings, kinds)
         case Kind.RATINGS_2023:
-            return _ratings(file.path, losses, warnings)
+            return _ratings(file.path, losses, warnings, kinds)
         case Kind.SPLIT_2023:
             part = part_of(file.path)
-            rows = _ratings(file.path, losses, warnings)
+            rows = _ratings(file.path, losses, warnings, kinds)
             return rows if part is None else rows.with_columns(split=pl.lit(part))
         case Kind.SEQUENCES:
             return sequences_of(file.path)
@@ -201,11 +211,17 @@ def _read_interactions(file: Recognised, losses: Losses, warnings: list[str]) ->
 
 
 def _reviews(
-    path: Path, fields: tuple[str, str, str, str], ticks: int, losses: Losses, warnings: list[str]
+    path: Path,
+    fields: tuple[str, str, str, str],
+    ticks: int,
+    losses: Losses,
+    warnings: list[str],
+    kinds: Mapping[str, pl.DataType],
 ) -> pl.DataFrame:
     """Reviews as JSON lines; `ticks` a second in their times."""
     types = dict(zip(fields, (pl.String, pl.String, pl.Float64, pl.Int64), strict=True))
-    records = columns_of(path, types, fields[:3], losses)
+    ids = {fields[0]: kinds["user"], fields[1]: kinds["item"]}
+    records = columns_of(path, types, fields[:3], losses, ids)
     frame = records.renamed(dict(zip(fields, ("user", "item", "rating", "timestamp"), strict=True))).frame
     if ticks > 1:
         frame = frame.with_columns(pl.col("timestamp") // ticks)
@@ -213,11 +229,15 @@ def _reviews(
     return with_ids(frame, str(path))
 
 
-def _ratings(path: Path, losses: Losses, warnings: list[str]) -> pl.DataFrame:
-    place = str(path)
-    records = read_delimited(read_bytes(path), place, separator=",", types=NUMBERS)
+def _parsed_ratings(content: bytes, place: str, types: Types = NUMBERS) -> Records:
+    records = read_delimited(content, place, separator=",", types=types)
     names = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "timestamp"}
-    records = columns_named(records, names, tuple(names), place)
+    return columns_named(records, names, tuple(names), place)
+
+
+def _ratings(path: Path, losses: Losses, warnings: list[str], kinds: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    place = str(path)
+    records = read_ratings(path, _parsed_ratings, kinds, header=True)
     expected = "a line is user_id,parent_asin,rating,timestamp"
     read, told = with_numbers(records, place=place, expected=expected)
     losses.update(read.losses)

@@ -19,10 +19,10 @@ import polars as pl
 
 from glta_cli.plugin import InputError
 from glta_datasets.dialects import Dialect, without_separator_line
-from glta_datasets.encodings import as_utf8, marked_encoding
+from glta_datasets.encodings import as_utf8, encoding_name, is_read_by_line, marked_encoding
 from glta_datasets.files import BYTE_ORDER_MARK, LONGEST_LINE
 from glta_datasets.opened_tables import PARQUET_MARK, Gathered, OpenedTable, Wanted
-from glta_datasets.packing import DAMAGE, opened
+from glta_datasets.packing import DAMAGE, Stream, opened
 from glta_datasets.quotes import well_quoted
 from glta_datasets.records import Losses, Records
 
@@ -53,23 +53,25 @@ class _PiecesReader:
 
     Attributes:
         header: the lines up to the one that names the columns; empty where none does.
+        encoding: that was named; None is UTF-8.
     """
 
     path: Path
     dialect: Dialect
     header: bytes
+    encoding: str | None
 
     def pieces(self) -> Iterator[_Piece]:
-        """All of the file as UTF-8, each piece with the header in front of it."""
+        """All of the file, each piece with the header in front of it."""
         lines = self.header.count(b"\n")
         for number, piece in enumerate(_whole_records(self.path)):
             if number:
                 yield _Piece(self.header + piece.content, piece.lines_before - lines)
             else:
-                yield _Piece(without_separator_line(piece.content.removeprefix(BYTE_ORDER_MARK))[0], 0)
+                yield _Piece(without_separator_line(_unmarked(piece.content, self.encoding))[0], 0)
 
     def records(self, piece: _Piece) -> Records:
-        content = as_utf8(piece.content, str(self.path))
+        content = as_utf8(piece.content, str(self.path), encoding=self.encoding)
         plain = self.dialect.plain(content)
         if b'"' in plain and not well_quoted(plain, self.dialect.separator):
             raise NotInPiecesError
@@ -78,26 +80,53 @@ class _PiecesReader:
     def place_of(self, number: int, row: int) -> str:
         """Where a row of one piece stands: that piece is read again."""
         piece = next(islice(self.pieces(), number, None))
-        return _further_down(self.records(piece).place_of(row), piece.lines_before)
+        return further_down(self.records(piece).place_of(row), piece.lines_before)
 
 
-def open_delimited(path: Path, wanted: Wanted, dialect_of: DialectOf) -> OpenedTable | None:
+def open_delimited(
+    path: Path, wanted: Wanted, dialect_of: DialectOf, encoding: str | None = None
+) -> OpenedTable | None:
     """The file in pieces; None where it is small, or has to be read at once.
 
     Args:
         dialect_of: of text and the separator that a first line such as `sep=;` names.
+        encoding: that is named; None is UTF-8.
     """
     with suppress(NotInPiecesError, InputError, OSError, pl.exceptions.PolarsError, *DAMAGE):
-        start = next((piece.content for piece in _whole_records(path)), b"")
-        if len(start) < PIECE_BYTES or start.startswith(PARQUET_MARK) or marked_encoding(start):
-            return None
-        text, told = without_separator_line(start.removeprefix(BYTE_ORDER_MARK))
-        dialect = dialect_of(text, told)
-        found = _FIRST_LINE.match(text) if dialect.columns is None else None
-        header = b"" if found is None else found[0]
-        if header.count(b'"') % 2 == 0:
-            return _gathered(_PiecesReader(path, dialect, header), wanted)
+        reader = _reader(path, dialect_of, encoding)
+        return None if reader is None else _gathered(reader, wanted)
     return None
+
+
+def first_piece(path: Path, dialect_of: DialectOf, encoding: str | None = None) -> Records | None:
+    """The first rows of a file that `open_delimited` reads in pieces; None where it is small, or these cannot be read.
+
+    Args:
+        dialect_of, encoding: as there.
+    """
+    with suppress(NotInPiecesError, InputError, OSError, pl.exceptions.PolarsError, *DAMAGE):
+        reader = _reader(path, dialect_of, encoding)
+        return None if reader is None else reader.records(next(reader.pieces()))
+    return None
+
+
+def _reader(path: Path, dialect_of: DialectOf, encoding: str | None) -> _PiecesReader | None:
+    if not is_read_by_line(encoding):
+        return None
+    start = next((piece.content for piece in _whole_records(path)), b"")
+    if len(start) < PIECE_BYTES or start.startswith(PARQUET_MARK) or marked_encoding(start):
+        return None
+    text, told = without_separator_line(_unmarked(start, encoding))
+    dialect = dialect_of(as_utf8(text, str(path), encoding=encoding), told)
+    found = _FIRST_LINE.match(text) if dialect.columns is None else None
+    header = b"" if found is None else found[0]
+    return _PiecesReader(path, dialect, header, encoding) if header.count(b'"') % 2 == 0 else None
+
+
+def _unmarked(content: bytes, encoding: str | None) -> bytes:
+    """Text without a byte order mark; to an encoding that has none, these bytes are letters."""
+    marks = encoding is None or encoding_name(encoding) == "utf-8"
+    return content.removeprefix(BYTE_ORDER_MARK) if marks else content
 
 
 def _gathered(reader: _PiecesReader, wanted: Wanted) -> OpenedTable:
@@ -110,7 +139,7 @@ def _gathered(reader: _PiecesReader, wanted: Wanted) -> OpenedTable:
         names, stripped = records.frame.columns, stripped and records.stripped
         for reason, count in records.losses.counts.items():
             example = records.losses.examples.get(reason)
-            losses.add(reason, count, example and _further_down(example, piece.lines_before))
+            losses.add(reason, count, example and further_down(example, piece.lines_before))
         gathered.add(records.frame)
     starts = [0, *accumulate(piece.height for piece in gathered.pieces)]
 
@@ -126,22 +155,31 @@ def _gathered(reader: _PiecesReader, wanted: Wanted) -> OpenedTable:
 
 
 def _whole_records(path: Path) -> Iterator[_Piece]:
-    """Some `PIECE_BYTES` at a time, up to a line break that is in no quoted field."""
-    lines = 0
     with opened(path) as file:
-        while content := file.read(PIECE_BYTES):
-            content += file.readline(LONGEST_LINE)
-            open_quote, more = content.count(b'"') % 2, [content]
-            while open_quote and len(more) <= _MOST_LINES_OF_A_FIELD and (line := file.readline(LONGEST_LINE)):
-                open_quote ^= line.count(b'"') % 2
-                more.append(line)
-            content = b"".join(more)
-            if open_quote or content.count(b"\r") != content.count(b"\r\n"):
-                raise NotInPiecesError
+        for content, lines in whole_records(file):
             yield _Piece(content, lines)
-            lines += content.count(b"\n")
 
 
-def _further_down(place: str, lines: int) -> str:
+def whole_records(stream: Stream) -> Iterator[tuple[bytes, int]]:
+    """Some `PIECE_BYTES` at a time, up to a line break that is in no quoted field, and the lines before them.
+
+    Raises:
+        NotInPiecesError: a quote stays open, or lines end in a carriage return alone.
+    """
+    lines = 0
+    while content := stream.read(PIECE_BYTES):
+        content += stream.readline(LONGEST_LINE)
+        open_quote, more = content.count(b'"') % 2, [content]
+        while open_quote and len(more) <= _MOST_LINES_OF_A_FIELD and (line := stream.readline(LONGEST_LINE)):
+            open_quote ^= line.count(b'"') % 2
+            more.append(line)
+        content = b"".join(more)
+        if open_quote or content.count(b"\r") != content.count(b"\r\n"):
+            raise NotInPiecesError
+        yield content, lines
+        lines += content.count(b"\n")
+
+
+def further_down(place: str, lines: int) -> str:
     """`line 17: 'its text'` of a piece as of the file."""
     return _LINE_NUMBER.sub(lambda found: f"line {int(found[1].replace(',', '')) + lines:,}", place)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
+from importlib import import_module
 from typing import Final
 
 from glta_cli.plugin import InputError
@@ -21,6 +23,29 @@ _CONVERT: Final = "convert the file, such as `iconv -f latin1 -t utf-8`"
 def marked_encoding(content: bytes) -> str | None:
     """The encoding that a byte order mark names, such as utf-16; None without one, or where it is that of UTF-8."""
     return next((name for mark, name in _MARKS if content.startswith(mark)), None)
+
+
+def is_read_by_line(encoding: str | None) -> bool:
+    """Whether text in an encoding can be cut at line breaks, for these and quotes are bytes that are nothing else.
+
+    Args:
+        encoding: None is UTF-8.
+    """
+    if encoding is None:
+        return True
+    with suppress(LookupError, ImportError, UnicodeError):
+        name = encoding_name(encoding)
+        if name in ("utf-8", "ascii", "iso8859-1"):
+            return True
+        # A byte a letter, such as cp1252.
+        letters = hasattr(import_module(f"encodings.{name.replace('-', '_')}"), "decoding_table")
+        return letters and bytes(range(128)).decode(name) == bytes(range(128)).decode("ascii")
+    return False
+
+
+def encoding_name(encoding: str) -> str:
+    """What Python calls an encoding; raises `LookupError` where there is none of this name."""
+    return codecs.lookup(encoding).name
 
 
 def as_utf8(content: bytes, place: str, *, encoding: str | None = None, nameable: bool = False) -> bytes:

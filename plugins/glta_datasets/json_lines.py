@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from glta_cli.plugin import InputError
+from glta_datasets.categories import kinds_of
 from glta_datasets.files import BYTE_ORDER_MARK, FETCH_AGAIN, chunks_of, filled_lines, lines_of
 from glta_datasets.ids import ExactNumber, exact_record, id_of, may_have
 from glta_datasets.records import UNREADABLE, Losses, Records, line_shown
@@ -25,13 +26,20 @@ _MANY_DIGITS: Final = 16
 _DIGITS: Final = r"^-?[0-9]{16,}$"
 
 
-def columns_of(path: Path, fields: Mapping[str, type[pl.DataType]], needed: Iterable[str], losses: Losses) -> Records:
+def columns_of(
+    path: Path,
+    fields: Mapping[str, type[pl.DataType]],
+    needed: Iterable[str],
+    losses: Losses,
+    ids: Mapping[str, pl.DataType] | None = None,
+) -> Records:
     """The wanted fields of every JSON record of a file, as columns; nothing else of a record is kept.
 
     Args:
         fields: names and types; a field that is not there, or cannot be turned into its type, is null.
         needed: fields the first record must have.
         losses: lines that are no record are counted here, under "unreadable line".
+        ids: the categories that fields become, as their lines are read; None leaves them texts.
 
     Raises:
         InputError: as `chunks_of`, no line at all is a record, or the first record lacks a needed field.
@@ -55,11 +63,11 @@ def columns_of(path: Path, fields: Mapping[str, type[pl.DataType]], needed: Iter
                 before = sum(earlier.count(b"\n") for earlier in islice(chunks_of(path), len(frames)))
                 example = line_shown(before + shown[0], shown[1])
             bad += unreadable_here
-        frames.append(frame)
+        frames.append(_with_kinds(frame, ids))
     _account(sum(frame.height for frame in frames), bad, path, losses, example)
     columns = pl.concat(frames)
     if any(_may_be_rewritten(columns[name]) for name in needed if fields[name] is pl.String):
-        columns = pl.concat(_columns_by_line(chunk, fields)[0] for chunk in chunks_of(path))
+        columns = pl.concat(_with_kinds(_columns_by_line(chunk, fields)[0], ids) for chunk in chunks_of(path))
     return Records(columns, losses, places_of(path))
 
 
@@ -115,8 +123,13 @@ def required(record: Record, needed: Iterable[str], path: Path) -> None:
         )
 
 
+def _with_kinds(frame: pl.DataFrame, ids: Mapping[str, pl.DataType] | None) -> pl.DataFrame:
+    return frame.with_columns(frame[name].cast(kind) for name, kind in (ids or {}).items())
+
+
 def _may_be_rewritten(ids: pl.Series) -> bool:
     """Whether a text may be a number that lost digits or its form, a list or an object: the slow reader knows."""
+    ids = kinds_of(ids)[0] if isinstance(ids.dtype, pl.Categorical) else ids
     longest = ids.str.len_bytes().max()
     long = isinstance(longest, int) and longest >= _MANY_DIGITS and bool(ids.str.contains(_DIGITS).any())
     return long or may_have(ids, ".[{")

@@ -14,7 +14,7 @@ from glta_cli.plugin import InputError
 from glta_datasets.categories import each_kind
 from glta_datasets.files import first_line
 from glta_datasets.ids import BLANKS, id_of
-from glta_datasets.json_columns import Column, column_of_values
+from glta_datasets.json_columns import Column, column_of_values, columns_of_records
 from glta_datasets.json_lines import Record, places_of, records_of
 from glta_datasets.numbers import written
 from glta_datasets.opened_tables import OpenedTable, Wanted
@@ -83,7 +83,7 @@ class _Field:
 
 def open_json_lines(path: Path, wanted: Wanted, form: dict[str, str]) -> OpenedTable | None:
     """The file in batches; None where it is small, a list, or no line of it can be read: then it is read at once."""
-    if not _is_large(path) or first_line(path).lstrip().startswith((b"[", b"\xff\xfe", b"\xfe\xff")):
+    if not is_large(path) or first_line(path).lstrip().startswith((b"[", b"\xff\xfe", b"\xfe\xff")):
         return None
     losses = Losses()
     try:
@@ -105,7 +105,21 @@ def open_json_lines(path: Path, wanted: Wanted, form: dict[str, str]) -> OpenedT
     return OpenedTable(Records(first, losses, place_of, form=form), lambda names, ids: taken)
 
 
-def _is_large(path: Path) -> bool:
+def first_records(path: Path) -> Records | None:
+    """The first rows of a file that `open_json_lines` reads in batches; None where it is small, or has no record."""
+    if not is_large(path) or first_line(path).lstrip().startswith((b"[", b"\xff\xfe", b"\xfe\xff")):
+        return None
+    losses = Losses()
+    try:
+        records = list(islice(records_of(path, losses), BATCH_RECORDS))
+    except InputError:
+        return None
+    columns, nested, lists = columns_of_records(records)
+    form = {"format": "json", "encoding": "utf-8"}
+    return Records(columns, losses, places_of(path), nested=nested, lists=lists, form=form)
+
+
+def is_large(path: Path) -> bool:
     """Whether its text is, which of a packed file is many times what lies on the disk."""
     # Of a damaged file tells whoever reads it at once.
     with suppress(InputError, OSError, *DAMAGE), opened(path) as file:

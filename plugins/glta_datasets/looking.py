@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
@@ -13,54 +13,11 @@ from glta_cli.plugin import InputError, RawDataset
 from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import decimal_sign, table_ratings
-from glta_datasets.encodings import as_utf8
 from glta_datasets.event_words import proposed_weights, usual_weight
-from glta_datasets.files import read_bytes
 from glta_datasets.roles import QUANTITY_NAMES, may_mean, named_so, plain_name, stands_for
 from glta_datasets.seen_files import example_of
-from glta_datasets.table_files import IF_EMPTY
-
-# Of the letters that UTF-8 does not explain, Western programs on Windows write these.
-_GUESSED_ENCODING: Final = "cp1252"
 
 Fits = Callable[[pl.Series], bool]
-
-
-def common_encoding(paths: Sequence[Path]) -> str | None:
-    """None where all are UTF-8 or say what they are, else what they may be.
-
-    Raises:
-        InputError: one is in UTF-8 and another is not: both are read in one encoding.
-    """
-    other: list[Path] = []
-    needs_utf8: list[Path] = []
-    for path in paths:
-        content = read_bytes(path, if_empty=IF_EMPTY)
-        if content.startswith(b"PAR1"):
-            continue
-        try:
-            as_utf8(content, str(path), nameable=True)
-        except InputError as error:
-            if "not UTF-8" not in error.problem or not _is_western(content):
-                raise
-            other.append(path)
-        else:
-            needs_utf8 += [] if content.isascii() else [path]
-    if other and needs_utf8:
-        raise InputError(
-            f"is not UTF-8, and {needs_utf8[0].name} is: they are read in one encoding",
-            location=str(other[0]),
-            hint="convert one of them, such as `iconv -f cp1252 -t utf-8`",
-        )
-    return _GUESSED_ENCODING if other else None
-
-
-def _is_western(content: bytes) -> bool:
-    try:
-        content.decode(_GUESSED_ENCODING)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> dict[str, str]:

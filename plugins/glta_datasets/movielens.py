@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from glta_cli.plugin import Fetch, GltaError, InputError, RawDataset, SeenFile, say
 from glta_datasets.columns import columns_named
 from glta_datasets.delimited import NUMBERS, read_delimited
-from glta_datasets.files import FETCH_AGAIN, read_bytes
+from glta_datasets.movielens_files import EditionFile, reading_archive
 from glta_datasets.numbers import with_numbers
-from glta_datasets.packing import BROKEN_ARCHIVE, read_member
 from glta_datasets.parquet import read_parquet
+from glta_datasets.rating_pieces import Parse, Types, id_kinds, ratings_in_pieces
 from glta_datasets.records import Records, lost_texts, raw_dataset, with_ids
 from glta_datasets.seen_files import seen_columns, seen_file
 
@@ -47,13 +47,14 @@ NO_GENRES: Final = {"unknown", "(no genres listed)", ""}
 
 @dataclass(frozen=True)
 class Layout:
-    """How one edition writes its two files."""
+    """How one edition writes its two files; `has_header` is of the ratings."""
 
     ratings: str
     movies: str
-    read_ratings: Callable[[bytes, str], Records]
+    read_ratings: Parse
     read_movies: Callable[[bytes, str], Records]
     expected: str
+    has_header: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,20 +96,20 @@ class MovieLens:
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
         layout, ratings, movies = self._contents(files)
-        place = ratings[1]
-        written, rows, warnings = _rated(layout, *ratings)
+        place = ratings.place
+        written, rows, warnings = _rated(layout, ratings)
         raw = raw_dataset(with_ids(rows.frame, place, stripped=rows.stripped), rows.losses, warnings)
         raw.files = (_seen(place, written),)
         # Asked for a few rows that were lost: what the file says is not kept in memory for that.
-        raw.place_of = lambda row: _rated(layout, *self._contents(files)[1])[1].place_of(row)
+        raw.place_of = lambda row: _rated(layout, ratings)[1].place_of(row)
         if movies is None:
             raw.warnings.append(f"{layout.movies} is not beside {layout.ratings}: no titles")
         else:
-            texts = layout.read_movies(*movies)
-            films = with_ids(texts.frame, movies[1], ("item",))
+            texts = layout.read_movies(movies.read(), movies.place)
+            films = with_ids(texts.frame, movies.place, ("item",))
             raw.items, raw.item_columns = films.lazy(), _genres_and_year(films).lazy()
             raw.warnings += lost_texts(layout.movies, texts.losses)
-            raw.files += (_seen(movies[1], texts),)
+            raw.files += (_seen(movies.place, texts),)
         return raw
 
     def _fetch(self, fetch: Fetch) -> Path:
@@ -128,36 +129,22 @@ class MovieLens:
                     hint=unreachable.hint,
                 ) from error
 
-    def _contents(self, files: Mapping[str, Path]) -> tuple[Layout, tuple[bytes, str], tuple[bytes, str] | None]:
-        """The layout found, and bytes and name of the ratings and of the movies."""
+    def _contents(self, files: Mapping[str, Path]) -> tuple[Layout, EditionFile, EditionFile | None]:
+        """The layout found, the ratings and the movies."""
         if "archive" in files:
-            return self._unpacked(files["archive"])
+            return self._in_archive(files["archive"])
         ratings = files["ratings"]
         layout = next(known for known in self.edition.layouts if known.ratings == ratings.name)
-        movies = (read_bytes(files["movies"]), str(files["movies"])) if "movies" in files else None
-        return layout, (read_bytes(ratings), str(ratings)), movies
+        return layout, EditionFile(ratings), EditionFile(files["movies"]) if "movies" in files else None
 
-    def _unpacked(self, archive: Path) -> tuple[Layout, tuple[bytes, str], tuple[bytes, str] | None]:
-        try:
-            with zipfile.ZipFile(archive) as content:
-                members = {PurePosixPath(name).name: name for name in content.namelist()}
-                for layout in self.edition.layouts:
-                    if layout.ratings not in members:
-                        continue
-                    ratings = read_member(content, members[layout.ratings], archive)
-                    named = members.get(layout.movies)
-                    movies = None if named is None else read_member(content, named, archive)
-                    return (
-                        layout,
-                        (ratings, f"{archive}/{layout.ratings}"),
-                        None if movies is None else (movies, f"{archive}/{layout.movies}"),
-                    )
-        except BROKEN_ARCHIVE as error:
-            raise InputError(
-                f"not a readable archive: {error}", location=str(archive), hint=f"{FETCH_AGAIN}; `unzip -t` tests it"
-            ) from error
-        except MemoryError as error:
-            raise InputError("does not fit into the memory", location=str(archive), hint="free some memory") from error
+    def _in_archive(self, archive: Path) -> tuple[Layout, EditionFile, EditionFile | None]:
+        with reading_archive(archive), zipfile.ZipFile(archive) as content:
+            members = {PurePosixPath(name).name: name for name in content.namelist()}
+        for layout in self.edition.layouts:
+            if layout.ratings in members:
+                movies = members.get(layout.movies)
+                found = None if movies is None else EditionFile(archive, movies)
+                return layout, EditionFile(archive, members[layout.ratings]), found
         raise InputError(
             f"the archive holds no {self.edition.layouts[0].ratings}",
             location=str(archive),
@@ -180,9 +167,12 @@ def _seen(place: str, records: Records) -> SeenFile:
     return replace(file, columns=tuple(columns))
 
 
-def _rated(layout: Layout, content: bytes, place: str) -> tuple[Records, Records, list[str]]:
+def _rated(layout: Layout, file: EditionFile) -> tuple[Records, Records, list[str]]:
     """The ratings as they are written, with their numbers, and sentences on odd times."""
-    written = layout.read_ratings(content, place)
+    place, parse = file.place, layout.read_ratings
+    written = ratings_in_pieces(file.opened, parse, place, id_kinds(), header=layout.has_header)
+    if written is None:
+        written = parse(file.read(), place)
     rows, warnings = with_numbers(written, place=place, expected=layout.expected)
     return written, rows, warnings
 
@@ -201,8 +191,8 @@ def _from_latin1(content: bytes) -> bytes:
     return content
 
 
-def _ratings_100k(content: bytes, place: str) -> Records:
-    return read_delimited(content, place, separator="\t", columns=RATING_COLUMNS, quotes=False, types=NUMBERS)
+def _ratings_100k(content: bytes, place: str, types: Types = NUMBERS) -> Records:
+    return read_delimited(content, place, separator="\t", columns=RATING_COLUMNS, quotes=False, types=types)
 
 
 def _movies_100k(content: bytes, place: str) -> Records:
@@ -221,14 +211,14 @@ def _double_colons(content: bytes, place: str, columns: Sequence[str]) -> Record
     return replace(records, form={**records.form, "separator": "::"})
 
 
-def _ratings_1m(content: bytes, place: str) -> Records:
+def _ratings_1m(content: bytes, place: str, types: Types = NUMBERS) -> Records:
     text = _from_latin1(content)
     user, item, rating, timestamp = RATING_COLUMNS
     between = ("first", "second", "third")
     columns = (user, between[0], item, between[1], rating, between[2], timestamp)
     # To a reader of single colons a double one encloses an empty field, and where all of these are empty no colon
     # is single: half the time of replacing a million of them first.
-    records = read_delimited(text, place, separator=":", columns=columns, quotes=False, types=NUMBERS)
+    records = read_delimited(text, place, separator=":", columns=columns, quotes=False, types=types)
     if records.losses.total or any(records.frame[name].null_count() < records.frame.height for name in between):
         return _double_colons(text, place, RATING_COLUMNS)
     return replace(records, frame=records.frame.select(RATING_COLUMNS), form={**records.form, "separator": "::"})
@@ -240,13 +230,13 @@ def _movies_1m(content: bytes, place: str) -> Records:
     return _with_genres(replace(records, columns=seen_columns(records.frame, roles)), "|")
 
 
-def _ratings_parquet(content: bytes, place: str) -> Records:
+def _ratings_parquet(content: bytes, place: str, types: Types = NUMBERS) -> Records:
     names = {"userID": "user", "movieID": "item", "rating": "rating", "timestamp": "timestamp"}
     return columns_named(Records(read_parquet(content, place)), names, ("userID", "movieID"), place)
 
 
-def _ratings_csv(content: bytes, place: str) -> Records:
-    records = read_delimited(content, place, separator=",", types=NUMBERS)
+def _ratings_csv(content: bytes, place: str, types: Types = NUMBERS) -> Records:
+    records = read_delimited(content, place, separator=",", types=types)
     names = {"userId": "user", "movieId": "item", "rating": "rating", "timestamp": "timestamp"}
     return columns_named(records, names, ("userId", "movieId", "rating"), place)
 
@@ -257,7 +247,7 @@ def _movies_csv(content: bytes, place: str) -> Records:
     return _with_genres(columns_named(records, names, tuple(names), place), "|")
 
 
-def _ratings_recbole(content: bytes, place: str) -> Records:
+def _ratings_recbole(content: bytes, place: str, types: Types = NUMBERS) -> Records:
     records = read_delimited(content, place, separator="\t", quotes=False)
     names = {
         "user_id:token": "user",
@@ -303,6 +293,7 @@ RECBOLE: Final = Layout(
     _ratings_recbole,
     _movies_recbole,
     "a line is user, item, rating and time with tabs between",
+    has_header=True,
 )
 LAYOUT_1M: Final = Layout("ratings.dat", "movies.dat", _ratings_1m, _movies_1m, "a line is user::item::rating::time")
 # Copies of 1M without ratings and times are common in research on implicit feedback.
@@ -310,7 +301,12 @@ PAIRS_1M: Final = Layout(
     "ratings.parquet", "movies.dat", _ratings_parquet, _movies_1m, "the columns are userID and movieID"
 )
 LAYOUT_LATEST: Final = Layout(
-    "ratings.csv", "movies.csv", _ratings_csv, _movies_csv, "the columns are userId,movieId,rating,timestamp"
+    "ratings.csv",
+    "movies.csv",
+    _ratings_csv,
+    _movies_csv,
+    "the columns are userId,movieId,rating,timestamp",
+    has_header=True,
 )
 
 RECBOLE_WHEEL: Final = "recbole==1.2.1"

@@ -21,7 +21,10 @@ from glta_datasets.records import Records
 
 # Among so many rows there usually is a value.
 _FIRST_ROWS: Final = 1_000
+# So many tell what a column holds.
+ROWS_LOOKED_AT: Final = 1 << 18
 PARQUET_MARK: Final = b"PAR1"
+_PARQUET: Final = {"format": "parquet"}
 # What a text that is no such file, or a damaged one, is told by: the whole reader says it.
 UNREADABLE_ERRORS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
@@ -149,6 +152,17 @@ def open_parquet(path: Path, form: Mapping[str, str]) -> OpenedTable | None:
         return Records(frame, form=form, kinds=kinds)
 
     return OpenedTable(first, columns)
+
+
+def first_of_parquet(path: Path) -> Records | None:
+    """The first rows of a Parquet file of many; None where it has few, or cannot be read."""
+    try:
+        table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        if table.select(pl.len()).collect().item() <= ROWS_LOOKED_AT:
+            return None
+        return Records(_columns(table.head(ROWS_LOOKED_AT), table.collect_schema().names(), {}), form=_PARQUET)
+    except UNREADABLE_ERRORS:
+        return None
 
 
 def _columns(table: pl.LazyFrame, names: Collection[str], ids: Mapping[str, pl.DataType]) -> pl.DataFrame:

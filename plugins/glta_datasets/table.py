@@ -13,13 +13,13 @@ import polars as pl
 from glta_cli.plugin import DatasetLook, EventRows, Fetch, InputError, RawDataset, SeenColumn, SeenFile
 from glta_datasets.categories import categories, with_categories
 from glta_datasets.columns import listed, looks_like_data, without_header
+from glta_datasets.common_encoding import common_encoding
 from glta_datasets.dates import table_times
 from glta_datasets.decimals import sign_seen, table_ratings
 from glta_datasets.events import is_event_column, needs_events, weighed
 from glta_datasets.ids import BLANKS
 from glta_datasets.joined_times import date_and_time, joined_name, with_joined_times
 from glta_datasets.looking import (
-    common_encoding,
     events_seen,
     quantity_in,
     require_known_items,
@@ -43,7 +43,7 @@ from glta_datasets.roles import INTERACTION_ROLES
 from glta_datasets.seen_files import seen_file
 from glta_datasets.settings import TableSettings
 from glta_datasets.table_columns import column_of, require_columns, shadowed, wanted_columns
-from glta_datasets.table_files import SUFFIXES, open_table, read_table, rounded_ids, table_in
+from glta_datasets.table_files import SUFFIXES, open_table, read_beginning, read_table, rounded_ids, table_in
 from glta_datasets.table_items import read_items
 from glta_datasets.unnamed_times import unnamed_times
 
@@ -138,7 +138,7 @@ class Table:
         plain = Table("table", TableSettings.model_validate({**named, "encoding": encoding}))
         options = dict(named) if encoding is None else {**named, "encoding": encoding}
         parts = interaction_files(files)
-        tables = ((path, plain._log_table(path)) for path in parts)
+        tables = ((path, plain._beginning(path)) for path in parts)
         log, records = next(((path, table) for path, table in tables if table.read), (parts[0], None))
         if records is None:
             raise _without_rows(log)
@@ -152,6 +152,7 @@ class Table:
         for path in _present(files, "items"):
             frame = plain._items_table(path).frame
             options |= roles_of_items(frame, path, str(options["item"]), named)
+        told_by = records.read
         raw = Table("table", TableSettings.model_validate(options)).read(files)
         offered = quantity_in(records.frame, list(options.values()))
         remarks: dict[str, str] = {}
@@ -159,10 +160,11 @@ class Table:
             options["event"] = _named(raw.files[0], "event")
             options["events"], more, remarks = events_seen(raw)
             offered |= {key: value for key, value in more.items() if key not in options}
+            del raw  # not twice in memory
             raw = Table("table", TableSettings.model_validate(options)).read(files)
         require_known_items(raw, files)
         raw.warnings = [*told, *raw.warnings]
-        return DatasetLook(raw.files, options, raw, offered, remarks)
+        return DatasetLook(raw.files, options, raw, offered, remarks, told_by if told_by < (raw.read or 0) else None)
 
     def _numbered(self, paths: Sequence[Path], place: str) -> Log:
         """The log with its events weighed, and its ratings and times as numbers."""
@@ -241,9 +243,9 @@ class Table:
             header=options.header,
         )
 
-    def _log_table(self, path: Path) -> Records:
+    def _beginning(self, path: Path) -> Records:
         options = self.options
-        return read_table(
+        return read_beginning(
             path,
             separator=options.separator,
             encoding=options.encoding,

@@ -10,15 +10,15 @@ from typing import Any, Final
 import polars as pl
 
 from glta_cli.plugin import InputError, counted
-from glta_datasets.delimited_pieces import open_delimited
+from glta_datasets.delimited_pieces import DialectOf, first_piece, open_delimited
 from glta_datasets.dialects import Dialect, dialect_of, without_separator_line
 from glta_datasets.encodings import as_utf8, marked_encoding
 from glta_datasets.files import BYTE_ORDER_MARK, first_line, read_bytes, with_line_feeds
 from glta_datasets.ids import EXACT_FLOATS, exact_json
 from glta_datasets.json_columns import columns_of_records
 from glta_datasets.json_lines import UNPARSABLE, places_of, records_of
-from glta_datasets.json_pieces import open_json_lines
-from glta_datasets.opened_tables import PARQUET_MARK, OpenedTable, Wanted, open_parquet, read_whole
+from glta_datasets.json_pieces import first_records, open_json_lines
+from glta_datasets.opened_tables import PARQUET_MARK, OpenedTable, Wanted, first_of_parquet, open_parquet, read_whole
 from glta_datasets.packing import PACKED_SUFFIXES, only_member
 from glta_datasets.parquet import read_parquet
 from glta_datasets.records import MOST_SHOWN, UNREADABLE, Losses, Records
@@ -84,15 +84,40 @@ def open_table(
         opened = open_parquet(path, {"format": "parquet"}) if header else None
     elif kind == "json" and encoding is None and header:
         opened = open_json_lines(path, wanted, {"format": "json", "encoding": "utf-8"})
-    elif kind != "json" and encoding is None:
-
-        def dialect(text: bytes, told: str | None) -> Dialect:
-            return dialect_of(text, kind, separator, told, header=header)
-
-        opened = open_delimited(path, wanted, dialect)
+    elif kind != "json":
+        opened = open_delimited(path, wanted, _dialects(kind, separator, encoding, header=header), encoding)
     if opened is not None:
         return opened
     return read_whole(read_table(path, separator=separator, encoding=encoding, named=named, header=header))
+
+
+def read_beginning(
+    path: Path,
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    named: str | None = None,
+    header: bool = True,
+) -> Records:
+    """The first rows of a large file, by which its columns are told; all rows of any other. Raises as `read_table`."""
+    kind = table_format(path) if named is None else _FORMATS[named]
+    first = None
+    if kind == "parquet":
+        first = first_of_parquet(path) if header else None
+    elif kind != "json":
+        first = first_piece(path, _dialects(kind, separator, encoding, header=header), encoding)
+    elif encoding is None and header:
+        first = first_records(path)
+    if first is not None:
+        return first
+    return read_table(path, separator=separator, encoding=encoding, named=named, header=header)
+
+
+def _dialects(usual: str, separator: str | None, encoding: str | None, *, header: bool) -> DialectOf:
+    def dialect(text: bytes, told: str | None) -> Dialect:
+        return dialect_of(text, usual, separator, told, encoding or "utf-8", header=header)
+
+    return dialect
 
 
 def table_format(path: Path) -> str:

@@ -6,9 +6,12 @@ import json
 import shlex
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
+from glta_cli.core.downloads import Downloads
+from glta_cli.data import first_recipe
 from glta_cli.recipe.files import load_recipe
 
 HEADER = "Kunde;Artikel;Datum;Sterne;Preis\n"
@@ -62,6 +65,29 @@ def test_a_row_that_holds_the_sum_is_told_as_prepare_tells_it(glta, shop):
     finished = glta("init", "log.csv", "--json")
     assert "dropped: missing item 1, such as line 42: 'Summe;;;100;'" in finished.err
     assert finished.json["dropped"] == {"missing item": 1}
+
+
+def test_of_a_large_log_the_first_rows_tell_what_its_columns_are(glta):
+    rows, first = 300_000, 262_144
+    numbers = pl.int_range(rows, eager=True)
+    log = pl.DataFrame({"user": numbers % 5_000, "item": numbers % 700, "time": 1_600_000_000 + numbers})
+    log.write_parquet(glta.folder / "log.parquet")
+    finished = glta("init", "log.parquet", "--json")
+    assert finished.code == 0, finished.err
+    assert f"looked at the first {first:,} of {rows:,} rows to tell what the columns are" in finished.err
+    assert finished.json["told_by"] == first
+    assert finished.json["options"] == {"user": "user", "item": "item", "timestamp": "time"}
+
+
+def test_large_files_are_told_before_they_are_read(tmp_path, monkeypatch, capsys):
+    (tmp_path / "log.csv").write_text("user,item\n1,2\n")
+    downloads = Downloads(tmp_path / "downloads")
+    first_recipe.look_at(str(tmp_path / "log.csv"), None, {}, downloads)
+    assert "reading" not in capsys.readouterr().err
+
+    monkeypatch.setattr(first_recipe, "LARGE_BYTES", 10)
+    first_recipe.look_at(str(tmp_path / "log.csv"), None, {}, downloads)
+    assert "reading 14 bytes: the first rows tell" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("files", [("log.csv", "products.csv"), ("log.csv",)])

@@ -1,0 +1,147 @@
+"""A first look at a large log takes its first rows to tell what its columns are, and says the same as of all rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from glta_datasets import common_encoding, delimited_pieces, json_pieces, opened_tables
+from glta_datasets.settings import TableSettings
+from glta_datasets.table import Table
+
+from glta_cli.plugin import DatasetLook, InputError
+
+ROWS = 400
+
+
+def records(letters: str = "") -> list[dict[str, Any]]:
+    """A log of two kinds of events."""
+    return [
+        {
+            "Kunde": f"k{letters}{n % 23}",
+            "Artikel": f"a{n % 17}",
+            "Sterne": n % 5 + 1,
+            "Datum": f"2023-03-{n % 28 + 1:02} 12:30:00",
+            "event": "view" if n % 3 else "purchase",
+            "Preis": "" if n < 300 else "9.99",
+        }
+        for n in range(ROWS)
+    ]
+
+
+def written(folder: Path, form: str, encoding: str = "utf-8", letters: str = "") -> Path:
+    path, rows = folder / f"log.{form}", pl.DataFrame(records(letters))
+    match form:
+        case "csv":
+            path.write_bytes(rows.write_csv(separator=";").encode(encoding))
+        case "jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows.to_dicts()))
+        case "parquet":
+            rows.write_parquet(path)
+    return path
+
+
+def look(source: Path, **options: Any) -> DatasetLook:
+    table = Table("table", TableSettings(**options))
+    return table.look(table.locate(source, None))  # type: ignore[arg-type]
+
+
+def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a few hundred rows are large, and what reads one at once fails."""
+    monkeypatch.setattr(delimited_pieces, "PIECE_BYTES", 4_000)
+    monkeypatch.setattr(json_pieces, "WHOLE_BYTES", 1_000)
+    monkeypatch.setattr(json_pieces, "BATCH_RECORDS", 90)
+    monkeypatch.setattr(opened_tables, "ROWS_LOOKED_AT", 90)
+    for reader in ("table_files.read_bytes", "table_files.read_table", "table_files._json_table"):
+        monkeypatch.setattr(f"glta_datasets.{reader}", lambda *_, **__: pytest.fail("read at once"))
+    monkeypatch.setattr(common_encoding, "read_bytes", lambda *_, **__: pytest.fail("read at once"))
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_the_first_rows_tell_what_all_tell(tmp_path, monkeypatch, form):
+    path = written(tmp_path, form)
+    whole = look(path)
+    assert whole.told_by is None
+
+    in_pieces(monkeypatch)
+    found = look(path)
+    assert found.told_by is not None
+    assert 50 <= found.told_by < ROWS
+    assert found.raw.interactions.collect().rows() == whole.raw.interactions.collect().rows()
+    assert found.raw.events == whole.raw.events
+    assert replace(found, raw=whole.raw, told_by=None) == whole
+
+
+@pytest.mark.parametrize(("encoding", "letters"), [("utf-8", "é"), ("cp1252", "é")])
+def test_letters_of_a_large_file_are_looked_at_to_its_end(tmp_path, monkeypatch, encoding, letters):
+    path = tmp_path / "log.csv"
+    lines = written(tmp_path, "csv").read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines, f"k{letters};a1;3;2023-03-01 12:30:00;view;\n".encode(encoding)]))
+    whole = look(path)
+    assert whole.options.get("encoding") == (None if encoding == "utf-8" else encoding)
+
+    in_pieces(monkeypatch)
+    found = look(path)
+    assert found.told_by is not None
+    assert found.raw.interactions.collect().rows() == whole.raw.interactions.collect().rows()
+    assert replace(found, raw=whole.raw, told_by=None) == whole
+
+
+def test_what_is_no_text_is_refused_with_its_line(tmp_path, monkeypatch):
+    path = written(tmp_path, "csv")
+    path.write_bytes(path.read_bytes() + b"k\x81\xff;a1;3;;view;\n")
+    with pytest.raises(InputError) as whole:
+        look(path)
+
+    monkeypatch.setattr(json_pieces, "WHOLE_BYTES", 4_000)
+    monkeypatch.setattr("glta_datasets.files.CHUNK_BYTES", 1_000)
+    with pytest.raises(InputError) as refused:
+        look(path)
+    assert str(refused.value) == str(whole.value)
+    assert f"log.csv:{ROWS + 2}" in str(refused.value)
+
+
+def test_a_value_that_no_first_row_has_is_lost_and_counted_as_prepare_counts_it(tmp_path, monkeypatch):
+    path = written(tmp_path, "csv")
+    path.write_bytes(path.read_bytes() + b"k1;;3;2023-03-01 12:30:00;view;\n")
+    whole = look(path)
+
+    in_pieces(monkeypatch)
+    found = look(path)
+    assert found.raw.read == whole.raw.read == ROWS + 1
+    assert found.raw.place_of is not None
+    assert found.raw.place_of(ROWS) == f"line {ROWS + 2}: 'k1;;3;2023-03-01 12:30:00;view;'"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-8", "koi8-r"])
+def test_a_large_csv_in_another_encoding_is_read_in_pieces(tmp_path, monkeypatch, encoding):
+    path = tmp_path / "log.csv"
+    letters = "ж" if encoding == "koi8-r" else "é"
+    path.write_bytes(written(tmp_path, "csv", encoding, letters).read_bytes())
+    table = Table("table", TableSettings(user="Kunde", item="Artikel", encoding=encoding))
+    files = table.locate(path, None)  # type: ignore[arg-type]
+    whole = table.read(files)
+    assert letters in whole.interactions.collect()["user"].cast(pl.String)[0]
+
+    in_pieces(monkeypatch)
+    found = table.read(files)
+    assert found.interactions.collect().rows() == whole.interactions.collect().rows()
+    assert (found.files, found.warnings) == (whole.files, whole.warnings)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "cp037", "shift_jis", "unknown-8"])
+def test_text_whose_lines_cannot_be_found_is_read_at_once(tmp_path, monkeypatch, encoding):
+    path = tmp_path / "log.csv"
+    text = "Kunde;Artikel\n" + "k1;a1\nk2;a2\n" * 100
+    path.write_bytes(text.encode(encoding if encoding != "unknown-8" else "utf-8"))
+    monkeypatch.setattr(delimited_pieces, "PIECE_BYTES", 100)
+    table = Table("table", TableSettings(user="Kunde", item="Artikel", encoding=encoding))
+    if encoding == "unknown-8":
+        with pytest.raises(InputError, match="no encoding is called"):
+            table.read(table.locate(path, None))  # type: ignore[arg-type]
+        return
+    assert table.read(table.locate(path, None)).read == 200  # type: ignore[arg-type]
