@@ -88,12 +88,12 @@ def logit_bytes(queries: int, items: int, sample: int | None = None) -> int:
     """Bytes of a step's logits at their most, with `catalogue_softmax_loss` of so many queries.
 
     Args:
-        sample: where the catalogue is larger, so many of its items are scored: exponentials, which their gradient
-            takes the place of, beside a permutation of the catalogue. Otherwise one chunk of whole rows is overwritten
+        sample: where the catalogue is larger, so many of its items are scored: exponentials and gradient, beside a
+            permutation of the catalogue. Otherwise one chunk of whole rows is overwritten
             again and again.
     """
     if sample is not None and sample < items:
-        return FLOAT32 * queries * sample + INT64 * items
+        return 2 * FLOAT32 * queries * sample + INT64 * items
     return FLOAT32 * items * min(queries, max(1, CHUNK_LOGITS // max(1, items)))
 
 
