@@ -23,11 +23,11 @@ GRAPH, COUNTING = BYTES_AN_INTERACTION, 10
 LOADER, LOADER_MADE = 4 * INT64, 8 * INT64
 # Of a sampled edge its ends and its weight; and tables in a propagation of a sample, of its edges and of its nodes.
 DRAWN_EDGE, MESSAGES, EMBEDDED = 2 * INT64 + FLOAT32, 2, 3
-# Tables of all nodes beside what is trained, on the way back: the gradient of users and items, both of them together,
-# and what is propagated of that.
+# Tables of all nodes beside what is trained, on the way back: the gradient of users and items, what is propagated of
+# that, and what the allocator has in pieces.
 PROPAGATED = 3
-# Tables of all pairs of a batch: of users and items that are regularised, and by which a sampled softmax has positives.
-REGULARISED, SAMPLED = 6, 5
+# Tables of all pairs of a batch: the rows of users and items that are squared.
+REGULARISED = 2
 # Of an interaction, as a sparse matrix of histories.
 PAIRS = 2 * INT64
 # A sequence encoder's numbers of a state kept for the way back, a layer.
@@ -89,9 +89,7 @@ def _logits(sizes: Sizes, batch: int) -> int:
     if graph.loss != "softmax":
         return 6 * FLOAT32 * batch * encoder_dimension(sizes.recipe)
     pairs = batch * len(sizes.train) // max(1, sizes.users)
-    sampled = graph.softmax_items is not None and graph.softmax_items < sizes.items
-    tables = REGULARISED + (SAMPLED if sampled else 0)
-    scaled += pairs * (2 * INT64 + tables * FLOAT32 * encoder_dimension(sizes.recipe))
+    scaled += pairs * (2 * INT64 + REGULARISED * FLOAT32 * encoder_dimension(sizes.recipe))
     return scaled + logit_bytes(batch, sizes.items, graph.softmax_items)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 from glta_cli.core.process_memory import available_memory
 
@@ -25,9 +26,7 @@ def keep_freed_memory(trained: int = 0) -> None:
     Args:
         trained: bytes of the parameters that are trained.
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library on Linux is glibc
+    mallopt = _of_glibc("mallopt")
     free = available_memory()
     if mallopt is not None and free is not None and trained * ROOMY > free:
         mallopt(M_MMAP_THRESHOLD, SCARCE_LARGEST)
@@ -36,3 +35,18 @@ def keep_freed_memory(trained: int = 0) -> None:
     # An older glibc takes no larger threshold than 32 MiB, and to trim less without a threshold would make it worse.
     if mallopt is not None and (mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, 32 << 20)):
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Hand the kernel what the allocator keeps of freed memory, all over the heap: of use where it is needed next.
+
+    What a validation leaves is in pieces that are too small for a step, which would take as much anew beside them.
+    """
+    trim = _of_glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of its allocator; None elsewhere: not every C library on Linux is glibc."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -22,8 +22,9 @@ from glta_cli.core.streamed_tensors import Kept
 from glta_cli.core.terminal import say
 from glta_cli.core.world import team
 from glta_cli.recipe.schema import TrainingSettings
+from glta_cli.training.allocator import give_back_freed_memory
 from glta_cli.training.allocator import keep_freed_memory as keep_freed_memory
-from glta_cli.training.best import best_of, kept
+from glta_cli.training.best import IN_MEMORY, best_of, kept
 from glta_cli.training.data_parallel import DataParallel
 from glta_cli.training.devices import pick_device as pick_device
 from glta_cli.training.generators import random_states, set_random_states
@@ -159,7 +160,10 @@ class _Loop:
 
     def bytes_of_state(self) -> int:
         """What a saved state takes: each parameter, its best and the two moments of Adam."""
-        return 4 * sum(parameter.numel() * parameter.element_size() for parameter in self.parameters.values())
+        return 4 * self.bytes_trained()
+
+    def bytes_trained(self) -> int:
+        return sum(parameter.nbytes for parameter in self.parameters.values())
 
     def finished(self) -> bool:
         return self.progress.epoch >= self.epochs or self.progress.validations_without_gain >= self.settings.patience
@@ -233,12 +237,15 @@ class _Loop:
         try:
             with torch.no_grad(), self.team.working():
                 # What selects an epoch is the same everywhere, to the last bit.
-                return self.team.broadcast(self.task.validate())
+                metrics = self.team.broadcast(self.task.validate())
         except InterruptedRunError as stopped:
             set_random_states(generators)
             if self.rows.names:
                 raise  # the others are elsewhere in the validation, and give none of their rows: the last state counts
             self.stop(signal.Signals(stopped.signal_number))
+        if self.bytes_trained() > IN_MEMORY:
+            give_back_freed_memory()
+        return metrics
 
     def select(self, metrics: dict[str, float]) -> None:
         if metrics[self.task.metric] > self.progress.best_metric:
