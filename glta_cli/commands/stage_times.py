@@ -88,8 +88,10 @@ class StageTimes:
             if alone >= GAIN * together:
                 said.append(f"by one process about {shown_duration(alone)} in all")
             else:
-                said.append(f"{self.processes} processes are no faster than one, about {shown_duration(alone)} in all:")
-                said.append("  they share the processors that one uses by itself")
+                said.append(
+                    f"{self.processes} processes are no faster here than one, about {shown_duration(alone)} in all;"
+                )
+                said.append("  a GPU for each would help, or machines of their own")
         return said
 
 

@@ -85,7 +85,8 @@ class Estimator:
     def by(self, world: World) -> Estimator:
         """The same by other processes."""
         other = Estimator(self.recipe, self.prepared, self.workspace, self.device, world)
-        other._sizes, other._parts = self._sizes, self._parts  # nothing is counted twice
+        # Nothing is counted twice, nor the machine measured at another moment.
+        other._sizes, other._parts, other.matrix_rate = self._sizes, self._parts, self.matrix_rate
         return other
 
     @property

@@ -19,6 +19,8 @@ from glta_cli.stages.workloads import MARKS
 DOUBLE = 8
 # Arrays of scores [BLOCK, I] at once: as they come, in order, and what finds the best of them; one more a term fused.
 RANKED = 3
+# Keys and values of what stands before the tokens of a pass: as they were, and joined with those of the pass.
+JOINED = 2
 # Where a wording is filled in.
 SLOT = re.compile(r"\{\w+\}")
 # Of a text's token, in lists and arrays; and of a text, the objects of its tokens, its vector and what that is kept by.
@@ -49,24 +51,25 @@ def encoded_items(sizes: Sizes) -> Iterator[Moment]:
 
 
 def aligned(sizes: Sizes) -> Iterator[Moment]:
-    """Descriptions are read without gradients; behind them the items, with them."""
+    """Descriptions are read without gradients; behind them the items, with them but in validation.
+
+    What several processes validate they take in whole batches.
+    """
     recipe, settings = sizes.recipe, sizes.recipe.align
     model = loaded_model(sizes, recipe)
-    batch, shown = sizes.share(settings.training.batch_size), min(settings.most_items, sizes.items)
+    whole, shown = settings.training.batch_size, min(settings.most_items, sizes.items)
+    batch = sizes.share(whole)
     mean, _ = sizes.text_tokens(settings.description_tokens, model.vocabulary)
     described = shown * (mean + 1)
     start = _start_tokens(sizes, recipe.prompts.alignment, model)
     trained = _item_projector(sizes, model) + _head(sizes, model)
     texts = sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)
     beside = {"data": texts, "vocabulary": model.words}
-    held = {"weights": model.weights, "catalogue": sizes.node_tables}
-    yield moment(
-        beside,
-        **held,
-        trained=_ready(sizes, model, trained, settings.training),
-        activations=batch * described * model.read,
-        keys_and_values=batch * (described + start) * model.written,
-    )
+    ready = _ready(sizes, model, trained, settings.training)
+    held = {"weights": model.weights, "trained": ready, "catalogue": sizes.node_tables}
+    kept = whole * (described + start) * model.written
+    yield moment(beside, **held, activations=whole * described * model.read, keys_and_values=kept)
+    yield moment(beside, **held, activations=whole * shown * model.read, keys_and_values=JOINED * kept)
     yield _training(
         sizes,
         model,
@@ -96,7 +99,7 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
     beside: Parts = {"data": sizes.data, "vocabulary": model.words}
     if settings.head == "tied" and rows == 1 and settings.warm_start_users:
         yield _regression(sizes, model, beside, trained)
-    yield _reading(sizes, model, beside, trained)
+    yield from _reading(sizes, model, beside, trained)
     start = _start_tokens(sizes, recipe.prompts.recommendation, model)
     tokens = _user_tokens(sizes, sizes.shown(1 - hidden_share, batch), model)
     yield _training(
@@ -132,7 +135,7 @@ def indexed(sizes: Sizes) -> Iterator[Moment]:
     if LANGUAGE in terms:
         model = loaded_model(sizes, sizes.recipe, adapters=True)
         beside["vocabulary"] = model.words
-        yield _reading(sizes, model, beside, 0)
+        yield from _reading(sizes, model, beside, 0)
     yield moment(
         {**beside, "catalogue": 2 * tables, "linear": linear, "ranking": fused * FLOAT32 * BLOCK * sizes.items}
     )
@@ -203,20 +206,20 @@ def _training(
     )
 
 
-def _reading(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> Moment:
-    """A batch of users read without gradients, whose longest prompts show all they may."""
+def _reading(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> Iterator[Moment]:
+    """A batch of users read without gradients, whose longest prompts show all they may; then what is asked of each."""
     recipe = sizes.recipe
     prompts = min(recipe.evaluate.batch_size, sizes.users)
     tokens = _user_tokens(sizes, sizes.shown(1.0, prompts), model)
     start = _start_tokens(sizes, recipe.prompts.recommendation, model)
-    return moment(
-        beside,
-        weights=model.weights,
-        trained=_ready(sizes, model, trained, recipe.finetune.training),
-        activations=prompts * tokens * model.read,
-        keys_and_values=prompts * (tokens + start) * model.written,
-        catalogue=sizes.node_tables,
-    )
+    held = {
+        "weights": model.weights,
+        "trained": _ready(sizes, model, trained, recipe.finetune.training),
+        "catalogue": sizes.node_tables,
+    }
+    kept = prompts * (tokens + start) * model.written
+    yield moment(beside, **held, activations=prompts * tokens * model.read, keys_and_values=kept)
+    yield moment(beside, **held, activations=prompts * model.read, keys_and_values=JOINED * kept)
 
 
 def _regression(sizes: Sizes, model: LoadedModel, beside: Parts, trained: int) -> Moment:

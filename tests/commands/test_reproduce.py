@@ -111,6 +111,14 @@ def test_another_dataset_is_refused_before_anything_runs(
     assert not workspace_root.exists()
 
 
+def test_without_a_recipe_it_takes_the_papers_own_settings(glta: Any, workspace_root: Path) -> None:
+    finished = reproduce(glta, "--device", "cpu", "--set", "dataset.name=table")
+    assert finished.code == 2
+    assert finished.err.startswith("no recipe named: taking paper/movielens-1m\n")
+    assert "4bit" not in finished.err  # a processor packs weights too
+    assert not any(path.is_file() for path in workspace_root.rglob("*"))
+
+
 @pytest.mark.parametrize(
     ("dataset", "file"),
     [

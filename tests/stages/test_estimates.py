@@ -305,7 +305,7 @@ def test_what_several_processes_gain_is_told(run_toy, steady: float, monkeypatch
     pipeline = run_toy(stage="pretrain-graph", name="gain")
     pipeline.recipe = recipe_like(pipeline.recipe, ["finetune.training.epochs=100000"])
     stages = [("align", None), ("finetune", None)]
-    for processors, said in [(1, "2 processes are no faster than one, about "), (2, "by one process about ")]:
+    for processors, said in [(1, "2 processes are no faster here than one, about "), (2, "by one process about ")]:
         monkeypatch.setattr(estimates, "permitted_threads", lambda count=processors: (count, "so many"))
         times = stage_times(stages, pipeline, pipeline.prepared(), 2)
         assert times.lines(["align", "finetune"])[0].startswith(said)

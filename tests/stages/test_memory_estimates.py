@@ -148,6 +148,12 @@ def test_processes_share_batches_and_where_asked_frozen_weights() -> None:
     assert four["weights"] == pytest.approx(one["weights"] * (1 / 4 + 2 / 6), rel=0.02)
 
 
+def test_what_processes_validate_they_take_in_whole_batches() -> None:
+    alone, shared = (estimate("align", processes=count).places["host"] for count in (1, 16))
+    passing = ("activations", "keys and values")
+    assert sum(shared[part] for part in passing) > 0.6 * sum(alone[part] for part in passing)
+
+
 @pytest.mark.parametrize("shard", [True, "auto"])
 def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.MonkeyPatch, shard: Any) -> None:
     monkeypatch.setattr("glta_cli.stages.loaded_model.stays_mapped", lambda *_: True)
