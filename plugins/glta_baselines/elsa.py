@@ -172,7 +172,7 @@ class ElsaTask:
         fewest_steps = max(SMALLEST_BATCH, len(self.users) // MOST_STEPS)
         self.batch_size = fewest_steps if settings.batch_size == "auto" else settings.batch_size
         self.device = data.device
-        self.module = Factors(self._start(settings.factors).to(data.device), scaled=settings.scaled)
+        self.module = Factors(self.start(settings.factors).to(data.device), scaled=settings.scaled)
 
     def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
         """Batches of user indices, [B] each."""
@@ -215,7 +215,7 @@ class ElsaTask:
         found = self.learnt()
         return low_rank_scorer(term_of(found["factors"], found["scales"]), self.histories)
 
-    def _start(self, size: int) -> Tensor:
+    def start(self, size: int) -> Tensor:
         """Directions at random, [I, d]; zeros for items of which nothing is known, which no gradient moves."""
         generator = torch.Generator().manual_seed(SEED)
         start = torch.randn(self.histories.shape[1], size, generator=generator) / size**0.5

@@ -98,6 +98,14 @@ class ElsaTextTask(ElsaTask):
         cosines = likeness / (r.square().sum(-1) * lengths.clamp_min(TINY)).clamp_min(TINY).sqrt()
         return (self.counts_for[torch.from_numpy(directions)].to(self.device) * (1 - cosines)).sum()
 
+    def start(self, size: int) -> Tensor:
+        """What the texts say of each item and as much at random, [I, d]: half the passes of a start at random."""
+        start = super().start(size)
+        if self.text_weight:
+            first = torch.from_numpy(self.texts[:, :size])  # those in which texts differ most, [I, min(D, d)]
+            start[:, : first.shape[1]] += first
+        return start
+
     def known_items(self) -> NDArray[np.bool_]:
         """Items that somebody met or that a text is written about, [I]."""
         met = super().known_items()

@@ -88,6 +88,14 @@ def test_an_item_nobody_met_is_recommended_to_those_who_like_what_reads_alike(tm
     assert not scores[:, ITEMS - 1].any()
 
 
+def test_before_its_first_step_it_recommends_what_reads_alike(tmp_path: Path) -> None:
+    train, texts = drawn(), texts_of()
+    row = ElsaText(ElsaTextSettings(factors=64, epochs=0))
+    scores = row.scorer(row.fit(data_of(train, texts, tmp_path)), train)(np.arange(USERS))  # [U, I]
+    alike = np.arange(USERS)[:, None] % TASTES == np.arange(ITEMS) % TASTES
+    assert scores[alike].mean() > scores[~alike].mean() + 1
+
+
 def test_without_weight_the_texts_change_nothing(tmp_path: Path) -> None:
     train = drawn()
     plain = Elsa(ElsaSettings(factors=4, epochs=3)).fit(data_of(train, None, tmp_path / "plain"))
