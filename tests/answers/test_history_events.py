@@ -93,9 +93,10 @@ def lists(run: Run, history: History, **options: Any) -> list[dict[str, Any]]:
         (("events={purchase: 3, cart: 2, view: 1}", "weight=qty"), INSTANT, False),
         (("keep=[purchase, view]", "seen=[purchase]"), INSTANT, False),
         (("events={purchase: 3}",), INSTANT, False),
+        (("events={purchase: 0.1}",), INSTANT, False),
         (WEIGHED, (*INSTANT, "graph.encoder=sasrec"), True),
     ],
-    ids=["weighed", "quantities", "kept", "all alike", "in order"],
+    ids=["weighed", "quantities", "kept", "all alike", "all alike by a tenth", "in order"],
 )
 def test_they_are_answered_as_users_whom_an_update_took_in(
     run_shop: RunShop,
