@@ -67,7 +67,7 @@ class Histories:
         """Whether a text is one entry: an item, or one with an event behind a sign."""
         item, event = self.split(text.strip())
         # Behind the sign of the first of several entries stand the others.
-        alone = event is None or "," not in event or event in self._index.events.kinds
+        alone = event is None or not {",", "\n"} & set(event) or event in self._index.events.kinds
         return alone and bool(self._catalogue.found(item))
 
     def split(self, entry: Entry) -> Met:

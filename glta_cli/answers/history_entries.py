@@ -74,7 +74,8 @@ def unquoted(text: str) -> str:
 
 
 def entries_given(history: History, is_one: Callable[[str], bool], location: str) -> tuple[Entry, ...]:
-    """The entries of what a program gives: a list, a mapping of items to events, or one text as commands take it.
+    """The entries of what a program gives: a list, a mapping of items to events, one entry, or one text as commands
+    take it.
 
     Args:
         is_one: whether a text with commas in it is one entry all the same.
@@ -84,6 +85,8 @@ def entries_given(history: History, is_one: Callable[[str], bool], location: str
     """
     if isinstance(history, str):
         return (history,) if is_one(history) else entries_between_commas(history, location)
+    if isinstance(history, Mapping) and history.keys() >= {"item", "event"}:
+        return (_given(history, location),)
     if isinstance(history, Mapping):
         return tuple(_met(each, location) for each in history.items())
     if not isinstance(history, Iterable):

@@ -140,6 +140,8 @@ def test_events_are_named_alike_in_every_way_in(run: Run) -> None:
     assert lists(run, ["0001=purchase", "Lamp 2 = view", "0003"]) == expected
     written = '0001=purchase, "lamp 2"=view, "0003"'
     assert lists(run, written) == expected
+    assert lists(run, written.replace(", ", "\n")) == expected
+    assert lists(run, {"item": "0001", "event": "purchase"}) == lists(run, "0001=purchase")
     assert json.loads(shell(run, "--history", written, *EASE, "--json").stdout)["recommendations"] == expected
     assert lists(run, ["0001", "0002", "0003"]) != expected
     pairs: Any = (("0001", "purchase"), ("0002", "view"), "0003")
