@@ -83,7 +83,7 @@ def answer_into_file(question: BatchQuestion, asked: AskedUsers, output: Path, p
 
 
 def _answer_rest(question: BatchQuestion, asked: AskedUsers, kept: KeptParts, processes: int, before: int) -> None:
-    missing = [(number, users) for number, users in _parts(asked.positions) if number not in kept.finished]
+    missing = [(number, users) for number, users in _parts(asked.positions, question) if number not in kept.finished]
     if not missing:
         return
     users_of = {number: len(users) for number, users in missing}
@@ -121,7 +121,7 @@ def answer_into_stdout(question: BatchQuestion, asked: AskedUsers, processes: in
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Data for another program, whatever a terminal here would show.
         sys.stdout.reconfigure(encoding="utf-8")
-    parts = list(_parts(asked.positions))
+    parts = list(_parts(asked.positions, question))
     names = head(question.form, because=question.question.because)
     if names:
         _print(names)
@@ -156,9 +156,9 @@ def _print(content: bytes) -> None:
         sys.stdout.flush()
 
 
-def _parts(positions: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+def _parts(positions: NDArray[np.int64], question: BatchQuestion) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """The users of each part, by its number."""
-    size = part_size(len(positions))
+    size = part_size(len(positions), because=question.question.because)
     for number, start in enumerate(range(0, len(positions), size)):
         yield number, positions[start : start + size]
 
@@ -169,5 +169,5 @@ def _identity(question: BatchQuestion, asked: AskedUsers) -> dict[str, Any]:
         "glta": __version__,
         "question": fingerprint([question.index.name, asdict(question.question), question.form]),
         "users": hashlib.sha256(asked.positions.tobytes()).hexdigest(),
-        "part": part_size(len(asked)),
+        "part": part_size(len(asked), because=question.question.because),
     }

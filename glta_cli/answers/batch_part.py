@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,8 +73,14 @@ class Part:
     unknown: int = 0
 
 
-def part_size(users: int) -> int:
-    """Users a part of so many: whole blocks, and the same however many processes there are."""
+def part_size(users: int, *, because: bool = False) -> int:
+    """Users a part of so many: whole blocks, and the same however many processes there are.
+
+    Args:
+        because: whether reasons are found, which takes so much longer that a part is one block.
+    """
+    if because:
+        return BLOCK
     return int(np.clip(-(-users // PARTS // BLOCK) * BLOCK, BLOCK, MOST_PART))
 
 
@@ -128,7 +134,7 @@ def rows_of(
     """Columns user, rank, item, title and score, with original ids; users [n] one after the other.
 
     With reasons also `because`: of the items of the history that do most to a score, at most `MOST_REASONS`, each its
-    id, its title and its share of all that the history does.
+    id, its title and its share of all that the history does; none where it does nothing, as to popularity.
     """
     import polars as pl
 
@@ -160,9 +166,9 @@ def _because(index: Index, ranked: Sequence[Ranked], why: Sequence[Reasons]) -> 
     def shown(item: int) -> dict[str, str]:
         return {"item": index.item_ids[item], "title": index.titles[item]}
 
-    said = [
-        [{name: each[name] for name in REASON} for each in reasons.of(place, shown)["history"][:MOST_REASONS]]
-        for best, reasons in zip(ranked, why, strict=True)
-        for place in range(len(best.items))
-    ]
+    def most(reasons: Reasons, place: int) -> list[dict[str, Any]]:
+        doing = [each for each in reasons.of(place, shown)["history"] if each["part"]]
+        return [{name: each[name] for name in REASON} for each in doing[:MOST_REASONS]]
+
+    said = [most(reasons, place) for best, reasons in zip(ranked, why, strict=True) for place in range(len(best.items))]
     return pl.Series(said, dtype=pl.List(pl.Struct(dict(zip(REASON, (pl.String, pl.String, pl.Float64), strict=True)))))

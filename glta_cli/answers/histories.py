@@ -18,6 +18,8 @@ from glta_cli.serving.log_events import LogEvent
 
 MOST_SIGNS: Final = 8
 """Signs of an entry at which an event may begin, the last ones: names of events hold few, if any."""
+OTHER_SIGNS: Final = (":", "@", "/", "|", ";")
+"""Signs that people try between an item and its event, too."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Histories:
         """Whether a text is one entry: an item, or one with an event behind a sign."""
         item, event = self.split(text.strip())
         # Behind the sign of the first of several entries stand the others.
-        alone = event is None or "," not in event or event in self._index.events.kinds
+        alone = event is None or not {",", "\n"} & set(event) or event in self._index.events.kinds
         return alone and bool(self._catalogue.found(item))
 
     def split(self, entry: Entry) -> Met:
@@ -95,7 +97,11 @@ class Histories:
         """
         plain = [entry for entry in entries if isinstance(entry, str) and EVENT_SIGN not in entry]
         if len(plain) == len(entries):
-            return ReadHistory(MetRows(self._catalogue.positions(plain, location)))
+            try:
+                return ReadHistory(MetRows(self._catalogue.positions(plain, location)))
+            except GltaError:
+                if not any(self._with_sign(Met(entry)) for entry in plain):
+                    raise
         named = [self.split(entry) for entry in entries]
         found, kinds = self._found(named, location)
         rows = [(item, None if name is None else kinds[name]) for item, (_, name) in zip(found, named, strict=True)]
@@ -114,8 +120,13 @@ class Histories:
     def _found(self, named: Sequence[Met], location: str) -> tuple[list[int], dict[str, LogEvent]]:
         """The items by index, and the events by name; raises of all that is not there together."""
         found, kinds, wrong = list[int](), dict[str, LogEvent](), list[GltaError]()
+        meant = {each.item: self._with_sign(each) for each in named}
+        for item, written in meant.items():
+            if written is not None:
+                problem, hint = f"'{visible(item)}' is no item", f"an event stands behind '{EVENT_SIGN}': {written}"
+                wrong.append(InputError(problem, location=location, hint=hint))
         try:
-            found = self._catalogue.positions([each.item for each in named], location)
+            found = self._catalogue.positions([each.item for each in named if meant[each.item] is None], location)
         except InputErrors as errors:
             wrong += errors.errors
         except InputError as error:
@@ -130,6 +141,16 @@ class Histories:
         if wrong:
             raise wrong[0]
         return found, kinds
+
+    def _with_sign(self, entry: Met) -> str | None:
+        """An unknown entry with another sign between an item and an event, as it should be; None where it is none."""
+        if entry.event is not None or self._catalogue.found(entry.item):
+            return None
+        for sign in OTHER_SIGNS:
+            item, _, event = map(str.strip, entry.item.rpartition(sign))
+            if event in self._index.events.kinds and self._catalogue.found(item):
+                return visible(f"{item}{EVENT_SIGN}{event}")
+        return None
 
     def _nothing_counts(self, left_out: Mapping[str, int], location: str) -> InputError:
         problem = f"nothing is left of it: the log's rows of {first_of(list(map(visible, left_out)))} are not kept"

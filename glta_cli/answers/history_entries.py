@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from typing import Any, Final, NamedTuple
 
 from glta_cli.core.errors import InputError
@@ -24,15 +25,16 @@ class Met(NamedTuple):
 Entry = str | Met
 """Text is an item, or an item and its event with a sign between them (`Histories.split`)."""
 
-EntryGiven = str | int | tuple[str | int, str | None] | Mapping[str, Any]
-History = str | int | Iterable[EntryGiven] | Mapping[str, str | None]
+EntryGiven = str | int | tuple[str | int, str | int | None] | Mapping[str, Any]
+History = str | int | Iterable[EntryGiven] | Mapping[str, str | int | None]
 """A history as programs give it."""
 
 _IN_QUOTES = r'"(?:[^"]|"")*"'
-# One entry and what ends it: a name in quotes, with an event or without, or all there is to the next comma.
+# One entry and what ends it: a name in quotes, with an event or without, or all there is to the next comma that is not
+# in an event in quotes.
 _ENTRY = (
     rf"\s*(?:(?P<name>{_IN_QUOTES})\s*(?:=\s*(?P<event>{_IN_QUOTES}|[^,\n\"]*))?"
-    r"|(?P<bare>[^\",\n][^,\n]*)?)\s*(?:,|\n|$)"
+    rf"|(?P<bare>[^\",\n][^,\n]*?=\s*{_IN_QUOTES}(?=\s*(?:,|\n|$))|[^\",\n][^,\n]*)?)\s*(?:,|\n|$)"
 )
 
 
@@ -72,7 +74,8 @@ def unquoted(text: str) -> str:
 
 
 def entries_given(history: History, is_one: Callable[[str], bool], location: str) -> tuple[Entry, ...]:
-    """The entries of what a program gives: a list, a mapping of items to events, or one text as commands take it.
+    """The entries of what a program gives: a list, a mapping of items to events, one entry, or one text as commands
+    take it.
 
     Args:
         is_one: whether a text with commas in it is one entry all the same.
@@ -82,6 +85,8 @@ def entries_given(history: History, is_one: Callable[[str], bool], location: str
     """
     if isinstance(history, str):
         return (history,) if is_one(history) else entries_between_commas(history, location)
+    if isinstance(history, Mapping) and history.keys() >= {"item", "event"}:
+        return (_given(history, location),)
     if isinstance(history, Mapping):
         return tuple(_met(each, location) for each in history.items())
     if not isinstance(history, Iterable):
@@ -98,9 +103,10 @@ def _given(entry: Any, location: str) -> Entry:
 
 
 def _met(pair: tuple[Any, ...] | list[Any], location: str) -> Met:
-    if len(pair) != 2 or not isinstance(pair[1], str | None):
+    # A log may call its events 1 and 2, as it may its items.
+    if len(pair) != 2 or isinstance(pair[1], bool) or not isinstance(pair[1], str | Integral | None):
         raise _no_entry(pair, location)
-    return Met(str(pair[0]), pair[1])
+    return Met(str(pair[0]), None if pair[1] is None else str(pair[1]))
 
 
 def _no_entry(entry: object, location: str) -> InputError:

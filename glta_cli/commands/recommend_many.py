@@ -58,7 +58,7 @@ class Many:
             chosen = run.chosen(self.question)
             asked = everyone(run.index) if self.ids is None else users_called(run.index, self.ids, self.where)
         tell([*told(asked), *(() if chosen is None else chosen.remarks)])
-        processes = self._processes(asked, part_size(len(asked)))
+        processes = self._processes(asked, part_size(len(asked), because=self.question.because))
         named, liking = AskedRun(run.name, run.dataset), run.liking_of(self.question)
         question = BatchQuestion(named, run.artefact.path, self.question, self.form, liking)
         say(_escaped(f"run {run.name} (dataset {run.dataset}), by {row.sentence()}"))

@@ -15,6 +15,7 @@ OPERATORS: Final = ("!=", "<=", ">=", "==", "=", "<", ">")
 OTHERWISE: Final = "|"
 """Between values of which one is enough."""
 _OR: Final = re.compile(r"\s+or\s+", re.IGNORECASE)
+_AND: Final = re.compile(r"\s+and\s+", re.IGNORECASE)
 QUOTES: Final = "\"'"
 LOCATION: Final = "where"
 LONGEST: Final = 10_000
@@ -33,6 +34,11 @@ class Condition:
     column: str
     operator: str
     values: tuple[str, ...]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a value has `and` and another condition in it, which then is no condition."""
+        return any(_begins_one(value[found.end() :]) for value in self.values for found in _AND.finditer(value))
 
     def __str__(self) -> str:
         return f"{_written(self.column)}{self.operator}{OTHERWISE.join(map(_written, self.values))}"
@@ -152,5 +158,8 @@ def _quoted(text: str, start: int, whole: str) -> tuple[str, int]:
 
 def _written(word: str) -> str:
     """A name or a value as it may be given: in quotes where it holds a sign."""
-    plain = word == word.strip() and word and not set(word) & {*"!<>=|", *QUOTES} and not _OR.search(word)
+    signs = set(word) & {*"!<>=|", *QUOTES}
+    # An `or` that is the whole of it has an operator or a bar on one side.
+    divided = word.casefold() != "or" and _OR.search(f" {word} ")
+    plain = word == word.strip() and word and not signs and not divided
     return word if plain else '"' + word.replace('"', '""') + '"'

@@ -92,7 +92,8 @@ def _as_in_log(person: int, rows: MetRows, log: LogEvents) -> list[_Row]:
         of_item.setdefault(item, []).append((place, weight))
         if event is None or event.seen:
             seen.add(item)
-    sums = {item: sum(weight for _, weight in own) for item, own in of_item.items()}
+    added = _as_stored([sum(weight for _, weight in own) for own in of_item.values()]).tolist()
+    sums = dict(zip(of_item, added, strict=True))
     # What weighs the same everywhere is counted as 1 in a log, too.
     if not log.add_up or all(each == log.weight_of_all for each in sums.values()):
         sums = dict.fromkeys(sums, 1.0)
@@ -105,5 +106,6 @@ def _as_in_log(person: int, rows: MetRows, log: LogEvents) -> list[_Row]:
 
 
 def _as_stored(weights: Sequence[float]) -> NDArray[np.float32]:
-    largest = np.finfo(np.float32).max
-    return np.array(weights, dtype=np.float64).clip(max=largest).astype(np.float32)
+    """Weights as a log's are kept, [n]: 0.1 in single precision is another number."""
+    limits = np.finfo(np.float32)
+    return np.array(weights, dtype=np.float64).clip(limits.tiny, limits.max).astype(np.float32)

@@ -70,7 +70,7 @@ class ItemColumns:
             InputError: a condition cannot be read, names no column, or what no item has; or no item meets all.
         """
         read = [conditions_of(text) for text in conditions]
-        masks = [np.logical_or.reduce([self._meets(condition) for condition in either]) for either in read]
+        masks = [np.logical_or.reduce([self._met(condition) for condition in either]) for either in read]
         allowed: NDArray[np.bool_] = np.logical_and.reduce(masks)
         if not allowed.any():
             written = [" or ".join(map(str, either)) for either in read]
@@ -103,6 +103,16 @@ class ItemColumns:
             location=LOCATION,
             hint="glta update takes them in, as does glta prepare with its options and --again",
         )
+
+    def _met(self, condition: Condition) -> NDArray[np.bool_]:
+        try:
+            return self._meets(condition)
+        except InputError as error:
+            if condition.goes_on:
+                error.hint = (
+                    'of several conditions all hold, each on its own: --where "category=shoes" --where "price<20"'
+                )
+            raise
 
     def _meets(self, condition: Condition) -> NDArray[np.bool_]:
         from glta_cli.data.item_columns import DATE, LIST, NUMBER, TRUTH

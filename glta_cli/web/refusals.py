@@ -144,7 +144,7 @@ def _log(text: str) -> None:
 
 def _shape_problem(detail: Mapping[str, Any], known: Sequence[str]) -> Problem:
     """One error of pydantic in words."""
-    place = [str(part) for part in detail["loc"] if part not in ("body", "query", "path", *ENTRY_KINDS)]
+    place = _place_of(detail["loc"])
     where = ".".join(place) or str(detail["loc"][0])
     match detail["type"]:
         case "extra_forbidden":
@@ -164,6 +164,19 @@ def _shape_problem(detail: Mapping[str, Any], known: Sequence[str]) -> Problem:
         case _:
             text = str(detail["msg"])
             return Problem(where=where, what=text[:1].lower() + text[1:], hint=None)
+
+
+def _place_of(location: Sequence[str | int]) -> list[str]:
+    """The names and numbers that lead to what is wrong, as the request has them.
+
+    In front stands in which part of the request it is, and behind the number of an entry, such as `history.0`, as what
+    it was read. A caller may call a setting like either.
+    """
+    of_part = 1 if location[:1] in (("body",), ("query",), ("path",)) else 0
+    place = list(location[of_part:])
+    if len(place) > 2 and isinstance(place[1], int) and place[2] in ENTRY_KINDS:
+        del place[2]
+    return [str(part) for part in place]
 
 
 def answer_about_errors(app: FastAPI, root: Path, known: Sequence[str]) -> None:

@@ -47,3 +47,4 @@ def test_who_has_nothing_left_is_counted(artefact: Artefact, monkeypatch: pytest
 def test_a_part_is_of_whole_blocks_and_not_too_large(users: int) -> None:
     assert part_size(users) % BLOCK == 0
     assert BLOCK <= part_size(users) <= MOST_PART
+    assert part_size(users, because=True) == BLOCK

@@ -93,9 +93,10 @@ def lists(run: Run, history: History, **options: Any) -> list[dict[str, Any]]:
         (("events={purchase: 3, cart: 2, view: 1}", "weight=qty"), INSTANT, False),
         (("keep=[purchase, view]", "seen=[purchase]"), INSTANT, False),
         (("events={purchase: 3}",), INSTANT, False),
+        (("events={purchase: 0.1}",), INSTANT, False),
         (WEIGHED, (*INSTANT, "graph.encoder=sasrec"), True),
     ],
-    ids=["weighed", "quantities", "kept", "all alike", "in order"],
+    ids=["weighed", "quantities", "kept", "all alike", "all alike by a tenth", "in order"],
 )
 def test_they_are_answered_as_users_whom_an_update_took_in(
     run_shop: RunShop,
@@ -139,6 +140,8 @@ def test_events_are_named_alike_in_every_way_in(run: Run) -> None:
     assert lists(run, ["0001=purchase", "Lamp 2 = view", "0003"]) == expected
     written = '0001=purchase, "lamp 2"=view, "0003"'
     assert lists(run, written) == expected
+    assert lists(run, written.replace(", ", "\n")) == expected
+    assert lists(run, {"item": "0001", "event": "purchase"}) == lists(run, "0001=purchase")
     assert json.loads(shell(run, "--history", written, *EASE, "--json").stdout)["recommendations"] == expected
     assert lists(run, ["0001", "0002", "0003"]) != expected
     pairs: Any = (("0001", "purchase"), ("0002", "view"), "0003")
@@ -162,6 +165,11 @@ def test_a_title_that_holds_the_sign_is_that_title(run: Run) -> None:
 
 
 def test_entries_stand_between_commas_and_names_in_quotes() -> None:
+    assert entries_between_commas('A-1="add, cart", A=1 = "x ""y""",B 12" = "z', "history") == (
+        'A-1="add, cart"',
+        'A=1 = "x ""y"""',
+        'B 12" = "z',
+    )
     assert entries_between_commas('A-1=view,"Heat, 1995"=buy , \n"a ""b""", ,c:d=e', "history") == (
         "A-1=view",
         Met("Heat, 1995", "buy"),
@@ -199,8 +207,12 @@ def test_an_answer_says_by_which_events_it_took_the_history(run: Run) -> None:
         ),
         ("0001=Purchase", "the log has no event 'Purchase'", "did you mean 'purchase'"),
         ("0001=xyzzy", "the log has no event 'xyzzy'", "name one of them"),
+        ("0001:view", "'0001:view' is no item", "an event stands behind '=': 0001=view"),
+        ("0002=view, lamp 1 @ cart", "'lamp 1 @ cart' is no item", "an event stands behind '=': lamp 1=cart"),
         ("0001=", "the log has no event ''", "name one of them"),
         ("Lmap 1=purchase", "no item has the id or the title 'Lmap 1'", "Lamp 1"),
+        ([("0001", True)], "no item with its event", "such as"),
+        ([("0001", 2)], "the log has no event '2'", "name one of them"),
         ([("0001", "purchase", 3)], "no item with its event", "such as"),
         ([{"itm": "0001"}], "no item with its event", "such as"),
         ("0001=remove", "nothing is left of it: the log's rows of remove are not kept", "view, cart, purchase"),

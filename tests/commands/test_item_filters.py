@@ -237,6 +237,8 @@ def test_everyone_is_answered_by_the_same_choice(made: Path, run: Run, tmp_path:
         (["category"], r"'category' is no condition"),
         (["category=shoes or catgory=lamps"], r"no column 'catgory'"),
         (["category=shoes or category=shoe"], r"no item has category 'shoe'"),
+        (["category=shoes and price<20"], r"no item has category[\s\S]*each on its own"),
+        (["price<20 and category=shoes or price<5"], r"price holds numbers[\s\S]*each on its own"),
         (["category=shoes or price="], r"'price=' names no value"),
         (
             ["category=shoes or price<6", "category=lamps", "price>30"],

@@ -44,7 +44,7 @@ def ask(toy_index: None, toy_root: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SMALL_PARTS, lambda users: 6)
+    monkeypatch.setattr(SMALL_PARTS, lambda users, **_: 6)
 
 
 def killed_after(parts: int, how: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +53,7 @@ def killed_after(parts: int, how: str, *words: str) -> subprocess.CompletedProce
         "import os, signal\n"
         "import glta_cli.answers.batch as batch\n"
         "from glta_cli.answers.kept_parts import KeptParts\n"
-        "batch.part_size = lambda users: 6\n"
+        "batch.part_size = lambda users, **_: 6\n"
         "keep = KeptParts.keep\n"
         "def keep_and_stop(self, *given, **said):\n"
         "    keep(self, *given, **said)\n"
@@ -122,6 +122,25 @@ def test_reasons_are_those_of_the_single_command_as_far_as_they_do_most(ask: Cal
             assert shares == pytest.approx({each["item"]: each["share"] for each in single["because"]}, abs=2e-3)
     printed = ask("--user", "u3", "-o", "-", *asked).stdout
     assert [json.loads(line) for line in printed.splitlines()] == rows[1][:3]
+
+
+def test_what_does_nothing_to_a_list_is_no_reason_of_it(ask: Callable[..., Any]) -> None:
+    ask("--user", "u3", "-o", "o.csv", "--because", "-k", "2", "--model", "popularity")
+    assert pl.read_csv("o.csv")["because"].to_list() == ["[]", "[]"]
+    ask("--user", "u3", "-o", "o.parquet", "--because", "-k", "2", "--model", "popularity")
+    assert pl.read_parquet("o.parquet")["because"].to_list() == [[], []]
+
+
+def test_lists_with_reasons_and_without_are_never_one_file(ask: Callable[..., Any], small_parts: None) -> None:
+    asked = ("--users", "all", "-k", "1", "--processes", "1")
+    ask(*asked, "-o", "whole.csv", "--because")
+    for before, anew in (([], ["--because"]), (["--because"], [])):
+        killed_after(3, "SIGKILL", *asked, *before, "-o", "o.csv")
+        assert "held answers to another question: begun anew" in ask(*asked, *anew, "-o", "o.csv").stderr
+        assert pl.read_csv("o.csv").columns == [*COLUMNS, *(["because"] if anew else [])]
+    killed_after(3, "SIGKILL", *asked, "--because", "-o", "o.csv")
+    assert "18 of 60 users are answered already" in ask(*asked, "--because", "-o", "o.csv").stderr
+    assert Path("o.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
 def test_several_processes_write_the_bytes_of_one(ask: Callable[..., Any], small_parts: None) -> None:

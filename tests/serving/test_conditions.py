@@ -58,6 +58,12 @@ def test_blanks_quotes_and_bars_say_what_they_seem_to(
     assert condition_of(text) == Condition(column, operator, values)
 
 
+@pytest.mark.parametrize("words", [("x or", "a"), ("or x", "or"), ("or", "x or"), ("x  or", "or  x")])
+def test_a_value_that_ends_or_begins_with_or_is_written_so_that_it_is_read_again(words: tuple[str, str]) -> None:
+    read = (Condition(words[1], "=", (words[0],)), Condition(words[1], "!=", words))
+    assert conditions_of(" or ".join(map(str, read))) == read
+
+
 @settings(deadline=None)
 @given(
     read=st.lists(
