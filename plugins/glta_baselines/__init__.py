@@ -85,7 +85,7 @@ def glta_baselines() -> Iterator[BaselineDeclaration]:
         target="glta_baselines.elsa_text:ElsaText",
         config="glta_baselines.settings:ElsaTextSettings",
         asks_for=("text_vectors",),
-        grid={"text_weight": [1.0, 2.0, 4.0], "learning_rate": [0.005, 0.01, 0.02]},
+        grid={"text_weight": [0.5, 1.0, 2.0], "learning_rate": [0.005, 0.01, 0.02]},
         time_grid=RECENCY,
     )
     yield BaselineDeclaration(

@@ -76,7 +76,7 @@ def test_its_loss_is_the_cosine_of_histories_and_of_directions_of_the_texts(weig
 
 def test_an_item_nobody_met_is_recommended_to_those_who_like_what_reads_alike(tmp_path: Path) -> None:
     train, texts = drawn(), texts_of(silent=(ITEMS - 1,))
-    row = ElsaText(ElsaTextSettings(factors=8, batch_size=30, epochs=10))
+    row = ElsaText(ElsaTextSettings(factors=8, batch_size=30, epochs=10, text_weight=2))
     learnt = row.fit(data_of(train, texts, tmp_path))
     scores = row.scorer(learnt, train)(np.arange(USERS))  # [U, I]
     tastes = np.arange(USERS) % TASTES
