@@ -120,8 +120,9 @@ def _some(items: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
 def measured_recall(found: ApproximateIndex, catalogue: ExportedCatalogue) -> dict[str, Any]:
     """Of the first ten and hundred unseen items by inner products, the shares that the index finds among its own.
 
-    Asked as the note shows it: for as many more items as a user has met. Means over `users` of those that are exported,
-    a thousand drawn at random where there are more.
+    Asked as the note shows it: for as many more items as a user has met. An item that has the score of the last of them
+    is as good: of users whose vector is zeros that is any. Means over `users` of those that are exported, a thousand
+    drawn at random where there are more.
     """
     count = len(catalogue.users)
     users = np.arange(count)
@@ -136,9 +137,10 @@ def measured_recall(found: ApproximateIndex, catalogue: ExportedCatalogue) -> di
             met = seen.items[seen.indptr[user] : seen.indptr[user + 1]]
             unseen = min(len(ranked), len(catalogue.items) - len(np.unique(met)))
             for k in CUTOFFS:
-                if best := set(ranked[: min(k, unseen)].tolist()):
-                    own = _first_unseen(found, catalogue.user_vectors[user], met, k, len(catalogue.items))
-                    shares[k].append(len(best.intersection(own)) / len(best))
+                if len(best := ranked[: min(k, unseen)]):
+                    query = catalogue.user_vectors[user]
+                    own = _first_unseen(found, query, met, k, len(catalogue.items))
+                    shares[k].append(_as_good(own, best, query, catalogue.item_vectors) / len(best))
             bar.update(1)
     return {"users": len(users), **{f"recall@{k}": float(np.mean(shares[k])) if shares[k] else 1.0 for k in CUTOFFS}}
 
@@ -150,6 +152,15 @@ def _first_unseen(
     [rows] = found.search(query[None], min(k + len(met), count))
     own: list[int] = rows[(rows >= 0) & ~np.isin(rows, met)].tolist()
     return own[:k]
+
+
+def _as_good(
+    own: Sequence[int], best: NDArray[np.int64], query: NDArray[np.float32], items: NDArray[np.float32]
+) -> int:
+    """How many of some items are among the best of a query [D], or have the score of the last of these."""
+    # By the product of each alone, which is the same for items of the same vector.
+    least, scores = ((items[rows].astype(np.float64) * query).sum(axis=1) for rows in (best[-1:], list(own)))
+    return int((np.isin(own, best) | (scores >= least)).sum())
 
 
 def few_found(said: Mapping[str, Any]) -> str | None:

@@ -44,6 +44,11 @@ def sign_seen(values: pl.Series) -> str:
     return "," if first.dtype == pl.String and first.str.strip_chars(BLANKS).str.contains(_WITH_COMMA).any() else "."
 
 
+def sign_of(frame: pl.DataFrame, place: str) -> str:
+    """The sign before decimals in a log's column `rating`, a point without one; raises as `table_ratings`."""
+    return decimal_sign(frame["rating"], place) if "rating" in frame.columns else "."
+
+
 def decimal_sign(values: pl.Series, place: str) -> str:
     """The comma where numbers are written with one and none with a point, else the point; raises as above."""
     if values.dtype != pl.String or not may_have(values, ","):

@@ -9,19 +9,47 @@ from typing import Any
 
 import polars as pl
 
-from glta_cli.plugin import InputError, RawDataset
+from glta_cli.plugin import InputError, RawDataset, SeenColumn
 from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.dates import table_times
-from glta_datasets.decimals import decimal_sign, table_ratings
+from glta_datasets.decimals import table_ratings
 from glta_datasets.event_words import proposed_weights, usual_weight
+from glta_datasets.joined_times import date_and_time
 from glta_datasets.roles import QUANTITY_NAMES, may_mean, named_so, plain_name, stands_for
 from glta_datasets.seen_files import example_of
+from glta_datasets.unnamed_times import unnamed_times
 
 Fits = Callable[[pl.Series], bool]
 
 
+def options_in(
+    frame: pl.DataFrame, path: Path, items: Sequence[tuple[Path, pl.DataFrame]], settled: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The options that name the columns of a log and of its items, and sentences on what nobody's name says.
+
+    Args:
+        frame: rows of the log.
+        path: of the log.
+        settled: options that are kept.
+
+    Raises:
+        InputError: as `roles_in_log` and `roles_of_items`.
+    """
+    named = dict(settled)
+    if named.get("timestamp") is None and (both := date_and_time(frame)) is not None:
+        named["timestamp"] = both
+    options = {**settled, **roles_in_log(frame, path, named)}
+    told: list[str] = []
+    if "timestamp" not in options:
+        times, told = unnamed_times(frame, path, list(options.values()), settled.get("timestamp_format"))
+        options |= {} if times is None else {"timestamp": times}
+    for described, texts in items:
+        options |= roles_of_items(texts, described, str(options["item"]), named)
+    return options, told
+
+
 def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> dict[str, str]:
-    """The options that name the columns of a log, and the sign before decimals where that is a comma.
+    """The options that name the columns of a log.
 
     Args:
         named: options that are settled already.
@@ -50,10 +78,29 @@ def roles_in_log(frame: pl.DataFrame, path: Path, named: Mapping[str, Any]) -> d
             found[role] = column
         elif role in ("user", "item"):
             raise _none_found(role, role, frame, path)
-    rating = found.get("rating")
-    if named.get("decimal") is None and rating in frame.columns and decimal_sign(frame[str(rating)], str(path)) == ",":
-        found["decimal"] = ","
     return found
+
+
+def with_late_values(frame: pl.DataFrame, seen: Sequence[SeenColumn]) -> pl.DataFrame | None:
+    """The first rows of a log, and behind them one with a value of each column that has none in these.
+
+    Args:
+        seen: the columns of all rows.
+
+    Returns:
+        None where the first rows have a value of every column that has one.
+    """
+    late = {
+        column.name: column.example
+        for column in seen
+        if column.example is not None and (column.name not in frame.columns or not _any_value(frame[column.name]))
+    }
+    if not late:
+        return None
+    absent = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+    columns = [pl.concat([one, one.clear(1)]) for one in frame if one.name not in late]
+    further = [pl.concat([absent, pl.Series([value])]).alias(name) for name, value in late.items()]
+    return pl.DataFrame([*columns, *further]).select(column.name for column in seen)
 
 
 def events_seen(raw: RawDataset) -> tuple[dict[str, float], dict[str, Any], dict[str, str]]:

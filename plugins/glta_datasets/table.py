@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -15,16 +15,16 @@ from glta_datasets.categories import categories, with_categories
 from glta_datasets.columns import listed, looks_like_data, without_header
 from glta_datasets.common_encoding import common_encoding
 from glta_datasets.dates import table_times
-from glta_datasets.decimals import sign_seen, table_ratings
+from glta_datasets.decimals import sign_of, sign_seen, table_ratings
 from glta_datasets.events import is_event_column, needs_events, weighed
 from glta_datasets.ids import BLANKS
 from glta_datasets.joined_times import date_and_time, joined_name, with_joined_times
 from glta_datasets.looking import (
     events_seen,
+    options_in,
     quantity_in,
     require_known_items,
-    roles_in_log,
-    roles_of_items,
+    with_late_values,
 )
 from glta_datasets.numbers import with_numbers
 from glta_datasets.odd_ids import odd_ids
@@ -40,12 +40,11 @@ from glta_datasets.parts import (
 )
 from glta_datasets.records import NOT_IN_EVENTS, NOT_KEPT, REPEATED_HEADER, Records, raw_dataset, with_ids
 from glta_datasets.roles import INTERACTION_ROLES
-from glta_datasets.seen_files import seen_file
+from glta_datasets.seen_files import seen_columns, seen_file
 from glta_datasets.settings import TableSettings
 from glta_datasets.table_columns import column_of, require_columns, shadowed, wanted_columns
 from glta_datasets.table_files import SUFFIXES, open_table, read_beginning, read_table, rounded_ids, table_in
 from glta_datasets.table_items import read_items
-from glta_datasets.unnamed_times import unnamed_times
 
 # How the parts of a split are called.
 PART_NAMES: Final = {
@@ -64,12 +63,14 @@ class Log:
         seen: the first of its files, with the rows of all.
         warnings: sentences on odd columns and values.
         events: what became of each kind of event.
+        decimal: the sign before decimals of ratings.
     """
 
     records: Records
     seen: SeenFile
     warnings: list[str]
     events: dict[str, EventRows] = field(default_factory=dict)
+    decimal: str = "."
 
 
 class Table:
@@ -111,6 +112,10 @@ class Table:
         return parts_in(source, besides=[path for path in items if path is not None])
 
     def read(self, files: Mapping[str, Path]) -> RawDataset:
+        return self._read(files)[0]
+
+    def _read(self, files: Mapping[str, Path]) -> tuple[RawDataset, str]:
+        """The files, and the sign before decimals of ratings."""
         paths = interaction_files(files)
         place = place_of_all(paths)
         log = self._numbered(paths, place)
@@ -129,42 +134,36 @@ class Table:
             raw.files += (items.seen,)
             raw.warnings += items.warnings
             raw.catalogue = self.options.unmet_items
-        return raw
+        return raw, log.decimal
 
     def look(self, files: Mapping[str, Path]) -> DatasetLook:
         """What each column of the files seems to be, with the options that read them so; raises as `read` does."""
         named = self.options.model_dump(exclude_unset=True)
         encoding = named.get("encoding") or common_encoding([*interaction_files(files), *_present(files, "items")])
         plain = Table("table", TableSettings.model_validate({**named, "encoding": encoding}))
-        options = dict(named) if encoding is None else {**named, "encoding": encoding}
+        settled = dict(named) if encoding is None else {**named, "encoding": encoding}
         parts = interaction_files(files)
         tables = ((path, plain._beginning(path)) for path in parts)
         log, records = next(((path, table) for path, table in tables if table.read), (parts[0], None))
         if records is None:
             raise _without_rows(log)
-        if named.get("timestamp") is None and (both := date_and_time(records.frame)) is not None:
-            named["timestamp"] = both
-        options |= roles_in_log(records.frame, log, named)
-        told: list[str] = []
-        if "timestamp" not in options:
-            times, told = unnamed_times(records.frame, log, list(options.values()), self.options.timestamp_format)
-            options |= {} if times is None else {"timestamp": times}
-        for path in _present(files, "items"):
-            frame = plain._items_table(path).frame
-            options |= roles_of_items(frame, path, str(options["item"]), named)
-        told_by = records.read
-        raw = Table("table", TableSettings.model_validate(options)).read(files)
-        offered = quantity_in(records.frame, list(options.values()))
-        remarks: dict[str, str] = {}
-        if raw.events and not {"events", "keep"} & options.keys():
-            options["event"] = _named(raw.files[0], "event")
-            options["events"], more, remarks = events_seen(raw)
-            offered |= {key: value for key, value in more.items() if key not in options}
-            del raw  # not twice in memory
-            raw = Table("table", TableSettings.model_validate(options)).read(files)
-        require_known_items(raw, files)
-        raw.warnings = [*told, *raw.warnings]
-        return DatasetLook(raw.files, options, raw, offered, remarks, told_by if told_by < (raw.read or 0) else None)
+        beginning, items = records.frame, [(path, plain._items_table(path).frame) for path in _present(files, "items")]
+        try:
+            options, told = options_in(beginning, log, items, settled)
+        except InputError:
+            # A column with nothing in the first rows may be the one that is missed.
+            opened = plain._opened(log, wanted_columns(plain.options))
+            late = with_late_values(beginning, seen_columns(opened.first.frame, {}))
+            if late is None:
+                raise
+            beginning = late
+            options, told = options_in(beginning, log, items, settled)
+        found = _look(files, beginning, options, told)
+        late = with_late_values(beginning, found.files[0].columns)
+        if late is not None:
+            del found  # not twice in memory
+            found = _look(files, late, *options_in(late, log, items, settled))
+        return replace(found, told_by=records.read if records.read < (found.raw.read or 0) else None)
 
     def _numbered(self, paths: Sequence[Path], place: str) -> Log:
         """The log with its events weighed, and its ratings and times as numbers."""
@@ -183,7 +182,8 @@ class Table:
             read_ratings=partial(table_ratings, place=place, decimal=self.options.decimal),
             read_times=partial(table_times, place=place, pattern=self.options.timestamp_format),
         )
-        return Log(records, seen, log.warnings + told_of_events + told, events)
+        decimal = self.options.decimal or sign_of(written.frame, place)
+        return Log(records, seen, log.warnings + told_of_events + told, events, decimal)
 
     def _tells_events(self, column: str, records: Records) -> bool:
         named = needs_events(self.options)
@@ -301,6 +301,27 @@ class Table:
         present = next((path for path in paths if path.exists()), None)
         problem = "no such file" if present is None else "is no file, but a folder, a pipe or a device"
         raise InputError(problem, location=str(present or paths[0]), hint="dataset.options.items names it")
+
+
+def _look(files: Mapping[str, Path], frame: pl.DataFrame, options: dict[str, Any], told: Sequence[str]) -> DatasetLook:
+    """What is read of the files with the options that some rows of the log tell, and sentences on these."""
+    raw, decimal = Table("table", TableSettings.model_validate(options))._read(files)
+    # All rows tell it: the first ones may have a comma, and those behind them points.
+    if decimal == "," and "rating" in options:
+        options["decimal"] = decimal
+        log, *items = raw.files
+        raw.files = (replace(log, form={**log.form, "decimal": decimal}), *items)
+    offered = quantity_in(frame, list(options.values()))
+    remarks: dict[str, str] = {}
+    if raw.events and not {"events", "keep"} & options.keys():
+        options["event"] = _named(raw.files[0], "event")
+        options["events"], more, remarks = events_seen(raw)
+        offered |= {key: value for key, value in more.items() if key not in options}
+        del raw  # not twice in memory
+        raw = Table("table", TableSettings.model_validate(options)).read(files)
+    require_known_items(raw, files)
+    raw.warnings = [*told, *raw.warnings]
+    return DatasetLook(raw.files, options, raw, offered, remarks)
 
 
 def _present(files: Mapping[str, Path], role: str) -> list[Path]:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,18 @@ def test_what_is_not_looked_at_is_not_found(monkeypatch: pytest.MonkeyPatch) -> 
     warning = approximate.few_found({**found.said, **said})
     assert warning is not None
     assert f"recall@100 {said['recall@100']:.3f}" in warning
+
+
+@pytest.mark.parametrize("method", ["ivf", "hnsw"])
+def test_any_of_items_that_score_the_same_is_found(method: str) -> None:
+    pytest.importorskip("faiss")
+    own = catalogue(400, 6)
+    items = np.repeat(own.item_vectors[:1], 400, axis=0)
+    alike = approximate.measured_recall(approximate.approximate_index(items, method), replace(own, item_vectors=items))
+    assert alike["recall@10"] == 1.0
+    nobody = replace(own, user_vectors=np.zeros_like(own.user_vectors))
+    said = approximate.measured_recall(approximate.approximate_index(own.item_vectors, method), nobody)
+    assert said["recall@10"] == 1.0
 
 
 def test_no_more_users_are_asked_than_a_thousand(monkeypatch: pytest.MonkeyPatch) -> None:

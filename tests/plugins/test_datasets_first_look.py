@@ -145,3 +145,51 @@ def test_text_whose_lines_cannot_be_found_is_read_at_once(tmp_path, monkeypatch,
             table.read(table.locate(path, None))  # type: ignore[arg-type]
         return
     assert table.read(table.locate(path, None)).read == 200  # type: ignore[arg-type]
+
+
+LATE: dict[str, tuple[str, list[str], list[str]]] = {
+    "points behind a comma": ("user;item;rating", ["u1;i1;2,5"], ["u2;i2;3.5"]),
+    "a comma": ("user;item;rating", ["u1;i1;2"], ["u2;i2;3,5"]),
+    "a comma that may be of thousands": ("user;item;rating", ["u1;i1;2,500"], ["u2;i2;3,5"]),
+    "hours": ("user;item;date;time", ["u1;i1;2023-01-01;"], ["u2;i2;2023-01-02;12:30"]),
+    "times": ("user;item;timestamp;bought", ["u1;i1;;2023-01-01"], ["u2;i2;2024-01-01;2023-01-01"]),
+    "ratings": ("user;item;rating", ["u1;i1;"], ["u2;i2;3"]),
+    "quantities": ("user;item;quantity", ["u1;i1;"], ["u2;i2;3"]),
+    "another user": ("customer;kunde;item", [";u1;i1"], ["c2;u2;i2"]),
+}
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_what_stands_behind_the_first_rows_alone_is_told_too(tmp_path, monkeypatch, late):
+    header, first, further = LATE[late]
+    (tmp_path / "log.csv").write_text("\n".join([header, *first * 1_200, *further * 100, ""]))
+    whole = look(tmp_path / "log.csv")
+    assert whole.told_by is None
+
+    in_pieces(monkeypatch)
+    found = look(tmp_path / "log.csv")
+    assert found.told_by is not None
+    assert found.raw.interactions.collect().rows() == whole.raw.interactions.collect().rows()
+    assert (found.raw.dropped, found.raw.examples) == (whole.raw.dropped, whole.raw.examples)
+    assert replace(found, files=(), raw=whole.raw, told_by=None) == replace(whole, files=())
+
+
+def test_a_field_that_no_first_record_has_may_be_the_user(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl"
+    late = [{"item": f"i{n % 9}", **({"user": f"u{n % 7}"} if n >= 200 else {})} for n in range(ROWS)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in late))
+    whole = look(path)
+
+    in_pieces(monkeypatch)
+    found = look(path)
+    assert found.told_by is not None
+    assert replace(found, raw=whole.raw, told_by=None) == whole
+
+
+def test_a_second_field_of_users_behind_the_first_rows_is_asked_about(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl"
+    late = [{"item": "i1", "user": f"u{n % 7}", **({"user_id": "c"} if n >= 200 else {})} for n in range(ROWS)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in late))
+    in_pieces(monkeypatch)
+    with pytest.raises(InputError, match="several columns could be the user"):
+        look(path)
