@@ -177,7 +177,7 @@ class _Propagation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         # A is symmetric: its transpose is itself. The backward pass torch has for a bag is many times slower.
-        return product(ctx.edges, gradients[0].contiguous()), None
+        return _Propagation.apply(gradients[0].contiguous(), ctx.edges), None
 
 
 class _LayerMean(torch.autograd.Function):
@@ -191,7 +191,8 @@ class _LayerMean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         # A polynomial of a symmetric matrix is symmetric: the backward pass is the forward pass of the gradient.
-        return polynomial(ctx.edges, gradients[0].contiguous(), ctx.layers, ctx.user_count), None, None, None
+        result = _LayerMean.apply(gradients[0].contiguous(), ctx.edges, ctx.layers, ctx.user_count)
+        return result, None, None, None
 
 
 class _SideMeans(torch.autograd.Function):
@@ -213,7 +214,9 @@ class _SideMeans(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         sides = [gradient.contiguous() for gradient in gradients]
         counts = [len(side) for side in sides]
-        if in_blocks(ctx.edges, sides[0]):
+        if torch.is_grad_enabled():  # this gradient will have one too
+            result = _LayerMean.apply(torch.cat(sides), ctx.edges, ctx.layers, counts[0])
+        elif in_blocks(ctx.edges, sides[0]):
             result = _empty(ctx.tables, sides[0], sum(counts), sides[0].shape[1])
             polynomial_of_sides(ctx.edges, sides, ctx.layers, result.split(counts))
         else:

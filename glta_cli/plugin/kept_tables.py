@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,15 +25,18 @@ class KeptTables:
         keeping: whether memory is kept that comes back from now on.
     """
 
-    def __init__(self) -> None:
-        self.keeping = True
+    def __init__(self, *, keeping: bool = True) -> None:
+        self.keeping = keeping
         self.free: list[NDArray[np.uint8]] = []
+        self._choosing = threading.Lock()
 
     def empty(self, *shape: int) -> Tensor:
         """A table of float32 on the CPU; what it holds is not determined."""
         size = 4 * math.prod(shape)
-        fitting = [number for number, memory in enumerate(self.free) if len(memory) == size]
-        memory = self.free.pop(fitting[0]) if fitting else np.empty(size, np.uint8)
+        with self._choosing:  # what comes back meanwhile, even in this thread, goes behind what is looked at
+            fitting = [number for number, memory in enumerate(self.free) if len(memory) == size]
+            found = self.free.pop(fitting[0]) if fitting else None
+        memory = np.empty(size, np.uint8) if found is None else found
         # The tensor holds this view of it, and whatever is made of the tensor's storage does.
         view = memory.view(np.float32).reshape(shape)
         weakref.finalize(view, self._come_back, memory).atexit = False
@@ -41,7 +47,7 @@ class KeptTables:
             self.free.append(memory)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> KeptTables:
-        return KeptTables()
+        return KeptTables(keeping=self.keeping)
 
-    def __reduce__(self) -> tuple[type[KeptTables], tuple[()]]:
-        return KeptTables, ()
+    def __reduce__(self) -> tuple[Callable[..., KeptTables], tuple[()]]:
+        return partial(KeptTables, keeping=self.keeping), ()

@@ -288,6 +288,8 @@ def _sampled_softmax_loss(
     if bias is not None:
         rest = _plus(rest, bias[drawn.items])
         found = found + bias[positives.items]
+    wider = torch.promote_types(rest.dtype, found.dtype)  # under autocast a product has fewer bits than a bias
+    rest, found = rest.to(wider), found.to(wider)
     # What is a positive or excluded is no part of the rest, should it be drawn.
     column = torch.full((len(items),), -1, device=items.device)
     column[drawn.items] = torch.arange(len(drawn.items), device=items.device)

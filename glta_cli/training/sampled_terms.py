@@ -14,8 +14,12 @@ BLOCK_PAIRS = 1 << 16
 
 
 def pair_products(queries: Tensor, items: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """<queries[rows[p]], items[columns[p]]> of queries [B, D] and items [n, D], for pairs [P] of places: [P]."""
-    products: Tensor = _PairProducts.apply(queries, items, rows, columns)
+    """<queries[rows[p]], items[columns[p]]> of queries [B, D] and items [n, D], for pairs [P] of places: [P].
+
+    In the wider numbers of both, as a product of theirs would be.
+    """
+    wider = torch.promote_types(queries.dtype, items.dtype)
+    products: Tensor = _PairProducts.apply(queries.to(wider), items.to(wider), rows, columns)
     return products
 
 

@@ -12,6 +12,7 @@ from glta_encoders.settings import LightGCNSettings
 from torch import Tensor
 from torch_geometric.nn.models import LightGCN as ReferenceLightGCN
 
+from glta_cli.plugin import adjacency
 from glta_cli.plugin.interaction_graph import InteractionGraph
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.training.losses import bpr_loss
@@ -93,6 +94,29 @@ def test_the_gradients_pass_the_numerical_check(interactions: Interactions) -> N
     assert torch.autograd.gradcheck(lambda value: graph.layer_mean(value, 3), (nodes,))
     assert torch.autograd.gradcheck(lambda value: graph.layer_mean_of_sides(value, 3), (nodes,))
     assert torch.autograd.gradcheck(lambda value: graph.propagate(graph.propagate(value)), (nodes,))
+
+
+@pytest.mark.parametrize("rows", [4, 1 << 16], ids=["in blocks", "whole"])
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_the_gradients_of_gradients_are_those_of_the_dense_formula(
+    interactions: Interactions, layers: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adjacency, "BLOCK_ROWS", rows)
+    graph = InteractionGraph(interactions).double()
+
+    def of_sides(nodes: Tensor) -> Tensor:
+        return torch.cat(graph.layer_mean_of_sides(nodes, layers))
+
+    def second(mean_of: Callable[[Tensor], Tensor]) -> Tensor:
+        nodes = nodes_of(graph).requires_grad_()
+        (gradient,) = torch.autograd.grad(mean_of(nodes).sigmoid().sum(), nodes, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), nodes)[0]
+
+    expected = second(lambda nodes: dense_layer_mean(nodes, dense_adjacency(interactions), layers))
+    for ours in (of_sides, lambda nodes: graph.layer_mean(nodes, layers)):
+        torch.testing.assert_close(second(ours), expected, rtol=1e-6, atol=1e-9)
+    propagated = second(lambda nodes: dense_adjacency(interactions) @ nodes)
+    torch.testing.assert_close(second(graph.propagate), propagated, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("layers", [1, 3])

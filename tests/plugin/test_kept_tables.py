@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import pickle
+import threading
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +51,7 @@ def test_steps_of_a_large_graph_use_the_same_table_until_training_is_over(monkey
     for _ in range(3):
         sides = graph.layer_mean_of_sides(nodes, 2)
         places.add(sides[0].data_ptr())
-        loss = sum(side[::2].sum() for side in sides)
+        loss = sides[0][::2].sum() + sides[1][::2].sum()
         del sides
         nodes.grad = None
         loss.backward()
@@ -64,3 +66,32 @@ def test_steps_of_a_large_graph_use_the_same_table_until_training_is_over(monkey
         kept = [graph.layer_mean_of_sides(nodes, 2) for _ in range(2)]
     del kept
     assert not graph._tables.free
+
+
+def test_two_threads_never_take_the_same_memory() -> None:
+    tables, others = KeptTables(), []
+
+    class AskedMeanwhile(list[np.ndarray]):
+        """Another thread asks for a table between a look at what there is and the taking of it."""
+
+        def pop(self, index: Any = -1) -> np.ndarray:
+            if not threads:
+                threads.append(threading.Thread(target=lambda: others.append(tables.empty(3, 4))))
+                threads[0].start()
+                threads[0].join(0.2)
+            return super().pop(index)
+
+    threads: list[threading.Thread] = []
+    tables.free = AskedMeanwhile([np.empty(48, np.uint8), np.empty(32, np.uint8)])
+    own = tables.empty(3, 4)
+    threads[0].join()
+    assert own.shape == others[0].shape == (3, 4)
+    assert own.data_ptr() != others[0].data_ptr()
+
+
+def test_a_copy_of_what_is_done_with_training_keeps_no_memory() -> None:
+    users = np.arange(6)
+    graph = InteractionGraph(Interactions.from_pairs(users, users % 3, user_count=6, item_count=3)).eval()
+    for copied in (deepcopy(graph), pickle.loads(pickle.dumps(graph))):
+        copied._tables.empty(3, 4)
+        assert not copied._tables.free

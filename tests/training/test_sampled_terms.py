@@ -91,6 +91,36 @@ def test_products_of_pairs_have_the_gradients_of_the_formula() -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("narrow", ["queries", "items"])
+def test_products_of_narrow_and_wide_numbers_are_wide(narrow: str) -> None:
+    rows, columns = some_pairs(100)
+    queries, items = drawn(ROWS, WIDTH), drawn(ITEMS, WIDTH, seed=1)
+    queries, items = (
+        (given.bfloat16() if name == narrow else given).requires_grad_()
+        for name, given in (("queries", queries), ("items", items))
+    )
+    ours = sampled_terms.pair_products(queries, items, rows, columns)
+    formula = (queries[rows] * items[columns]).sum(-1)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, formula, rtol=0, atol=0)
+    for one, other in zip(
+        torch.autograd.grad(ours.sigmoid().sum(), (queries, items)),
+        torch.autograd.grad(formula.sigmoid().sum(), (queries, items)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2)
+
+
+def test_under_autocast_narrow_queries_get_their_gradient() -> None:
+    rows, columns = some_pairs(100)
+    queries, items = drawn(ROWS, WIDTH).bfloat16().requires_grad_(), drawn(ITEMS, WIDTH, seed=1).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = catalogue_softmax_loss(queries, items, Positives(rows, columns), sample=30)
+    to_queries, to_items = torch.autograd.grad(loss, (queries, items))
+    assert to_queries.isfinite().all()
+    assert to_items.isfinite().all()
+
+
 def test_no_table_of_all_pairs_is_kept_for_the_way_back() -> None:
     rows, columns = some_pairs(2_000)
     queries, items = drawn(ROWS, WIDTH).requires_grad_(), drawn(ITEMS, WIDTH, seed=1).requires_grad_()
