@@ -78,7 +78,7 @@ def fitted_linear(sizes: Sizes) -> Iterator[Moment]:
     texts = 3 * DOUBLE * sizes.items * sizes.recipe.text.dimensions if reading else 0
     beside: Parts = {"data": sizes.data + len(sizes.train) * PAIRS}
     ranking = RANKED * FLOAT32 * BLOCK * sizes.items
-    fitted = max(row_bytes(name, sizes.users, sizes.items) or 0 for name in rows)
+    fitted = max((row_bytes(name, sizes.users, sizes.items) or 0 for name in rows), default=0)
     yield moment({**beside, "vectors": texts, "linear": fitted, "ranking": ranking})
 
 
