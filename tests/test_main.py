@@ -162,6 +162,14 @@ def test_every_command_gives_an_example_of_itself(command):
     assert f"Example: glta {command}" in glta(command, "--help").stdout
 
 
+@pytest.mark.parametrize("command", ["recommend", "similar"])
+def test_each_of_several_examples_has_a_line(command):
+    lines = glta(command, "--help").stdout.splitlines()
+    examples = [line for line in lines if "Example:" in line]
+    assert len(examples) > 1
+    assert all(line.startswith(f"  Example: glta {command}") and line.count("Example:") == 1 for line in examples)
+
+
 def test_the_version_is_the_packages():
     assert glta("--version").stdout == f"glta {__version__}\n"
 

@@ -135,10 +135,11 @@ def recommend(
     Without --recipe or --run it asks the latest finished run. With nothing prepared it runs the quickstart recipe from
     the start and says what it does meanwhile.
 
+    \b
     Example: glta recommend --user 42 -k 5
     Example: glta recommend --history "Heat (1995),Alien"
     Example: glta recommend --history "A-653=purchase, A-12=view"
-    Example: glta recommend --user 42 --where "genres=Comedy" --where "year>=1990" --because
+    Example: glta recommend --user 42 --where "genres=Comedy" --because
     Example: glta recommend --user 42 --wish "something funny for a long flight"
     Example: glta recommend --users all -o lists.parquet
     """

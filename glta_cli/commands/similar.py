@@ -42,6 +42,7 @@ def similar(
 
     Without --run it asks the latest finished run.
 
+    \b
     Example: glta similar "Toy Story (1995)" -k 5
     Example: glta similar --text "a heist that goes wrong" --where "year>=1990"
     """

@@ -161,6 +161,8 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: in
     if prepared is None:
         dataset = pipeline.recipe.dataset.name
         say(f"what depends on users and items, such as times, is known after [bold]glta prepare {escape(dataset)}[/]")
+        if processes > 1:
+            say(f"the plan is of one process; what each of {processes} has is known then, too")
     for line in [] if times is None else times.lines([name for name, _ in stages]):
         say(line)
     say("dry run: nothing was run")
