@@ -11,8 +11,9 @@ LONG = ("--set", "finetune.training.epochs=1000000")
 
 
 def test_a_dry_run_says_how_long_each_stage_takes(glta, tiny_recipe_file) -> None:
-    before = glta("finetune", "--recipe", str(tiny_recipe_file), *LONG, "--dry-run")
+    before = glta("finetune", "--recipe", str(tiny_recipe_file), *LONG, "--dry-run", "--processes", "2")
     assert before.code == 0, before.err
+    assert "the plan is of one process" in before.err
     assert "such as times, is known after glta prepare table" in before.err
     made = glta("pretrain-graph", "--recipe", str(tiny_recipe_file))
     assert made.code == 0, made.err
