@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.counts import counted
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import InputError, did_you_mean
+from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.ranking.top_k import top_k
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
@@ -23,6 +24,9 @@ WAYS: Final = (GRAPH, TEXT, LINEAR)
 WAY_OF_TERM: Final = {ENCODER: GRAPH, LANGUAGE: TEXT, LINEAR: LINEAR}
 COSINE: Final = "cosine"
 WEIGHT: Final = "weight"
+
+NAMED: Final = 3
+"""Of items of a history that are the mean, so many are named."""
 
 TEXTS_ROW: Final = "item texts"
 """What the scores of the way by text come from."""
@@ -59,7 +63,8 @@ def similar_items(
 ) -> Similar:
     """The k items most like an item, but for itself and what is in nobody's answers.
 
-    By vectors that is the largest cosine. By the linear term B it is the largest weight B[item, j]: what having met the
+    By vectors that is the largest cosine; by the graph without the items of which it knows the mean vector alone
+    (`is_the_mean`), which are near to much and like nothing. By the linear term B it is the largest weight B[item, j]: what having met the
     item adds to the score of j; an item to which it adds nothing is not like it, so there may be fewer than k.
 
     Args:
@@ -76,6 +81,8 @@ def similar_items(
     scores[item] = -np.inf
     if chosen == LINEAR:
         scores[scores <= 0] = -np.inf
+    if chosen == GRAPH and not _foretold(index):
+        scores[index.popularity() == 0] = -np.inf
     best = nearest(index, scores, k, allowed)
     return Similar(chosen, WEIGHT if chosen == LINEAR else COSINE, row, best, scores[best])
 
@@ -101,7 +108,23 @@ def why_nothing_is_like(index: Index, item: int) -> str:
 
 def is_the_mean(index: Index, item: int) -> bool:
     """Whether the encoder's vector of an item is the mean of the others': nobody met it, and no text foretells it."""
-    return not index.popularity()[item] and TEXTS_STAGE not in index.artefact.manifest["inputs"]
+    return not index.popularity()[item] and not _foretold(index)
+
+
+def said_of_the_mean(index: Index, met: NDArray[np.int64]) -> list[str]:
+    """What is to be said of a history, oldest first, with items that are the mean to the encoder; nothing of others."""
+    if _foretold(index) or not (unmet := index.popularity()[met] == 0).any():
+        return []
+    mean = [visible(index.item_ids[item]) for item in dict.fromkeys(met[unmet][::-1].tolist())]
+    more = f" and {counted(len(mean) - NAMED, 'other item')}" if len(mean) > NAMED else ""
+    named = f"{agreeing(len(mean), 'item', 'items')} {', '.join(mean[:NAMED])}{more}"
+    what, it = agreeing(len(mean), "it is", "they are"), agreeing(len(mean), "it is", "each is")
+    return [f"nobody has met {named}, and no text says what {what}: by {index.encoder} {it} the mean item"]
+
+
+def _foretold(index: Index) -> bool:
+    """Whether the vectors of items nobody met are foretold by their texts."""
+    return TEXTS_STAGE in index.artefact.manifest["inputs"]
 
 
 def _ways_that_know(index: Index, item: int, *, but: str = LINEAR) -> list[str]:

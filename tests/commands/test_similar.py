@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import glta_cli
+from glta_cli.answers.question import Question
 from glta_cli.core.errors import InputError
 from glta_cli.main import app
 from glta_cli.serving.index import Index
@@ -176,6 +177,29 @@ def test_of_an_item_nobody_met_the_graph_knows_what_its_text_says_or_says_that_i
     assert "remarks" not in json.loads(shop("unmet", "--by", "graph", "--json").stdout)
     [remark] = json.loads(shop("unmet", "--by", "graph", "--json", run="unread").stdout)["remarks"]
     assert remark == "nobody has met it, and no text says what it is: by lightgcn it is the mean item"
+
+
+def test_what_nobody_met_is_like_nothing_by_the_graph_unless_a_text_foretells_it(shop: Any) -> None:
+    unread, read = (
+        {
+            each["item"]
+            for each in json.loads(shop("i3", "-k", "41", "--by", "graph", "--json", run=run).stdout)["similar"]
+        }
+        for run in ("unread", "shop")
+    )
+    assert read - unread == {"unmet"}
+    assert len(unread) == 40
+
+
+def test_a_history_of_what_nobody_met_is_answered_with_the_same_remark(shop: Any, toy_root: Path) -> None:
+    run = glta_cli.load("unread", toy_root)
+    remark = "nobody has met item unmet, and no text says what it is: by lightgcn it is the mean item"
+    for history in (("unmet",), ("unmet", "i3")):
+        assert run.answer(Question(history=history, model="lightgcn", because=True))["remarks"] == [remark]
+    assert "remarks" not in run.answer(Question(history=("i3",), model="lightgcn"))
+    assert "remarks" not in run.answer(Question(history=("unmet", "i3"), model="ease"))
+    foretold = glta_cli.load("shop", toy_root)
+    assert "remarks" not in foretold.answer(Question(history=("unmet",), model="lightgcn"))
 
 
 def test_a_run_without_texts_says_what_would_have_them(shop: Any, ask: Callable[..., Any]) -> None:
