@@ -31,7 +31,7 @@ NAMED: Final = 3
 TEXTS_ROW: Final = "item texts"
 """What the scores of the way by text come from."""
 
-READ_TEXTS: Final = "--set text.backbone=minilm --set fusion.terms=[ease-text]"
+READ_TEXTS: Final = "--set text.backbone=minilm --set 'fusion.terms=[ease-text]'"
 """What has the texts of items read whatever else a recipe says: something to read them with, and a term of them."""
 
 TEXTS_STAGE: Final = "encode-items"
@@ -63,9 +63,9 @@ def similar_items(
 ) -> Similar:
     """The k items most like an item, but for itself and what is in nobody's answers.
 
-    By vectors that is the largest cosine; by the graph without the items of which it knows the mean vector alone
-    (`is_the_mean`), which are near to much and like nothing. By the linear term B it is the largest weight B[item, j]: what having met the
-    item adds to the score of j; an item to which it adds nothing is not like it, so there may be fewer than k.
+    By vectors that is the largest cosine, by the graph among what is more to it than the mean (`is_the_mean`). By the
+    linear term B it is the largest weight B[item, j]: what having met the item adds to the score of j; an item to which
+    it adds nothing is not like it. So there may be fewer than k.
 
     Args:
         item: its position.
@@ -124,7 +124,16 @@ def said_of_the_mean(index: Index, met: NDArray[np.int64]) -> list[str]:
 
 def _foretold(index: Index) -> bool:
     """Whether the vectors of items nobody met are foretold by their texts."""
-    return TEXTS_STAGE in index.artefact.manifest["inputs"]
+    return texts_read(index.artefact) is not None
+
+
+def texts_read(index: Artefact) -> Artefact | None:
+    """What holds the vectors of item texts an index was made with, or what it was made of; None where none was."""
+    for name in ("", *index.manifest["inputs"]):
+        made = Artefact(index.parent(name)) if name else index
+        if (made.path / MANIFEST).is_file() and TEXTS_STAGE in made.manifest["inputs"]:
+            return Artefact(made.parent(TEXTS_STAGE))
+    return None
 
 
 def _ways_that_know(index: Index, item: int, *, but: str = LINEAR) -> list[str]:
@@ -182,22 +191,22 @@ def _checked(index: Index, way: str) -> str:
     if way != TEXT:
         what = "vectors of the graph" if way == GRAPH else "linear term"
         raise InputError(f"the run holds no {what}", location="by", hint=asked_by)
-    raise no_texts(index, asked_by)
+    raise no_texts(index.artefact, asked_by)
 
 
-def no_texts(index: Index, instead: str) -> InputError:
+def no_texts(index: Artefact, instead: str | None = None, location: str = "by") -> InputError:
     """The error of a run without vectors of item texts: whether there are texts, and what to do.
 
     Args:
         instead: what can be asked of it as it is.
     """
-    prepared = Artefact(index.artefact.parent("prepare"))
+    prepared = Artefact(index.parent("prepare"))
     there = (prepared.path / MANIFEST).is_file() and prepared.manifest["details"].get("has_text")
     if there:
         problem, hint = "this run reads no item texts", f"{READ_TEXTS} has them read, in a run of its own"
     else:
         problem, hint = "nothing is written about the items of this run", "name a file of items with their texts"
-    return InputError(problem, location="by", hint=f"{instead}; {hint}")
+    return InputError(problem, location=location, hint=hint if instead is None else f"{instead}; {hint}")
 
 
 def _nothing(index: Index) -> InputError:
@@ -243,11 +252,8 @@ def _cosines(index: Index, columns: NDArray[np.float32], item: int, way: str) ->
 
 def _texts(index: Index) -> NDArray[np.float32] | None:
     """The vectors of the item texts as they lie in their file, [I, D]; None where the run reads none."""
-    artefact = index.artefact
-    if TEXTS_STAGE not in artefact.manifest["inputs"]:
-        return None
-    texts = Artefact(artefact.parent(TEXTS_STAGE))
-    if not (texts.path / MANIFEST).is_file():
+    texts = texts_read(index.artefact)
+    if texts is None or not (texts.path / MANIFEST).is_file():
         return None
     path = texts.mapped_file(TEXT_VECTORS)
     vectors: NDArray[np.float32] = tensors_in(path, {"vectors"})["vectors"]

@@ -20,6 +20,7 @@ from glta_cli.answers.question import Question
 from glta_cli.core.errors import InputError
 from glta_cli.main import app
 from glta_cli.serving.index import Index
+from glta_cli.serving.similar import is_the_mean
 from glta_cli.stages.pipeline import Pipeline
 
 HEAVY = {"torch", "transformers", "polars", "pydantic", "rich", "scipy"}
@@ -150,6 +151,8 @@ def shop(run_toy: Any, toy_root: Path, toy_table: Path, tmp_path_factory: pytest
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     read = (f"dataset.source={folder}", "fusion.terms=[ease,encoder,llm]")
     run_toy(*read, stage="serving-index", name="shop")
+    by_text = ("finetune.enabled=false", "fusion.terms=[ease-text,encoder]")
+    run_toy(read[0], *by_text, stage="serving-index", name="term")
     run_toy(read[0], *ENCODER_AND_EASE, stage="serving-index", name="unread")
     bare = tmp_path_factory.mktemp("bare")
     shutil.copy(toy_table / "interactions.csv", bare)
@@ -189,6 +192,16 @@ def test_what_nobody_met_is_like_nothing_by_the_graph_unless_a_text_foretells_it
     )
     assert read - unread == {"unmet"}
     assert len(unread) == 40
+
+
+def test_texts_that_the_linear_term_alone_reads_foretell_items_and_can_be_asked(shop: Any, toy_root: Path) -> None:
+    index = glta_cli.load("term", toy_root).index
+    vectors = index.graph_vectors()[1]
+    assert is_the_mean(index, index.item_ids.tolist().index("unmet")) is False
+    others = np.delete(vectors, index.item_ids.tolist().index("unmet"), axis=1)
+    assert not np.allclose(vectors[:, index.item_ids.tolist().index("unmet")], others.mean(axis=1), atol=1e-3)
+    assert "remarks" not in json.loads(shop("unmet", "--by", "graph", "--json", run="term").stdout)
+    assert json.loads(shop("unmet", "--by", "text", "--json", run="term").stdout)["similar"]
 
 
 def test_a_history_of_what_nobody_met_is_answered_with_the_same_remark(shop: Any, toy_root: Path) -> None:
