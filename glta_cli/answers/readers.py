@@ -14,6 +14,7 @@ from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE
 from glta_cli.serving.guests import PeopleRead
 from glta_cli.serving.served_row import ServedRow
+from glta_cli.serving.similar import no_texts, texts_read
 from glta_cli.stages.lineage import SERVING
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.workspace import Workspace
@@ -59,6 +60,9 @@ class Readers:
             InputError: one says nothing, or the run has read no item texts.
             BusyError, GltaError: as `people`.
         """
+        if texts_read(self._artefact) is None:
+            # Before a model, and what loads it, is imported.
+            raise no_texts(self._artefact, location="wish")
         return self._wishes.scores(wishes)
 
     @cached_property

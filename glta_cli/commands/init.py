@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,10 +16,13 @@ from glta_cli.core.errors import InputError
 from glta_cli.core.terminal import say, show_json, show_text
 
 if TYPE_CHECKING:
+    from glta_cli.core.downloads import Downloads
     from glta_cli.plugin import DatasetLook
 
 # Settings of the loader that have an option of their own here; the others go by --option.
 COLUMNS = ("user", "item", "timestamp", "rating", "title", "description")
+
+_LOG_HINT: Final = "LOG is a file, a folder of parts or a pattern such as 'log/*.csv'"
 
 
 def _column(of: str) -> Any:
@@ -52,6 +55,9 @@ def init(
 
     Example: glta init log.csv products.csv -o shop.yaml
     """
+    # What is plainly not there is told before anything is loaded, the log first: without it no name helps.
+    _require_there(log)
+    _require_free(output)
     from rich.markup import escape
 
     from glta_cli.core.terminal import nothing_on_stdout
@@ -60,7 +66,6 @@ def init(
     from glta_cli.stages.machine_defaults import has_gpu
     from glta_cli.workspace.workspace import Workspace
 
-    _require_free(output)
     columns = (user, item, timestamp, rating, title, description)
     named = {key: column for key, column in zip(COLUMNS, columns, strict=True) if column is not None}
     with nothing_on_stdout():
@@ -95,14 +100,35 @@ def _looked(
     from glta_cli.workspace.workspace import Workspace
 
     changes = [f"dataset.options.{text}" for text in option]
+    downloads = Downloads(Workspace(data_dir).folder("downloads"))
     try:
         resolved = recipe_from({"dataset": {"name": LOADER, "options": named}}, changes)
-        downloads = Downloads(Workspace(data_dir).folder("downloads"))
         return look_at(log, items, resolved.dataset.options, downloads)
     except InputError as error:
-        if error.hint is not None:
+        if items is not None and "known as user" in error.problem and _is_log(items, downloads):
+            error.hint = f"{items} has the columns of a log: name the log first, as in glta init {_words(items, log)}"
+        elif error.hint is not None:
             error.hint = _as_options_here(error.hint)
         raise
+
+
+def _is_log(path: str, downloads: Downloads) -> bool:
+    """Whether a file alone has the columns of a log; a large one is not read to tell."""
+    from glta_cli.data.first_recipe import LARGE_BYTES, look_at
+
+    try:
+        if not Path(path).expanduser().is_file() or Path(path).expanduser().stat().st_size >= LARGE_BYTES:
+            return False
+        look_at(path, None, {}, downloads)
+    except (InputError, OSError):
+        return False
+    return True
+
+
+def _words(*names: str) -> str:
+    from glta_cli.core.printable import shell_word
+
+    return " ".join(map(shell_word, names))
 
 
 def _as_options_here(hint: str) -> str:
@@ -113,8 +139,18 @@ def _as_options_here(hint: str) -> str:
 
     hint = hint.replace("with --source", "as LOG")
     if hint.startswith("--source"):
-        hint = "LOG is a file, a folder of parts or a pattern such as 'log/*.csv'"
+        hint = _LOG_HINT
     return re.sub(r"(?<![\w-])-o (\w+)=", here, hint)
+
+
+def _require_there(log: str) -> None:
+    """Raise `InputError` where a log that is a plain name is not there; others are looked for with what reads them."""
+    try:
+        if set(log) & set("*?[") or log == "-" or "://" in log or not log.strip() or Path(log).expanduser().exists():
+            return
+    except (OSError, ValueError, RuntimeError):
+        return
+    raise InputError("no such file or folder", location=log[:300], hint=_LOG_HINT)
 
 
 def _require_free(target: Path) -> None:

@@ -149,7 +149,7 @@ class Plan:
 
 def plan_table(plan: Plan, *, memory: bool = True) -> Table:
     """The plan as a table of two columns, and below it what its `memory` takes for granted."""
-    table = Table(title="Plan", caption="\n".join(plan.assumptions) if memory else None)
+    table = Table(title="Plan", show_header=False, caption="\n".join(plan.assumptions) if memory else None)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right")
     ends = ("total", "per device") if memory else ("total", "batch")

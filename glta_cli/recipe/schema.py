@@ -356,7 +356,7 @@ class EvaluateSettings(Settings):
         {},
         max_length=MOST_ROWS,
         description="by row, lists of values to try in place of its own grid: of a baseline's or encoder's own "
-        "settings, of a variant's section graph; --set evaluate.grids.ease.regularization=[50,100]",
+        "settings, of a variant's section graph; --set 'evaluate.grids.ease.regularization=[50,100]'",
     )
     cutoffs: tuple[Annotated[int, Field(ge=1, le=MOST_COUNT)], ...] = Field(
         (5, 10, 20), min_length=1, max_length=100, description="K of the metrics"

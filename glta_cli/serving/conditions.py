@@ -15,7 +15,7 @@ OPERATORS: Final = ("!=", "<=", ">=", "==", "=", "<", ">")
 OTHERWISE: Final = "|"
 """Between values of which one is enough."""
 _OR: Final = re.compile(r"\s+or\s+", re.IGNORECASE)
-_AND: Final = re.compile(r"\s+and\s+", re.IGNORECASE)
+_AND: Final = re.compile(r"\s+and\s+|\s*(?:,|&&)\s*", re.IGNORECASE)
 QUOTES: Final = "\"'"
 LOCATION: Final = "where"
 LONGEST: Final = 10_000
@@ -37,8 +37,13 @@ class Condition:
 
     @property
     def goes_on(self) -> bool:
-        """Whether a value has `and` and another condition in it, which then is no condition."""
+        """Whether a value has `and` or a comma and another condition in it, which then is no condition."""
         return any(_begins_one(value[found.end() :]) for value in self.values for found in _AND.finditer(value))
+
+    @property
+    def in_brackets(self) -> bool:
+        """Whether a bracket opens before the column, or one closes behind the value that was not opened in it."""
+        return self.column.startswith("(") or any(value.count(")") > value.count("(") for value in self.values)
 
     def __str__(self) -> str:
         return f"{_written(self.column)}{self.operator}{OTHERWISE.join(map(_written, self.values))}"

@@ -108,10 +108,9 @@ class ItemColumns:
         try:
             return self._meets(condition)
         except InputError as error:
-            if condition.goes_on:
-                error.hint = (
-                    'of several conditions all hold, each on its own: --where "category=shoes" --where "price<20"'
-                )
+            if condition.goes_on or condition.in_brackets:
+                every = 'of several conditions all hold, each on its own: --where "category=shoes" --where "price<20"'
+                error.hint = f"there are no brackets; {every}" if condition.in_brackets else every
             raise
 
     def _meets(self, condition: Condition) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from glta_cli.core.errors import InputError, InputErrors
 from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.plugin.interactions import Interactions
-from glta_cli.recipe.fused_terms import LANGUAGE
+from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE
 from glta_cli.serving.choice import ALL, Choice, Liking, Ranked, best_of
 from glta_cli.serving.guests import NOT_READ, PeopleRead, ReadPeople, guest_scorer
 from glta_cli.serving.index import VECTORS, Index
@@ -26,6 +26,7 @@ from glta_cli.serving.person_reasons import guest_reasons, user_reasons
 from glta_cli.serving.reasons import Reasons, only
 from glta_cli.serving.rows import POPULARITY_ROW, in_place_of
 from glta_cli.serving.served_row import ServedRow
+from glta_cli.serving.similar import said_of_the_mean
 from glta_cli.workspace.artefact import MANIFEST, Artefact
 
 USERS_FILE: Final = "users.parquet"
@@ -170,10 +171,16 @@ def answers_of_guests(
         for person, found in enumerate(ranked)
     ]
     unheard = {"not_read_by": row.shown[LANGUAGE]} if told is not row else {}
-    return [
+    answers = [
         {**_answer(index, told, int(guests.counts[person]), guests.of(int(person)), found, why), **unheard}
         for person, found, why in zip(people, ranked, reasons, strict=True)
     ]
+    if ENCODER in told.terms:
+        for person, answer in zip(people, answers, strict=True):
+            # Where nothing is known of all of them, that says enough.
+            if "remarks" not in answer and (remarks := said_of_the_mean(index, guests.of(int(person)))):
+                answer["remarks"] = remarks
+    return answers
 
 
 def reasons_of_user(

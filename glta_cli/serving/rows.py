@@ -47,7 +47,7 @@ def row_called(index: Index, name: str | None) -> ServedRow:
     backbone = str(index.artefact.manifest["details"].get("backbone", LANGUAGE_ROW))
     if name in (LANGUAGE_ROW, backbone) and LANGUAGE not in index.terms:
         problem = "the language model has no part in what is served, so nobody was read out of it"
-        hint = f"take one of {known}; --set fusion.terms=[llm] serves the language model"
+        hint = f"take one of {known}; --set 'fusion.terms=[llm]' serves the language model"
     else:
         problem = f"no row is called '{visible(name)}' here"
         meant = did_you_mean(name, list(held))

@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from glta_cli.core.counts import counted
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import InputError, did_you_mean
+from glta_cli.core.printable import visible
 from glta_cli.core.tensors import damaged
 from glta_cli.ranking.top_k import top_k
 from glta_cli.recipe.fused_terms import ENCODER, LANGUAGE, LINEAR
@@ -24,10 +25,13 @@ WAY_OF_TERM: Final = {ENCODER: GRAPH, LANGUAGE: TEXT, LINEAR: LINEAR}
 COSINE: Final = "cosine"
 WEIGHT: Final = "weight"
 
+NAMED: Final = 3
+"""Of items of a history that are the mean, so many are named."""
+
 TEXTS_ROW: Final = "item texts"
 """What the scores of the way by text come from."""
 
-READ_TEXTS: Final = "--set text.backbone=minilm --set fusion.terms=[ease-text]"
+READ_TEXTS: Final = "--set text.backbone=minilm --set 'fusion.terms=[ease-text]'"
 """What has the texts of items read whatever else a recipe says: something to read them with, and a term of them."""
 
 TEXTS_STAGE: Final = "encode-items"
@@ -59,8 +63,9 @@ def similar_items(
 ) -> Similar:
     """The k items most like an item, but for itself and what is in nobody's answers.
 
-    By vectors that is the largest cosine. By the linear term B it is the largest weight B[item, j]: what having met the
-    item adds to the score of j; an item to which it adds nothing is not like it, so there may be fewer than k.
+    By vectors that is the largest cosine, by the graph among what is more to it than the mean (`is_the_mean`). By the
+    linear term B it is the largest weight B[item, j]: what having met the item adds to the score of j; an item to which
+    it adds nothing is not like it. So there may be fewer than k.
 
     Args:
         item: its position.
@@ -76,6 +81,8 @@ def similar_items(
     scores[item] = -np.inf
     if chosen == LINEAR:
         scores[scores <= 0] = -np.inf
+    if chosen == GRAPH and not _foretold(index):
+        scores[index.popularity() == 0] = -np.inf
     best = nearest(index, scores, k, allowed)
     return Similar(chosen, WEIGHT if chosen == LINEAR else COSINE, row, best, scores[best])
 
@@ -101,7 +108,32 @@ def why_nothing_is_like(index: Index, item: int) -> str:
 
 def is_the_mean(index: Index, item: int) -> bool:
     """Whether the encoder's vector of an item is the mean of the others': nobody met it, and no text foretells it."""
-    return not index.popularity()[item] and TEXTS_STAGE not in index.artefact.manifest["inputs"]
+    return not index.popularity()[item] and not _foretold(index)
+
+
+def said_of_the_mean(index: Index, met: NDArray[np.int64]) -> list[str]:
+    """What is to be said of a history, oldest first, with items that are the mean to the encoder; nothing of others."""
+    if _foretold(index) or not (unmet := index.popularity()[met] == 0).any():
+        return []
+    mean = [visible(index.item_ids[item]) for item in dict.fromkeys(met[unmet][::-1].tolist())]
+    more = f" and {counted(len(mean) - NAMED, 'other item')}" if len(mean) > NAMED else ""
+    named = f"{agreeing(len(mean), 'item', 'items')} {', '.join(mean[:NAMED])}{more}"
+    what, it = agreeing(len(mean), "it is", "they are"), agreeing(len(mean), "it is", "each is")
+    return [f"nobody has met {named}, and no text says what {what}: by {index.encoder} {it} the mean item"]
+
+
+def _foretold(index: Index) -> bool:
+    """Whether the vectors of items nobody met are foretold by their texts."""
+    return texts_read(index.artefact) is not None
+
+
+def texts_read(index: Artefact) -> Artefact | None:
+    """What holds the vectors of item texts an index was made with, or what it was made of; None where none was."""
+    for name in ("", *index.manifest["inputs"]):
+        made = Artefact(index.parent(name)) if name else index
+        if (made.path / MANIFEST).is_file() and TEXTS_STAGE in made.manifest["inputs"]:
+            return Artefact(made.parent(TEXTS_STAGE))
+    return None
 
 
 def _ways_that_know(index: Index, item: int, *, but: str = LINEAR) -> list[str]:
@@ -159,22 +191,22 @@ def _checked(index: Index, way: str) -> str:
     if way != TEXT:
         what = "vectors of the graph" if way == GRAPH else "linear term"
         raise InputError(f"the run holds no {what}", location="by", hint=asked_by)
-    raise no_texts(index, asked_by)
+    raise no_texts(index.artefact, asked_by)
 
 
-def no_texts(index: Index, instead: str) -> InputError:
+def no_texts(index: Artefact, instead: str | None = None, location: str = "by") -> InputError:
     """The error of a run without vectors of item texts: whether there are texts, and what to do.
 
     Args:
         instead: what can be asked of it as it is.
     """
-    prepared = Artefact(index.artefact.parent("prepare"))
+    prepared = Artefact(index.parent("prepare"))
     there = (prepared.path / MANIFEST).is_file() and prepared.manifest["details"].get("has_text")
     if there:
         problem, hint = "this run reads no item texts", f"{READ_TEXTS} has them read, in a run of its own"
     else:
         problem, hint = "nothing is written about the items of this run", "name a file of items with their texts"
-    return InputError(problem, location="by", hint=f"{instead}; {hint}")
+    return InputError(problem, location=location, hint=hint if instead is None else f"{instead}; {hint}")
 
 
 def _nothing(index: Index) -> InputError:
@@ -220,11 +252,8 @@ def _cosines(index: Index, columns: NDArray[np.float32], item: int, way: str) ->
 
 def _texts(index: Index) -> NDArray[np.float32] | None:
     """The vectors of the item texts as they lie in their file, [I, D]; None where the run reads none."""
-    artefact = index.artefact
-    if TEXTS_STAGE not in artefact.manifest["inputs"]:
-        return None
-    texts = Artefact(artefact.parent(TEXTS_STAGE))
-    if not (texts.path / MANIFEST).is_file():
+    texts = texts_read(index.artefact)
+    if texts is None or not (texts.path / MANIFEST).is_file():
         return None
     path = texts.mapped_file(TEXT_VECTORS)
     vectors: NDArray[np.float32] = tensors_in(path, {"vectors"})["vectors"]

@@ -83,7 +83,7 @@ def choose_terms(
     """
     users = fusion_users(validation, seed=seed)
     if not len(users):
-        hint = "prepare with a larger validation share, or name one term, such as --set fusion.terms=[encoder]"
+        hint = "prepare with a larger validation share, or name one term, such as --set 'fusion.terms=[encoder]'"
         raise GltaError("no user has a validation item, so that nothing can weigh the terms", hint=hint)
     starts = step_starts(train.counts[users])
     quality = _Quality(terms, users, starts, train, validation, seed)

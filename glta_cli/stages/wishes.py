@@ -15,7 +15,7 @@ from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.language.text_vectors import encode_texts, sentence_encoder
 from glta_cli.recipe.selection import text_reader
-from glta_cli.serving.similar import READ_TEXTS
+from glta_cli.serving.similar import no_texts
 from glta_cli.stages.backbone import backbone_of
 from glta_cli.stages.context import StageContext
 from glta_cli.stages.encode_items import whitening_now
@@ -39,7 +39,7 @@ class WishReader:
     """
 
     def __init__(self, context: StageContext, index: Artefact) -> None:
-        require_texts_read(context)
+        require_texts_read(context, index)
         self._settings = context.recipe.text
         grown = PreparedDataset(Artefact(index.parent("prepare")))
         texts = text_vectors_now(context, grown)
@@ -79,16 +79,10 @@ class WishReader:
             say(f"of a long wish the first {counted(most, 'token')} are read, as of an item's text (text.tokens)")
 
 
-def require_texts_read(context: StageContext) -> None:
+def require_texts_read(context: StageContext, index: Artefact) -> None:
     """Raise `InputError` where a run has nothing to hold a wish against."""
-    dataset = context.prepared.name
     if "encode-items" not in context.artefacts:
-        if not context.prepared.has_text:
-            problem, hint = f"nothing is written about the items of {dataset}", "name a file of items with their texts"
-        else:
-            problem = "this run reads no item texts, which a wish in words is held against"
-            hint = f"{READ_TEXTS} has them read, in a run of its own"
-        raise InputError(problem, location="wish", hint=hint)
+        raise no_texts(index, location="wish")
     if context.recipe.text.shuffled:
         problem = "this run was given shuffled texts, each of another item than it is held to be of"
         raise InputError(problem, location="wish", hint="ask a run without text.shuffled")

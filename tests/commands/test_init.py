@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -339,3 +341,28 @@ def test_of_several_columns_of_times_none_is_taken_and_each_is_named(glta):
     for name, example in {"packed": "2025-01-01", "shipped": "2025-02-01"}.items():
         assert f"'{name}', such as {example}, looks like times, not used: --timestamp {name}" in finished.err
     assert "timestamp" not in yaml.safe_load(finished.out)["dataset"]["options"]
+
+
+def test_a_log_that_is_missing_is_told_first_and_at_once(glta, shop):
+    (shop / "shop.yaml").write_text("mine")
+    finished = glta("init", "nolog.csv")
+    assert finished.code == 2
+    assert finished.err.startswith("nolog.csv: no such file or folder\n  hint: LOG is a file")
+    asked = "import sys; from glta_cli.commands.init import init\ntry: init({!r})\n"
+    asked += "except Exception as error: print(error)\n"
+    for log, told in (("nolog.csv", "no such file"), ("log.csv", "exists already")):
+        code = asked.format(log) + "print(sorted({'polars', 'torch', 'pydantic'} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=shop, capture_output=True, text=True, check=True)
+        assert told in done.stdout
+        assert done.stdout.endswith("[]\n")
+
+
+def test_files_in_the_other_order_are_told(glta, shop):
+    finished = glta("init", "products.csv", "log.csv")
+    assert finished.code == 2
+    assert "no column is known as user" in finished.err
+    assert "log.csv has the columns of a log: name the log first, as in glta init log.csv products.csv" in " ".join(
+        finished.err.split()
+    )
+    alone = glta("init", "products.csv", "products.csv")
+    assert "hint: name it: --user COLUMN" in alone.err

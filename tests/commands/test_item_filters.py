@@ -239,6 +239,10 @@ def test_everyone_is_answered_by_the_same_choice(made: Path, run: Run, tmp_path:
         (["category=shoes or category=shoe"], r"no item has category 'shoe'"),
         (["category=shoes and price<20"], r"no item has category[\s\S]*each on its own"),
         (["price<20 and category=shoes or price<5"], r"price holds numbers[\s\S]*each on its own"),
+        (["price<20,category=shoes"], r"price holds numbers[\s\S]*each on its own"),
+        (["category=shoes, price<20"], r"no item has category[\s\S]*each on its own"),
+        (["(category=shoes or price<20)"], r"no column '\(category'[\s\S]*there are no brackets; of several"),
+        (["category=shoes or price<20)"], r"price holds numbers[\s\S]*there are no brackets; of several"),
         (["category=shoes or price="], r"'price=' names no value"),
         (
             ["category=shoes or price<6", "category=lamps", "price>30"],

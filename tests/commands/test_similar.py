@@ -16,9 +16,11 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import glta_cli
+from glta_cli.answers.question import Question
 from glta_cli.core.errors import InputError
 from glta_cli.main import app
 from glta_cli.serving.index import Index
+from glta_cli.serving.similar import is_the_mean
 from glta_cli.stages.pipeline import Pipeline
 
 HEAVY = {"torch", "transformers", "polars", "pydantic", "rich", "scipy"}
@@ -149,6 +151,8 @@ def shop(run_toy: Any, toy_root: Path, toy_table: Path, tmp_path_factory: pytest
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     read = (f"dataset.source={folder}", "fusion.terms=[ease,encoder,llm]")
     run_toy(*read, stage="serving-index", name="shop")
+    by_text = ("finetune.enabled=false", "fusion.terms=[ease-text,encoder]")
+    run_toy(read[0], *by_text, stage="serving-index", name="term")
     run_toy(read[0], *ENCODER_AND_EASE, stage="serving-index", name="unread")
     bare = tmp_path_factory.mktemp("bare")
     shutil.copy(toy_table / "interactions.csv", bare)
@@ -176,6 +180,39 @@ def test_of_an_item_nobody_met_the_graph_knows_what_its_text_says_or_says_that_i
     assert "remarks" not in json.loads(shop("unmet", "--by", "graph", "--json").stdout)
     [remark] = json.loads(shop("unmet", "--by", "graph", "--json", run="unread").stdout)["remarks"]
     assert remark == "nobody has met it, and no text says what it is: by lightgcn it is the mean item"
+
+
+def test_what_nobody_met_is_like_nothing_by_the_graph_unless_a_text_foretells_it(shop: Any) -> None:
+    unread, read = (
+        {
+            each["item"]
+            for each in json.loads(shop("i3", "-k", "41", "--by", "graph", "--json", run=run).stdout)["similar"]
+        }
+        for run in ("unread", "shop")
+    )
+    assert read - unread == {"unmet"}
+    assert len(unread) == 40
+
+
+def test_texts_that_the_linear_term_alone_reads_foretell_items_and_can_be_asked(shop: Any, toy_root: Path) -> None:
+    index = glta_cli.load("term", toy_root).index
+    vectors = index.graph_vectors()[1]
+    assert is_the_mean(index, index.item_ids.tolist().index("unmet")) is False
+    others = np.delete(vectors, index.item_ids.tolist().index("unmet"), axis=1)
+    assert not np.allclose(vectors[:, index.item_ids.tolist().index("unmet")], others.mean(axis=1), atol=1e-3)
+    assert "remarks" not in json.loads(shop("unmet", "--by", "graph", "--json", run="term").stdout)
+    assert json.loads(shop("unmet", "--by", "text", "--json", run="term").stdout)["similar"]
+
+
+def test_a_history_of_what_nobody_met_is_answered_with_the_same_remark(shop: Any, toy_root: Path) -> None:
+    run = glta_cli.load("unread", toy_root)
+    remark = "nobody has met item unmet, and no text says what it is: by lightgcn it is the mean item"
+    for history in (("unmet",), ("unmet", "i3")):
+        assert run.answer(Question(history=history, model="lightgcn", because=True))["remarks"] == [remark]
+    assert "remarks" not in run.answer(Question(history=("i3",), model="lightgcn"))
+    assert "remarks" not in run.answer(Question(history=("unmet", "i3"), model="ease"))
+    foretold = glta_cli.load("shop", toy_root)
+    assert "remarks" not in foretold.answer(Question(history=("unmet",), model="lightgcn"))
 
 
 def test_a_run_without_texts_says_what_would_have_them(shop: Any, ask: Callable[..., Any]) -> None:
