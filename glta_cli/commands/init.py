@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from glta_cli.commands.options import DataDirOption, JsonOption, local_source
+from glta_cli.core.counts import counted
 from glta_cli.core.errors import InputError
 from glta_cli.core.terminal import say, show_json, show_text
 
@@ -78,7 +79,8 @@ def init(
         text = f"{command}\n{told}\n{settings}"
     _write(output, text)
     if look.told_by is not None:
-        say(f"looked at the first {look.told_by:,} of {look.files[0].rows:,} rows to tell what the columns are")
+        rows = counted(look.files[0].rows, "row")
+        say(f"looked at the first {look.told_by:,} of {rows} to tell what the columns are")
     for warning in look.raw.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
     for reason, (count, example) in dropped_rows(look).items():
