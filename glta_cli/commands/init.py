@@ -79,7 +79,7 @@ def init(
         text = f"{command}\n{told}\n{settings}"
     _write(output, text)
     if look.told_by is not None:
-        rows = counted(look.files[0].rows, "row")
+        rows = counted(look.files[0].rows or 0, "row")
         say(f"looked at the first {look.told_by:,} of {rows} to tell what the columns are")
     for warning in look.raw.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
