@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from glta_cli.stages.stage_costs import cost_of
 
 # A process with the libraries of all stages, where the system does not say what this one has.
 PROCESS_BYTES: Final = 500 << 20
+# Bytes that a training loads beside torch, where nothing did before: the optimizers import the first, graphs the second.
+LOADED_BY_TRAINING: Final = {"torch._dynamo": 69 << 20, "scipy.sparse": 13 << 20}
 # What the allocator of a CPU holds beside what is in use: freed tensors of sizes nothing else wants.
 HEAP: Final = 1.3
 # Parts that come and go within a step, which that is about.
@@ -60,8 +63,15 @@ def memory_of(stage: str, sizes: Sizes) -> MemoryEstimate | None:
     return _most(stage, sizes.device.type, found) if found else None
 
 
+def process_bytes() -> int:
+    """What this process will have in memory, whatever a stage is about, once the libraries of a training are loaded."""
+    resident = resident_memory()
+    missing = (size for name, size in LOADED_BY_TRAINING.items() if name not in sys.modules)
+    return resident + sum(missing) if resident else PROCESS_BYTES
+
+
 def _most(stage: str, kind: str, moments: list[Moment]) -> MemoryEstimate:
-    process = {"process": resident_memory() or PROCESS_BYTES}
+    process = {"process": process_bytes()}
     if kind == "cpu":
         together = (_added(process, each.beside, _on_heap(each.computing)) for each in moments)
         return MemoryEstimate(stage, kind, {HOST: max(together, key=_sum)})

@@ -288,3 +288,19 @@ def test_the_table_of_memory_counts_each_stage_by_who_runs_it(monkeypatch: pytes
 def test_an_estimate_never_keeps_a_stage_from_running() -> None:
     recipe = recipe_of(backbone={"layers": 7})  # of a model of six: what loads it says so
     assert memory_of("finetune", Sizes(recipe, Made(), CPU)) is None
+
+
+def test_what_a_training_loads_is_counted_before_it_is_loaded() -> None:
+    """A dry run of an encoder alone has loaded less than its training will have."""
+    program = (
+        "import torch\n"
+        "from glta_cli.core.process_memory import resident_memory\n"
+        "from glta_cli.stages.memory_estimates import process_bytes\n"
+        "foretold = process_bytes()\n"
+        "import scipy.sparse, torch._dynamo\n"
+        "print(foretold, resident_memory(), process_bytes())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    foretold, loaded, then = map(int, done.stdout.split())
+    assert abs(foretold - loaded) < 32 << 20
+    assert abs(then - loaded) < 4 << 20
