@@ -13,7 +13,7 @@ from glta_cli.stages.stage_costs import cost_of
 
 # A process with the libraries of all stages, where the system does not say what this one has.
 PROCESS_BYTES: Final = 500 << 20
-# Bytes that a training loads beside torch, where nothing did before: the optimizers import the first, graphs the second.
+# Bytes that a training loads beside torch, where nothing did before: optimizers import the first, graphs the second.
 LOADED_BY_TRAINING: Final = {"torch._dynamo": 69 << 20, "scipy.sparse": 13 << 20}
 # What the allocator of a CPU holds beside what is in use: freed tensors of sizes nothing else wants.
 HEAP: Final = 1.3
