@@ -80,7 +80,7 @@ def text_vectors(
             with storage_errors(cache):
                 write_vectors(path, new | stored)
 
-        def keep(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        def keep(rows: NDArray[np.int64], vectors: Sequence[NDArray[np.float32]]) -> None:
             nonlocal due
             new.update((keys[missing[row]], vector) for row, vector in zip(rows, vectors, strict=True))
             begun = time.monotonic()
@@ -140,7 +140,7 @@ def encode_texts(
     model: LanguageModel | SentenceEncoder,
     texts: Sequence[str],
     settings: TextSettings,
-    keep: Callable[[NDArray[np.int64], NDArray[np.float32]], object] = lambda rows, vectors: None,
+    keep: Callable[[NDArray[np.int64], Sequence[NDArray[np.float32]]], object] = lambda rows, vectors: None,
     *,
     bar_called: tuple[str, str] = ("encode item texts", "items"),
 ) -> NDArray[np.float32]:
@@ -148,7 +148,8 @@ def encode_texts(
 
     Args:
         bar_called: what a bar says is done, and what it counts.
-        keep: called after each batch with the rows [B] of its texts and their vectors [B, h].
+        keep: called after each batch with the rows [B] of its texts and the vector [h] of each, views of what is
+            returned.
     """
     encoder = sentence_encoder(model)
     prompts = [np.asarray(ids, dtype=np.int64) for ids in encoder.token_ids(texts, settings.tokens)]
@@ -166,7 +167,8 @@ def encode_texts(
         batches = list(length_batches([len(prompt) for prompt in prompts], settings.batch_size))
         for rows, found in computed(batches, vectors_of):
             vectors[rows] = found
-            keep(rows, found)
+            # Not those of the batch: what is kept would hold pieces of the heap between one batch and the next.
+            keep(rows, [vectors[row] for row in rows])
             bar.update(len(rows))
     return vectors
 

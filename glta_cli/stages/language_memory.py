@@ -25,9 +25,9 @@ JOINED = 2
 SLOT = re.compile(r"\{\w+\}")
 # Of a text's token, in lists and arrays; and of a text, the objects of its tokens, its vector and what that is kept by.
 LISTED, OBJECTS = 16, 300
-# Of vectors [n, h] in float32: while texts are read, one and a copy to keep; while they are written, those, one in
-# order, the bytes of the file and what was asked for; while they are whitened one, and two in float64.
-READ_VECTORS, WRITTEN_VECTORS, WHITENED_VECTORS = 2, 4, 5
+# Of vectors [n, h] in float32: while texts are read, one; while they are written, that, one in order, its bytes and
+# those of the file; while they are whitened one, and two in float64.
+READ_VECTORS, WRITTEN_VECTORS, WHITENED_VECTORS = 1, 4, 5
 # Of a chat's marks around a wording, those before its first words: whose message follows, twice; behind it are an end
 # and an answer's beginning. A tokenizer of bytes has none.
 MARKS_BEFORE, MARKS_BEHIND = 8, 6

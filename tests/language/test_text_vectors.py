@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,18 @@ class Counted:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(text_vectors_module, "encode_texts", counting)
             return text_vectors(self.load, identity, texts, TextSettings(**settings), cache)
+
+
+def test_what_is_kept_of_a_batch_takes_no_memory_of_its_own(model: Any) -> None:
+    # Arrays of their own would stand between the tensors of one batch and the next, which then take twice the memory.
+    kept: list[np.ndarray] = []
+    found = encode_texts(model, [f"text {number}" for number in range(9)], TextSettings(batch_size=2), keep_into(kept))
+    assert len(kept) == 9
+    assert all(np.shares_memory(vector, found) for vector in kept)
+
+
+def keep_into(kept: list[np.ndarray]) -> Callable[[np.ndarray, Sequence[np.ndarray]], object]:
+    return lambda rows, vectors: kept.extend(vectors)
 
 
 def test_vectors_are_kept_by_what_the_text_says(model: Any, tmp_path: Path) -> None:
