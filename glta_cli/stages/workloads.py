@@ -121,6 +121,10 @@ class Counted:
         words = interests.new_tokens * (interests.profile + interests.prediction)
         return 1 + MARKS + float(shown.mean()) + words
 
+    def batches_read(self, users: int) -> int:
+        """Batches in which the language model reads so many users."""
+        return math.ceil(users / self.recipe.evaluate.batch_size)
+
     def ranking(self, users: int) -> float:
         """Operations of scoring the catalogue for so many users, and finding the best."""
         return users * self.prepared.item_count * (2.0 * self.columns + PER_LOGIT / 10)
@@ -129,7 +133,8 @@ class Counted:
 def encoded_items(counted: Counted) -> list[Part]:
     recipe = text_reader(counted.recipe)
     tokens = counted.prepared.item_count * mean_tokens(counted.prepared.texts, recipe.text.tokens)
-    return [Part("encode item texts", tokens * model_work(recipe).layers, longest_first=True)]
+    batches = math.ceil(counted.prepared.item_count / recipe.text.batch_size)
+    return [Part("encode item texts", tokens * model_work(recipe).layers, longest_first=True, batches=batches)]
 
 
 def pretrained_graph(counted: Counted) -> list[Part]:
@@ -200,7 +205,11 @@ def aligned(counted: Counted) -> list[Part]:
     epochs = align.training.epochs
     validations = 1 + math.ceil(epochs / align.training.validate_every)
     steps = epochs * align.prompts * (forward + back + logits)
-    return [Part("align items", steps, validations * align.validation_prompts * (forward + logits / 3))]
+    validated, batch = align.validation_prompts, align.training.batch_size
+    # The head is started on the states of one batch.
+    read = validations * validated + min(batch, validated)
+    beside, batches = read * (forward + logits / 3), math.ceil(validated / batch)
+    return [Part("align items", steps, beside, batches_beside=batches)]
 
 
 def described_users(counted: Counted) -> list[Part]:
@@ -215,7 +224,8 @@ def described_users(counted: Counted) -> list[Part]:
     of_token = WRITTEN_TOKEN * (model.layers + model.output) + unpacked / interests.batch_size * model.layers
     written = questions * interests.new_tokens * of_token
     operations = counted.prepared.user_count * (read * model.layers + written)
-    return [Part("profile and prediction words", operations, longest_first=True)]
+    batches = math.ceil(counted.prepared.user_count * questions / interests.batch_size)
+    return [Part("profile and prediction words", operations, longest_first=True, batches=batches)]
 
 
 def finetuned(counted: Counted) -> list[Part]:
@@ -231,12 +241,12 @@ def finetuned(counted: Counted) -> list[Part]:
     steps = settings.training.epochs * users * ((tokens + rows - 1) * layers * times + logits)
     ranked = min(counted.validated, settings.validation_users)
     validations = 1 + math.ceil(settings.training.epochs / settings.training.validate_every)
-    parts = [
-        Part("fine-tune", steps, validations * (ranked * tokens * layers + counted.ranking(ranked))),
-    ]
+    beside = validations * (ranked * tokens * layers + counted.ranking(ranked))
+    parts = [Part("fine-tune", steps, beside, batches_beside=counted.batches_read(ranked))]
     if settings.head == "tied" and rows == 1 and settings.warm_start_users:
-        warm = min(users, settings.warm_start_users) * tokens * layers
-        parts.insert(0, Part("warm start", warm, longest_first=True))
+        read = min(users, settings.warm_start_users)
+        warm = Part("warm start", read * tokens * layers, longest_first=True, batches=counted.batches_read(read))
+        parts.insert(0, warm)
     return parts
 
 
@@ -265,4 +275,5 @@ def _read_out(counted: Counted, users: int, ranking: float = 0.0) -> Part:
     tokens = counted.user_prompt_tokens + rows - 1
     # Each row is found by a run of its own, that reads the prompt again.
     passes = rows if settings.readout == "autoregressive" else 1
-    return Part("read out users", passes * users * tokens * counted.model.layers, ranking, longest_first=True)
+    operations, batches = passes * users * tokens * counted.model.layers, counted.batches_read(users)
+    return Part("read out users", operations, ranking, longest_first=True, batches=batches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,9 @@ class Part:
         beside: those of them that are no step of the bar, such as validations.
         longest_first: whether its first steps take longest, as texts in the order of their lengths do.
         whole: of all that, what each of several processes does by itself, as the propagation over a whole graph.
+        batches: that several processes take whole and in turn, as many as the operations go in; 0 where each batch is
+            divided among them.
+        batches_beside: the same of what is beside.
     """
 
     bar: str
@@ -32,14 +36,23 @@ class Part:
     beside: float = 0.0
     longest_first: bool = False
     whole: float = 0.0
+    batches: int = 0
+    batches_beside: int = 0
 
     @property
     def total(self) -> float:
         return self.operations + self.beside
 
     def of_one(self, processes: int) -> float:
-        """Operations of each of so many processes that share it."""
-        return self.whole + (self.total - self.whole) / processes
+        """Operations of each of so many processes that share it, of the one with most to do."""
+        steps, beside = _share(self.batches, processes), _share(self.batches_beside, processes)
+        # What is done whole is counted among the rest, as if that were divided.
+        return self.operations * steps + self.beside * beside + self.whole * (1 - 1 / processes)
+
+
+def _share(batches: int, processes: int) -> float:
+    """What a process gets of so many batches; of one that is divided, an equal part."""
+    return math.ceil(batches / processes) / batches if batches else 1 / processes
 
 
 @dataclass(frozen=True)
