@@ -185,7 +185,8 @@ class Run(PublishedRun):
         Returns:
             `{"item", "title", "run", "dataset", "by", "row", "score_is", "similar": [{"rank", "item", "title",
             "score"}]}`; `row` is what the scores come from, `score_is` cosine or weight. With conditions also `among`,
-            how many items meet them; where nothing is like the item, or little is known of it, `remarks`, why.
+            how many items meet them; with items that are not compared, as nobody has met them, `unmet`, how many;
+            where nothing is like the item, or little is known of it, `remarks`, why.
 
         Raises:
             InputError: the item is unknown, k is less than 1, nothing of that kind is there, or no item is left.
@@ -228,6 +229,7 @@ class Run(PublishedRun):
             "row": found.row,
             "score_is": found.measure,
             **({} if chosen is None else {"among": chosen.count}),
+            **({"unmet": found.unmet} if found.unmet else {}),
             **({"remarks": list(remarks)} if remarks else {}),
             "similar": [
                 {"rank": rank, **self.catalogue.shown(int(other)), "score": round(float(score), 4)}

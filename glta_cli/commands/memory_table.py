@@ -38,12 +38,23 @@ def memory_estimates(
     return [each for each in found if each is not None]
 
 
-def memory_values(estimates: Sequence[MemoryEstimate], times: StageTimes | None, processes: int) -> dict[str, Any]:
+def without_estimate(stages: Sequence[str], estimates: Sequence[MemoryEstimate]) -> list[str]:
+    """Of the stages that are counted elsewhere those that were not here, as a model's architecture says too little."""
+    from glta_cli.stages.stage_costs import cost_of
+
+    known = {each.stage for each in estimates}
+    return [stage for stage in stages if stage not in known and cost_of(stage) is not None]
+
+
+def memory_values(
+    stages: Sequence[str], estimates: Sequence[MemoryEstimate], times: StageTimes | None, processes: int
+) -> dict[str, Any]:
     """Plain values for `--json`; bytes as integers, of one of the processes."""
     from glta_cli.core.process_memory import available_memory
 
-    stages = {each.stage: each.as_dict() | time_values(each.stage, times) for each in estimates}
-    return {"available": available_memory(), "processes": processes, "stages": stages}
+    found = {each.stage: each.as_dict() | time_values(each.stage, times) for each in estimates}
+    unknown = without_estimate(stages, estimates)
+    return {"available": available_memory(), "processes": processes, "stages": found, "unknown": unknown}
 
 
 def time_values(stage: str, times: StageTimes | None) -> dict[str, float | None]:
@@ -56,7 +67,9 @@ def time_values(stage: str, times: StageTimes | None) -> dict[str, float | None]
     }
 
 
-def memory_table(run: str, estimates: Sequence[MemoryEstimate], times: StageTimes | None, processes: int) -> Table:
+def memory_table(
+    run: str, stages: Sequence[str], estimates: Sequence[MemoryEstimate], times: StageTimes | None, processes: int
+) -> Table:
     """A stage a row, two where another than the CPU computes: where, how much at most, what that is made of."""
     from rich import box
     from rich.markup import escape
@@ -87,6 +100,8 @@ def memory_table(run: str, estimates: Sequence[MemoryEstimate], times: StageTime
             if times is not None and times.estimates:
                 row.append(times.shown(each.stage) if name else "")
             table.add_row(*row)
+    for stage in without_estimate(stages, estimates):
+        table.add_row(stage, "", "unknown", "the architecture says too little to count by")
     return table
 
 

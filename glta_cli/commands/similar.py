@@ -10,7 +10,7 @@ import typer
 from glta_cli.commands.item_options import WhereOption, tell
 from glta_cli.commands.options import DataDirOption, JsonOption, RunOption
 from glta_cli.commands.shown_answer import ranking_lines
-from glta_cli.core.counts import counted
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.errors import GltaError, InputError, InputErrors
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import BOLD, DIM, results_width, shortened, show_json, styled
@@ -87,6 +87,9 @@ def show_similar(answer: Mapping[str, Any]) -> None:
     print(styled(f"the score is {ASKED_BY[answer['by']]} {printable(answer['row'])}{way}", DIM))
     if "among" in answer:
         print(styled(f"among the {counted(answer['among'], 'item')} that are chosen", DIM))
+    if "unmet" in answer:
+        them = agreeing(answer["unmet"], "it", "them")
+        print(styled(f"without {counted(answer['unmet'], 'item')} nobody has met: the graph knows nothing of {them}", DIM))
     tell(answer.get("remarks", ()))
     if not answer["similar"]:
         print("\nnothing is")

@@ -148,7 +148,7 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: in
                 "items": items,
                 "plan": None if needs is None else needs.as_dict(),
                 "times": None if times is None else times.as_dict(),
-                "memory": memory_values(memory, times, processes),
+                "memory": memory_values(named, memory, times, processes),
             }
         )
         return
@@ -156,8 +156,8 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: in
     show_table(stage_table(pipeline.name, stages, times))
     if needs is not None:
         show_table(plan_table(needs, memory=not memory))
-    if memory:
-        show_table(memory_table(pipeline.name, memory, times, processes))
+    if named and prepared is not None:
+        show_table(memory_table(pipeline.name, named, memory, times, processes))
     if prepared is None:
         dataset = pipeline.recipe.dataset.name
         say(f"what depends on users and items, such as times, is known after [bold]glta prepare {escape(dataset)}[/]")

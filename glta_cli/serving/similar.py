@@ -49,6 +49,8 @@ class Similar:
         row: what computed them, such as the encoder's name.
         items: positions, best first, int64 [n].
         scores: float32 [n], of those items.
+        unmet: how many items that could have stood in the list are not compared, as nobody has met them and no text
+            foretells them.
     """
 
     way: str
@@ -56,6 +58,7 @@ class Similar:
     row: str
     items: NDArray[np.int64]
     scores: NDArray[np.float32]
+    unmet: int = 0
 
 
 def similar_items(
@@ -81,10 +84,15 @@ def similar_items(
     scores[item] = -np.inf
     if chosen == LINEAR:
         scores[scores <= 0] = -np.inf
+    unmet = np.zeros(len(scores), dtype=np.bool_)
     if chosen == GRAPH and not _foretold(index):
-        scores[index.popularity() == 0] = -np.inf
+        unmet = index.popularity() == 0  # [I]
+        scores[unmet] = -np.inf
+        unmet[index.delisted] = unmet[item] = False
+        if allowed is not None:
+            unmet &= allowed
     best = nearest(index, scores, k, allowed)
-    return Similar(chosen, WEIGHT if chosen == LINEAR else COSINE, row, best, scores[best])
+    return Similar(chosen, WEIGHT if chosen == LINEAR else COSINE, row, best, scores[best], int(unmet.sum()))
 
 
 def nearest(

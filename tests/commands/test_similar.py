@@ -194,6 +194,17 @@ def test_what_nobody_met_is_like_nothing_by_the_graph_unless_a_text_foretells_it
     assert len(unread) == 40
 
 
+def test_how_many_items_were_not_compared_is_said(shop: Any) -> None:
+    shown = shop("i3", "--by", "graph", run="unread").stdout
+    assert "\nwithout 1 item nobody has met: the graph knows nothing of it\n" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert json.loads(shop("i3", "--by", "graph", "--json", run="unread").stdout)["unmet"] == 1
+    # A text foretells it, the linear term has its weights all the same, and it is no film.
+    for words, run in [(["--by", "graph"], "shop"), (["--by", "linear"], "unread"), (["--where", "kind=film"], "unread")]:
+        assert "unmet" not in json.loads(shop("i3", *words, "--json", run=run).stdout)
+    assert "unmet" not in json.loads(shop("unmet", "--by", "graph", "--json", run="unread").stdout)
+
+
 def test_texts_that_the_linear_term_alone_reads_foretell_items_and_can_be_asked(shop: Any, toy_root: Path) -> None:
     index = glta_cli.load("term", toy_root).index
     vectors = index.graph_vectors()[1]
