@@ -89,7 +89,9 @@ def show_similar(answer: Mapping[str, Any]) -> None:
         print(styled(f"among the {counted(answer['among'], 'item')} that are chosen", DIM))
     if "unmet" in answer:
         them = agreeing(answer["unmet"], "it", "them")
-        print(styled(f"without {counted(answer['unmet'], 'item')} nobody has met: the graph knows nothing of {them}", DIM))
+        print(
+            styled(f"without {counted(answer['unmet'], 'item')} nobody has met: the graph knows nothing of {them}", DIM)
+        )
     tell(answer.get("remarks", ()))
     if not answer["similar"]:
         print("\nnothing is")

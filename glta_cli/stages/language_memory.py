@@ -67,9 +67,10 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
     beside = {"data": texts, "vocabulary": model.words}
     ready = _ready(sizes, model, trained, settings.training)
     held = {"weights": model.weights, "trained": ready, "catalogue": sizes.node_tables}
-    kept = whole * (described + start) * model.written
-    yield moment(beside, **held, activations=whole * described * model.read, keys_and_values=kept)
-    yield moment(beside, **held, activations=whole * shown * model.read, keys_and_values=JOINED * kept)
+    kept, read = (described + start) * model.written, described * model.read
+    yield moment(beside, **held, activations=whole * read, keys_and_values=whole * kept)
+    named = {"activations": whole * shown * model.read, "keys_and_values": whole * JOINED * kept}
+    yield moment(beside, **held, **named, freed=whole * read)
     yield _training(
         sizes,
         model,
@@ -82,6 +83,7 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
         trained=trained,
         logits=logit_bytes(batch * shown, sizes.items),
         training=settings.training,
+        freed=0 if recipe.backbone.gradient_checkpointing else batch * read,
     )
 
 
@@ -187,10 +189,12 @@ def _training(
     trained: int,
     logits: int,
     training: TrainingSettings,
+    freed: float = 0,
 ) -> Moment:
     """A step of so many prompts.
 
     Args:
+        freed: bytes of what was computed before without gradients.
         tokens: of each, into which a gradient flows.
         whole: tokens of a prompt that is run as one, as all are where activations are computed again.
         keys_and_values: bytes of those a prompt goes on after.
@@ -203,6 +207,7 @@ def _training(
         activations=prompts * (whole if again else tokens) * model.kept,
         keys_and_values=0 if again else prompts * keys_and_values,
         catalogue=sizes.node_tables + logits,
+        freed=freed,
     )
 
 

@@ -15,8 +15,10 @@ from glta_cli.stages.stage_costs import cost_of
 PROCESS_BYTES: Final = 500 << 20
 # Bytes that a training loads beside torch, where nothing did before: optimizers import the first, graphs the second.
 LOADED_BY_TRAINING: Final = {"torch._dynamo": 69 << 20, "scipy.sparse": 13 << 20}
-# What the allocator of a CPU holds beside what is in use: freed tensors of sizes nothing else wants.
+# What the allocator of a CPU holds beside what is in use: freed tensors of sizes nothing else wants. It is less where
+# what was freed before is counted itself.
 HEAP: Final = 1.3
+HEAP_BESIDE_FREED: Final = 1.08
 # Parts that come and go within a step, which that is about.
 PASSING: Final = ("activations", "keys and values")
 HOST, DEVICE = "host", "device"
@@ -73,14 +75,16 @@ def process_bytes() -> int:
 def _most(stage: str, kind: str, moments: list[Moment]) -> MemoryEstimate:
     process = {"process": process_bytes()}
     if kind == "cpu":
-        together = (_added(process, each.beside, _on_heap(each.computing)) for each in moments)
+        together = (_added(process, each.beside, _on_heap(each)) for each in moments)
         return MemoryEstimate(stage, kind, {HOST: max(together, key=_sum)})
     beside = max((_added(process, each.beside) for each in moments), key=_sum)
     return MemoryEstimate(stage, kind, {HOST: beside, DEVICE: max((each.computing for each in moments), key=_sum)})
 
 
-def _on_heap(parts: Parts) -> Parts:
-    return {name: round(size * HEAP) if name in PASSING else size for name, size in parts.items()}
+def _on_heap(found: Moment) -> Parts:
+    factor, freed = (HEAP_BESIDE_FREED, {"activations": found.freed}) if found.freed else (HEAP, {})
+    parts = _added(found.computing, freed)
+    return {name: round(size * factor) if name in PASSING else size for name, size in parts.items()}
 
 
 def _added(*several: Parts) -> Parts:

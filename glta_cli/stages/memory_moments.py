@@ -36,10 +36,13 @@ class Moment:
     Attributes:
         computing: bytes by part, in the memory of what computes.
         beside: bytes by part, in the memory of the process, whatever computes.
+        freed: bytes that computed what came before, where that is counted: the heap of a CPU still holds them, in
+            pieces between what stayed.
     """
 
     computing: Parts
     beside: Parts
+    freed: int = 0
 
 
 class Sizes(Counted):
@@ -127,9 +130,9 @@ def characters_of(vocabulary: int) -> float:
     return 1.0 if vocabulary <= BYTES else CHARACTERS_PER_TOKEN
 
 
-def moment(beside: Mapping[str, float], **computing: float) -> Moment:
+def moment(beside: Mapping[str, float], *, freed: float = 0, **computing: float) -> Moment:
     """A moment of these parts, in whole bytes; parts of nothing are left out."""
-    return Moment(_whole(computing), _whole(beside))
+    return Moment(_whole(computing), _whole(beside), math.ceil(freed))
 
 
 def _whole(parts: Mapping[str, float]) -> Parts:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from glta_cli.commands.memory_table import memory_table, memory_values
 from glta_cli.core.files import read_json
+from glta_cli.stages.memory_estimates import MemoryEstimate
 
 
 def test_the_table_of_memory_fits_a_terminal(glta: Callable[..., Any], tiny_recipe_file: Path) -> None:
@@ -27,6 +32,16 @@ def test_the_table_of_memory_fits_a_terminal(glta: Callable[..., Any], tiny_reci
         place, size, unit = rows[stage]
         assert (place, unit) == ("cpu", "GiB")
         assert abs(float(size) - told[stage]["places"]["host"]["total"] / 2**30) < 0.05
+
+
+def test_a_stage_whose_memory_nobody_can_count_is_no_gap_in_the_table() -> None:
+    known = MemoryEstimate("finetune", "cpu", {"host": {"process": 1 << 29}})
+    stages = ["prepare", "align", "finetune"]  # the first is counted nowhere
+    assert memory_values(stages, [known], None, 1)["unknown"] == ["align"]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(memory_table("own", stages, [known], None, 1))
+    [line] = [line for line in console.export_text().splitlines() if "align" in line]
+    assert " ".join(line.split()[1:]) == "unknown the architecture says too little to count by"
 
 
 def test_a_profile_says_what_was_estimated(

@@ -200,7 +200,8 @@ def test_how_many_items_were_not_compared_is_said(shop: Any) -> None:
     assert max(map(len, shown.splitlines())) <= 80
     assert json.loads(shop("i3", "--by", "graph", "--json", run="unread").stdout)["unmet"] == 1
     # A text foretells it, the linear term has its weights all the same, and it is no film.
-    for words, run in [(["--by", "graph"], "shop"), (["--by", "linear"], "unread"), (["--where", "kind=film"], "unread")]:
+    known = [(("--by", "graph"), "shop"), (("--by", "linear"), "unread"), (("--where", "kind=film"), "unread")]
+    for words, run in known:
         assert "unmet" not in json.loads(shop("i3", *words, "--json", run=run).stdout)
     assert "unmet" not in json.loads(shop("unmet", "--by", "graph", "--json", run="unread").stdout)
 

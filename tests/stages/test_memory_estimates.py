@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +22,10 @@ from glta_cli.core.world import World
 from glta_cli.plugin.interactions import Interactions
 from glta_cli.recipe.files import recipe_from
 from glta_cli.recipe.schema import Recipe
+from glta_cli.stages import stage_costs
 from glta_cli.stages.estimates import Estimator
-from glta_cli.stages.memory_estimates import MemoryEstimate, memory_of
-from glta_cli.stages.memory_moments import Sizes, trained_bytes
+from glta_cli.stages.memory_estimates import HEAP, HEAP_BESIDE_FREED, MemoryEstimate, memory_of
+from glta_cli.stages.memory_moments import Sizes, moment, trained_bytes
 from glta_cli.stages.memory_room import tell_of_room
 from glta_cli.stages.schedule import Schedule
 from glta_cli.stages.stage_costs import COSTS
@@ -162,6 +163,22 @@ def test_embeddings_that_stay_mapped_are_left_out_once(monkeypatch: pytest.Monke
     backbone = {"shard": shard, "options": {"architecture": LLAMA | {"vocab_size": 200_000}, "tokenizer": "bytes"}}
     one, two = (estimate("finetune", processes=count, backbone=backbone).places["host"]["weights"] for count in (1, 2))
     assert two == pytest.approx(one * (1 / 2 + 2 / 6), rel=0.01)
+
+
+def test_what_a_pass_before_it_freed_stays_on_the_heap_of_a_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def moments(freed: int) -> Any:
+        held = moment({}, freed=freed, weights=10 << 20, activations=100 << 20)
+        return replace(COSTS["align"], moments=lambda sizes: iter([held]))
+
+    def own(freed: int, device: torch.device) -> int:
+        monkeypatch.setitem(stage_costs.COSTS, "align", moments(freed))  # type: ignore[arg-type]
+        found = memory_of("align", Sizes(recipe_of(), Made(), device))
+        assert found is not None
+        return found.own("host" if device == CPU else "device") >> 20
+
+    assert own(0, CPU) == 10 + 100 * HEAP
+    assert own(50 << 20, CPU) == 10 + 150 * HEAP_BESIDE_FREED
+    assert own(0, torch.device("cuda")) == own(50 << 20, torch.device("cuda")) == 110
 
 
 def test_a_tokenizer_is_counted_by_its_vocabulary() -> None:
