@@ -165,6 +165,16 @@ def test_texts_of_other_items_are_refused(glta, shop):
     finished = glta("init", "log.csv", "other.csv")
     assert finished.code == 2
     assert "describes no item of the log: 'B1' is one here, 'A0' one there" in finished.err
+    assert "  hint: name the columns that hold the same ids: --item COLUMN --option items_item=COLUMN" in finished.err
+
+
+def test_ids_in_another_writing_are_refused_with_what_they_differ_in(glta):
+    pl.DataFrame({"user": [1, 2, 3], "item": [7, 12, 7]}).write_parquet(glta.folder / "log.parquet")
+    (glta.folder / "items.csv").write_text("item,title\n0000000001,One\n0000000012,Twelve\n0000000007,Seven\n")
+    finished = glta("init", "log.parquet", "items.csv")
+    assert finished.code == 2
+    assert "describes no item of the log: '0000000007' is one here, '7' one there" in finished.err
+    assert "  hint: they differ in leading zeros alone: write them alike in the two files" in finished.err
 
 
 def test_another_encoding_is_guessed_and_says_so(glta):
