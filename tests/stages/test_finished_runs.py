@@ -132,6 +132,20 @@ def test_a_source_that_changed_is_told_and_taken_in_only_on_request(
     assert (json.loads(after.stdout), after.stderr) == (taken_in, "")
 
 
+def test_a_run_half_done_says_why_it_is_made_again_from_a_log_that_changed(
+    glta: Callable[..., Any], shop: Path, tmp_path: Path
+) -> None:
+    said = "the data changed since run half was made as far as pretrain-graph: what is made from it is made again"
+    half = ("--recipe", str(shop), "--run", "half")
+    for expected in (False, False, True):
+        if expected:
+            log = tmp_path / "source" / "interactions.csv"
+            log.write_text(log.read_text() + "u7,i30,1700000000\n")
+        asked = " ".join(glta("pretrain-graph", *half).stderr.split())
+        assert (f"note: {said}" in asked) is expected
+        assert ("pretrain-graph: done" in asked) is expected
+
+
 def test_a_run_of_0_1_is_told_of_changes_by_its_hashes(glta: Callable[..., Any], shop: Path, tmp_path: Path) -> None:
     content = {key: value for key, value in stored("shop").items() if key in ("name", "recipe", "stages")}
     Workspace().run_path("shop").write_text(json.dumps(content))
