@@ -58,6 +58,8 @@ def init(
     """
     # What is plainly not there is told before anything is loaded, the log first: without it no name helps.
     _require_there(log)
+    if items is not None:
+        _require_items_there(items, log)
     _require_free(output)
     from rich.markup import escape
 
@@ -153,6 +155,19 @@ def _require_there(log: str) -> None:
     except (OSError, ValueError, RuntimeError):
         return
     raise InputError("no such file or folder", location=log[:300], hint=_LOG_HINT)
+
+
+def _require_items_there(items: str, log: str) -> None:
+    """Raise `InputError` where the second file is neither in the folder worked in nor beside the first."""
+    try:
+        path, first = Path(items).expanduser(), Path(log).expanduser()
+        beside = (first if first.is_dir() else first.parent) / path
+        if items == "-" or "://" in items or not items.strip() or path.exists() or beside.exists():
+            return
+    except (OSError, ValueError, RuntimeError):
+        return
+    hint = "ITEMS is the file with the items' titles and descriptions; it may be left out"
+    raise InputError("no such file", location=items[:300], hint=hint)
 
 
 def _require_free(target: Path) -> None:

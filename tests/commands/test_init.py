@@ -217,7 +217,7 @@ def test_any_name_of_a_column_comes_back_from_the_recipe(glta, column):
     [
         (("absent.csv",), "absent.csv: no such file or folder\n  hint: LOG is a file"),
         (("https://example.org/log.csv",), "is an address"),
-        (("log.csv", "absent.csv"), "absent.csv: no such file"),
+        (("log.csv", "absent.csv"), "absent.csv: no such file\n  hint: ITEMS is the file with the items' titles"),
         (("log.csv", "-o", "there/shop.yaml"), "there: no such folder"),
         (("log.csv", "-o", "."), "is a folder"),
         (("log.csv", "--user", "Kundin"), "no column 'Kundin'"),
@@ -229,6 +229,12 @@ def test_what_is_wrong_is_named_and_nothing_is_written(glta, shop, arguments, to
     assert (finished.code, finished.out) == (2, "")
     assert told in finished.err
     assert sorted(path.name for path in shop.iterdir()) == ["log.csv", "products.csv"]
+
+
+def test_a_second_file_that_is_missing_is_named_as_it_was_given(glta):
+    (glta.folder / "days").mkdir()
+    (glta.folder / "days" / "day.csv").write_text("user,item\nu,1\n")
+    assert glta("init", "days", "absent.csv").err.startswith("absent.csv: no such file\n  hint: ITEMS is")
 
 
 # ------------------------------------------------------------------------------------- events and quantities
