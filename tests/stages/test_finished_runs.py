@@ -122,6 +122,9 @@ def test_a_source_that_changed_is_told_and_taken_in_only_on_request(
     told += "glta update answers from what it says now, --refresh trains on it anew"
     asked = glta("recommend", "--user", "u7", "--json")
     assert (asked.stdout, " ".join(asked.stderr.split())) == (before.stdout, told)
+    named = told.replace("glta update", "glta update --run shop")
+    for words in (("recommend", "--user", "u7"), ("evaluate",)):
+        assert named in " ".join(glta(*words, "--run", "shop").stderr.split())
     measured = glta("evaluate", "--json")
     assert told in " ".join(measured.stderr.split())
     assert not any(f"▸ {stage}" in measured.stderr for stage in STAGES)
