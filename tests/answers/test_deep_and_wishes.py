@@ -61,15 +61,6 @@ def test_deep_is_refused_where_nothing_is_read(run: Run) -> None:
     assert caught.value.location == "--deep"
 
 
-def test_the_language_model_is_pointed_to_by_the_name_that_answers_have(run_toy: RunToy) -> None:
-    pipeline = run_toy("fusion.terms=[ease, llm]", stage=SERVING, name="named")
-    run = glta_cli.load("named", pipeline.workspace.root)
-    assert "tiny" in run.answer(Question("u7", model="glta-llm"))["answered_by"]
-    with pytest.raises(InputError) as caught:
-        run.answer(Question("u7", model="tiny"))
-    assert str(caught.value.hint).startswith("the language model's is glta-llm; there are ")
-
-
 def test_a_wish_is_heard_as_much_as_it_weighs(run: Run) -> None:
     plain, wished = run.answer(Question("u40")), run.answer(Question("u40", wish="Space film 7", wish_weight=8.0))
     assert all(title.startswith("Garden") for title in titles(plain)[:3])
