@@ -70,7 +70,8 @@ def run_stage(
         show_json({"run": pipeline.name, **stage_report(artefact)})
     else:
         show_table(report_table(pipeline.name, artefact))
-    say_next([then], pipeline.name, data_dir)
+    aligns = pipeline.recipe.align.enabled and pipeline.prepared().has_text
+    say_next(["finetune" if then == "align" and not aligns else then], pipeline.name, data_dir)
 
 
 def say_next(command: Sequence[str], run: str, data_dir: Path | None) -> None:
