@@ -111,6 +111,8 @@ def _looked(
     except InputError as error:
         if items is not None and "known as user" in error.problem and _is_log(items, downloads):
             error.hint = f"{items} has the columns of a log: name the log first, as in glta init {_words(items, log)}"
+        elif items is None and "known as user" in error.problem and (apart := _apart(log, error.location, downloads)):
+            error.hint = f"not all files there are parts of one log: name log and items apart, as in glta init {apart}"
         elif error.hint is not None:
             error.hint = _as_options_here(error.hint)
         raise
@@ -127,6 +129,16 @@ def _is_log(path: str, downloads: Downloads) -> bool:
     except (InputError, OSError):
         return False
     return True
+
+
+def _apart(folder: str, location: str | None, downloads: Downloads) -> str | None:
+    """The log in a folder and the file there that has no users, as words of a command; None where there is none."""
+    path, stranger = Path(folder).expanduser(), Path((location or "").rpartition(":")[0])
+    if not path.is_dir() or not stranger.is_file():
+        return None
+    others = (each for each in sorted(path.iterdir()) if each != stranger)
+    log = next((each for each in others if _is_log(str(each), downloads)), None)
+    return None if log is None else _words(str(log), str(stranger))
 
 
 def _words(*names: str) -> str:
