@@ -111,7 +111,11 @@ def _looked(
     except InputError as error:
         if items is not None and "known as user" in error.problem and _is_log(items, downloads):
             error.hint = f"{items} has the columns of a log: name the log first, as in glta init {_words(items, log)}"
-        elif items is None and "known as user" in error.problem and (apart := _apart(log, error.location, downloads)):
+        elif (
+            items is None
+            and error.problem.startswith("no column ")
+            and (apart := _apart(log, error.location, downloads))
+        ):
             error.hint = f"not all files there are parts of one log: name log and items apart, as in glta init {apart}"
         elif error.hint is not None:
             error.hint = _as_options_here(error.hint)
