@@ -60,7 +60,7 @@ def test_a_dry_run_shows_the_recipe_the_stages_and_the_memory(glta):
     assert "index" not in tables
     assert "memory per device" in tables
     assert max(map(len, tables.splitlines())) <= 80
-    assert "glta prepare movielens-100k" in finished.err
+    assert "glta prepare --recipe quickstart" in finished.err
 
 
 def test_a_dry_run_says_what_an_encoder_without_dimension_lacks(glta, tmp_path):
