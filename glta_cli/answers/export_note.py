@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from glta_cli.core.counts import counted
+from glta_cli.core.counts import agreeing, counted
 
 FILES = {
     "parquet": {
@@ -192,4 +192,5 @@ def measured_lines(note: Mapping[str, Any]) -> Iterator[str]:
             f"{counted(said['users'], 'user')}."
         )
     if note["delisted"]:
-        yield f"{counted(note['delisted'], 'item')} that the item file names no more are left out."
+        are = agreeing(note["delisted"], "is", "are")
+        yield f"{counted(note['delisted'], 'item')} that the item file names no more {are} left out."

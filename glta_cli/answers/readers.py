@@ -32,10 +32,14 @@ class Readers:
         run: its name.
         artefact: the index it answers from.
         device: torch's name for where to compute; None for the fastest there is.
+        made_by: what has just made the index, where that is no run of that name as it was published: asked with other
+            settings, a run stays as it is.
     """
 
-    def __init__(self, run: str, artefact: Artefact, device: str | None = None) -> None:
-        self._run, self._artefact, self._device = run, artefact, device
+    def __init__(
+        self, run: str, artefact: Artefact, device: str | None = None, *, made_by: Pipeline | None = None
+    ) -> None:
+        self._run, self._artefact, self._device, self._made_by = run, artefact, device, made_by
 
     def people(self, row: ServedRow, guests: Interactions) -> PeopleRead:
         """What they make of histories, [B], as far as the row has use of it.
@@ -75,7 +79,9 @@ class Readers:
 
     @cached_property
     def _pipeline(self) -> Pipeline:
-        """The run as it was published."""
+        """What made the index, else the run as it was published."""
+        if self._made_by is not None:
+            return self._made_by
         from glta_cli.stages.update import published_pipeline
 
         workspace = Workspace(self._artefact.path.parents[2])

@@ -57,6 +57,8 @@ from glta_cli.workspace.artefact import Artefact
 if TYPE_CHECKING:
     import polars as pl
 
+    from glta_cli.stages.pipeline import Pipeline
+
 
 class Run(PublishedRun):
     """Answers from what a run published, mapped into memory: no training data is read.
@@ -77,9 +79,11 @@ class Run(PublishedRun):
         readers: the models it was trained to, loaded when they are first asked.
     """
 
-    def __init__(self, asked: AskedRun, artefact: Artefact, device: str | None = None) -> None:
+    def __init__(
+        self, asked: AskedRun, artefact: Artefact, device: str | None = None, *, made_by: Pipeline | None = None
+    ) -> None:
         super().__init__(asked, artefact)
-        self.readers = Readers(asked.name, artefact, device)
+        self.readers = Readers(asked.name, artefact, device, made_by=made_by)
         self._last_chosen: tuple[Any, ChosenItems | None] | None = None
 
     def answer(self, question: Question) -> Answer:

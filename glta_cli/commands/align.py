@@ -40,5 +40,13 @@ def align(
     run_as_processes(None if dry_run else processes)
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
     run_stage(
-        "align", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then="finetune", processes=processes
+        "align",
+        pipeline,
+        data_dir=data_dir,
+        dry_run=dry_run,
+        as_json=as_json,
+        then="finetune",
+        processes=processes,
+        recipe=recipe,
+        overrides=overrides,
     )

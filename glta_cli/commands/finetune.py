@@ -56,5 +56,13 @@ def finetune(
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
     stage = SERVING if pipeline.recipe.finetune.refit else "finetune"
     run_stage(
-        stage, pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then="evaluate", processes=processes
+        stage,
+        pipeline,
+        data_dir=data_dir,
+        dry_run=dry_run,
+        as_json=as_json,
+        then="evaluate",
+        processes=processes,
+        recipe=recipe,
+        overrides=overrides,
     )

@@ -58,6 +58,8 @@ def init(
     """
     # What is plainly not there is told before anything is loaded, the log first: without it no name helps.
     _require_there(log)
+    if items is not None:
+        _require_items_there(items, log)
     _require_free(output)
     from rich.markup import escape
 
@@ -109,6 +111,12 @@ def _looked(
     except InputError as error:
         if items is not None and "known as user" in error.problem and _is_log(items, downloads):
             error.hint = f"{items} has the columns of a log: name the log first, as in glta init {_words(items, log)}"
+        elif (
+            items is None
+            and error.problem.startswith("no column ")
+            and (apart := _apart(log, error.location, downloads))
+        ):
+            error.hint = f"not all files there are parts of one log: name log and items apart, as in glta init {apart}"
         elif error.hint is not None:
             error.hint = _as_options_here(error.hint)
         raise
@@ -125,6 +133,16 @@ def _is_log(path: str, downloads: Downloads) -> bool:
     except (InputError, OSError):
         return False
     return True
+
+
+def _apart(folder: str, location: str | None, downloads: Downloads) -> str | None:
+    """The log in a folder and the file there that has no users, as words of a command; None where there is none."""
+    path, stranger = Path(folder).expanduser(), Path((location or "").rpartition(":")[0])
+    if not path.is_dir() or not stranger.is_file():
+        return None
+    others = (each for each in sorted(path.iterdir()) if each != stranger)
+    log = next((each for each in others if _is_log(str(each), downloads)), None)
+    return None if log is None else _words(str(log), str(stranger))
 
 
 def _words(*names: str) -> str:
@@ -153,6 +171,19 @@ def _require_there(log: str) -> None:
     except (OSError, ValueError, RuntimeError):
         return
     raise InputError("no such file or folder", location=log[:300], hint=_LOG_HINT)
+
+
+def _require_items_there(items: str, log: str) -> None:
+    """Raise `InputError` where the second file is neither in the folder worked in nor beside the first."""
+    try:
+        path, first = Path(items).expanduser(), Path(log).expanduser()
+        beside = (first if first.is_dir() else first.parent) / path
+        if items == "-" or "://" in items or not items.strip() or path.exists() or beside.exists():
+            return
+    except (OSError, ValueError, RuntimeError):
+        return
+    hint = "ITEMS is the file with the items' titles and descriptions; it may be left out"
+    raise InputError("no such file", location=items[:300], hint=hint)
 
 
 def _require_free(target: Path) -> None:

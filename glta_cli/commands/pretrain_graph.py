@@ -41,5 +41,13 @@ def pretrain_graph(
     pipeline = open_pipeline(recipe, run, overrides, data_dir, seed, device, profile=profile)
     then = "align" if pipeline.recipe.finetune.enabled else "evaluate"
     run_stage(
-        "pretrain-graph", pipeline, data_dir=data_dir, dry_run=dry_run, as_json=as_json, then=then, processes=processes
+        "pretrain-graph",
+        pipeline,
+        data_dir=data_dir,
+        dry_run=dry_run,
+        as_json=as_json,
+        then=then,
+        processes=processes,
+        recipe=recipe,
+        overrides=overrides,
     )

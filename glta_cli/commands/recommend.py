@@ -167,7 +167,7 @@ def recommend(
         question.require_sense()
         if many is None:
             question.require_somebody()
-        found = None
+        found = pipeline = None
         if recipe is None and not overrides and seed is None and not refresh:
             found = published_index(run, data_dir)
             if found is not None and profile:
@@ -178,7 +178,7 @@ def recommend(
             )
             found = made_index(pipeline, user or ())
         # The index is named by its content, so two runs may share one: only the command knows the run.
-        asked = Run(*found, device)
+        asked = Run(*found, device, made_by=pipeline)
         if history is not None and "," in history:
             question = replace(question, history=asked.history_listed(history.strip()))  # or one title, commas and all
         if many is not None:

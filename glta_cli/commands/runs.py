@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from glta_cli.workspace.removal import Removal
+    from glta_cli.workspace.workspace import Workspace
 
 DryRemovalOption = Annotated[bool, typer.Option("--dry-run", help="Show what would go, and remove nothing.")]
 
@@ -55,6 +56,8 @@ def list_runs(context: typer.Context, data_dir: DataDirOption = None, as_json: J
         show_json(found)
     elif found:
         show_table(run_table(found))
+        if not all(each["state"] == "finished" for each in found):
+            _tell_of_work(workspace)
     else:
         say(f"no runs in {escape(str(workspace.root))}; [bold]glta recommend --user 42[/bold] makes the first")
 
@@ -197,6 +200,21 @@ def gc(
     if not dry_run:
         remove(workspace, found)
     _show_removals(found, busy, dry_run=dry_run, as_json=as_json)
+
+
+def _tell_of_work(workspace: Workspace) -> None:
+    """One line where a run that says it stopped may be at work: which stage is whose is known once it is published."""
+    from contextlib import suppress
+
+    from rich.markup import escape
+
+    from glta_cli.workspace.removal import held_locks
+
+    # A folder that cannot be written has nobody at work in it.
+    with suppress(GltaError, OSError):
+        if held := held_locks(workspace):
+            working = f"another process is working on {escape(', '.join(held))}"
+            say(f"{working}: until that ends, its run is shown as stopped")
 
 
 def _show_removals(found: Sequence[Removal], busy: Sequence[str], *, dry_run: bool, as_json: bool) -> None:

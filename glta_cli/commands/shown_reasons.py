@@ -8,7 +8,7 @@ from typing import Any, Final
 from glta_cli.core.printable import printable
 from glta_cli.core.terminal import DIM, shortened, styled
 from glta_cli.serving.reasons import EXACT, LEFT_OUT, WHOLE, WISH
-from glta_cli.serving.served_row import POPULARITY
+from glta_cli.serving.served_row import LANGUAGE_ROW, POPULARITY
 
 STRONGEST: Final = 3
 # Below it a share would be shown as 0 %.
@@ -55,9 +55,14 @@ def _meaning(entries: Sequence[Mapping[str, Any]], width: int | None) -> list[st
     if any(entry["because"]["history"] for entry in entries) and any(term["how"] != WHOLE for term in terms):
         lines.append("%: of all that the history does to the score, for it and against it")
     for how, said in SAID:
-        names = [printable(term["row"]) for term in terms if term["how"] == how]
+        names = [_called(term["row"]) for term in terms if term["how"] == how]
         if names:
             lines.append(f"{', '.join(names)}: {said}")
     whole = [term["row"] for term in terms if term["how"] == WHOLE]
-    lines += [f"{printable(row)}: {SAID_OF.get(row, 'left whole; --deep takes it apart, slowly')}" for row in whole]
+    lines += [f"{_called(row)}: {SAID_OF.get(row, 'left whole; --deep takes it apart, slowly')}" for row in whole]
     return [styled(shortened(line, width), DIM) if line else line for line in lines]
+
+
+def _called(row: str) -> str:
+    """A row by its name; the language model's, which the answer's head calls by the model's, says whose it is."""
+    return f"the language model ({row})" if row == LANGUAGE_ROW else printable(row)

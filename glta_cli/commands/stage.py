@@ -47,22 +47,31 @@ def run_stage(
     as_json: bool,
     then: str,
     processes: int | None = None,
+    recipe: str | None = None,
+    overrides: Sequence[str] | None = None,
 ) -> None:
     """Run `stage` and whatever it lacks, show what it reported, and name the command that follows.
 
     Args:
         processes: that a dry run is asked about.
+        recipe, overrides: as they were given, to be prepared with.
     """
     pipeline.require(stage)
     if dry_run:
-        show_dry_run(stage, pipeline, as_json=as_json, processes=processes or launched().size)
+        words = [pipeline.recipe.dataset.name] if recipe is None else ["--recipe", recipe]
+        for each in overrides or ():
+            words += ["--set", each] if each.startswith("dataset.") else []
+        words += [] if data_dir is None else ["--data-dir", str(data_dir)]
+        prepare = " ".join(map(shell_word, ["glta", "prepare", *words]))
+        show_dry_run(stage, pipeline, prepare, as_json=as_json, processes=processes or launched().size)
         return
     artefact = pipeline.ensure(stage)
     if as_json:
         show_json({"run": pipeline.name, **stage_report(artefact)})
     else:
         show_table(report_table(pipeline.name, artefact))
-    say_next([then], pipeline.name, data_dir)
+    aligns = pipeline.recipe.align.enabled and pipeline.prepared().has_text
+    say_next(["finetune" if then == "align" and not aligns else then], pipeline.name, data_dir)
 
 
 def say_next(command: Sequence[str], run: str, data_dir: Path | None) -> None:
@@ -115,8 +124,12 @@ def _shown(value: str | bool | int | float) -> str:
 # -------------------------------------------------------------------------------------- what a stage would do
 
 
-def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: int = 1) -> None:
-    """The resolved recipe, the state of every stage up to `stage`, parameter counts and memory."""
+def show_dry_run(stage: str, pipeline: Pipeline, prepare: str, *, as_json: bool, processes: int = 1) -> None:
+    """The resolved recipe, the state of every stage up to `stage`, parameter counts and memory.
+
+    Args:
+        prepare: the command after which more is known.
+    """
     from rich.markup import escape
 
     from glta_cli.commands.memory_table import memory_estimates, memory_table, memory_values, time_values
@@ -159,8 +172,7 @@ def show_dry_run(stage: str, pipeline: Pipeline, *, as_json: bool, processes: in
     if named and prepared is not None:
         show_table(memory_table(pipeline.name, named, memory, times, processes))
     if prepared is None:
-        dataset = pipeline.recipe.dataset.name
-        say(f"what depends on users and items, such as times, is known after [bold]glta prepare {escape(dataset)}[/]")
+        say(f"what depends on users and items, such as times, is known after [bold]{escape(prepare)}[/]")
         if processes > 1:
             say(f"the plan is of one process; what each of {processes} has is known then, too")
     for line in [] if times is None else times.lines([name for name, _ in stages]):

@@ -89,7 +89,7 @@ def update(
     if as_json:
         show_json(found.as_json())
     else:
-        _show(update_lines(found))
+        _show(update_lines(found, named=run is not None))
     if dry_run:
         say("dry run: nothing was taken in")
 
@@ -104,8 +104,12 @@ def _show(lines: Iterable[str]) -> None:
     show_table(Group(*map(escape, lines)))
 
 
-def update_lines(found: Update) -> Iterator[str]:
-    """What is new, with examples; what answers by now; and whether to train again."""
+def update_lines(found: Update, *, named: bool = False) -> Iterator[str]:
+    """What is new, with examples; what answers by now; and whether to train again.
+
+    Args:
+        named: whether the run was named, as it then has to be in the next command.
+    """
     from glta_cli.core.printable import printable
 
     about = f"run {printable(found.run)} (dataset {printable(found.dataset)})"
@@ -124,7 +128,7 @@ def update_lines(found: Update) -> Iterator[str]:
         yield f"  {count:>9,}  {agreeing(count, 'row')} left out: {printable(reason)}"
         if example:
             yield _example(example)
-    yield from _listing_lines(found)
+    yield from _listing_lines(found, _train_again(found.run, named=named))
     if found.served is not None:
         details = found.served.details
         until = f" until {details['newest']}" if details["newest"] else ""
@@ -135,7 +139,7 @@ def update_lines(found: Update) -> Iterator[str]:
         )
         if new.get("users") and _reads_words(found.served):
             yield "new users have no words of the language model about them until it is trained again"
-    yield _advice(found)
+    yield _advice(found, _train_again(found.run, named=named))
 
 
 def _told_counts(found: Update) -> dict[str, int]:
@@ -151,14 +155,21 @@ def _told_counts(found: Update) -> dict[str, int]:
     return {name: count for name, count in told.items() if count}
 
 
-def _listing_lines(found: Update) -> Iterator[str]:
+def _train_again(run: str, *, named: bool) -> str:
+    """The command that trains this run again: without a name it would be the latest finished one."""
+    from glta_cli.core.printable import shell_word
+
+    return f"glta update --run {shell_word(run)} --train" if named else "glta update --train"
+
+
+def _listing_lines(found: Update, train_again: str) -> Iterator[str]:
     """Which items the source names no more, and whether they are answered still."""
     from glta_cli.core.printable import printable
 
     told = (
         (found.delisted, "listed no more", "they are in nobody's answers until they are listed again"),
         (found.relisted, "listed again", "they are among the answers again"),
-        (found.unlisted, "the source names no more", "they stay among the answers until glta update --train"),
+        (found.unlisted, "the source names no more", f"they stay among the answers until {train_again}"),
     )
     for items, what, so in told:
         if items:
@@ -204,9 +215,9 @@ def _only_titles(found: Update) -> bool:
     return "texts" in found.new and found.new["texts"] == found.new["titles"]
 
 
-def _advice(found: Update) -> str:
+def _advice(found: Update, train_again: str) -> str:
     reasons = found.reasons_to_train
     if reasons:
-        return f"train again with glta update --train: {', '.join(reasons)} since it was trained"
+        return f"train again with {train_again}: {', '.join(reasons)} since it was trained"
     shares = ", ".join(f"{share:+.1%} {name}" for name, share in found.since_training.items())
     return f"since it was trained: {shares}; no need to train again"

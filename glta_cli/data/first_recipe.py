@@ -19,6 +19,7 @@ from glta_cli.core.storage import shown_bytes
 from glta_cli.core.terminal import say
 from glta_cli.data.account import FILTER
 from glta_cli.data.cleaning import incomplete_rows
+from glta_cli.data.item_matches import written_otherwise
 from glta_cli.data.preparation import loader_of, located
 from glta_cli.plugin import DatasetLook, LookingLoader, SeenFile
 from glta_cli.plugin.registry import installed
@@ -58,7 +59,32 @@ def look_at(log: str, items: str | None, options: Mapping[str, Any], downloads: 
                 "cannot look at files", location=f"dataset {LOADER}", hint="write the recipe by hand: glta recipes copy"
             )
         _tell_of_size(files.values())
-        return loader.look(files)
+        look = loader.look(files)
+    _require_known_items(look, files)
+    return look
+
+
+def _require_known_items(look: DatasetLook, files: Mapping[str, Path]) -> None:
+    """Raise `InputError` where not one item of the log is described."""
+    if look.raw.items is None:
+        return
+    described = look.raw.items.select("item").collect()["item"].drop_nulls()
+    met = look.raw.interactions.select(pl.col("item").unique(maintain_order=True)).collect()["item"]
+    bought = met.cast(pl.String).drop_nulls()
+    if not len(bought) or not len(described) or bought.is_in(described.implode()).any():
+        return
+    here, there = described[0], bought[0]
+    alike = written_otherwise(bought, described)
+    there = next(iter(alike), bought[0])
+    here, reason = alike.get(there, (described[0], None))
+    hint = "name the columns that hold the same ids: -o item=COLUMN -o items_item=COLUMN"
+    if reason is not None:
+        hint = f"they differ in {reason} alone: write them alike in the two files"
+    raise InputError(
+        f"describes no item of the log: '{here}' is one here, '{there}' one there",
+        location=str(files["items"]),
+        hint=hint,
+    )
 
 
 def _tell_of_size(files: Iterable[Path]) -> None:

@@ -17,13 +17,18 @@ def plain(text: str | None) -> str | None:
     """Text without HTML entities, tags and runs of white space; None when nothing is left."""
     if not text:
         return None
+    return _SPACE.sub(" ", _MARKUP.sub(" ", unescaped(text))).strip() or None
+
+
+def unescaped(text: str) -> str:
+    """Text with the characters that HTML entities such as `&amp;` stand for."""
     # Shops escape twice, as in `&amp;quot;`, but hardly deeper.
     for _ in range(3):
         resolved = html.unescape(text)
         if resolved == text:
             break
         text = resolved
-    return _SPACE.sub(" ", _MARKUP.sub(" ", text)).strip() or None
+    return text
 
 
 def item_text(title: str | None, description: str | None) -> str | None:

@@ -50,6 +50,6 @@ def row_called(index: Index, name: str | None) -> ServedRow:
         hint = f"take one of {known}; --set 'fusion.terms=[llm]' serves the language model"
     else:
         problem = f"no row is called '{visible(name)}' here"
-        meant = did_you_mean(name, list(held))
+        meant = f"the language model's is {LANGUAGE_ROW};" if name == backbone else did_you_mean(name, list(held))
         hint = f"{meant} there are {known}" if meant else f"there are {known}"
     raise InputError(problem, location="model", hint=hint)

@@ -211,7 +211,8 @@ def no_texts(index: Artefact, instead: str | None = None, location: str = "by") 
     prepared = Artefact(index.parent("prepare"))
     there = (prepared.path / MANIFEST).is_file() and prepared.manifest["details"].get("has_text")
     if there:
-        problem, hint = "this run reads no item texts", f"{READ_TEXTS} has them read, in a run of its own"
+        problem = "this run reads no item texts"
+        hint = f"glta recommend --user ID --recipe FILE --run NAME {READ_TEXTS} has them read, in a run of its own"
     else:
         problem, hint = "nothing is written about the items of this run", "name a file of items with their texts"
     return InputError(problem, location=location, hint=hint if instead is None else f"{instead}; {hint}")

@@ -96,7 +96,7 @@ class FitLinear(Stage):
         fitted = fitted_on(made, ground)  # as it was in the search, which keeps the best
         stored, details = _as_kept(linear_term(fitted.term(context.train), made.name), context, found[SELECTION_METRIC])
         write_linear_term(folder, stored)
-        for line in told_of(made.name, details, len(rows.names)):
+        for line in told_of(made.name, details, len(rows.names), recency=stored.recency):
             say(f"  {line}")
         return {
             **_row_details(made, fitted.chosen, stored),
@@ -137,11 +137,16 @@ def linear_term(term: Term, name: str) -> LinearTerm | LowRankTerm:
     )
 
 
-def told_of(row: str, details: dict[str, Any], rows: int) -> Iterator[str]:
-    """What was chosen, how well it ranks validation items, and what storing less of it costs."""
+def told_of(row: str, details: dict[str, Any], rows: int, *, recency: float = 1.0) -> Iterator[str]:
+    """What was chosen, how well it ranks validation items, and what storing less of it costs.
+
+    Args:
+        recency: what it was asked by; told where it is another than that of the fit, which has a figure of its own.
+    """
     figure = details[WHOLE] if "kept" in details else details[SELECTION_METRIC]
     among = f", the best of {rows} rows" if rows > 1 else ""
-    yield f"{escape(row)}: NDCG@10 {figure:.4f} on validation{among}"
+    older = "" if recency == 1 else f" by recency {recency:g}"
+    yield f"{escape(row)}: NDCG@10 {figure:.4f} on validation{older}{among}"
     if "kept" in details:
         yield f"stored are the {details['kept']:,} largest weights of each item: {details[SELECTION_METRIC]:.4f}"
 

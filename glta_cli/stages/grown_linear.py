@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.terminal import say
 from glta_cli.plugin import LinearTerm, LowRankTerm
 from glta_cli.stages.kept_weights import BLOCK, FLOAT, MOST_BYTES, largest_of, room_a_row
@@ -84,7 +85,9 @@ def grown_factors(term: LowRankTerm, item_count: int, texts: NDArray[np.float32]
 
 
 def _tell_of_silence(new: int) -> None:
-    say(f"  nothing is written about {new:,} new items: the linear term cannot recommend them yet")
+    # Whether nothing is written about them or the run reads no texts.
+    they = agreeing(new, "it", "them")
+    say(f"  no text of {counted(new, 'new item')} is read: the linear term cannot recommend {they} yet")
 
 
 def _without_weights(weights: Any, item_count: int) -> NDArray[np.bool_]:

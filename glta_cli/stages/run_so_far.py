@@ -51,7 +51,22 @@ def dataset_of(
         from glta_cli.data.delisted_items import with_delisted
 
         prepared = with_delisted(prepared, delisted, settings, workspace)
+    _tell_of_other_data(name, recipe, prepared, workspace)
     return prepared, was_there, sources
+
+
+def _tell_of_other_data(name: str, recipe: Recipe, prepared: PreparedDataset, workspace: Workspace) -> None:
+    """Say so where stages of the run were made from what the source said before: they are made once more."""
+    run = run_so_far(name, recipe, workspace, whatever_is_served=True)
+    before = "" if run is None else run.stages.get("prepare", "")
+    if run is None or before in ("", prepared.artefact.fingerprint):
+        return
+    last = next(reversed(run.stages))
+    if last != "prepare":
+        from rich.markup import escape
+
+        text = f"the data changed since run {name} was made as far as {last}: what is made from it is made again"
+        say(f"[yellow]note[/]: {escape(text)}")
 
 
 def answering_dataset(run: Run, workspace: Workspace) -> PreparedDataset | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from glta_cli.core.errors import GltaError
 from glta_cli.core.files import remembered_sha256, stamp
+from glta_cli.core.printable import shell_word
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.workspace import Workspace
 
@@ -52,15 +53,20 @@ def _sources(run: Run, workspace: Workspace) -> Iterator[tuple[Path, int | None,
             yield path, None, None, read["sha256"]
 
 
-def tell_changed_sources(run: Run, workspace: Workspace) -> None:
-    """Say on stderr, in one line, that the files changed since, and what takes them in."""
+def tell_changed_sources(run: Run, workspace: Workspace, *, named: bool = False) -> None:
+    """Say on stderr, in one line, that the files changed since, and what takes them in.
+
+    Args:
+        named: whether the run was named, as it then has to be in the command that does.
+    """
     changed = changed_sources(run, workspace)
     if changed:
         from rich.markup import escape
 
         from glta_cli.core.terminal import say
 
-        named = ", ".join(map(str, changed))
-        told = "glta update answers from what it says now, --refresh trains on it anew"
-        text = f"{named} changed since run {run.name} was made from it; {told}"
+        files = ", ".join(map(str, changed))
+        update = f"glta update --run {shell_word(run.name)}" if named else "glta update"
+        told = f"{update} answers from what it says now, --refresh trains on it anew"
+        text = f"{files} changed since run {run.name} was made from it; {told}"
         say(f"[yellow]warning[/]: {escape(text)}")

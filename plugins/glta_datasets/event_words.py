@@ -19,8 +19,34 @@ _LOOKED_AT: Final = (
     *("view", "viewed", "views", "click", "clicked", "clicks", "impression", "impressions", "pv", "pageview"),
     *("productview", "viewitem", "itemview", "detail", "detailview", "visit", "open", "opened", "browse"),
 )
-_TAKEN_BACK: Final = re.compile(r"(remove|delete|cancel|refund|return|dislike|unlike|unsave|unfav).*")
+_TAKEN_BACK: Final = re.compile(
+    r"(remove|delete|cancel|refund|return|dislike|unlike|unsave|unfav|storn|retoure|rckgabe|rueckgabe|entfern).*"
+)
 _WEIGHTS: Final = ((3.0, _BOUGHT), (2.0, _WANTED), (1.0, _LOOKED_AT))
+# The same in German, without the letters that are no ASCII.
+_GERMAN: Final = (
+    (
+        3.0,
+        (
+            *("kauf", "kufe", "kaeufe", "gekauft", "einkauf", "verkauf", "verkauft", "bestellung", "bestellungen"),
+            *("bestellt", "bezahlt", "zahlung", "buchung", "gebucht", "ausleihe", "ausgeliehen"),
+        ),
+    ),
+    (
+        2.0,
+        (
+            *("warenkorb", "indenwarenkorb", "korb", "einkaufswagen", "merkzettel", "merkliste", "gemerkt"),
+            *("vorgemerkt", "wunschliste", "wunschzettel", "favorit", "favoriten"),
+        ),
+    ),
+    (
+        1.0,
+        (
+            *("ansicht", "ansichten", "angesehen", "gesehen", "aufruf", "aufrufe", "aufgerufen", "seitenaufruf"),
+            *("klick", "klicks", "geklickt", "angeklickt", "detailansicht", "produktansicht", "besuch", "besucht"),
+        ),
+    ),
+)
 
 
 def plain_event(event: str) -> str:
@@ -30,7 +56,15 @@ def plain_event(event: str) -> str:
 
 def usual_weight(event: str) -> float | None:
     """3 for what is bought, 2 for what is put into a cart or on a list, 1 for what is looked at; None for others."""
-    return next((weight for weight, words in _WEIGHTS if plain_event(event) in words), None)
+    return next((weight for weight, words in (*_WEIGHTS, *_GERMAN) if plain_event(event) in words), None)
+
+
+def tells_unasked(event: str) -> bool:
+    """Whether this word has any log's column of a vague name taken for one of events.
+
+    Those of other languages do so for `glta init` alone: a log that was read without them is read so again.
+    """
+    return any(plain_event(event) in words for _, words in _WEIGHTS)
 
 
 def is_taken_back(event: str) -> bool:

@@ -10,7 +10,7 @@ import polars as pl
 
 from glta_cli.plugin import EventRows, InputError, did_you_mean
 from glta_datasets.decimals import table_ratings
-from glta_datasets.event_words import plain_event, proposed_weights, usual_weight, written_weights
+from glta_datasets.event_words import plain_event, proposed_weights, tells_unasked, written_weights
 from glta_datasets.ids import BLANKS, ids_of
 from glta_datasets.numbers import with_place
 from glta_datasets.records import BAD_WEIGHT, NOT_IN_EVENTS, NOT_KEPT, Losses, Records
@@ -37,7 +37,7 @@ def is_event_column(name: str, values: pl.Series) -> bool:
     if values[:10_000].n_unique() > MOST_KINDS + 1:
         return False
     kinds = ids_of(values).drop_nulls().unique()
-    known = any(usual_weight(event) is not None for event in kinds[: MOST_KINDS + 1])
+    known = any(tells_unasked(event) for event in kinds[: MOST_KINDS + 1])
     return 2 <= len(kinds) <= MOST_KINDS and (known or plain_name(name) not in _VAGUE_NAMES)
 
 

@@ -17,6 +17,7 @@ from glta_datasets.event_words import proposed_weights, usual_weight
 from glta_datasets.joined_times import date_and_time
 from glta_datasets.roles import QUANTITY_NAMES, may_mean, named_so, plain_name, stands_for
 from glta_datasets.seen_files import example_of
+from glta_datasets.unnamed_events import unnamed_events
 from glta_datasets.unnamed_times import unnamed_times
 
 Fits = Callable[[pl.Series], bool]
@@ -43,6 +44,9 @@ def options_in(
     if "timestamp" not in options:
         times, told = unnamed_times(frame, path, list(options.values()), settled.get("timestamp_format"))
         options |= {} if times is None else {"timestamp": times}
+    if "event" not in options:
+        events, more = unnamed_events(frame, list(options.values()))
+        options, told = options | ({} if events is None else {"event": events}), told + more
     for described, texts in items:
         options |= roles_of_items(texts, described, str(options["item"]), named)
     return options, told
@@ -155,21 +159,6 @@ def roles_of_items(frame: pl.DataFrame, path: Path, item: str, named: Mapping[st
 def require_certain_item(frame: pl.DataFrame, path: Path, option: str) -> None:
     """Raise `InputError` where a column `id` is not the only one that may be the item: it may number the rows."""
     _column_for("item", option, frame, frame.columns, path, _any_value)
-
-
-def require_known_items(raw: RawDataset, files: Mapping[str, Path]) -> None:
-    """Raise `InputError` where not one item of the log is described."""
-    if raw.items is None:
-        return
-    described = raw.items.select("item").collect()["item"]
-    met = raw.interactions.select(pl.col("item").unique(maintain_order=True)).collect()["item"]
-    bought = met.cast(pl.String).drop_nulls()
-    if len(bought) and len(described) and not bought.is_in(described.implode()).any():
-        raise InputError(
-            f"describes no item of the log: '{described[0]}' is one here, '{bought[0]}' one there",
-            location=str(files["items"]),
-            hint="name the columns that hold the same ids: -o item=COLUMN -o items_item=COLUMN",
-        )
 
 
 def _column_for(role: str, option: str, frame: pl.DataFrame, free: Sequence[str], path: Path, fits: Fits) -> str | None:

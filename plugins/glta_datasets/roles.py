@@ -58,10 +58,13 @@ _LIKELY: Final[Mapping[str, str]] = {
     "item": "(id|(item|product|article|movie|film|book|track|song|game|sku|asin|isbn|ean|gtin|artikel|produkt)"
     "(id|code|no|nr|num|number|nummer|key|ref)?)",
     "rating": ".*(rating|score|stars|bewertung|sterne|note)",
-    "timestamp": ".*(date|time|datetime|timestamp|datum|zeit)|(created|updated|ordered|purchased|bought|sold|viewed|"
+    "timestamp": ".*(date|time|datetime|timestamp|datum|zeit|zeitpunkt|zeitstempel)|"
+    "(created|updated|ordered|purchased|bought|sold|viewed|"
     "paid|rated|watched|event|order|purchase|sale)(at|on|ts)",
+    "event": "(ereignis|interaktion|interaktions)(typ|art|name)?",
     "title": ".*(title|titel|name|bezeichnung)",
-    "description": ".*(description|beschreibung|text|summary|genres?|category|categories|kategorie|tags|brand|marke)",
+    "description": ".*(description|beschreibung|text|summary|genres?|category|categories|kategorie|warengruppe|tags|"
+    "brand|marke)",
 }
 
 

@@ -19,13 +19,7 @@ from glta_datasets.decimals import sign_of, sign_seen, table_ratings
 from glta_datasets.events import is_event_column, needs_events, weighed
 from glta_datasets.ids import BLANKS
 from glta_datasets.joined_times import date_and_time, joined_name, with_joined_times
-from glta_datasets.looking import (
-    events_seen,
-    options_in,
-    quantity_in,
-    require_known_items,
-    with_late_values,
-)
+from glta_datasets.looking import events_seen, options_in, quantity_in, with_late_values
 from glta_datasets.numbers import with_numbers
 from glta_datasets.odd_ids import odd_ids
 from glta_datasets.opened_tables import OpenedTable, Wanted
@@ -319,7 +313,6 @@ def _look(files: Mapping[str, Path], frame: pl.DataFrame, options: dict[str, Any
         offered |= {key: value for key, value in more.items() if key not in options}
         del raw  # not twice in memory
         raw = Table("table", TableSettings.model_validate(options)).read(files)
-    require_known_items(raw, files)
     raw.warnings = [*told, *raw.warnings]
     return DatasetLook(raw.files, options, raw, offered, remarks)
 

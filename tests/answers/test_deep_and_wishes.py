@@ -73,6 +73,17 @@ def test_a_wish_is_heard_as_much_as_it_weighs(run: Run) -> None:
     assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
+def test_a_run_asked_with_other_settings_reads_with_what_they_made(run_toy: RunToy) -> None:
+    pipeline = run_toy("text.vectors=false", "align.enabled=false", stage=SERVING, name="no-texts")
+    unread = glta_cli.load("no-texts", pipeline.workspace.root)
+    asked = ["--wish", "Space film 7", "--wish-weight", "8", "-k", "1", "--json"]
+    for who in (["--user", "u40"], ["--history", "i3,i1", "--model", "glta-llm", "--deep"]):
+        shown = told(unread, *who, *asked, "--set", "text.vectors=true")
+        assert json.loads(shown.stdout)["recommendations"][0]["title"] == "Space film 7"
+    with pytest.raises(InputError, match="reads no item texts"):
+        told(unread, "--user", "u40", *asked)
+
+
 def test_the_help_names_the_weight_a_wish_has() -> None:
     shown = CliRunner().invoke(app, ["recommend", "--help"], catch_exceptions=False).stdout
     assert f"by default {WISH_WEIGHT:g}." in " ".join(shown.replace("│", " ").split())
@@ -133,3 +144,5 @@ def test_a_run_that_reads_no_texts_names_what_would(run_toy: RunToy, monkeypatch
     assert caught.value.location == "wish"
     # As a shell has to be given it: zsh takes brackets for a pattern of file names.
     assert "--set text.backbone=minilm --set 'fusion.terms=[ease-text]' has" in str(caught.value.hint)
+    # Without these it would be an answer once, from no run that can be asked again.
+    assert str(caught.value.hint).startswith("glta recommend --user ID --recipe FILE --run NAME --set ")

@@ -163,6 +163,9 @@ def test_of_the_language_model_reasons_are_what_it_reads_without_the_item(
     for deep, how in ((False, "whole"), (True, "left out")):
         answer = run.answer(Question("u7", k=2, deep=deep, because=True))
         assert [term["how"] for term in answer["recommendations"][0]["because"]["terms"]] == [how]
+    shown = ["recommend", "--run", "unread", "--user", "u7", "-k", "2", "--data-dir", str(toy_root), "--because"]
+    told = CliRunner().invoke(app, shown, catch_exceptions=False).stdout
+    assert "\nthe language model (glta-llm): left whole; --deep takes it apart, slowly\n" in told
 
 
 @pytest.mark.parametrize("model", [None, "ease", "popularity"])

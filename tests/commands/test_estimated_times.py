@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -14,7 +15,10 @@ def test_a_dry_run_says_how_long_each_stage_takes(glta, tiny_recipe_file) -> Non
     before = glta("finetune", "--recipe", str(tiny_recipe_file), *LONG, "--dry-run", "--processes", "2")
     assert before.code == 0, before.err
     assert "the plan is of one process" in before.err
-    assert "such as times, is known after glta prepare table" in before.err
+    [prepare] = re.findall("such as times, is known after (glta prepare .*)", before.err)
+    prepared = glta(*shlex.split(prepare)[1:], "--json")
+    assert (prepared.code, prepared.json["users"]) == (0, 60)
+    assert "is known after" not in glta("finetune", "--recipe", str(tiny_recipe_file), *LONG, "--dry-run").err
     made = glta("pretrain-graph", "--recipe", str(tiny_recipe_file))
     assert made.code == 0, made.err
     # Its place among all stages, and nothing of its time: it takes seconds on any machine.

@@ -165,6 +165,16 @@ def test_texts_of_other_items_are_refused(glta, shop):
     finished = glta("init", "log.csv", "other.csv")
     assert finished.code == 2
     assert "describes no item of the log: 'B1' is one here, 'A0' one there" in finished.err
+    assert "  hint: name the columns that hold the same ids: --item COLUMN --option items_item=COLUMN" in finished.err
+
+
+def test_ids_in_another_writing_are_refused_with_what_they_differ_in(glta):
+    pl.DataFrame({"user": [1, 2, 3], "item": [7, 12, 7]}).write_parquet(glta.folder / "log.parquet")
+    (glta.folder / "items.csv").write_text("item,title\n0000000001,One\n0000000012,Twelve\n0000000007,Seven\n")
+    finished = glta("init", "log.parquet", "items.csv")
+    assert finished.code == 2
+    assert "describes no item of the log: '0000000007' is one here, '7' one there" in finished.err
+    assert "  hint: they differ in leading zeros alone: write them alike in the two files" in finished.err
 
 
 def test_another_encoding_is_guessed_and_says_so(glta):
@@ -207,7 +217,7 @@ def test_any_name_of_a_column_comes_back_from_the_recipe(glta, column):
     [
         (("absent.csv",), "absent.csv: no such file or folder\n  hint: LOG is a file"),
         (("https://example.org/log.csv",), "is an address"),
-        (("log.csv", "absent.csv"), "absent.csv: no such file"),
+        (("log.csv", "absent.csv"), "absent.csv: no such file\n  hint: ITEMS is the file with the items' titles"),
         (("log.csv", "-o", "there/shop.yaml"), "there: no such folder"),
         (("log.csv", "-o", "."), "is a folder"),
         (("log.csv", "--user", "Kundin"), "no column 'Kundin'"),
@@ -219,6 +229,12 @@ def test_what_is_wrong_is_named_and_nothing_is_written(glta, shop, arguments, to
     assert (finished.code, finished.out) == (2, "")
     assert told in finished.err
     assert sorted(path.name for path in shop.iterdir()) == ["log.csv", "products.csv"]
+
+
+def test_a_second_file_that_is_missing_is_named_as_it_was_given(glta):
+    (glta.folder / "days").mkdir()
+    (glta.folder / "days" / "day.csv").write_text("user,item\nu,1\n")
+    assert glta("init", "days", "absent.csv").err.startswith("absent.csv: no such file\n  hint: ITEMS is")
 
 
 # ------------------------------------------------------------------------------------- events and quantities

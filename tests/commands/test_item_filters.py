@@ -19,7 +19,7 @@ from glta_cli.core.errors import GltaError, InputError
 from glta_cli.core.files import read_sealed_json, write_sealed_json
 from glta_cli.main import app
 from glta_cli.serving.conditions import condition_of
-from glta_cli.serving.item_filter import _of_texts
+from glta_cli.serving.item_filter import _of_lists, _of_texts
 
 ITEMS = 24
 KINDS = ("shoes", "lamps", "Tents")
@@ -204,6 +204,15 @@ def test_texts_are_compared_with_their_case_folded(written: str, asked: str) -> 
     column = pl.Series("brand", [written, None, "Acme"])
     assert _of_texts(column, condition_of(f"brand={asked}")).to_list() == [True, None, False]
     assert _of_texts(column, condition_of("brand=ACME")).to_list() == [False, None, True]
+
+
+@pytest.mark.parametrize("written", ["Bad &amp; K&ouml;rper", "Bad &amp;amp; Körper", "Bad & Körper"])
+def test_texts_are_compared_as_titles_are_shown_without_html_entities(written: str) -> None:
+    for column in (pl.Series("category", [written, None, "AT&T"]), pl.Series("category", [[written], None, ["AT&T"]])):
+        choose = _of_texts if column.dtype == pl.String else _of_lists
+        for asked in ("bad & körper", written):
+            assert choose(column, condition_of(f"category={asked}")).fill_null(False).to_list() == [True, False, False]
+        assert choose(column, condition_of("category=at&t")).fill_null(False).to_list() == [False, False, True]
 
 
 def test_everyone_is_answered_by_the_same_choice(made: Path, run: Run, tmp_path: Path) -> None:

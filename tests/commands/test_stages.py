@@ -60,7 +60,7 @@ def test_a_dry_run_shows_the_recipe_the_stages_and_the_memory(glta):
     assert "index" not in tables
     assert "memory per device" in tables
     assert max(map(len, tables.splitlines())) <= 80
-    assert "glta prepare movielens-100k" in finished.err
+    assert "glta prepare --recipe quickstart" in finished.err
 
 
 def test_a_dry_run_says_what_an_encoder_without_dimension_lacks(glta, tmp_path):
@@ -106,3 +106,10 @@ def test_whatever_a_command_says_of_stages_it_says_of_every_stage() -> None:
     assert set(PURPOSES) == set(STAGES)
     assert {name.removeprefix(AGAIN) for name in STAGES[1:]} <= set(COSTS)
     assert STAGES[: len(ENCODER_STAGES)] == ENCODER_STAGES
+
+
+def test_the_next_command_is_one_that_the_recipe_has(glta, tiny_recipe_file):
+    trained = ("pretrain-graph", "--recipe", str(tiny_recipe_file))
+    assert "next: glta align --run toy\n" in glta(*trained).err
+    without = ("--set", "align.enabled=false", "--run", "unaligned")
+    assert "next: glta finetune --run unaligned\n" in glta(*trained, *without).err

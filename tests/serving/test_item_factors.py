@@ -104,4 +104,4 @@ def test_without_texts_a_new_item_is_said_to_be_unknown(capsys: pytest.CaptureFi
     grown = grown_linear(term_of(symmetric=True), ITEMS + 2, None)
     assert isinstance(grown, LowRankTerm)
     assert not grown.targets[ITEMS:].any()
-    assert "nothing is written about 2 new items" in capsys.readouterr().err
+    assert "no text of 2 new items is read" in capsys.readouterr().err

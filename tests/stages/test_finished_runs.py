@@ -122,6 +122,9 @@ def test_a_source_that_changed_is_told_and_taken_in_only_on_request(
     told += "glta update answers from what it says now, --refresh trains on it anew"
     asked = glta("recommend", "--user", "u7", "--json")
     assert (asked.stdout, " ".join(asked.stderr.split())) == (before.stdout, told)
+    named = told.replace("glta update", "glta update --run shop")
+    for words in (("recommend", "--user", "u7"), ("evaluate",)):
+        assert named in " ".join(glta(*words, "--run", "shop").stderr.split())
     measured = glta("evaluate", "--json")
     assert told in " ".join(measured.stderr.split())
     assert not any(f"▸ {stage}" in measured.stderr for stage in STAGES)
@@ -130,6 +133,20 @@ def test_a_source_that_changed_is_told_and_taken_in_only_on_request(
     assert taken_in["history"][0]["item"] == "i30"
     after = glta("recommend", "--user", "u7", "--json")
     assert (json.loads(after.stdout), after.stderr) == (taken_in, "")
+
+
+def test_a_run_half_done_says_why_it_is_made_again_from_a_log_that_changed(
+    glta: Callable[..., Any], shop: Path, tmp_path: Path
+) -> None:
+    said = "the data changed since run half was made as far as pretrain-graph: what is made from it is made again"
+    half = ("--recipe", str(shop), "--run", "half")
+    for expected in (False, False, True):
+        if expected:
+            log = tmp_path / "source" / "interactions.csv"
+            log.write_text(log.read_text() + "u7,i30,1700000000\n")
+        asked = " ".join(glta("pretrain-graph", *half).stderr.split())
+        assert (f"note: {said}" in asked) is expected
+        assert ("pretrain-graph: done" in asked) is expected
 
 
 def test_a_run_of_0_1_is_told_of_changes_by_its_hashes(glta: Callable[..., Any], shop: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.serving.index import Index
 from glta_cli.serving.linear_term import history_matrix, read_linear_term
 from glta_cli.serving.term_scores import term_scorer
+from glta_cli.stages.fit_linear import told_of
 from glta_cli.stages.pipeline import Pipeline
 from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.workspace import Workspace
@@ -200,10 +201,14 @@ def test_what_loses_is_removed_unless_it_was_there_before(
 
 
 def test_where_the_split_is_in_time_validation_chooses_what_older_items_weigh(
-    pipeline_of: Callable[..., Pipeline], fits: list[str]
+    pipeline_of: Callable[..., Pipeline], fits: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = pipeline_of("fusion.terms=[ease,encoder]", IN_TIME)
     artefact = pipeline.ensure("fit-linear")
+    assert f"  ease: NDCG@10 {artefact.details['ndcg@10']:.4f} on validation\n" in capsys.readouterr().err
+    # By another recency its figure is not the one told of its fit, to which older items are as new ones.
+    told = list(told_of("ease", {"ndcg@10": 0.5}, 4, recency=0.7))
+    assert told == ["ease: NDCG@10 0.5000 on validation by recency 0.7, the best of 4 rows"]
     assert fits == ["Ease"]
     figures = {each["settings"]["recency"]: each["ndcg@10"] for each in artefact.details["tried"]}
     assert list(figures) == [each["recency"] for each in installed().find("baseline", "ease").time_candidates()]

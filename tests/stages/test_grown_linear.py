@@ -78,7 +78,9 @@ def test_without_texts_new_items_have_no_weights_and_it_is_said(capsys: pytest.C
     np.testing.assert_array_equal(found[:KNOWN, :KNOWN], weights)
     assert not found[KNOWN:].any()
     assert not found[:, KNOWN:].any()
-    assert "nothing is written about 10 new items" in capsys.readouterr().err
+    assert "no text of 10 new items is read: the linear term cannot recommend them yet" in capsys.readouterr().err
+    grown_linear(LinearTerm(weights), KNOWN + 1, None)
+    assert "no text of 1 new item is read: the linear term cannot recommend it yet" in capsys.readouterr().err
 
 
 def test_a_catalogue_that_did_not_grow_keeps_its_term() -> None:

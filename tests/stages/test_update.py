@@ -290,6 +290,10 @@ def test_it_advises_to_train_again_once_much_is_new(shop: Path) -> None:
     told = glta("update").stdout
     assert "train again with glta update --train: " in told
     assert "more users since it was trained" in told
+    # Where the run was named, so it is in the next command: another one may be the latest.
+    assert "train again with glta update --run shop --train: " in " ".join(
+        glta("update", "--run", "shop").stdout.split()
+    )
 
 
 def test_a_renamed_title_trains_no_encoder_that_reads_no_text(shop: Path, tmp_path: Path) -> None:
