@@ -25,7 +25,7 @@ from typing import Any
 
 from estimates import MEBIBYTE, RUN
 from stage_steps import StepTime, bare_side, products_side
-from throughput_cases import DTYPES, ROWS, SCRIPT, SHAPE_7B, SMOLLM2, TINY, Case, NoFiguresError, Sizes, cases, child
+from throughput_cases import DTYPES, MODELS, ROWS, SCRIPT, SHAPE_7B, TINY, Case, NoFiguresError, cases, child, sizes_of
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,8 @@ def compare(options: argparse.Namespace) -> int:
                 print(headings(outcome))
             rows.append(outcome)
             print(shown(outcome), flush=True)
+    if SHAPE_7B in options.models:
+        print(sizes.remark(), end="")
     options.out.mkdir(parents=True, exist_ok=True)
     written = options.out / "throughput.json"
     written.write_text(json.dumps([asdict(row) | {"peak": row.peak} for row in rows], indent=1))
@@ -159,16 +161,6 @@ def measured_rows(planned: Sequence[tuple[Case, str]], work: Path, warm_up: int)
             yield compared(case, name, work, warm_up)
         except NoFiguresError as error:
             yield f"{name} of {case.model} in {case.dtype}: no figures: {error}"
-
-
-def sizes_of(options: argparse.Namespace) -> Sizes:
-    """What is asked for; without a GPU by default as much as a processor does in seconds a step."""
-    from glta_cli.training.devices import pick_device
-
-    batch, layers = (16, 32) if pick_device("auto").type == "cuda" else (4, 1)
-    return Sizes(
-        options.steps, options.warm_up, options.batch or batch, options.layers or layers, options.checkpointing
-    )
 
 
 # ---------------------------------------------------------------------------------------------------- the command
@@ -210,11 +202,10 @@ def publish(recipe: str, data: str, *stages: str) -> None:
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    models = (SMOLLM2, SHAPE_7B, TINY)
-    parser.add_argument("--models", nargs="+", choices=models, default=models[:2], help="by default all but tiny")
+    parser.add_argument("--models", nargs="+", choices=(*MODELS, TINY), default=MODELS, help="by default all but tiny")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="both by default")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="all by default")
-    parser.add_argument("--layers", type=count, help="of the 7B shape; by default 32 on a GPU, 1 without one")
+    parser.add_argument("--layers", type=count, help="of the 7B shape; by default 32 on a GPU, 2 without one")
     parser.add_argument("--steps", type=count, default=5, help="whose median counts (5)")
     parser.add_argument("--warm-up", type=count, default=2, help="steps before them (2)")
     parser.add_argument("--batch", type=count, help="prompts of a step of stage 2, of 3 twice; 16, 4 without a GPU")

@@ -17,13 +17,15 @@ from estimates import BEFORE, MadeUp, chosen
 
 SCRIPT = str(Path(__file__).resolve().with_name("throughput.py"))
 LLAMA_7B = Path(__file__).resolve().parents[2] / "recipes" / "llama7b-lora.yaml"
-SMOLLM2, SHAPE_7B, TINY = "smollm2-135m", "7b-shape", "tiny"
+MODELS = SMOLLM2, SHAPE_7B = "smollm2-135m", "7b-shape"
+TINY = "tiny"
+DEPTH_7B = 32
 DTYPES = ("float32", "bfloat16")
 # What is measured: a stage, and whether the model has adapters; stage 2 trains none.
 ROWS = {"align": ("align", False), "finetune": ("finetune", False), "finetune-lora": ("finetune", True)}
 ITEMS, EACH, WORDS = 200, 40, 40
 # Seconds of the bare model for each that is foretold of a stage.
-BARE = 1.0
+BARE = 1.5
 MOST_LINES = 5
 
 
@@ -52,6 +54,16 @@ class Sizes:
     def all_steps(self) -> int:
         return self.warm_up + self.steps
 
+    def remark(self) -> str:
+        """What keeps ratios of some layers of the 7B shape from being those of all; nothing of all."""
+        if self.layers == DEPTH_7B:
+            return ""
+        return (
+            "\nnote: of a prompt before the places that are read the last layer gives keys\n"
+            f"and values alone: here 1 of {self.layers}, in the whole {SHAPE_7B} 1 of {DEPTH_7B}, so that its ratios\n"
+            "are lower\n"
+        )
+
 
 @dataclass(frozen=True)
 class Case:
@@ -74,6 +86,16 @@ class Case:
         """On the clock, of a row: what is foretold of the stage, for the bare model as much, and two processes."""
         stage, _ = ROWS[row]
         return (1 + BARE) * float(self.foretold[stage]["estimated_seconds"] or 0) + 2 * self.asking
+
+
+def sizes_of(options: argparse.Namespace) -> Sizes:
+    """What is asked for; without a GPU by default as much as a processor does in seconds a step."""
+    from glta_cli.training.devices import pick_device
+
+    batch, layers = (16, DEPTH_7B) if pick_device("auto").type == "cuda" else (4, 2)
+    return Sizes(
+        options.steps, options.warm_up, options.batch or batch, options.layers or layers, options.checkpointing
+    )
 
 
 def backbone_of(model: str, sizes: Sizes) -> dict[str, Any]:
