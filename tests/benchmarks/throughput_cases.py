@@ -24,6 +24,12 @@ DTYPES = ("float32", "bfloat16")
 # What is measured: a stage, and whether the model has adapters; stage 2 trains none.
 ROWS = {"align": ("align", False), "finetune": ("finetune", False), "finetune-lora": ("finetune", True)}
 ITEMS, EACH, WORDS = 200, 40, 40
+# For a tokenizer of bytes: as long in them as the default wording is in tokens, so that prompts share no more.
+WORDING_IN_BYTES = {
+    "system": "",
+    "alignment": "Put them in this order\n{descriptions}\nBy: {items}\nList:",
+    "recommendation": "Choose good ones.\nUser: {user}\nHad: {items}\n{profile}{prediction}List:",
+}
 # Seconds of the bare model for each that is foretold of a stage.
 BARE = 1.5
 MOST_LINES = 5
@@ -117,6 +123,7 @@ def recipe_of(model: str, dtype: str, lora: bool, sizes: Sizes, source: Path) ->
         "dataset": {"name": "table", "source": str(source)},
         "graph": {"training": {"epochs": 1}},
         "text": {"backbone": "tiny"},
+        "prompts": {} if model == SMOLLM2 else WORDING_IN_BYTES,
         "backbone": {**backbone_of(model, sizes), **placed},
         "align": {
             "prompts": sizes.all_steps * sizes.batch,
