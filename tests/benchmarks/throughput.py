@@ -122,6 +122,8 @@ def compare(options: argparse.Namespace) -> int:
     from glta_cli.core.durations import shown_duration
 
     sizes = sizes_of(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    written = options.out / "throughput.json"
     begun = time.monotonic()
     rows: list[Row] = []
     failed = 0
@@ -145,12 +147,12 @@ def compare(options: argparse.Namespace) -> int:
                 print(headings(outcome))
             rows.append(outcome)
             print(shown(outcome), flush=True)
+            # At once: whoever stops it keeps what was measured.
+            written.write_text(json.dumps([asdict(row) | {"peak": row.peak} for row in rows], indent=1))
     if SHAPE_7B in options.models:
         print(sizes.remark(), end="")
-    options.out.mkdir(parents=True, exist_ok=True)
-    written = options.out / "throughput.json"
-    written.write_text(json.dumps([asdict(row) | {"peak": row.peak} for row in rows], indent=1))
-    print(f"\ntook {shown_duration(time.monotonic() - begun)}; written: {written}")
+    told = f"; written: {written}" if rows else ""
+    print(f"\ntook {shown_duration(time.monotonic() - begun)}{told}")
     return 1 if failed else 0
 
 
