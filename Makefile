@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PEERS ?= .venv-peers
 PEERS_PYTHON ?= python3.11
 
-.PHONY: help quickstart test slow families unseen wishes storm properties lint bench catalogues estimates clean
+.PHONY: help quickstart test slow families unseen wishes storm properties lint bench catalogues estimates throughput clean
 
 help:
 	@echo "make quickstart   install, then ten films for user 42"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench        every step timed beside its peer; some 20 minutes"
 	@echo "make catalogues   seconds and memory at 10,000 to 1,000,000 items; some 20 minutes"
 	@echo "make estimates    what --dry-run says of memory beside what stages take; some 20 minutes"
+	@echo "make throughput   tokens/s of stages 2 and 3 beside transformers alone; some 30 minutes"
 	@echo "make clean        remove what make made; runs and datasets stay"
 
 quickstart: $(VENV)/.installed
@@ -63,6 +64,9 @@ bench: $(VENV)/.installed-bench $(PEERS)/.installed
 
 estimates: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/estimates.py
+
+throughput: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/throughput.py
 
 clean:
 	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
