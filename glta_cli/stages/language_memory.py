@@ -45,6 +45,7 @@ def encoded_items(sizes: Sizes) -> Iterator[Moment]:
     vectors = FLOAT32 * sizes.items * model.hidden
     texts = sizes.data + sizes.texts + sizes.items * (LISTED * mean + OBJECTS)
     beside = {"data": texts, "vocabulary": model.words}
+    yield _loading(model, beside)
     yield moment({**beside, "vectors": READ_VECTORS * vectors}, weights=model.weights, activations=read)
     yield moment({**beside, "vectors": WRITTEN_VECTORS * vectors}, weights=model.weights)
     yield moment({**beside, "vectors": WHITENED_VECTORS * vectors + 3 * DOUBLE * model.hidden**2})
@@ -67,6 +68,7 @@ def aligned(sizes: Sizes) -> Iterator[Moment]:
     beside = {"data": texts, "vocabulary": model.words}
     ready = _ready(sizes, model, trained, settings.training)
     held = {"weights": model.weights, "trained": ready, "catalogue": sizes.node_tables}
+    yield _loading(model, beside)
     kept, read = (described + start) * model.written, described * model.read
     yield moment(beside, **held, activations=whole * read, keys_and_values=whole * kept)
     named = {"activations": whole * shown * model.read, "keys_and_values": whole * JOINED * kept}
@@ -99,6 +101,7 @@ def finetuned(sizes: Sizes) -> Iterator[Moment]:
     trained = _user_projector(sizes, model) + _head(sizes, model) + model.parameters
     trained += 0 if recipe.align.enabled and sizes.prepared.has_text else _item_projector(sizes, model)
     beside: Parts = {"data": sizes.data, "vocabulary": model.words}
+    yield _loading(model, beside)
     if settings.head == "tied" and rows == 1 and settings.warm_start_users:
         yield _regression(sizes, model, beside, trained)
     yield from _reading(sizes, model, beside, trained)
@@ -137,6 +140,7 @@ def indexed(sizes: Sizes) -> Iterator[Moment]:
     if LANGUAGE in terms:
         model = loaded_model(sizes, sizes.recipe, adapters=True)
         beside["vocabulary"] = model.words
+        yield _loading(model, beside)
         yield from _reading(sizes, model, beside, 0)
     yield moment(
         {**beside, "catalogue": 2 * tables, "linear": linear, "ranking": fused * FLOAT32 * BLOCK * sizes.items}
@@ -160,6 +164,7 @@ def described_users(sizes: Sizes) -> Iterator[Moment]:
     branches = -(-rows // max(1, questions))
     room = described + asked + settings.new_tokens
     beside = {"data": sizes.data + 2 * sizes.texts, "vocabulary": model.words}
+    yield _loading(model, beside)
     yield moment(
         beside,
         weights=model.weights,
@@ -175,6 +180,11 @@ def described_users(sizes: Sizes) -> Iterator[Moment]:
 
 
 # ------------------------------------------------------------------------------------------------------ moments
+
+
+def _loading(model: LoadedModel, beside: Mapping[str, float]) -> Moment:
+    """All weights are there, and still where they come from."""
+    return moment({**beside, **model.loading}, weights=model.weights)
 
 
 def _training(

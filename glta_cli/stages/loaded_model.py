@@ -25,7 +25,7 @@ from glta_cli.plugin.architecture import choose_dtype, exit_after
 from glta_cli.plugin.registry import installed
 from glta_cli.recipe.schema import Recipe
 from glta_cli.recipe.selection import generates, reads_text
-from glta_cli.stages.memory_moments import BYTES, Sizes
+from glta_cli.stages.memory_moments import BYTES, FILE, Parts, Sizes
 
 # Of a device's memory, beyond which processes share the weights where that is left to the machine.
 ROOM_FOR_WEIGHTS = 0.6
@@ -34,6 +34,8 @@ ROOM_FOR_WEIGHTS = 0.6
 TOKENIZER_ENTRY = 900
 # Embeddings that are read for the scale that projected tokens start with, whatever a prompt says.
 SCALED_BY = 4096
+# As a part: weights that lie in the process until they go to another device.
+DRAWN = "drawn weights"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class LoadedModel:
         read, kept, attended, written: a token, as `read_bytes`, `activation_bytes`, `attended_bytes` and
             `written_bytes` count them.
         rows: of the catalogue that the head has here.
+        loading: bytes by part of what the process has beside the weights while they are loaded: the file they are read
+            from, where it is of another dtype or for another device, or weights drawn for another device.
     """
 
     hidden: int
@@ -61,6 +65,7 @@ class LoadedModel:
     attended: int
     written: int
     rows: int
+    loading: Parts
 
     @property
     def continued(self) -> int:
@@ -84,10 +89,11 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
     text = config.get_text_config()
     if not reads_text(recipe):
         token = FLOAT32 * text.hidden_size
-        return LoadedModel(text.hidden_size, 0, 0, 0, 0, 0, token, token, token, token, sizes.items)
+        return LoadedModel(text.hidden_size, 0, 0, 0, 0, 0, token, token, token, token, sizes.items, {})
     if settings.layers is not None and not whole:
         exit_after(config, settings.layers)
-    dtype = choose_dtype(settings.dtype, sizes.device)
+    # Asked first: whoever makes a model by a configuration writes its own dtype there.
+    stored, dtype = config.dtype or torch.float32, choose_dtype(settings.dtype, sizes.device)
     writes = generates(installed().find("backbone", settings.name).declaration)
     model = meta_model(config, dtype, generates=writes)
     weights = weight_bytes(model, settings)
@@ -102,7 +108,10 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
     words = TOKENIZER_ENTRY * text.vocab_size if text.vocab_size > BYTES else 0
     # By all of them, mapped or not, as the backbone decides.
     shared = shares_weights(sizes, recipe, weights)
-    if not whole and stays_mapped(sizes, recipe, config, dtype):
+    loading: Parts = {}
+    if not stays_mapped(sizes, recipe, stored, dtype):
+        loading = _where_from(recipe, sizes.device, weights, plain * stored.itemsize)
+    elif not whole:
         weights -= embedded
         words += min(embedded, SCALED_BY * text.hidden_size * dtype.itemsize)
     if shared:
@@ -121,6 +130,7 @@ def loaded_model(sizes: Sizes, recipe: Recipe, *, adapters: bool = False, whole:
         attended,
         written,
         sizes.items,
+        loading,
     )
 
 
@@ -138,16 +148,19 @@ def shares_weights(sizes: Sizes, recipe: Recipe, weights: int) -> bool:
     return weights > ROOM_FOR_WEIGHTS * there
 
 
-def stays_mapped(sizes: Sizes, recipe: Recipe, config: Any, dtype: torch.dtype) -> bool:
+def stays_mapped(sizes: Sizes, recipe: Recipe, stored: torch.dtype, dtype: torch.dtype) -> bool:
     """Whether weights are read from the file they are mapped from, in which no pass touches more than some embeddings.
 
     So it is on a processor that computes in the dtype of the file.
     """
-    return (
-        sizes.device.type == "cpu"
-        and recipe.backbone.weights == "pretrained"
-        and dtype == (config.dtype or torch.float32)
-    )
+    return sizes.device.type == "cpu" and recipe.backbone.weights == "pretrained" and dtype == stored
+
+
+def _where_from(recipe: Recipe, device: torch.device, weights: int, stored: int) -> Parts:
+    """What a process has beside the weights until all of them are made."""
+    if recipe.backbone.weights == "pretrained":
+        return {FILE: stored}
+    return {} if device.type == "cpu" else {DRAWN: weights}
 
 
 def _embedded_bytes(model: Any) -> int:

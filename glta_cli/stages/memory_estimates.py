@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from glta_cli.core.process_memory import resident_memory
-from glta_cli.stages.memory_moments import Moment, Parts, Sizes
+from glta_cli.stages.memory_moments import FILE, Moment, Parts, Sizes
 from glta_cli.stages.stage_costs import cost_of
 
 # A process with the libraries of all stages, where the system does not say what this one has.
@@ -52,13 +52,17 @@ class MemoryEstimate:
         return {"device": self.device, "places": places}
 
 
-def memory_of(stage: str, sizes: Sizes) -> MemoryEstimate | None:
-    """The most a stage has; None where nothing says what that is, as of an architecture that says too little."""
+def memory_of(stage: str, sizes: Sizes, *, files: bool = True) -> MemoryEstimate | None:
+    """The most a stage has; None where nothing says what that is, as of an architecture that says too little.
+
+    Args:
+        files: whether those that weights are read from count, which take no memory that something else needs.
+    """
     cost = cost_of(stage)
     if cost is None:
         return None
     try:
-        found = list(cost.moments(sizes))
+        found = [each for each in cost.moments(sizes) if files or FILE not in each.beside]
     except Exception:
         # As with times: no stage is to fail for an estimate; what is wrong, loading the model will say.
         return None

@@ -26,6 +26,9 @@ STRING: Final = 60
 # A vocabulary of no more entries is that of a tokenizer of bytes.
 BYTES: Final = 512
 
+# As a part: a file that weights are read from, mapped. The system takes its pages back where memory is short.
+FILE: Final = "file"
+
 Parts = dict[str, int]
 
 

@@ -101,7 +101,8 @@ def tell_of_room(
     """
 
     def estimated(changed: Recipe) -> MemoryEstimate | None:
-        return memory_of(stage, Sizes(changed, prepared, device, processes=world.size, train=train))
+        sizes = Sizes(changed, prepared, device, processes=world.size, train=train)
+        return memory_of(stage, sizes, files=False)
 
     estimate = estimated(recipe)
     for place in () if estimate is None else estimate.places:

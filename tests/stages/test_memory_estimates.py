@@ -25,7 +25,7 @@ from glta_cli.recipe.schema import Recipe
 from glta_cli.stages import stage_costs
 from glta_cli.stages.estimates import Estimator
 from glta_cli.stages.memory_estimates import HEAP, HEAP_BESIDE_FREED, MemoryEstimate, memory_of
-from glta_cli.stages.memory_moments import Sizes, moment, trained_bytes
+from glta_cli.stages.memory_moments import FILE, Sizes, moment, trained_bytes
 from glta_cli.stages.memory_room import tell_of_room
 from glta_cli.stages.schedule import Schedule
 from glta_cli.stages.stage_costs import COSTS
@@ -179,6 +179,27 @@ def test_what_a_pass_before_it_freed_stays_on_the_heap_of_a_cpu_alone(monkeypatc
     assert own(0, CPU) == 10 + 100 * HEAP
     assert own(50 << 20, CPU) == 10 + 150 * HEAP_BESIDE_FREED
     assert own(0, torch.device("cuda")) == own(50 << 20, torch.device("cuda")) == 110
+
+
+def test_a_file_of_another_dtype_is_there_beside_the_weights_it_becomes() -> None:
+    read = {"name": "smollm2", "weights": "pretrained", "layers": None, "options": {}}
+    same, other = (estimate("index", backbone={**read, "dtype": dtype}) for dtype in ("float32", "bfloat16"))
+    assert FILE not in same.places["host"]
+    # All is there for a moment: float32 as it lies in the file, and half of it in bfloat16.
+    parts = other.places["host"]
+    assert parts[FILE] == 2 * parts["weights"]
+    # Its pages keep nothing else out of the memory, so no warning counts them.
+    sizes = Sizes(recipe_of(backbone={**read, "dtype": "bfloat16"}), Made(), CPU)
+    needed = memory_of("index", sizes, files=False)
+    assert needed is not None
+    assert FILE not in needed.places["host"]
+    assert needed.own("host") < other.own("host")
+
+
+def test_weights_drawn_for_another_device_are_in_the_process_first() -> None:
+    found = memory_of("index", Sizes(recipe_of(), Made(), torch.device("cuda")))
+    assert found is not None
+    assert found.places["host"]["drawn weights"] == found.places["device"]["weights"]
 
 
 def test_a_tokenizer_is_counted_by_its_vocabulary() -> None:
