@@ -54,6 +54,18 @@ def test_another_number_of_processes_than_a_launcher_started_is_refused(
     )
 
 
+def test_more_processes_than_fit_into_the_memory_are_not_started(
+    tiny_recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_cli.core.launching.available_memory", lambda: 1 << 30)
+    command = ["align", "--recipe", str(tiny_recipe_file), "--processes", "9999"]
+    with pytest.raises(InputError) as refused:
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert str(refused.value).startswith(
+        "--processes 9999: so many take 1,952.9 GiB before they compute, and 1.0 are free\n  hint: "
+    )
+
+
 @pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("0", "two")])
 def test_variables_of_a_launcher_that_make_no_sense_are_named(
     monkeypatch: pytest.MonkeyPatch, rank: str, size: str
