@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -16,13 +17,15 @@ from glta_cli.core.errors import GltaError, InputError, InterruptedRunError
 from glta_cli.core.interruption import CONTINUE
 from glta_cli.core.process_memory import available_memory
 from glta_cli.core.threads import COUNTING, permitted_threads, threads_asked_for
-from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US
+from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US, left
 
 # How long the others have to end by themselves once one was ended from outside.
 END_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.1
 # The first Ctrl-C stops after a step and the second one now; who does not obey, as one that is suspended, is ended.
 HEEDED_SIGNALS: Final = 2
+# One that had not come to handle signals yet ends by them.
+POLITE: Final = {-signal.SIGINT: 130, -signal.SIGTERM: 143}
 # What Python and its libraries take of each process for itself alone.
 LEAST_BYTES: Final = 200 << 20
 HOST: Final = "127.0.0.1"
@@ -53,7 +56,7 @@ def run_in_processes(count: int, arguments: Sequence[str]) -> int:
         envs={rank: _environment(rank, count, store.port) for rank in range(count)},
         logs_specs=DefaultLogsSpecs(),
     )
-    running = _Running(started)
+    running = _Running(started, store)
     try:
         with running.signals_passed_on():
             running.wait()
@@ -93,8 +96,8 @@ class _Running:
         ended: the ranks of those that did not end by themselves, and were ended here.
     """
 
-    def __init__(self, started: Any) -> None:
-        self.started = started
+    def __init__(self, started: Any, store: Any) -> None:
+        self.started, self.store = started, store
         self.processes = {rank: handler.proc for rank, handler in started.subprocess_handlers.items()}
         self.signals: list[signal.Signals] = []
         self.ended: set[int] = set()
@@ -120,12 +123,27 @@ class _Running:
     def wait(self) -> None:
         """Return once all have ended; where one failed the others have a while to end by themselves."""
         until: float | None = None
+        known: set[int] = set()
         while self._alive():
+            for rank in self.processes.keys() - self._alive().keys() - known:
+                known.add(rank)
+                self._leave_word_for(rank)
             if until is None and any(process.poll() for process in self.processes.values()):
                 until = time.monotonic() + END_SECONDS
             if until is not None and time.monotonic() > until:
                 self._end(signal.SIGTERM)
             time.sleep(LOOK_SECONDS)
+
+    def _leave_word_for(self, rank: int) -> None:
+        """Have the others know of one that failed without a word: who waits for it would not miss it."""
+        code = self.processes[rank].returncode
+        key = left(rank)
+        if code == 0 or self.store.check([key]):
+            return
+        word: dict[str, Any] = {"told": True}
+        if code in POLITE:
+            word = {"signal": -code, "problem": f"stopped by {signal.Signals(-code).name}: what is done is kept"}
+        self.store.set(key, json.dumps(word))
 
     def _alive(self) -> dict[int, Any]:
         return {rank: process for rank, process in self.processes.items() if process.poll() is None}
@@ -136,10 +154,8 @@ class _Running:
 
     def code(self) -> int:
         """The exit code of the whole; raises as `run_in_processes` does."""
-        # One that had not come to handle signals yet ends by them.
-        polite = {-signal.SIGINT: 130, -signal.SIGTERM: 143}
         codes = {rank: process.returncode for rank, process in self.processes.items() if rank not in self.ended}
-        found = {rank: polite.get(code, code) for rank, code in codes.items()}
+        found = {rank: POLITE.get(code, code) for rank, code in codes.items()}
         for rank, code in found.items():
             if code < 0:
                 number = signal.Signals(-code)

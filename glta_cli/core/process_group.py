@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from glta_cli.core.errors import GltaError, InputError, InterruptedRunError
 from glta_cli.core.interruption import CONTINUE
 from glta_cli.core.terminal import say
-from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US, Content, Team, World
+from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US, Content, Team, World, left
 
 if TYPE_CHECKING:
     import torch
@@ -108,11 +108,11 @@ class Meeting:
     def leave_word(self, reason: dict[str, Any]) -> None:
         """Have the others know why this process leaves them; nobody may be there any more."""
         with suppress(RuntimeError):
-            self.store.set(f"left/{self.world.rank}", json.dumps(reason).encode())
+            self.store.set(left(self.world.rank), json.dumps(reason).encode())
 
     def left_by(self, rank: int) -> dict[str, Any] | None:
         """Why a process left; None where it is there, as far as is known."""
-        key = f"left/{rank}"
+        key = left(rank)
         if not self.store.check([key]):
             return None
         found: dict[str, Any] = json.loads(self.store.get(key))
@@ -151,6 +151,7 @@ class Group(Team):
         backend = "nccl" if device.type == "cuda" else "gloo"
         store = dist.PrefixStore("group", meeting.store)
         with self.working():
+            self._wait_until_all_are_here()
             dist.init_process_group(
                 backend,
                 store=store,
@@ -163,6 +164,19 @@ class Group(Team):
             self.by_processor = (
                 self.by_device if backend == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
             )
+
+    def _wait_until_all_are_here(self) -> None:
+        """Return once all are about to connect: within torch's C++ neither a signal nor a word would be looked at."""
+        store = self.meeting.store
+        store.set(f"here/{self.rank}", "")
+        all_of_them = [f"here/{rank}" for rank in range(self.size)]
+        until = time.monotonic() + PATIENCE.total_seconds()
+        while not store.check(all_of_them) and time.monotonic() < until:
+            with suppress(RuntimeError):
+                store.wait(all_of_them, timedelta(seconds=LOOK_SECONDS))
+            found = self.meeting.reason(0)
+            if found is not None:
+                raise self._told(*found)
 
     def leave(self) -> None:
         """Close the connections, by which the others learn of it."""
