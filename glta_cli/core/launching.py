@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
 
-from glta_cli.core.errors import GltaError
+from glta_cli.core.errors import GltaError, InputError, InterruptedRunError
+from glta_cli.core.interruption import CONTINUE
+from glta_cli.core.process_memory import available_memory
 from glta_cli.core.threads import COUNTING, permitted_threads, threads_asked_for
-from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US
+from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US, left
 
 # How long the others have to end by themselves once one was ended from outside.
 END_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.1
+# The first Ctrl-C stops after a step and the second one now; who does not obey, as one that is suspended, is ended.
+HEEDED_SIGNALS: Final = 2
+# One that had not come to handle signals yet ends by them.
+POLITE: Final = {-signal.SIGINT: 130, -signal.SIGTERM: 143}
+# What Python and its libraries take of each process for itself alone.
+LEAST_BYTES: Final = 200 << 20
 HOST: Final = "127.0.0.1"
 
 
 def run_in_processes(count: int, arguments: Sequence[str]) -> int:
     """Run `glta` with these arguments in so many processes at once, and return their exit code: the first one's.
 
-    Ctrl-C and SIGTERM are passed on to all of them, once each.
+    Ctrl-C and SIGTERM are passed on to all of them, once each; the third one ends them.
 
     Raises:
         GltaError: one of them was ended from outside.
+        InputError: so many do not fit into the memory, whatever they do.
+        InterruptedRunError: they were to stop, and did not by themselves.
     """
+    _require_memory(count)
     # torch's own words about processes that end would stand between ours.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
@@ -44,12 +56,24 @@ def run_in_processes(count: int, arguments: Sequence[str]) -> int:
         envs={rank: _environment(rank, count, store.port) for rank in range(count)},
         logs_specs=DefaultLogsSpecs(),
     )
+    running = _Running(started, store)
     try:
-        with _signals_passed_on(started):
-            codes = _codes(started)
+        with running.signals_passed_on():
+            running.wait()
     finally:
         started.close()
-    return _code_of(codes)
+    return running.code()
+
+
+def _require_memory(count: int) -> None:
+    """Raise `InputError` where the libraries of so many processes alone take more than is free."""
+    free, taken = available_memory(), count * LEAST_BYTES
+    if free is not None and taken > free:
+        raise InputError(
+            f"so many take {taken / (1 << 30):,.1f} GiB before they compute, and {free / (1 << 30):,.1f} are free",
+            location=f"--processes {count}",
+            hint="one a GPU, or some of the processor's cores each",
+        )
 
 
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
@@ -63,47 +87,86 @@ def _environment(rank: int, count: int, port: int) -> dict[str, str]:
     return {name: str(value) for name, value in told.items()}
 
 
-@contextmanager
-def _signals_passed_on(started: Any) -> Iterator[None]:
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        for handler in started.subprocess_handlers.values():
-            if handler.proc.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.kill(handler.proc.pid, number)
+class _Running:
+    """The processes, and what became of them.
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    Attributes:
+        processes: by rank.
+        signals: that were passed on.
+        ended: the ranks of those that did not end by themselves, and were ended here.
+    """
 
+    def __init__(self, started: Any, store: Any) -> None:
+        self.started, self.store = started, store
+        self.processes = {rank: handler.proc for rank, handler in started.subprocess_handlers.items()}
+        self.signals: list[signal.Signals] = []
+        self.ended: set[int] = set()
 
-def _codes(started: Any) -> dict[int, int]:
-    """The exit codes of all, by rank; where one failed the others have a while to end by themselves."""
-    processes = {rank: handler.proc for rank, handler in started.subprocess_handlers.items()}
-    until: float | None = None
-    while any(process.poll() is None for process in processes.values()):
-        if until is None and any(process.poll() for process in processes.values()):
-            until = time.monotonic() + END_SECONDS
-        if until is not None and time.monotonic() > until:
-            started.close()
-        time.sleep(LOOK_SECONDS)
-    return {rank: process.returncode for rank, process in processes.items()}
+    @contextmanager
+    def signals_passed_on(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.signals.append(signal.Signals(number))
+        if len(self.signals) > HEEDED_SIGNALS:
+            self._end(signal.SIGKILL)
+            return
+        for process in self._alive().values():
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
 
-def _code_of(codes: Mapping[int, int]) -> int:
-    """The exit code of the whole; raises `GltaError` where a process was ended from outside."""
-    # One that had not come to handle signals yet ends by them.
-    polite = {-signal.SIGINT: 130, -signal.SIGTERM: 143}
-    found = {rank: polite.get(code, code) for rank, code in codes.items()}
-    for rank, code in found.items():
-        if code < 0:
-            number = signal.Signals(-code)
-            raise GltaError(
-                f"process {rank + 1} of {len(codes)} was ended by {number.name}",
-                hint="where memory is short, fewer --processes take less"
-                if number == signal.SIGKILL
-                else "run the same command again to continue",
+    def wait(self) -> None:
+        """Return once all have ended; where one failed the others have a while to end by themselves."""
+        until: float | None = None
+        known: set[int] = set()
+        while self._alive():
+            for rank in self.processes.keys() - self._alive().keys() - known:
+                known.add(rank)
+                self._leave_word_for(rank)
+            if until is None and any(process.poll() for process in self.processes.values()):
+                until = time.monotonic() + END_SECONDS
+            if until is not None and time.monotonic() > until:
+                self._end(signal.SIGTERM)
+            time.sleep(LOOK_SECONDS)
+
+    def _leave_word_for(self, rank: int) -> None:
+        """Have the others know of one that failed without a word: who waits for it would not miss it."""
+        code = self.processes[rank].returncode
+        key = left(rank)
+        if code == 0 or self.store.check([key]):
+            return
+        word: dict[str, Any] = {"told": True}
+        if code in POLITE:
+            word = {"signal": -code, "problem": f"stopped by {signal.Signals(-code).name}: what is done is kept"}
+        self.store.set(key, json.dumps(word))
+
+    def _alive(self) -> dict[int, Any]:
+        return {rank: process for rank, process in self.processes.items() if process.poll() is None}
+
+    def _end(self, number: signal.Signals) -> None:
+        self.ended |= self._alive().keys()
+        self.started.close(number)
+
+    def code(self) -> int:
+        """The exit code of the whole; raises as `run_in_processes` does."""
+        codes = {rank: process.returncode for rank, process in self.processes.items() if rank not in self.ended}
+        found = {rank: POLITE.get(code, code) for rank, code in codes.items()}
+        for rank, code in found.items():
+            if code < 0:
+                number = signal.Signals(-code)
+                raise GltaError(
+                    f"process {rank + 1} of {len(self.processes)} was ended by {number.name}",
+                    hint="where memory is short, fewer --processes take less" if number == signal.SIGKILL else CONTINUE,
+                )
+        if 0 not in found and self.signals:
+            raise InterruptedRunError(
+                f"ended by {self.signals[0].name}: what was saved before is kept",
+                signal_number=self.signals[0],
+                hint=CONTINUE,
             )
-    return found[0] or next((code for code in found.values() if code), 0)
+        return found.get(0) or next((code for code in found.values() if code), 0)

@@ -18,10 +18,10 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from glta_cli.core.errors import GltaError, InterruptedRunError
+from glta_cli.core.errors import GltaError, InputError, InterruptedRunError
 from glta_cli.core.interruption import CONTINUE
 from glta_cli.core.terminal import say
-from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US, Content, Team, World
+from glta_cli.core.world import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE, STARTED_BY_US, Content, Team, World, left
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 PATIENCE: Final = timedelta(days=30)
 MEETING: Final = timedelta(minutes=30)
 LATE_SECONDS: Final = 20.0
+# How often who waits for the others looks for a signal.
+LOOK_SECONDS: Final = 0.2
 # How long a process that failed waits for the first one to say so before it does itself.
 GRACE_SECONDS: Final = 20.0
 # How long it may take until another one's reason is known once its connection broke.
 REASON_SECONDS: Final = 2.0
 MOST_DIMENSIONS: Final = 7
+_LED_BY: Final = "MASTER_ADDR and MASTER_PORT lead to the first one; torchrun and accelerate launch set them"
 
 
 class GroupLost(GltaError):  # noqa: N818 (it is what happened to the group, and this is how it is told)
@@ -49,24 +52,23 @@ class Meeting:
         """
         Raises:
             GltaError: the others cannot be reached.
+            InputError: nothing says where they meet.
         """
-        import torch.distributed as dist
-
         self.world = world
-        late = threading.Timer(LATE_SECONDS, self._tell_of_waiting)
+        place = _meeting_place()
+        import torch.distributed  # noqa: F401 (it takes a while, in which nobody waits for the others yet)
+
+        late = threading.Timer(LATE_SECONDS, self._tell_of_waiting, (place,))
         late.daemon = True
         late.start()
         try:
-            store, _, _ = next(iter(dist.rendezvous("env://", timeout=MEETING)))
+            self.store = _store_where_they_meet()
         except (RuntimeError, ValueError, OSError) as error:
             raise GltaError(
-                f"the other processes cannot be reached: {str(error).splitlines()[0]}",
-                location=f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}",
-                hint="MASTER_ADDR and MASTER_PORT lead to the first one; torchrun and accelerate launch set them",
+                f"the other processes cannot be reached: {str(error).splitlines()[0]}", location=place, hint=_LED_BY
             ) from error
         finally:
             late.cancel()
-        self.store = store
         self.orders = 0
         if os.environ.get(STARTED_BY_US):
             _end_with(os.getppid())
@@ -74,9 +76,13 @@ class Meeting:
         for name in (RANK, SIZE, LOCAL_RANK, LOCAL_SIZE, "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE"):
             os.environ.pop(name, None)
 
-    def _tell_of_waiting(self) -> None:
+    def _tell_of_waiting(self, place: str) -> None:
+        limit = f"for up to {MEETING.total_seconds() / 60:.0f} minutes"
         if self.world.first:
-            say(f"waiting for the other processes, {self.world.size - 1} of {self.world.size}, to come up")
+            say(f"waiting {limit} for the other processes, {self.world.size - 1} of {self.world.size}, to come up")
+        elif self.world.local_rank == 0:
+            # Where the first one never comes, nobody else says anything.
+            say(f"{self.world} waits {limit} for the first one, at {place}, and the others")
 
     def give(self, order: Any) -> None:
         """Give the others their next order."""
@@ -102,11 +108,11 @@ class Meeting:
     def leave_word(self, reason: dict[str, Any]) -> None:
         """Have the others know why this process leaves them; nobody may be there any more."""
         with suppress(RuntimeError):
-            self.store.set(f"left/{self.world.rank}", json.dumps(reason).encode())
+            self.store.set(left(self.world.rank), json.dumps(reason).encode())
 
     def left_by(self, rank: int) -> dict[str, Any] | None:
         """Why a process left; None where it is there, as far as is known."""
-        key = f"left/{rank}"
+        key = left(rank)
         if not self.store.check([key]):
             return None
         found: dict[str, Any] = json.loads(self.store.get(key))
@@ -145,6 +151,7 @@ class Group(Team):
         backend = "nccl" if device.type == "cuda" else "gloo"
         store = dist.PrefixStore("group", meeting.store)
         with self.working():
+            self._wait_until_all_are_here()
             dist.init_process_group(
                 backend,
                 store=store,
@@ -157,6 +164,19 @@ class Group(Team):
             self.by_processor = (
                 self.by_device if backend == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
             )
+
+    def _wait_until_all_are_here(self) -> None:
+        """Return once all are about to connect: within torch's C++ neither a signal nor a word would be looked at."""
+        store = self.meeting.store
+        store.set(f"here/{self.rank}", "")
+        all_of_them = [f"here/{rank}" for rank in range(self.size)]
+        until = time.monotonic() + PATIENCE.total_seconds()
+        while not store.check(all_of_them) and time.monotonic() < until:
+            with suppress(RuntimeError):
+                store.wait(all_of_them, timedelta(seconds=LOOK_SECONDS))
+            found = self.meeting.reason(0)
+            if found is not None:
+                raise self._told(*found)
 
     def leave(self) -> None:
         """Close the connections, by which the others learn of it."""
@@ -256,6 +276,41 @@ class Group(Team):
         problem, location = reason["problem"], reason["location"]
         where = f"process {rank + 1} of {self.size}" + (f": {location}" if location else "")
         return GltaError(problem, location=where, hint=reason["hint"])
+
+
+def _meeting_place() -> str:
+    """The address of the first process, as its launcher gave it; raises `InputError` where it gave none."""
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        if not os.environ.get(name):
+            raise InputError("is not set, but RANK and WORLD_SIZE are", location=name, hint=_LED_BY)
+    return f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+
+
+def _store_where_they_meet() -> Any:
+    """The store, once all processes have come to it.
+
+    It is waited for in a thread of its own: in torch's C++ no signal would be looked at, for as long as it takes.
+
+    Raises:
+        RuntimeError, ValueError, OSError: it cannot be reached.
+    """
+    import torch.distributed as dist
+
+    found: list[Any] = []
+
+    def meet() -> None:
+        try:
+            found.append(next(iter(dist.rendezvous("env://", timeout=MEETING)))[0])
+        except Exception as error:
+            found.append(error)
+
+    meeting = threading.Thread(target=meet, name="meeting", daemon=True)
+    meeting.start()
+    while meeting.is_alive():
+        meeting.join(LOOK_SECONDS)
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def _end_with(parent: int) -> None:

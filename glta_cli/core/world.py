@@ -27,6 +27,11 @@ STARTED_BY_US: Final = "GLTA_STARTED_PROCESSES"
 Content = TypeVar("Content")
 
 
+def left(rank: int) -> str:
+    """Under which key of the store in which the processes meet it stands why one of them left."""
+    return f"left/{rank}"
+
+
 @dataclass(frozen=True)
 class World:
     """Which of the processes of a command this one is.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,7 +55,8 @@ def prepare(settings: DatasetSettings, workspace: Workspace, *, again: bool = Fa
 
     Raises:
         InputError: files missing or not in the dataset's format, or nothing left after the filters.
-        GltaError: a download failed, or the folder is read-only or has no room for the dataset.
+        GltaError: a download failed, a file was written to while it was read, or the folder is read-only or has no
+            room for the dataset.
         BusyError: another process prepares the same dataset.
     """
     component = installed().find("dataset", settings.name)
@@ -69,14 +69,21 @@ def prepare(settings: DatasetSettings, workspace: Workspace, *, again: bool = Fa
     with component.named():
         files = located(loader, settings.source, Downloads(workspace.folder("downloads")))
         check_files(files)
+    stamps = {role: stamp(path) for role, path in files.items()}
     inputs = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in sorted(files.items())}
     identity = _identity(settings, inputs, component)
+
+    def write(folder: Path) -> dict[str, Any]:
+        details = write_dataset(settings, component, loader, files, folder)
+        for role, path in files.items():
+            _require_unchanged(path, stamps[role], inputs[role]["sha256"])
+        return details
 
     def publish() -> Artefact:
         return workspace.publish(
             STAGE,
             identity,
-            partial(write_dataset, settings, component, loader, files),
+            write,
             settings=settings.model_dump(mode="json"),
             inputs=inputs,
             seed=settings.split.seed,
@@ -90,6 +97,20 @@ def prepare(settings: DatasetSettings, workspace: Workspace, *, again: bool = Fa
     content = {"fingerprint": identity, "source": _absolute(settings.source), "loader": _loader_identity(component)}
     _point(pointer, content, may_fail=up_to_date)
     return PreparedDataset(artefact), up_to_date
+
+
+def _require_unchanged(path: Path, before: list[int], sha256: str) -> None:
+    """Raise `GltaError` where a file is no more what it was when it was hashed, so that nobody knows what was read."""
+    try:
+        same = stamp(path) == before or file_sha256(path) == sha256
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise GltaError(
+            "was changed while it was read",
+            location=str(path),
+            hint="run it again once it is whole; a log that grows all the time, copy first",
+        )
 
 
 def prepared_before(settings: DatasetSettings, workspace: Workspace) -> PreparedDataset | None:

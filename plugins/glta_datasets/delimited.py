@@ -129,8 +129,11 @@ def _has_blanks(content: bytes, separator: str, frame: pl.DataFrame, header: boo
     count = sum(int(np.count_nonzero(piece <= _LAST_BLANK)) for piece in pieces)
     records = frame.height + header
     breaks = records - (not content.endswith(b"\n"))
-    returns = breaks if content[:65536].partition(b"\n")[0].endswith(b"\r") else 0
-    tabs = records * (frame.width - 1) if ord(separator) <= _LAST_BLANK else 0
+    # Counted, for what some lines lack another's blanks would make up for: files may be joined, and lines short.
+    returns = content.count(b"\r")
+    tabs = 0
+    if ord(separator) <= _LAST_BLANK:
+        tabs = records * (frame.width - 1) if b'"' in content else content.count(separator.encode())
     return count != breaks + returns + tabs
 
 

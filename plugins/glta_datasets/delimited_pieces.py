@@ -164,13 +164,14 @@ def whole_records(stream: Stream) -> Iterator[tuple[bytes, int]]:
     """Some `PIECE_BYTES` at a time, up to a line break that is in no quoted field, and the lines before them.
 
     Raises:
-        NotInPiecesError: a quote stays open, or lines end in a carriage return alone.
+        NotInPiecesError: a quote stays open, a line is longer than `LONGEST_LINE`, or one ends in a carriage return
+            alone.
     """
     lines = 0
     while content := stream.read(PIECE_BYTES):
-        content += stream.readline(LONGEST_LINE)
+        content += _rest_of_line(stream)
         open_quote, more = content.count(b'"') % 2, [content]
-        while open_quote and len(more) <= _MOST_LINES_OF_A_FIELD and (line := stream.readline(LONGEST_LINE)):
+        while open_quote and len(more) <= _MOST_LINES_OF_A_FIELD and (line := _rest_of_line(stream)):
             open_quote ^= line.count(b'"') % 2
             more.append(line)
         content = b"".join(more)
@@ -178,6 +179,13 @@ def whole_records(stream: Stream) -> Iterator[tuple[bytes, int]]:
             raise NotInPiecesError
         yield content, lines
         lines += content.count(b"\n")
+
+
+def _rest_of_line(stream: Stream) -> bytes:
+    line = stream.readline(LONGEST_LINE)
+    if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+        raise NotInPiecesError  # cut here, it would be two records
+    return line
 
 
 def further_down(place: str, lines: int) -> str:

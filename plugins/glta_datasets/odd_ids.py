@@ -17,7 +17,7 @@ _ROUNDED: Final = r"^[0-9](?:[.,][0-9]+E\+?|E\+)[0-9]{1,2}$"
 
 
 def odd_ids(rows: pl.DataFrame) -> list[str]:
-    """A sentence where an id is what programs write for none, and where one number is written as two ids.
+    """A sentence where an id is what programs write for none, and where one number or one text is written as two ids.
 
     Args:
         rows: `user` and `item`, as categories.
@@ -40,6 +40,11 @@ def odd_ids(rows: pl.DataFrame) -> list[str]:
                 f"{ids} lost digits, as in a spreadsheet, such as {_first_in(rows[name], numbers.filter(rounded))}: "
                 "several may have become one; export the column as text"
             )
+        composed = _composed(texts)
+        if composed is not None:
+            shown = _first_in(rows[name], numbers.filter(composed))
+            ids = counted(int(composed.sum()), f"{name} id is", f"{name} ids are")
+            told.append(f"{ids} written in two Unicode forms, such as '{shown}': taken as two")
         odd = texts.alias("text").to_frame().select(no_value(pl.col("text")) & (pl.col("text") != "")).to_series()
         if odd.any():
             count = int(rows_of_kinds(rows[name], numbers.filter(odd)).sum())
@@ -47,6 +52,20 @@ def odd_ids(rows: pl.DataFrame) -> list[str]:
             rows_have = counted(count, f"row has {value} for its", f"rows have {value} for their")
             told.append(f"{rows_have} {name}: it is taken as an id")
     return told
+
+
+def _composed(texts: pl.Series) -> pl.Series | None:
+    """Which texts become another one of them once letters and their accents are composed (NFC); None where none does.
+
+    The file names of a Mac are so written.
+    """
+    marked = texts.str.len_bytes() != texts.str.len_chars()
+    if not marked.any():
+        return None
+    foreign = texts.filter(marked)
+    composed = foreign.str.normalize("NFC")
+    twice = (composed != foreign) & composed.is_in(foreign.implode())
+    return marked.scatter(marked.arg_true(), twice) if twice.any() else None
 
 
 def _first_in(values: pl.Series, numbers: pl.Series) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 
 from glta_cli.plugin import InputError
 from glta_datasets.ids import ids_of
+from glta_datasets.packing import PACKED_SUFFIXES
 from glta_datasets.records import Losses, Records
 from glta_datasets.table_files import has_known_ending
 
@@ -115,6 +116,31 @@ def require_same_columns(
 
 def _called(column: str | None) -> str:
     return "in no column" if column is None else f"in column '{column}'"
+
+
+def require_different_files(paths: Sequence[Path]) -> None:
+    """Raise `InputError` where a part is another one again, by a link: its rows would count twice."""
+    known: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        status = path.stat()
+        other = known.setdefault((status.st_dev, status.st_ino), path)
+        # Where the system numbers no files, none is known to be another.
+        if status.st_ino and other is not path:
+            raise InputError(f"is the same file as {other.name}", location=str(path), hint=f"remove it, or {_ONE_FILE}")
+
+
+def twins(paths: Sequence[Path]) -> list[str]:
+    """A sentence where a part seems to be another one packed, for it has the same name but for the ending."""
+    by_name: dict[Path, list[Path]] = {}
+    for path in paths:
+        plain = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
+        by_name.setdefault(plain, []).append(path)
+    both = [alike for alike in by_name.values() if len(alike) > 1]
+    if not both:
+        return []
+    shown = " and ".join(path.name for path in both[0])
+    more = f", and {len(both) - 1:,} more pairs" if len(both) > 1 else ""
+    return [f"{shown}{more} are both read: is one the other packed? Then all of its rows count twice"]
 
 
 def place_of_all(paths: Sequence[Path]) -> str:

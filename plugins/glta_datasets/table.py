@@ -30,7 +30,9 @@ from glta_datasets.parts import (
     joined,
     parts_in,
     place_of_all,
+    require_different_files,
     require_same_columns,
+    twins,
 )
 from glta_datasets.records import NOT_IN_EVENTS, NOT_KEPT, REPEATED_HEADER, Records, raw_dataset, with_ids
 from glta_datasets.roles import INTERACTION_ROLES
@@ -93,6 +95,8 @@ class Table:
                 location=str(source),
                 hint="name the file itself with --source, or parts of one log with a pattern such as 'log/*.csv'",
             )
+        if len(interactions) > 1:
+            require_different_files(interactions)
         items = self._items_file(interactions[0].parent) or (table_in(source, "items") if source.is_dir() else None)
         return by_role(interactions) if items is None else {**by_role(interactions), "items": items}
 
@@ -187,7 +191,7 @@ class Table:
         """All rows as they are written, in columns called by their roles."""
         tables: list[Records] = []
         columns: list[dict[str, str | None]] = []
-        warnings: list[str] = []
+        warnings = twins(paths)
         seen: list[SeenFile] = []
         ids, wanted = {"user": categories(), "item": categories()}, wanted_columns(self.options)
         for path in paths:

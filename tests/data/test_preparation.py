@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
+from glta_cli.data import preparation
 from glta_cli.data.preparation import prepare, prepared_before
 from glta_cli.recipe.schema import DatasetSettings
 from glta_cli.workspace.workspace import Workspace
@@ -182,3 +183,25 @@ def test_the_manifest_names_files_by_hash_and_no_folder(shop, workspace):
 def test_a_source_without_a_name_is_refused_as_such(workspace):
     with pytest.raises(InputError, match="the source has no name"):
         prepare(settings(Path()).model_copy(update={"source": " "}), workspace)
+
+
+@pytest.mark.parametrize("change", ["grows", "goes"])
+def test_a_file_that_changes_while_it_is_read_is_refused_and_nothing_published(shop, workspace, monkeypatch, change):
+    log = shop / "interactions.csv"
+    write_dataset = preparation.write_dataset
+
+    def write_while_it_changes(*arguments):
+        details = write_dataset(*arguments)
+        log.write_text(RATINGS + "dan,tea,5,1600000009\n") if change == "grows" else log.unlink()
+        return details
+
+    monkeypatch.setattr(preparation, "write_dataset", write_while_it_changes)
+    with pytest.raises(GltaError) as refused:
+        prepare(settings(shop), workspace)
+    assert str(refused.value).startswith(f"{log}: was changed while it was read\n  hint: run it again once it is whole")
+    assert not list(workspace.folder("stages").glob("prepare/[!.]*"))
+
+    # Written anew with the same bytes, as a copy by another program is, it is the same file.
+    monkeypatch.setattr(preparation, "write_dataset", lambda *all_: (log.write_text(RATINGS), write_dataset(*all_))[1])
+    log.write_text(RATINGS)
+    assert prepare(settings(shop), workspace)[0].user_count == 3

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +54,18 @@ def test_another_number_of_processes_than_a_launcher_started_is_refused(
     )
 
 
+def test_more_processes_than_fit_into_the_memory_are_not_started(
+    tiny_recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glta_cli.core.launching.available_memory", lambda: 1 << 30)
+    command = ["align", "--recipe", str(tiny_recipe_file), "--processes", "9999"]
+    with pytest.raises(InputError) as refused:
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert str(refused.value).startswith(
+        "--processes 9999: so many take 1,952.9 GiB before they compute, and 1.0 are free\n  hint: "
+    )
+
+
 @pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("0", "two")])
 def test_variables_of_a_launcher_that_make_no_sense_are_named(
     monkeypatch: pytest.MonkeyPatch, rank: str, size: str
@@ -61,3 +77,54 @@ def test_variables_of_a_launcher_that_make_no_sense_are_named(
         launched()
     launched.cache_clear()
     assert refused.value.location in ("RANK", "WORLD_SIZE")
+
+
+WAITING_SOON = """
+from glta_cli.core import process_group
+
+process_group.LATE_SECONDS = 0.1
+from glta_cli.main import main
+
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("rank", "number", "code", "last_word"),
+    [
+        ("0", signal.SIGINT, 130, "interrupted\n"),
+        ("0", signal.SIGTERM, 143, "terminated\n"),
+        ("1", signal.SIGTERM, 143, ""),
+    ],
+)
+def test_who_waits_for_the_others_says_so_and_can_be_stopped(
+    environment: dict[str, str], rank: str, number: int, code: int, last_word: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    told = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [sys.executable, "-c", WAITING_SOON, "align", "--recipe", "quickstart"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**environment, **told}) as process:
+        assert process.stderr is not None
+        try:
+            waiting = process.stderr.readline()
+            process.send_signal(number)
+            assert process.wait(10) == code
+            assert process.stderr.read() == last_word
+        finally:
+            process.kill()
+    others = "waiting for up to 30 minutes for the other processes, 1 of 2, to come up\n"
+    first = f"process 2 of 2 waits for up to 30 minutes for the first one, at 127.0.0.1:{port}, and the others\n"
+    assert waiting == (others if rank == "0" else first)
+
+
+@pytest.mark.parametrize("name", ["MASTER_ADDR", "MASTER_PORT"])
+def test_a_launcher_that_does_not_say_where_to_meet_is_told_what_is_missing(
+    environment: dict[str, str], name: str
+) -> None:
+    told = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    del told[name]
+    command = [sys.executable, "-m", "glta_cli", "align", "--recipe", "quickstart"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**environment, **told})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{name}: is not set, but RANK and WORLD_SIZE are\n  hint: ")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,60 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named_once(
         "process 2 of 2 was ended by SIGKILL\n  hint: where memory is short, fewer --processes take less\n"
     )
     assert "Traceback" not in told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_before_they_have_met_is_missed_at_once(
+    shared_recipe: Path, up_to: Callable[..., Path], environment: dict[str, str], rank: int
+) -> None:
+    root = up_to("align", "describe-users", "finetune", "index")
+    command = [sys.executable, "-m", "glta_cli", "align", "--recipe", str(shared_recipe), "--data-dir", str(root)]
+    command += ["--device", "cpu", "--processes", "2", "--set", EPOCHS.replace("60", "100000")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment) as it:
+        try:
+            os.kill(started(it.pid, rank), signal.SIGKILL)
+            assert it.wait(45) == 1  # the other one comes up, and would wait until it is ended after 90 seconds
+        finally:
+            it.kill()
+        assert it.stderr is not None
+        told = it.stderr.read()
+    named = f"process {rank + 1} of 2 was ended by SIGKILL"
+    assert told.endswith(f"{named}\n  hint: where memory is short, fewer --processes take less\n")
+
+
+def started(parent: int, rank: int) -> int:
+    """The process of that rank as soon as it is there."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with suppress(AssertionError):
+            return child(parent, rank)
+        time.sleep(0.02)
+    return child(parent, rank)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_a_third_signal_ends_processes_of_which_one_does_not_answer(
+    shared_recipe: Path, up_to: Callable[..., Path], environment: dict[str, str]
+) -> None:
+    root = up_to("align", "describe-users", "finetune", "index")
+    endless = EPOCHS.replace("60", "100000")
+    with begun(shared_recipe, root, endless, r"align items 0/[\d,]+ steps", environment) as (process, _):
+        silent = child(process.pid, rank=1)
+        os.kill(silent, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.5)
+            assert process.wait(20) == 130
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(silent, signal.SIGCONT)
+        assert not Path(f"/proc/{silent}").exists()
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert told.endswith("  hint: run the same command again to continue\n")
+    assert "was ended by SIGKILL" not in told
 
 
 FAILING = """

@@ -173,6 +173,13 @@ def test_a_number_written_as_two_ids_is_told(prepared):
     assert "item ids" not in told
 
 
+def test_an_id_written_in_two_unicode_forms_is_told(prepared):
+    told = warnings_of(prepared({"log.csv": LOG + "Zoe\u0308,2\nZo\u00eb,4\nRene\u0301,4\n"}))
+    assert "1 user id is written in two Unicode forms, such as 'Zoe\u0308': taken as two" in told
+    assert "item id" not in told
+    assert "Unicode" not in warnings_of(prepared({"other.csv": LOG + "Zoe\u0308,2\nRene\u0301,4\n"}))
+
+
 def test_ids_of_which_a_spreadsheet_shows_the_first_digits_are_told(prepared):
     rows = "".join(f"u{user},{'4.00638E+12' if item < 3 else item}\n" for user, item in PAIRS)
     told = " ".join(prepared({"log.csv": "user,item\n" + rows}).warnings)

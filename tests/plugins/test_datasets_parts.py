@@ -103,6 +103,26 @@ def test_a_part_with_a_header_alone_adds_nothing(tmp_path):
         read(tmp_path)
 
 
+def test_a_link_to_another_part_is_refused_and_a_packed_twin_told_of(tmp_path):
+    log = tmp_path / "log"
+    log.mkdir()
+    text = "user,item\na,1\nb,2\n"
+    (log / "p1.csv").write_text(text)
+    (log / "p2.csv").symlink_to(log / "p1.csv")
+    for source in (log, log / "*.csv"):
+        with pytest.raises(InputError) as refused:
+            read(source)
+        assert (refused.value.location, refused.value.problem) == (str(log / "p2.csv"), "is the same file as p1.csv")
+
+    (log / "p2.csv").unlink()
+    (log / "p1.csv.gz").write_bytes(gzip.compress(text.encode()))
+    (log / "p2.csv").write_text(text)
+    assert read(log)[0].warnings[0] == (
+        "p1.csv and p1.csv.gz are both read: is one the other packed? Then all of its rows count twice"
+    )
+    assert not [told for told in read(log / "*.csv")[0].warnings if "packed" in told]
+
+
 def test_a_folder_that_holds_anything_else_is_no_log(tmp_path, log):
     (log / "notes.pdf").write_bytes(b"x")
     with pytest.raises(InputError, match=r"there is no file called interactions .*notes.pdf") as caught:

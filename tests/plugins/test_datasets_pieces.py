@@ -115,6 +115,18 @@ def test_a_large_file_that_is_in_order_is_not_read_at_once(tmp_path, monkeypatch
     assert read(path) == whole
 
 
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_line_longer_than_a_piece_may_be_is_not_cut(tmp_path, monkeypatch, quoted):
+    path = tmp_path / "log.csv"
+    long = "y" * 600 if not quoted else '"' + "y" * 600 + ',\n"'
+    path.write_text(log().replace("x50,", f"{long},"))
+    whole = read(path)
+
+    monkeypatch.setattr(delimited_pieces, "PIECE_BYTES", 200)
+    monkeypatch.setattr(delimited_pieces, "LONGEST_LINE", 100)
+    assert read(path) == whole
+
+
 JSON_RECORDS = {
     "plain": {},
     "a number as text": {70: {"item_id": "  i7 "}, 90: {"item_id": 12}},

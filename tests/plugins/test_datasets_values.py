@@ -40,6 +40,21 @@ def test_json_numbers_of_any_size_stay_apart(tmp_path):
     assert dataset.item_ids == dataset.user_ids
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        # As where a file of Windows and another were joined.
+        ("log.csv", "user,item,time\r\nann,x,1600000000\r\nann ,y,1600000001\n"),
+        # The line that lacks a separator has none of the blanks either.
+        ("log.tsv", "user\titem\tnote\nann\tx\tn\nann \ty\n"),
+    ],
+)
+def test_blanks_around_ids_go_though_lines_are_not_all_alike(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    assert prepared(path).user_ids == ["ann"]
+
+
 @pytest.mark.parametrize("broken", [[], ["{broken"]])
 def test_amazons_ids_of_any_size_stay_apart_beside_a_broken_line(tmp_path, broken):
     path = tmp_path / "Software_5.json"
