@@ -41,6 +41,15 @@ RecipeOption = Annotated[
         autocompletion=completion.recipes,
     ),
 ]
+PreparedRecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe (`glta recipes`) or a YAML file, whose dataset is prepared.",
+        autocompletion=completion.recipes,
+    ),
+]
 AnsweringRecipeOption = Annotated[
     str | None,
     typer.Option(

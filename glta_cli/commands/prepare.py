@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glta_cli.commands import completion
-from glta_cli.commands.options import DEFAULT_RECIPE, DataDirOption, JsonOption, ProfileOption, RecipeOption, SetOption
+from glta_cli.commands.options import (
+    DEFAULT_RECIPE,
+    DataDirOption,
+    JsonOption,
+    PreparedRecipeOption,
+    ProfileOption,
+    SetOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +66,7 @@ def prepare(
         bool,
         typer.Option("--again", help="Read the source although it is up to date: an earlier version kept less."),
     ] = False,
-    recipe: RecipeOption = None,
+    recipe: PreparedRecipeOption = None,
     overrides: SetOption = None,
     data_dir: DataDirOption = None,
     seed: Annotated[
