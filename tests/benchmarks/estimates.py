@@ -113,6 +113,20 @@ CASES: Mapping[str, Case] = {
     "tiny": Case(SMALL, {**SHORT, "backbone": {"name": "tiny"}}, ("pretrain-graph", *LANGUAGE)),
     "smollm2-4": Case(SMALL, {**SHORT, "backbone": {"name": "smollm2", "layers": 4}}, LANGUAGE),
     "smollm2-30": Case(SMALL, {**SHORT, "backbone": {"name": "smollm2", "layers": None}}, LANGUAGE),
+    "smollm2-bfloat16": Case(
+        MadeUp(users=24, items=60, each=20, words=40),
+        {
+            "graph": SHORT["graph"],
+            "interests": SHORT["interests"],
+            "fusion": SHORT["fusion"],
+            "text": {"backbone": "tiny"},
+            "backbone": {"name": "smollm2", "layers": None, "dtype": "bfloat16"},
+            "align": {"prompts": 8, "validation_prompts": 4, "training": {"epochs": 1, "batch_size": 4}},
+            "finetune": {"training": {"epochs": 1, "batch_size": 4}},
+            "evaluate": {"batch_size": 4},
+        },
+        ("align", "finetune", "index"),
+    ),
     "llama-1024": Case(SMALL, {**SHORT, "backbone": llama(1024, 8)}, LANGUAGE),
     "words": Case(
         MadeUp(users=32, items=200, each=12, words=40),
