@@ -125,6 +125,8 @@ def test_a_source_that_changed_is_told_and_taken_in_only_on_request(
     named = told.replace("glta update", "glta update --run shop")
     for words in (("recommend", "--user", "u7"), ("evaluate",)):
         assert named in " ".join(glta(*words, "--run", "shop").stderr.split())
+    elsewhere = glta("recommend", "--user", "u7", "--data-dir", str(Workspace().root))
+    assert f"glta update --data-dir {Workspace().root} answers" in " ".join(elsewhere.stderr.split())
     measured = glta("evaluate", "--json")
     assert told in " ".join(measured.stderr.split())
     assert not any(f"▸ {stage}" in measured.stderr for stage in STAGES)
