@@ -151,6 +151,17 @@ def test_a_run_half_done_says_why_it_is_made_again_from_a_log_that_changed(
         assert ("pretrain-graph: done" in asked) is expected
 
 
+def test_a_log_that_another_version_prepares_otherwise_is_not_said_to_have_changed(
+    glta: Callable[..., Any], shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = ("--recipe", str(shop), "--run", "half")
+    glta("pretrain-graph", *half)
+    monkeypatch.setattr("glta_cli.data.preparation.SCHEMA_VERSION", 1 << 20)
+    asked = " ".join(glta("pretrain-graph", *half).stderr.split())
+    assert "the data are prepared otherwise now than when run half was made as far as pretrain-graph" in asked
+    assert "the data changed" not in asked
+
+
 def test_a_run_of_0_1_is_told_of_changes_by_its_hashes(glta: Callable[..., Any], shop: Path, tmp_path: Path) -> None:
     content = {key: value for key, value in stored("shop").items() if key in ("name", "recipe", "stages")}
     Workspace().run_path("shop").write_text(json.dumps(content))
