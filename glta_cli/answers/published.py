@@ -43,7 +43,7 @@ def published_index(run: str | None, data_dir: Path | None) -> tuple[AskedRun, A
             f"[yellow]note[/]: run {escape(stored.name)} is of 0.1 and answers from training items alone; "
             "[bold]glta update[/] takes in all that is known"
         )
-    tell_changed_sources(stored, workspace, named=run is not None)
+    tell_changed_sources(stored, workspace, named=run is not None, data_dir=data_dir)
     return AskedRun(stored.name, stored.dataset), artefact
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Settings of the loader that have an option of their own here; the others go by --option.
 COLUMNS = ("user", "item", "timestamp", "rating", "title", "description")
 
+# Of a folder, files that are looked at for a hint: a log is among the first, or nobody waits for it.
+_MOST_TRIED: Final = 3
 _LOG_HINT: Final = "LOG is a file, a folder of parts or a pattern such as 'log/*.csv'"
 
 
@@ -136,13 +138,36 @@ def _is_log(path: str, downloads: Downloads) -> bool:
 
 
 def _apart(folder: str, location: str | None, downloads: Downloads) -> str | None:
-    """The log in a folder and the file there that has no users, as words of a command; None where there is none."""
+    """The log in a folder and the file of items there, as words of a command; None where it holds parts alone."""
     path, stranger = Path(folder).expanduser(), Path((location or "").rpartition(":")[0])
     if not path.is_dir() or not stranger.is_file():
         return None
-    others = (each for each in sorted(path.iterdir()) if each != stranger)
-    log = next((each for each in others if _is_log(str(each), downloads)), None)
-    return None if log is None else _words(str(log), str(stranger))
+    others = [each for each in sorted(path.iterdir()) if each != stranger]
+    logs = (each for each in others[:_MOST_TRIED] if _is_log(str(each), downloads))
+    log = next(logs, None)
+    if log is None or not _describes(stranger, log, downloads, alone=len(others) == 1):
+        return None
+    return _words(str(log), str(stranger))
+
+
+def _describes(items: Path, log: Path, downloads: Downloads, *, alone: bool) -> bool:
+    """Whether a file without users describes items: one more part may call its users by a word nobody knows.
+
+    Args:
+        alone: whether there are no files but these two.
+    """
+    from glta_cli.data.first_recipe import LARGE_BYTES, look_at
+
+    try:
+        if items.stat().st_size >= LARGE_BYTES:
+            return False
+        bought, described = look_at(str(log), str(items.absolute()), {}, downloads).files
+    except (InputError, OSError):
+        return False
+    if any(column.role in ("title", "description") for column in described.columns):
+        return True
+    of_rows = {column.name for column in bought.columns if column.role != "item"}
+    return alone and not any(column.name in of_rows for column in described.columns)
 
 
 def _words(*names: str) -> str:
@@ -174,8 +199,13 @@ def _require_there(log: str) -> None:
 
 
 def _require_items_there(items: str, log: str) -> None:
-    """Raise `InputError` where the second file is neither in the folder worked in nor beside the first."""
+    """Raise `InputError` where the second file is neither in the folder worked in nor beside the first.
+
+    What lies beside the first part of a pattern is found by what reads them.
+    """
     try:
+        if set(log) & set("*?["):
+            return
         path, first = Path(items).expanduser(), Path(log).expanduser()
         beside = (first if first.is_dir() else first.parent) / path
         if items == "-" or "://" in items or not items.strip() or path.exists() or beside.exists():

@@ -179,7 +179,7 @@ def open_pipeline(
 
                 pipeline.source = refreshed_source(stored, kept.dataset, workspace)
             if prefer_latest and not refresh and pipeline.answer_from(stored):
-                tell_changed_sources(stored, workspace, named=run is not None)
+                tell_changed_sources(stored, workspace, named=run is not None, data_dir=data_dir)
             if prefer_latest and changes:
                 # Who looks at a run with a setting changed has not asked for another run in its place.
                 pipeline.recorded = False

@@ -7,11 +7,12 @@ import re
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glta_cli.commands import completion
+from glta_cli.commands.dataset_words import changed_settings, recipe_about, set_words
 from glta_cli.commands.options import (
     DEFAULT_RECIPE,
     DataDirOption,
@@ -168,7 +169,7 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
             )
         section = base.recipe.dataset.model_dump(mode="json")
     elif dataset is not None:
-        base = _recipe_about(dataset)
+        base = recipe_about(dataset)
         about = base.recipe.dataset.name == dataset
         section = base.recipe.dataset.model_dump(mode="json") if about else {"name": dataset}
     else:
@@ -176,18 +177,6 @@ def _resolved(dataset: str | None, recipe: str | None, changes: list[str]) -> tu
     return base, recipe_from(
         {**without_defaults(base.recipe.model_dump(mode="json"), base.recipe), "dataset": section}, changes
     )
-
-
-def _recipe_about(dataset: str) -> LoadedRecipe:
-    """The shipped recipe a dataset starts from; `quickstart` where none is about it."""
-    from glta_cli.recipe.files import load_recipe, shipped_recipes
-
-    top = sorted(name for name in shipped_recipes() if "/" not in name)
-    for name in sorted(top, key=lambda name: (name != dataset, name != DEFAULT_RECIPE)):
-        loaded = load_recipe(name)
-        if loaded.recipe.dataset.name == dataset:
-            return loaded
-    return load_recipe(DEFAULT_RECIPE)
 
 
 def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -> str:
@@ -198,14 +187,11 @@ def _next_command(base: LoadedRecipe, resolved: Recipe, data_dir: Path | None) -
     words = ["glta", "pretrain-graph"]
     if base.name != DEFAULT_RECIPE:
         words += ["--recipe", base.name if base.path is None or _is_shipped(base) else str(base.path)]
-    before = _flat(base.recipe.dataset.model_dump(mode="json"))
-    after = _flat(resolved.dataset.model_dump(mode="json"))
+    changed = changed_settings(base.recipe.dataset, resolved.dataset)
     if not needs_source(loader_of(resolved.dataset)):
         # The later stages find what was prepared from the local copy without it.
-        del after["source"]
-    changed = {key: value for key, value in after.items() if before.get(key) != value}
-    for key, value in changed.items():
-        words += ["--set", f"dataset.{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        changed.pop("source", None)
+    words += set_words(changed)
     if changed:
         words += ["--run", _run_of_its_own(base, resolved)]
     if data_dir is not None:
@@ -226,14 +212,3 @@ def _is_shipped(base: LoadedRecipe) -> bool:
     from glta_cli.recipe.files import shipped_recipes
 
     return base.path is not None and shipped_recipes().get(base.name) == base.path
-
-
-def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        # What is a key within one of the loader's own settings is data, such as the name of an event.
-        if isinstance(value, dict) and prefix != "options.":
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

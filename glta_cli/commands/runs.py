@@ -203,18 +203,15 @@ def gc(
 
 
 def _tell_of_work(workspace: Workspace) -> None:
-    """One line where a run that says it stopped may be at work: which stage is whose is known once it is published."""
+    """One line where a run that says it stopped may be at work: what is whose is known once it is published."""
     from contextlib import suppress
-
-    from rich.markup import escape
 
     from glta_cli.workspace.removal import held_locks
 
     # A folder that cannot be written has nobody at work in it.
     with suppress(GltaError, OSError):
-        if held := held_locks(workspace):
-            working = f"another process is working on {escape(', '.join(held))}"
-            say(f"{working}: until that ends, its run is shown as stopped")
+        if held_locks(workspace):
+            say("a glta command is at work here: a run shown as stopped may be the one it makes")
 
 
 def _show_removals(found: Sequence[Removal], busy: Sequence[str], *, dry_run: bool, as_json: bool) -> None:

@@ -58,11 +58,9 @@ def run_stage(
     """
     pipeline.require(stage)
     if dry_run:
-        words = [pipeline.recipe.dataset.name] if recipe is None else ["--recipe", recipe]
-        for each in overrides or ():
-            words += ["--set", each] if each.startswith("dataset.") else []
+        words = _prepare_words(pipeline.recipe, recipe, overrides or ())
         words += [] if data_dir is None else ["--data-dir", str(data_dir)]
-        prepare = " ".join(map(shell_word, ["glta", "prepare", *words]))
+        prepare = " ".join(map(shell_word, words))
         show_dry_run(stage, pipeline, prepare, as_json=as_json, processes=processes or launched().size)
         return
     artefact = pipeline.ensure(stage)
@@ -72,6 +70,18 @@ def run_stage(
         show_table(report_table(pipeline.name, artefact))
     aligns = pipeline.recipe.align.enabled and pipeline.prepared().has_text
     say_next(["finetune" if then == "align" and not aligns else then], pipeline.name, data_dir)
+
+
+def _prepare_words(resolved: Recipe, recipe: str | None, overrides: Sequence[str]) -> list[str]:
+    """The command that prepares what a stage would train on; a run has no recipe that prepare could be given."""
+    from glta_cli.commands.dataset_words import prepare_words
+
+    if recipe is None:
+        return prepare_words(resolved.dataset)
+    words = ["glta", "prepare", "--recipe", recipe]
+    for each in overrides:
+        words += ["--set", each] if each.startswith("dataset.") else []
+    return words
 
 
 def say_next(command: Sequence[str], run: str, data_dir: Path | None) -> None:

@@ -12,6 +12,8 @@ from glta_cli.core.counts import agreeing, counted
 from glta_cli.core.terminal import say, shortened, show_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from glta_cli.stages.retraining import Retraining
     from glta_cli.stages.update import Update
     from glta_cli.workspace.artefact import Artefact
@@ -89,7 +91,7 @@ def update(
     if as_json:
         show_json(found.as_json())
     else:
-        _show(update_lines(found, named=run is not None))
+        _show(update_lines(found, named=run is not None, data_dir=data_dir))
     if dry_run:
         say("dry run: nothing was taken in")
 
@@ -104,13 +106,16 @@ def _show(lines: Iterable[str]) -> None:
     show_table(Group(*map(escape, lines)))
 
 
-def update_lines(found: Update, *, named: bool = False) -> Iterator[str]:
+def update_lines(found: Update, *, named: bool = False, data_dir: Path | None = None) -> Iterator[str]:
     """What is new, with examples; what answers by now; and whether to train again.
 
     Args:
         named: whether the run was named, as it then has to be in the next command.
+        data_dir: as it was given, for the same reason.
     """
     from glta_cli.core.printable import printable
+
+    train_again = _train_again(found.run if named else None, data_dir)
 
     about = f"run {printable(found.run)} (dataset {printable(found.dataset)})"
     new = _told_counts(found)
@@ -128,7 +133,7 @@ def update_lines(found: Update, *, named: bool = False) -> Iterator[str]:
         yield f"  {count:>9,}  {agreeing(count, 'row')} left out: {printable(reason)}"
         if example:
             yield _example(example)
-    yield from _listing_lines(found, _train_again(found.run, named=named))
+    yield from _listing_lines(found, train_again)
     if found.served is not None:
         details = found.served.details
         until = f" until {details['newest']}" if details["newest"] else ""
@@ -139,7 +144,7 @@ def update_lines(found: Update, *, named: bool = False) -> Iterator[str]:
         )
         if new.get("users") and _reads_words(found.served):
             yield "new users have no words of the language model about them until it is trained again"
-    yield _advice(found, _train_again(found.run, named=named))
+    yield _advice(found, train_again)
 
 
 def _told_counts(found: Update) -> dict[str, int]:
@@ -155,11 +160,13 @@ def _told_counts(found: Update) -> dict[str, int]:
     return {name: count for name, count in told.items() if count}
 
 
-def _train_again(run: str, *, named: bool) -> str:
+def _train_again(run: str | None, data_dir: Path | None) -> str:
     """The command that trains this run again: without a name it would be the latest finished one."""
     from glta_cli.core.printable import shell_word
 
-    return f"glta update --run {shell_word(run)} --train" if named else "glta update --train"
+    words = ["glta", "update"] + ([] if run is None else ["--run", run])
+    words += [] if data_dir is None else ["--data-dir", str(data_dir)]
+    return " ".join(map(shell_word, [*words, "--train"]))
 
 
 def _listing_lines(found: Update, train_again: str) -> Iterator[str]:

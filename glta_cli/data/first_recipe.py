@@ -31,6 +31,8 @@ LARGE_BYTES: Final = 1 << 28
 # Columns of a comment behind a value.
 _COMMENT_AT: Final = 30
 _LONGEST_EXAMPLE: Final = 60
+# Ids of a log that are compared with all described ones: if another writing explains them, it does in these.
+_MOST_COMPARED: Final = 1_000
 
 
 def look_at(log: str, items: str | None, options: Mapping[str, Any], downloads: Downloads) -> DatasetLook:
@@ -73,8 +75,7 @@ def _require_known_items(look: DatasetLook, files: Mapping[str, Path]) -> None:
     bought = met.cast(pl.String).drop_nulls()
     if not len(bought) or not len(described) or bought.is_in(described.implode()).any():
         return
-    here, there = described[0], bought[0]
-    alike = written_otherwise(bought, described)
+    alike = written_otherwise(bought.head(_MOST_COMPARED), described)
     there = next(iter(alike), bought[0])
     here, reason = alike.get(there, (described[0], None))
     hint = "name the columns that hold the same ids: -o item=COLUMN -o items_item=COLUMN"
@@ -82,7 +83,7 @@ def _require_known_items(look: DatasetLook, files: Mapping[str, Path]) -> None:
         hint = f"they differ in {reason} alone: write them alike in the two files"
     raise InputError(
         f"describes no item of the log: '{here}' is one here, '{there}' one there",
-        location=str(files["items"]),
+        location=str(files.get("items", "the items")),
         hint=hint,
     )
 

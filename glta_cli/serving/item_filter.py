@@ -288,12 +288,15 @@ def _blind(texts: pl.Series) -> pl.Series:
     """Texts without case, blanks around them and HTML entities: `Größe` is `GRÖSSE`, and `R&amp;B` is `R&B`."""
     import polars as pl
 
-    escaped = texts.str.contains("&", literal=True).fill_null(False)
+    # Before a blank, as in `R & B`, it is no entity.
+    escaped = texts.str.contains("&[#A-Za-z]").fill_null(False)
     if escaped.any():
         from glta_cli.data.item_text import unescaped
 
-        plain = pl.Series([unescaped(text) for text in texts.filter(escaped)], dtype=pl.String)
-        texts = texts.scatter(escaped.arg_true(), plain)
+        written = texts.filter(escaped)
+        different = written.unique()
+        plain = [unescaped(text) for text in different]
+        texts = texts.scatter(escaped.arg_true(), written.replace_strict(different, plain, return_dtype=pl.String))
     lowered = texts.str.strip_chars().str.to_lowercase()
     # Polars does not fold; of ASCII, lower case is the same.
     others = lowered.str.contains(r"[^\x00-\x7F]").fill_null(False)

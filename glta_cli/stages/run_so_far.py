@@ -9,6 +9,7 @@ from glta_cli.core.terminal import say
 from glta_cli.data.prepared import PreparedDataset
 from glta_cli.recipe.schema import Recipe
 from glta_cli.stages.lineage import SERVING
+from glta_cli.workspace.artefact import Artefact
 from glta_cli.workspace.run import Run
 from glta_cli.workspace.stored_recipe import deciding
 from glta_cli.workspace.workspace import Workspace
@@ -56,7 +57,7 @@ def dataset_of(
 
 
 def _tell_of_other_data(name: str, recipe: Recipe, prepared: PreparedDataset, workspace: Workspace) -> None:
-    """Say so where stages of the run were made from what the source said before: they are made once more."""
+    """Say so where stages of the run were made from another dataset, and why it is one: they are made once more."""
     run = run_so_far(name, recipe, workspace, whatever_is_served=True)
     before = "" if run is None else run.stages.get("prepare", "")
     if run is None or before in ("", prepared.artefact.fingerprint):
@@ -65,8 +66,24 @@ def _tell_of_other_data(name: str, recipe: Recipe, prepared: PreparedDataset, wo
     if last != "prepare":
         from rich.markup import escape
 
-        text = f"the data changed since run {name} was made as far as {last}: what is made from it is made again"
+        made = f"run {name} was made as far as {last}: what is made from it is made again"
+        then, now = _read_from(workspace.published("prepare", before)), _read_from(prepared.artefact)
+        changed = then is not None and then != now
+        why = "the data changed since" if changed else "the data are prepared otherwise now than when"
+        text = f"{why} {made}"
         say(f"[yellow]note[/]: {escape(text)}")
+
+
+def _read_from(dataset: Artefact | None) -> dict[str, str] | None:
+    """The SHA-256 of each file of a dataset, by role; None where nobody knows."""
+    if dataset is None:
+        return None
+    try:
+        inputs = dataset.manifest["inputs"].items()
+    except GltaError:
+        return None  # damaged; whoever reads the dataset says so
+    # What an update grew from is the name of another dataset, and no file.
+    return {role: read["sha256"] for role, read in inputs if isinstance(read, dict)}
 
 
 def answering_dataset(run: Run, workspace: Workspace) -> PreparedDataset | None:

@@ -124,7 +124,7 @@ def remove(workspace: Workspace, removals: Iterable[Removal]) -> None:
 
 
 def held_locks(workspace: Workspace) -> list[str]:
-    """The names of the locks other processes hold."""
+    """The names of the locks other processes hold; each that is free is held to tell, for less than anybody waits."""
     from filelock import FileLock, Timeout
 
     held = []

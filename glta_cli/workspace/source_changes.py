@@ -53,11 +53,12 @@ def _sources(run: Run, workspace: Workspace) -> Iterator[tuple[Path, int | None,
             yield path, None, None, read["sha256"]
 
 
-def tell_changed_sources(run: Run, workspace: Workspace, *, named: bool = False) -> None:
+def tell_changed_sources(run: Run, workspace: Workspace, *, named: bool = False, data_dir: Path | None = None) -> None:
     """Say on stderr, in one line, that the files changed since, and what takes them in.
 
     Args:
         named: whether the run was named, as it then has to be in the command that does.
+        data_dir: as it was given, for the same reason.
     """
     changed = changed_sources(run, workspace)
     if changed:
@@ -66,7 +67,9 @@ def tell_changed_sources(run: Run, workspace: Workspace, *, named: bool = False)
         from glta_cli.core.terminal import say
 
         files = ", ".join(map(str, changed))
-        update = f"glta update --run {shell_word(run.name)}" if named else "glta update"
+        words = ["glta", "update", *(["--run", run.name] if named else [])]
+        words += [] if data_dir is None else ["--data-dir", str(data_dir)]
+        update = " ".join(map(shell_word, words))
         told = f"{update} answers from what it says now, --refresh trains on it anew"
         text = f"{files} changed since run {run.name} was made from it; {told}"
         say(f"[yellow]warning[/]: {escape(text)}")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 # What publishing alone needs is imported inside the functions: `glta recommend` only reads.
 from glta_cli.core.errors import BusyError, GltaError, InputError, did_you_mean
@@ -46,6 +46,8 @@ Found = TypeVar("Found")
 
 # The roots this process has cleared of leftovers.
 _CLEARED: set[Path] = set()
+# Seconds until another process is busy: one that only looks who works here holds each lock for a moment.
+_LONGEST_LOOK: Final = 1.0
 
 
 class Workspace:
@@ -164,8 +166,8 @@ class Workspace:
         shutil.rmtree(artefact.path, ignore_errors=True)
 
     @contextmanager
-    def locked(self, name: str, *, wait: float = 0) -> Iterator[None]:
-        """Hold a lock no other process holds, to write; whoever only reads takes none.
+    def locked(self, name: str, *, wait: float = _LONGEST_LOOK) -> Iterator[None]:
+        """Hold a lock no other process holds, to write; whoever only reads needs none.
 
         Args:
             wait: seconds until another process has to let go of it.

@@ -23,6 +23,11 @@ _TAKEN_BACK: Final = re.compile(
     r"(remove|delete|cancel|refund|return|dislike|unlike|unsave|unfav|storn|retoure|rckgabe|rueckgabe|entfern).*"
 )
 _WEIGHTS: Final = ((3.0, _BOUGHT), (2.0, _WANTED), (1.0, _LOOKED_AT))
+# Words that columns of states, prices or rights hold as well: alone they tell no column of events.
+_ORDINARY: Final = (
+    *("open", "opened", "save", "saved", "sale", "sold", "like", "liked", "detail", "visit", "browse"),
+    *("pay", "paid", "payment", "rent", "rental", "transaction", "korb", "zahlung", "buchung", "besuch"),
+)
 # The same in German, without the letters that are no ASCII.
 _GERMAN: Final = (
     (
@@ -65,6 +70,11 @@ def tells_unasked(event: str) -> bool:
     Those of other languages do so for `glta init` alone: a log that was read without them is read so again.
     """
     return any(plain_event(event) in words for _, words in _WEIGHTS)
+
+
+def is_ordinary_word(event: str) -> bool:
+    """Whether a word with a usual weight often stands for something else, as in the states of an order."""
+    return plain_event(event) in _ORDINARY
 
 
 def is_taken_back(event: str) -> bool:

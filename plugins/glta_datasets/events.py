@@ -67,9 +67,10 @@ def weighed(
     kept = options.keep if options.events is None else tuple(options.events)
     told = {event: _rows_of(event, rows, kept, options) for event, rows in counts.items()}
     if kept is None:
+        # Of events that all take something back, none is proposed to count.
+        proposed = written_weights(proposed_weights(counts) or dict.fromkeys(counts, 1.0))
         warnings.append(
-            f"column '{column}' holds {_listed(counts)}: all count the same; "
-            f"-o events='{written_weights(proposed_weights(counts))}' weighs them"
+            f"column '{column}' holds {_listed(counts)}: all count the same; -o events='{proposed}' weighs them"
         )
     frame = records.frame.with_columns(event=events)
     if options.events is not None:

@@ -112,6 +112,9 @@ def events_seen(raw: RawDataset) -> tuple[dict[str, float], dict[str, Any], dict
 
     Args:
         raw: read with every event counting the same.
+
+    Returns:
+        Nothing of any where all take something back: a log of returns alone is one of interactions as it stands.
     """
     weights = proposed_weights(raw.events)
     if not weights:

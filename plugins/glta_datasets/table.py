@@ -313,10 +313,12 @@ def _look(files: Mapping[str, Path], frame: pl.DataFrame, options: dict[str, Any
     remarks: dict[str, str] = {}
     if raw.events and not {"events", "keep"} & options.keys():
         options["event"] = _named(raw.files[0], "event")
-        options["events"], more, remarks = events_seen(raw)
+        weights, more, remarks = events_seen(raw)
         offered |= {key: value for key, value in more.items() if key not in options}
-        del raw  # not twice in memory
-        raw = Table("table", TableSettings.model_validate(options)).read(files)
+        if weights:
+            options["events"] = weights
+            del raw  # not twice in memory
+            raw = Table("table", TableSettings.model_validate(options)).read(files)
     raw.warnings = [*told, *raw.warnings]
     return DatasetLook(raw.files, options, raw, offered, remarks)
 

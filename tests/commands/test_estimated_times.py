@@ -32,6 +32,18 @@ def test_a_dry_run_says_how_long_each_stage_takes(glta, tiny_recipe_file) -> Non
     assert re.search(r"in all +less where a training stops early +\d+ (s|min|h|d)", shown.out)
 
 
+def test_a_dry_run_of_a_run_names_a_command_that_prepares_its_data(glta) -> None:
+    (glta.folder / "log.csv").write_text("who,item\n" + "".join(f"u{n % 9},i{n % 7}\n" for n in range(63)))
+    (glta.folder / "own.yaml").write_text("dataset: {name: table, source: log.csv, kcore: 0, options: {user: who}}\n")
+    made = glta("pretrain-graph", "--recipe", "own.yaml", "--run", "shop", "--set", "graph.training.epochs=1")
+    assert made.code == 0, made.err
+    asked = ("pretrain-graph", "--run", "shop", "--set", "dataset.kcore=2", "--dry-run")
+    [prepare] = re.findall("such as times, is known after (glta prepare .*)", glta(*asked).err)
+    prepared = glta(*shlex.split(prepare)[1:], "--json")
+    assert (prepared.code, prepared.json["users"]) == (0, 9), prepared.err
+    assert "is known after" not in glta(*asked).err
+
+
 def test_a_run_stores_what_fits_the_machine_and_says_so(glta) -> None:
     (glta.folder / "own.yaml").write_text("dataset: {name: movielens-100k}\n")
     finished = glta("finetune", "--recipe", "own.yaml", "--device", "cpu", "--dry-run", "--json")

@@ -46,6 +46,38 @@ def test_columns_of_other_words_hold_no_events(glta, words):
     assert "event" not in options_in(glta.folder)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("cancelled", "returned"),
+        ("open", "returned", "shipped", "cancelled"),
+        ("bestellt", "bezahlt", "storniert"),
+        ("open", "save"),
+    ],
+)
+def test_states_and_ordinary_words_leave_out_no_row(glta, words):
+    log_with(glta.folder, "status", words)
+    seen = glta("init", "log.csv", "--json")
+    assert seen.code == 0, seen.err
+    assert "taken as the event" not in seen.err
+    assert "event" not in options_in(glta.folder)
+    assert seen.json["dropped"] == {}
+
+
+def test_words_that_may_be_events_are_offered(glta):
+    log_with(glta.folder, "status", ("open", "paid", "cancelled"))
+    assert "looks like events, not used: --option event=status" in glta("init", "log.csv").err
+    assert "event" not in options_in(glta.folder)
+
+
+def test_events_that_all_take_something_back_are_kept_as_they_are(glta):
+    log_with(glta.folder, "Ereignis", ("cancelled", "returned"))
+    seen = glta("init", "log.csv", "--json")
+    assert seen.code == 0, seen.err
+    assert "events" not in options_in(glta.folder)
+    assert seen.json["dropped"] == {}
+
+
 def test_of_two_columns_of_such_words_none_is_taken_and_both_are_named(glta):
     log_with(glta.folder, "Was;Dann", ("view;cart", "order;view", "cart;order"))
     finished = glta("init", "log.csv")

@@ -215,6 +215,18 @@ def test_texts_are_compared_as_titles_are_shown_without_html_entities(written: s
         assert choose(column, condition_of("category=at&t")).fill_null(False).to_list() == [False, False, True]
 
 
+def test_of_many_texts_those_with_an_entity_are_read_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    from glta_cli.data import item_text
+
+    read: list[str] = []
+    unescaped = item_text.unescaped
+    monkeypatch.setattr(item_text, "unescaped", lambda text: read.append(text) or unescaped(text))
+    column = pl.Series("category", ["Salt & Pepper", "R&amp;B", None] * 50)
+    assert _of_texts(column, condition_of("category=r&b")).to_list() == [False, True, None] * 50
+    assert set(read) <= {"R&amp;B", "r&b"}
+    assert len(read) <= 2
+
+
 def test_everyone_is_answered_by_the_same_choice(made: Path, run: Run, tmp_path: Path) -> None:
     lists = tmp_path / "lists.csv"
     words = ["recommend", "--users", "all", "-o", str(lists), "-k", "3", "--where", "category=shoes"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from glta_cli.commands.update import update_lines
 from glta_cli.core.terminal import cells
 from glta_cli.stages.update import Update
@@ -55,3 +57,8 @@ def test_examples_say_how_many_more_there_are() -> None:
         *("4  new interactions", "a", "b", "c", "and 1 more"),
         *("3  new users", "u", "v", "w"),
     ]
+
+
+def test_the_command_that_trains_again_works_in_the_same_folder() -> None:
+    lines = " ".join(update_lines(found(unlisted=["a"]), named=True, data_dir=Path("my runs")))
+    assert "until glta update --run shop --data-dir 'my runs' --train" in lines

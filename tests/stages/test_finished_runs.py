@@ -125,6 +125,8 @@ def test_a_source_that_changed_is_told_and_taken_in_only_on_request(
     named = told.replace("glta update", "glta update --run shop")
     for words in (("recommend", "--user", "u7"), ("evaluate",)):
         assert named in " ".join(glta(*words, "--run", "shop").stderr.split())
+    elsewhere = glta("recommend", "--user", "u7", "--data-dir", str(Workspace().root))
+    assert f"glta update --data-dir {Workspace().root} answers" in " ".join(elsewhere.stderr.split())
     measured = glta("evaluate", "--json")
     assert told in " ".join(measured.stderr.split())
     assert not any(f"▸ {stage}" in measured.stderr for stage in STAGES)
@@ -147,6 +149,17 @@ def test_a_run_half_done_says_why_it_is_made_again_from_a_log_that_changed(
         asked = " ".join(glta("pretrain-graph", *half).stderr.split())
         assert (f"note: {said}" in asked) is expected
         assert ("pretrain-graph: done" in asked) is expected
+
+
+def test_a_log_that_another_version_prepares_otherwise_is_not_said_to_have_changed(
+    glta: Callable[..., Any], shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = ("--recipe", str(shop), "--run", "half")
+    glta("pretrain-graph", *half)
+    monkeypatch.setattr("glta_cli.data.preparation.SCHEMA_VERSION", 1 << 20)
+    asked = " ".join(glta("pretrain-graph", *half).stderr.split())
+    assert "the data are prepared otherwise now than when run half was made as far as pretrain-graph" in asked
+    assert "the data changed" not in asked
 
 
 def test_a_run_of_0_1_is_told_of_changes_by_its_hashes(glta: Callable[..., Any], shop: Path, tmp_path: Path) -> None:

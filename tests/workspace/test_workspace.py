@@ -12,8 +12,10 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
+from filelock import FileLock
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
 from glta_cli.core.files import file_sha256, fingerprint, remembered_sha256, write_bytes
@@ -237,6 +239,14 @@ def test_what_is_published_is_read_without_a_lock(workspace):
         artefact, was_there = workspace.published_or_made("align", "abc", lambda: pytest.fail("made again"))
     assert was_there
     assert artefact.details == {"lines": 1}
+
+
+def test_who_only_looks_at_a_lock_makes_nobody_fail(workspace):
+    look = FileLock(workspace.folder("locks") / "align-abc.lock", thread_local=False)
+    look.acquire()
+    Timer(0.2, look.release).start()
+    artefact, was_there = workspace.published_or_made("align", "abc", lambda: publish(workspace))
+    assert (artefact.details, was_there) == ({"lines": 1}, False)
 
 
 def test_what_another_process_publishes_before_the_lock_is_had_is_not_made_again(workspace, monkeypatch):
