@@ -116,7 +116,7 @@ def test_a_process_that_is_killed_before_they_have_met_is_missed_at_once(
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment) as it:
         try:
             os.kill(started(it.pid, rank), signal.SIGKILL)
-            assert it.wait(45) == 1  # the other one comes up, and would wait until it is ended after 90 seconds
+            assert it.wait(80) == 1  # the other one comes up, and would wait until it is ended after 90 seconds
         finally:
             it.kill()
         assert it.stderr is not None
@@ -145,10 +145,11 @@ def test_a_third_signal_ends_processes_of_which_one_does_not_answer(
         silent = child(process.pid, rank=1)
         os.kill(silent, signal.SIGSTOP)
         try:
-            for _ in range(3):
-                process.send_signal(signal.SIGINT)
+            until = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < until:
+                process.send_signal(signal.SIGINT)  # two that come at once are one
                 time.sleep(0.5)
-            assert process.wait(20) == 130
+            assert process.poll() == 130
         finally:
             with suppress(ProcessLookupError):
                 os.kill(silent, signal.SIGCONT)
