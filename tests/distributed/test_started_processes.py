@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import pytest
@@ -41,7 +41,14 @@ def shells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 
 def gone(pids: list[int]) -> bool:
-    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    def there(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    return bool(pids) and not any(map(there, pids))
 
 
 @pytest.fixture
@@ -70,22 +77,31 @@ def test_a_signal_while_processes_are_started_stops_them(
     pids = once_started(lambda: os.kill(os.getpid(), signal.SIGINT))
     before = signal.getsignal(signal.SIGINT)
     assert run_in_processes(2, []) == 130
-    assert len(pids) == 2
     assert gone(pids)
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_third_signal_ends_who_does_not_answer(
-    shells: Callable[..., None], once_started: Callable[..., list[int]]
+    shells: Callable[..., None],
+    once_started: Callable[..., list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    shells("exec sleep 60", "kill -STOP $$")
+    deaf = tmp_path / "deaf"
+    shells("exec sleep 60", f"trap '' INT; echo > '{deaf}'; exec sleep 60")
+    pids, sleep, sent = once_started(lambda: None), time.sleep, []
 
-    def three_times() -> None:
-        for number in range(3):
-            Timer(0.3 + 0.2 * number, os.kill, (os.getpid(), signal.SIGINT)).start()
+    def interrupted_sleep(seconds: float) -> None:
+        if len(sent) < 3 and deaf.exists():
+            sent.append(seconds)
+            os.kill(os.getpid(), signal.SIGINT)
+        sleep(seconds)
 
-    pids = once_started(three_times)
+    monkeypatch.setattr(time, "sleep", interrupted_sleep)
+    begun = time.monotonic()
     assert run_in_processes(2, []) == 130  # as the first one, which obeyed
+    assert len(sent) == 3
+    assert time.monotonic() - begun < launching.END_SECONDS
     assert gone(pids)
 
 

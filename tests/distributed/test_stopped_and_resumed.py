@@ -135,31 +135,6 @@ def started(parent: int, rank: int) -> int:
     return child(parent, rank)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-def test_a_third_signal_ends_processes_of_which_one_does_not_answer(
-    shared_recipe: Path, up_to: Callable[..., Path], environment: dict[str, str]
-) -> None:
-    root = up_to("align", "describe-users", "finetune", "index")
-    endless = EPOCHS.replace("60", "100000")
-    with begun(shared_recipe, root, endless, r"align items 0/[\d,]+ steps", environment) as (process, _):
-        silent = child(process.pid, rank=1)
-        os.kill(silent, signal.SIGSTOP)
-        try:
-            until = time.monotonic() + 60
-            while process.poll() is None and time.monotonic() < until:
-                process.send_signal(signal.SIGINT)  # two that come at once are one
-                time.sleep(0.5)
-            assert process.poll() == 130
-        finally:
-            with suppress(ProcessLookupError):
-                os.kill(silent, signal.SIGCONT)
-        assert not Path(f"/proc/{silent}").exists()
-        assert process.stderr is not None
-        told = process.stderr.read()
-    assert told.endswith("  hint: run the same command again to continue\n")
-    assert "was ended by SIGKILL" not in told
-
-
 FAILING = """
 import os
 

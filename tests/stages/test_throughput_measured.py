@@ -23,7 +23,7 @@ def measure(out: Path, *arguments: str, gpu: bool = False) -> subprocess.Complet
         env={**os.environ, "OMP_NUM_THREADS": "1", **hidden},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
