@@ -49,12 +49,17 @@ def cache_root() -> Path:
 # ------------------------------------------------------------------------------------------------- hashes
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+def file_sha256(path: Path, end: int | None = None) -> str:
+    """SHA-256 of a file's bytes, or of those up to `end`, in hexadecimal."""
     import hashlib
 
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if end is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while piece := file.read(min(SMALL, end - file.tell())):
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 def file_crc32(path: Path, start: int = 0, end: int | None = None) -> int:

@@ -11,6 +11,8 @@ RESET = Path("/proc/self/clear_refs")
 MACHINE = Path("/proc/meminfo")
 # Of the container, where it has a limit of its own: what it may take, what it has, and what that consists of.
 CONTAINER = Path("/sys/fs/cgroup")
+# Files that were read, once or more often, and what the kernel keeps of names make room for whoever asks for it.
+GIVEN_BACK = ("inactive_file", "active_file", "slab_reclaimable")
 
 
 # What the kernel had counted whenever the count was reset.
@@ -48,19 +50,30 @@ def available_memory() -> int | None:
 
 
 def machine_memory() -> int | None:
-    """Bytes the machine has in all, in use or not, and swaps to disk; None where the system does not say."""
-    memory, swap = _field(MACHINE, "MemTotal"), _field(MACHINE, "SwapTotal")
-    return None if memory is None else memory + (swap or 0)
+    """Bytes the machine, or a smaller container, has in all, in use or not, and swaps; None where nobody says."""
+    memory, swap = _field(MACHINE, "MemTotal"), _field(MACHINE, "SwapTotal") or 0
+    limit, swap_limit = _limit("memory.max"), _limit("memory.swap.max")
+    known = [each for each in (memory, limit) if each is not None]
+    return min(known) + (swap if swap_limit is None else min(swap, swap_limit)) if known else None
 
 
 def _left_in_container() -> int | None:
-    try:
-        limit, taken = (int((CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
-        parts = dict(line.split() for line in (CONTAINER / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # without a limit it says `max`
+    limit, taken = _limit("memory.max"), _limit("memory.current")
+    if limit is None or taken is None:
         return None
-    # Files that were read some time ago make room for whoever asks for it.
-    return max(0, limit - taken + int(parts.get("inactive_file", 0)))
+    try:
+        parts = dict(line.split() for line in (CONTAINER / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        parts = {}
+    return max(0, limit - taken + sum(int(parts.get(name, 0)) for name in GIVEN_BACK))
+
+
+def _limit(name: str) -> int | None:
+    """Bytes in a file of the container's; None without such a file, and without a limit: it says `max` then."""
+    try:
+        return int((CONTAINER / name).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _status(name: str) -> int | None:

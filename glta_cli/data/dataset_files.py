@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -45,16 +45,26 @@ WRITTEN_AT_ONCE, WRITTEN_ROWS = 1 << 24, 1 << 22
 
 
 def write_dataset(
-    settings: DatasetSettings, component: Component, loader: DatasetLoader, files: Mapping[str, Path], folder: Path
+    settings: DatasetSettings,
+    component: Component,
+    loader: DatasetLoader,
+    files: Mapping[str, Path],
+    folder: Path,
+    has_read: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Fill `folder` with the prepared dataset and return its counts."""
+    """Fill `folder` with the prepared dataset and return its counts.
+
+    Args:
+        has_read: called as soon as the files are read; where the loader reads of them later, once more at the end.
+    """
     with component.named():
         try:
             raw = loader.read(files)
         except MemoryError as error:
             place = ", ".join(str(path) for path in files.values())
             raise GltaError("does not fit into the memory", location=place, hint="take a part of the data") from error
-        check_raw(raw)
+        has_read()
+    check_raw(raw)
     interactions, warnings = raw.interactions, list(raw.warnings)
     if settings.split.strategy != "given" and "split" in interactions.collect_schema().names():
         # An ignored column must not decide which of two equal pairs is the duplicate.
@@ -117,6 +127,8 @@ def write_dataset(
             f"nothing is left to test on: no user has {FEWEST_TO_SPLIT} interactions, so all are for training"
         )
     user_count, catalogue, count = len(users), len(item_ids), table.height
+    if _reads_later(raw):
+        has_read()
     account = partial(account_of, raw, read=read, kept=count, lost=sum(losses.values()), span=span)
     of_items = {"unmet": len(unmet), "without_text": items["text"].null_count(), "only_in_item_file": unknown}
     return {
@@ -135,6 +147,12 @@ def write_dataset(
         **told_listed,
         **_weighing(raw, table),
     }
+
+
+def _reads_later(raw: RawDataset) -> bool:
+    """Whether a table is a plan to read a file, and not rows in memory."""
+    tables = [table for table in (raw.interactions, raw.items) if table is not None]
+    return any("SCAN" in table.explain(optimized=False) for table in tables)
 
 
 def _write_listed(folder: Path, items: pl.DataFrame, named: pl.Series) -> dict[str, Any]:

@@ -74,10 +74,11 @@ def prepare(settings: DatasetSettings, workspace: Workspace, *, again: bool = Fa
     identity = _identity(settings, inputs, component)
 
     def write(folder: Path) -> dict[str, Any]:
-        details = write_dataset(settings, component, loader, files, folder)
+        return write_dataset(settings, component, loader, files, folder, require_unchanged)
+
+    def require_unchanged() -> None:
         for role, path in files.items():
             _require_unchanged(path, stamps[role], inputs[role]["sha256"])
-        return details
 
     def publish() -> Artefact:
         return workspace.publish(
@@ -96,21 +97,22 @@ def prepare(settings: DatasetSettings, workspace: Workspace, *, again: bool = Fa
         artefact, up_to_date = workspace.published_or_made(STAGE, identity, publish)
     content = {"fingerprint": identity, "source": _absolute(settings.source), "loader": _loader_identity(component)}
     _point(pointer, content, may_fail=up_to_date)
-    return PreparedDataset(artefact), up_to_date
+    return PreparedDataset(artefact, stamps), up_to_date
 
 
 def _require_unchanged(path: Path, before: list[int], sha256: str) -> None:
     """Raise `GltaError` where a file is no more what it was when it was hashed, so that nobody knows what was read."""
     try:
-        same = stamp(path) == before or file_sha256(path) == sha256
+        if stamp(path) == before or file_sha256(path) == sha256:
+            return
+        grew = file_sha256(path, before[0]) == sha256
     except FileNotFoundError:
-        same = False
-    if not same:
-        raise GltaError(
-            "was changed while it was read",
-            location=str(path),
-            hint="run it again once it is whole; a log that grows all the time, copy first",
-        )
+        grew = False
+    raise GltaError(
+        f"{'grew' if grew else 'was changed'} while it was read",
+        location=str(path),
+        hint="run it again once it is whole; a log that grows all the time, copy first, and name the copy",
+    )
 
 
 def prepared_before(settings: DatasetSettings, workspace: Workspace) -> PreparedDataset | None:
@@ -130,7 +132,8 @@ def source_files(prepared: PreparedDataset, settings: DatasetSettings, workspace
         files = located(loader_of(settings), settings.source, Downloads(workspace.folder("downloads")))
     inputs = prepared.artefact.manifest["inputs"]
     return {
-        str(path.absolute()): [*stamp(path), inputs[role]["sha256"]]
+        # A log may have grown since: as it is now, nobody has read it.
+        str(path.absolute()): [*(prepared.stamps.get(role) or stamp(path)), inputs[role]["sha256"]]
         for role, path in sorted(files.items())
         if role in inputs
     }

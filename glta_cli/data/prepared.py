@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -43,10 +44,15 @@ class PreparedDataset:
         item_columns.parquet: further columns of the items, by index, where the source has any.
 
     Of a split that hides users or items from all that is learnt, their file has `hidden`: `valid`, `test` or null.
+
+    Args:
+        stamps: size and time of writing (`core/files.py`, `stamp`) of the files of its source, by role, as they were
+            when they were read, where that was just now.
     """
 
-    def __init__(self, artefact: Artefact) -> None:
+    def __init__(self, artefact: Artefact, stamps: Mapping[str, list[int]] | None = None) -> None:
         self.artefact = artefact
+        self.stamps: Mapping[str, list[int]] = stamps or {}
 
     @property
     def name(self) -> str:

@@ -132,8 +132,13 @@ def _has_blanks(content: bytes, separator: str, frame: pl.DataFrame, header: boo
     # Counted, for what some lines lack another's blanks would make up for: files may be joined, and lines short.
     returns = content.count(b"\r")
     tabs = 0
-    if ord(separator) <= _LAST_BLANK:
-        tabs = records * (frame.width - 1) if b'"' in content else content.count(separator.encode())
+    if ord(separator) <= _LAST_BLANK and b'"' not in content:
+        tabs = content.count(separator.encode())
+    elif ord(separator) <= _LAST_BLANK:
+        # Not counted where a field may hold some; then a line that is short may lack what it has.
+        if frame.width and frame[frame.columns[-1]].has_nulls():
+            return True
+        tabs = records * (frame.width - 1)
     return count != breaks + returns + tabs
 
 

@@ -118,19 +118,33 @@ def _called(column: str | None) -> str:
     return "in no column" if column is None else f"in column '{column}'"
 
 
-def require_different_files(paths: Sequence[Path]) -> None:
-    """Raise `InputError` where a part is another one again, by a link: its rows would count twice."""
+def without_links(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The parts without those that are an earlier one again, by a link of either kind; a sentence where there are any.
+
+    Where repeated rows add up, they would count twice; elsewhere the first of them counts, and nothing changes.
+    """
     known: dict[tuple[int, int], Path] = {}
+    links: list[Path] = []
     for path in paths:
         status = path.stat()
-        other = known.setdefault((status.st_dev, status.st_ino), path)
         # Where the system numbers no files, none is known to be another.
-        if status.st_ino and other is not path:
-            raise InputError(f"is the same file as {other.name}", location=str(path), hint=f"remove it, or {_ONE_FILE}")
+        if status.st_ino and known.setdefault((status.st_dev, status.st_ino), path) is not path:
+            links.append(path)
+    if not links:
+        return list(paths), []
+    again = links[0].stat()
+    first = known[again.st_dev, again.st_ino]
+    more = f", as are {len(links) - 1:,} more parts" if len(links) > 1 else ""
+    told = f"{links[0].name} is the same file as {first.name}{more}: read once"
+    return [path for path in paths if path not in links], [told]
 
 
-def twins(paths: Sequence[Path]) -> list[str]:
-    """A sentence where a part seems to be another one packed, for it has the same name but for the ending."""
+def twins(paths: Sequence[Path], *, add_up: bool) -> list[str]:
+    """A sentence where a part seems to be another one packed, for it has the same name but for the ending.
+
+    Args:
+        add_up: whether repeated rows count for what all of them do.
+    """
     by_name: dict[Path, list[Path]] = {}
     for path in paths:
         plain = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
@@ -140,7 +154,8 @@ def twins(paths: Sequence[Path]) -> list[str]:
         return []
     shown = " and ".join(path.name for path in both[0])
     more = f", and {len(both) - 1:,} more pairs" if len(both) > 1 else ""
-    return [f"{shown}{more} are both read: is one the other packed? Then all of its rows count twice"]
+    so = "add up to twice as much" if add_up else "are dropped as duplicates"
+    return [f"{shown}{more} are both read: is one the other packed? Rows that are in both {so}"]
 
 
 def place_of_all(paths: Sequence[Path]) -> str:

@@ -30,9 +30,9 @@ from glta_datasets.parts import (
     joined,
     parts_in,
     place_of_all,
-    require_different_files,
     require_same_columns,
     twins,
+    without_links,
 )
 from glta_datasets.records import NOT_IN_EVENTS, NOT_KEPT, REPEATED_HEADER, Records, raw_dataset, with_ids
 from glta_datasets.roles import INTERACTION_ROLES
@@ -95,8 +95,6 @@ class Table:
                 location=str(source),
                 hint="name the file itself with --source, or parts of one log with a pattern such as 'log/*.csv'",
             )
-        if len(interactions) > 1:
-            require_different_files(interactions)
         items = self._items_file(interactions[0].parent) or (table_in(source, "items") if source.is_dir() else None)
         return by_role(interactions) if items is None else {**by_role(interactions), "items": items}
 
@@ -114,12 +112,14 @@ class Table:
 
     def _read(self, files: Mapping[str, Path]) -> tuple[RawDataset, str]:
         """The files, and the sign before decimals of ratings."""
-        paths = interaction_files(files)
+        # What each file holds stays in the dataset's identity: where a link did no harm, it is found as before.
+        paths, told = without_links(interaction_files(files))
         place = place_of_all(paths)
         log = self._numbered(paths, place)
         rows = _with_parts(_unrated(log.records.frame), place, named=self.options.split)
         rows = with_categories(with_ids(rows, place, stripped=log.records.stripped), "user", "item")
-        raw = raw_dataset(rows, log.records.losses, log.warnings + odd_ids(rows))
+        told += twins(paths, add_up="weight" in rows.columns)
+        raw = raw_dataset(rows, log.records.losses, told + log.warnings + odd_ids(rows))
         raw.files = (log.seen,)
         raw.events = log.events
         # Asked for a few rows that were lost: what the file says is not kept in memory for that.
@@ -191,7 +191,7 @@ class Table:
         """All rows as they are written, in columns called by their roles."""
         tables: list[Records] = []
         columns: list[dict[str, str | None]] = []
-        warnings = twins(paths)
+        warnings: list[str] = []
         seen: list[SeenFile] = []
         ids, wanted = {"user": categories(), "item": categories()}, wanted_columns(self.options)
         for path in paths:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from glta_datasets.table import Table
 
 from glta_cli.core.errors import BusyError, GltaError, InputError
-from glta_cli.data import preparation
-from glta_cli.data.preparation import prepare, prepared_before
+from glta_cli.data import dataset_files
+from glta_cli.data.preparation import prepare, prepared_before, source_files
 from glta_cli.recipe.schema import DatasetSettings
 from glta_cli.workspace.workspace import Workspace
 
@@ -185,23 +189,70 @@ def test_a_source_without_a_name_is_refused_as_such(workspace):
         prepare(settings(Path()).model_copy(update={"source": " "}), workspace)
 
 
-@pytest.mark.parametrize("change", ["grows", "goes"])
-def test_a_file_that_changes_while_it_is_read_is_refused_and_nothing_published(shop, workspace, monkeypatch, change):
+@pytest.fixture
+def while_read(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Have something happen as soon as files of a table are read."""
+
+    def do(then: Callable[[], Any]) -> None:
+        read = Table.read
+        monkeypatch.setattr(Table, "read", lambda table, files: (read(table, files), then())[0])
+
+    return do
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda log: log.write_text(RATINGS + "dan,tea,5,1600000009\n"), "grew while it was read"),
+        (lambda log: log.write_text(RATINGS.replace("ann", "eve")[1:]), "was changed while it was read"),
+        (Path.unlink, "was changed while it was read"),
+    ],
+)
+def test_a_file_that_changes_while_it_is_read_is_refused_before_anything_is_done(
+    shop, workspace, monkeypatch, while_read, change, told
+):
     log = shop / "interactions.csv"
-    write_dataset = preparation.write_dataset
-
-    def write_while_it_changes(*arguments):
-        details = write_dataset(*arguments)
-        log.write_text(RATINGS + "dan,tea,5,1600000009\n") if change == "grows" else log.unlink()
-        return details
-
-    monkeypatch.setattr(preparation, "write_dataset", write_while_it_changes)
+    while_read(lambda: change(log))
+    monkeypatch.setattr("glta_cli.data.dataset_files.clean", lambda *all_, **named: pytest.fail("went on"))
     with pytest.raises(GltaError) as refused:
         prepare(settings(shop), workspace)
-    assert str(refused.value).startswith(f"{log}: was changed while it was read\n  hint: run it again once it is whole")
+    assert str(refused.value) == (
+        f"{log}: {told}\n  hint: run it again once it is whole; a log that grows all the time, copy first, and name "
+        "the copy"
+    )
     assert not list(workspace.folder("stages").glob("prepare/[!.]*"))
 
-    # Written anew with the same bytes, as a copy by another program is, it is the same file.
-    monkeypatch.setattr(preparation, "write_dataset", lambda *all_: (log.write_text(RATINGS), write_dataset(*all_))[1])
-    log.write_text(RATINGS)
+
+def test_a_file_written_anew_with_the_same_bytes_is_the_same(shop, workspace, while_read):
+    log = shop / "interactions.csv"
+    while_read(lambda: (os.utime(log, ns=(1, 1)), log.write_text(RATINGS)))
     assert prepare(settings(shop), workspace)[0].user_count == 3
+
+
+@pytest.mark.parametrize("reads", ["at once", "later"])
+def test_a_log_may_grow_once_it_is_read_and_not_while_a_loader_still_reads_it(
+    shop, workspace, monkeypatch, while_read, reads
+):
+    log = shop / "interactions.csv"
+
+    def written_later(table, files):
+        raw = read(table, files)
+        raw.interactions = pl.scan_csv(log).select("user", "item")
+        return raw
+
+    read = Table.read
+    if reads == "later":
+        monkeypatch.setattr(Table, "read", written_later)
+    split = dataset_files.split
+    grown = RATINGS + "dan,tea,5,1600000009\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_files, "split", lambda *all_: (split(*all_), log.write_text(grown))[0])
+        if reads == "later":
+            with pytest.raises(GltaError, match="grew while it was read"):
+                prepare(settings(shop), workspace)
+            return
+        dataset, _ = prepare(settings(shop), workspace)
+    assert dataset.user_count == 3
+    assert source_files(dataset, settings(shop), workspace)[str(log)][0] == len(RATINGS)
+    # It was prepared from what it was before; now it is another log.
+    assert prepare(settings(shop), workspace)[0].user_count == 4

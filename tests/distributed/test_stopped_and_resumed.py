@@ -116,7 +116,7 @@ def test_a_process_that_is_killed_before_they_have_met_is_missed_at_once(
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment) as it:
         try:
             os.kill(started(it.pid, rank), signal.SIGKILL)
-            assert it.wait(45) == 1  # the other one comes up, and would wait until it is ended after 90 seconds
+            assert it.wait(80) == 1  # the other one comes up, and would wait until it is ended after 90 seconds
         finally:
             it.kill()
         assert it.stderr is not None
@@ -133,30 +133,6 @@ def started(parent: int, rank: int) -> int:
             return child(parent, rank)
         time.sleep(0.02)
     return child(parent, rank)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-def test_a_third_signal_ends_processes_of_which_one_does_not_answer(
-    shared_recipe: Path, up_to: Callable[..., Path], environment: dict[str, str]
-) -> None:
-    root = up_to("align", "describe-users", "finetune", "index")
-    endless = EPOCHS.replace("60", "100000")
-    with begun(shared_recipe, root, endless, r"align items 0/[\d,]+ steps", environment) as (process, _):
-        silent = child(process.pid, rank=1)
-        os.kill(silent, signal.SIGSTOP)
-        try:
-            for _ in range(3):
-                process.send_signal(signal.SIGINT)
-                time.sleep(0.5)
-            assert process.wait(20) == 130
-        finally:
-            with suppress(ProcessLookupError):
-                os.kill(silent, signal.SIGCONT)
-        assert not Path(f"/proc/{silent}").exists()
-        assert process.stderr is not None
-        told = process.stderr.read()
-    assert told.endswith("  hint: run the same command again to continue\n")
-    assert "was ended by SIGKILL" not in told
 
 
 FAILING = """

@@ -103,24 +103,46 @@ def test_a_part_with_a_header_alone_adds_nothing(tmp_path):
         read(tmp_path)
 
 
-def test_a_link_to_another_part_is_refused_and_a_packed_twin_told_of(tmp_path):
-    log = tmp_path / "log"
-    log.mkdir()
-    text = "user,item\na,1\nb,2\n"
-    (log / "p1.csv").write_text(text)
-    (log / "p2.csv").symlink_to(log / "p1.csv")
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+@pytest.mark.parametrize("options", [{}, {"events": {"buy": 3.0}}])
+def test_a_part_that_is_a_link_to_another_is_read_once(tmp_path, log, link, options):
+    for path in log.iterdir():
+        path.unlink()
+    (log / "p1.csv").write_text("user,item,event\na,1,buy\nb,2,buy\n")
+    link(log / "p2.csv", log / "p1.csv")
+    (log / "p3.csv").write_text("user,item,event\nc,1,buy\n")
     for source in (log, log / "*.csv"):
-        with pytest.raises(InputError) as refused:
-            read(source)
-        assert (refused.value.location, refused.value.problem) == (str(log / "p2.csv"), "is the same file as p1.csv")
+        raw, rows = read(source, **options)
+        assert rows.select("user", "item").rows() == [("a", "1"), ("b", "2"), ("c", "1")]
+        assert "p2.csv is the same file as p1.csv: read once" in raw.warnings
+        assert options == {} or rows["weight"].to_list() == [3.0, 3.0, 3.0]
+    dataset, _ = prepared(log, tmp_path / "workspace")
+    # What earlier versions prepared of these files, reading both, stays found: each of them is part of what it is.
+    assert len(dataset.artefact.manifest["inputs"]) == 3
 
-    (log / "p2.csv").unlink()
+
+@pytest.mark.parametrize(
+    ("options", "so"),
+    [({}, "are dropped as duplicates"), ({"events": {"buy": 3.0}}, "add up to twice as much")],
+)
+def test_a_packed_twin_is_told_of_with_what_becomes_of_its_rows(tmp_path, log, options, so):
+    for path in log.iterdir():
+        path.unlink()
+    text = "user,item,event\na,1,buy\nb,2,buy\n"
+    (log / "p1.csv").write_text(text)
     (log / "p1.csv.gz").write_bytes(gzip.compress(text.encode()))
-    (log / "p2.csv").write_text(text)
-    assert read(log)[0].warnings[0] == (
-        "p1.csv and p1.csv.gz are both read: is one the other packed? Then all of its rows count twice"
-    )
-    assert not [told for told in read(log / "*.csv")[0].warnings if "packed" in told]
+    (log / "p2.csv").write_text("user,item,event\na,2,buy\n")
+    told = f"p1.csv and p1.csv.gz are both read: is one the other packed? Rows that are in both {so}"
+    assert read(log, **options)[0].warnings[0] == told
+    assert not [told for told in read(log / "*.csv", **options)[0].warnings if "packed" in told]
+
+    settings = DatasetSettings(name="table", source=str(log), options=options)
+    summary = prepare(settings, Workspace(tmp_path / "workspace"))[0].summary()
+    assert summary["interactions"] == 3
+    assert summary["dropped"].get("duplicate", 0) == (0 if options else 2)
+    if options:
+        rows = pl.read_parquet(next((tmp_path / "workspace").glob("**/interactions.parquet")))
+        assert sorted(rows["weight"].to_list()) == [3.0, 6.0, 6.0]
 
 
 def test_a_folder_that_holds_anything_else_is_no_log(tmp_path, log):

@@ -47,6 +47,7 @@ def test_json_numbers_of_any_size_stay_apart(tmp_path):
         ("log.csv", "user,item,time\r\nann,x,1600000000\r\nann ,y,1600000001\n"),
         # The line that lacks a separator has none of the blanks either.
         ("log.tsv", "user\titem\tnote\nann\tx\tn\nann \ty\n"),
+        ("log.tsv", 'user\titem\tnote\nann\tx\t"n"\nann \ty\n'),
     ],
 )
 def test_blanks_around_ids_go_though_lines_are_not_all_alike(tmp_path, name, text):
